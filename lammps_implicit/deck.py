@@ -1,0 +1,154 @@
+"""What an input deck declared, read from the commands LAMMPS echoed while it ran.
+
+LAMMPS writes every command again after substituting variables, and each command of an include file, a loop or an
+``if`` as it executes it. Reading that transcript needs no knowledge of LAMMPS' input language.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lammps_implicit.errors import DeckError
+
+
+@dataclass(frozen=True)
+class PairCoeff:
+    """One ``pair_coeff`` command: its arguments and the folder it was issued from."""
+
+    args: tuple[str, ...]
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One ``fix`` command."""
+
+    id: str
+    group: str
+    style: str
+    args: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"fix {self.id} {self.group} {' '.join((self.style, *self.args))}"
+
+
+@dataclass
+class Deck:
+    """State that a deck's commands left behind.
+
+    Attributes
+    ----------
+    units : str
+        LAMMPS' unit style; its default is ``lj``.
+    dimension : int
+        2 or 3.
+    pair_style : tuple of str
+        Arguments of the last ``pair_style``.
+    pair_coeffs : list of PairCoeff
+        Those issued since.
+    fixes : dict of str to Fix
+        Fixes still defined, by ID.
+    """
+
+    units: str = "lj"
+    dimension: int = 3
+    pair_style: tuple[str, ...] = ()
+    pair_coeffs: list[PairCoeff] = field(default_factory=list)
+    fixes: dict[str, Fix] = field(default_factory=dict)
+
+
+def deck_path(path: str | os.PathLike[str]) -> Path:
+    """Return the deck's absolute path.
+
+    Raises
+    ------
+    DeckError
+        If there is no readable file.
+    """
+    deck = Path(path).absolute()
+    if not deck.is_file():
+        raise DeckError(f"input deck {path} does not exist or is not a file")
+    if not os.access(deck, os.R_OK):
+        raise DeckError(f"input deck {path} cannot be read: permission denied")
+    return deck
+
+
+def sha256(path: Path) -> str:
+    """Return the file's SHA-256 digest in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_transcript(text: str, directory: Path) -> Deck:
+    """Read the commands LAMMPS echoed into a `Deck`.
+
+    Parameters
+    ----------
+    text : str
+        Everything LAMMPS printed with ``-echo screen``.
+    directory : Path
+        Working directory when the deck started.
+
+    Raises
+    ------
+    DeckError
+        If the deck turned the echo off, so that its later commands are unknown.
+    """
+    deck = Deck()
+    printed = ""
+    for line in text.splitlines():
+        if printed and line.strip() == printed:
+            printed = ""  # what a print command wrote is not a command, however much it looks like one
+            continue
+        words = _words(line)
+        # A variable still unsubstituted: LAMMPS writes the line again with its value.
+        if not words or any("$" in word for word in words):
+            continue
+        command, args = words[0], tuple(words[1:])
+        if command == "clear":
+            deck = Deck()
+        elif command == "print" and args:
+            printed = args[0].strip()
+        elif command == "shell" and args[:1] == ("cd",) and len(args) > 1:
+            directory = Path(os.path.normpath(directory / args[1]))
+        elif command == "echo" and args and args[0] not in ("screen", "both"):
+            raise DeckError(
+                f"the deck hides its own commands with 'echo {args[0]}', so its potential and fixes cannot be read "
+                "back: remove that line, or write 'echo both'"
+            )
+        else:
+            _declare(deck, command, args, directory)
+    return deck
+
+
+def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -> None:
+    if command == "units" and len(args) == 1:
+        deck.units = args[0]
+    elif command == "dimension" and args in (("2",), ("3",)):
+        deck.dimension = int(args[0])
+    elif command == "pair_style" and args:
+        deck.pair_style = args
+        deck.pair_coeffs = []
+    elif command == "pair_coeff" and len(args) >= 2:
+        deck.pair_coeffs.append(PairCoeff(args, directory))
+    elif command == "fix" and len(args) >= 3:
+        deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
+    elif command == "unfix" and len(args) == 1:
+        deck.fixes.pop(args[0], None)
+
+
+def _words(line: str) -> list[str]:
+    """Split a command as LAMMPS does: quotes keep blanks, ``#`` outside quotes starts a comment."""
+    if not line[:1].isalpha() and not line[:1].isspace():
+        return []
+    try:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
+        lexer.whitespace_split = True
+        lexer.commenters = "#"
+        lexer.escape = ""
+        return list(lexer)
+    except ValueError:  # an unbalanced quote: LAMMPS' own messages, not a command
+        return line.split("#", 1)[0].split()

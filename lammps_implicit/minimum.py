@@ -1,0 +1,424 @@
+"""`Minimum`: a relaxed structure and its derivatives with respect to the potential's parameters."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lammps_implicit import potentials
+from lammps_implicit.deck import deck_path, sha256
+from lammps_implicit.engine import Engine, Evaluations
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
+from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
+from lammps_implicit.nullspace import NullSpace, find_null_space
+from lammps_implicit.operators import Hessian, MixedDerivative
+from lammps_implicit.potentials import Potential
+from lammps_implicit.relaxation import newton
+from lammps_implicit.solvers import Solution, embedded
+from lammps_implicit.solvers.dense import dense_inverse
+from lammps_implicit.springs import Springs, fit_springs, random_vector
+from lammps_implicit.units import Units, units_of
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
+@dataclass
+class Statistics:
+    """Cost and quality of one product.
+
+    Attributes
+    ----------
+    method : str
+        ``"iterative"`` or ``"dense"``.
+    tolerance : float
+        Relative tolerance asked for.
+    evaluations : Evaluations
+        LAMMPS evaluations spent, preparation of the preconditioner included when this product needed it.
+    iterations : int
+        Hessian products of the linear solves.
+    solves : int
+    residual : float
+        Largest relative residual of its solves.
+    differencing_error : float
+        Estimated relative error of one-sided Hessian products; those that needed better were central.
+    seconds, seconds_in_lammps : float
+    """
+
+    method: str
+    tolerance: float
+    evaluations: Evaluations = field(default_factory=Evaluations)
+    iterations: int = 0
+    solves: int = 0
+    residual: float = 0.0
+    differencing_error: float = 0.0
+    seconds: float = 0.0
+    seconds_in_lammps: float = 0.0
+
+
+@dataclass
+class _Solver:
+    """What solves share at one reference state: null space and preconditioner, and a vector with known product."""
+
+    null_space: NullSpace
+    springs: Springs
+    precondition: Callable[[FloatArray], FloatArray]
+    probe: FloatArray
+    probe_product: FloatArray
+    probed: bool = False
+
+
+class Minimum:
+    """A minimum X*(Θ) of a potential's energy, differentiated implicitly: H dX*/dΘ = -C.
+
+    Make one with `from_deck` or `from_ase`. Use it as a context manager, or call `close`, to end LAMMPS.
+
+    Attributes
+    ----------
+    potential : Potential
+        ``potential.theta`` (P,) and ``potential.names``: the parameters that derivatives are taken for.
+    energy : float
+        eV in ``units metal``.
+    statistics : Statistics
+        Of the last product.
+    setup : Evaluations
+        Spent on taking over from the deck, the relaxation to `ftol` included.
+    """
+
+    def __init__(self, engine: Engine, potential: Potential, ftol: float, force_limit: float) -> None:
+        self.engine = engine
+        self.potential = potential
+        self.deck_name = ""
+        self.deck_sha256 = ""
+        self.units: Units = units_of(engine.deck.units)
+        self._solver: _Solver | None = None
+        self._inverse: Callable[[FloatArray], FloatArray] | None = None
+        self._gradient: FloatArray | None = None
+        self._jacobians: dict[float, Jacobian] = {}
+        self._hessians: dict[float, FloatArray] = {}
+        self.statistics = Statistics("iterative", 0.0)
+        self._take(engine.settle())
+        self.initial_force = self.max_force
+        limit = force_limit * self.units.force
+        if self.max_force > limit:
+            raise NotAMinimumError(
+                f"the deck does not end in a minimum: its largest force component is {self.max_force:.3g} "
+                f"{self.units.force_name}, the limit {limit:.3g}; let it minimise further "
+                "(for example 'minimize 0 1e-8 10000 100000')"
+            )
+        self.relax(ftol)
+        self.setup = engine.evaluations.copy()
+
+    # -- making one --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_deck(
+        cls,
+        path: str | os.PathLike[str],
+        comm: Any = None,
+        parameters: str | Sequence[str] | None = None,
+        *,
+        ftol: float = 1e-8,
+        force_limit: float = 1e-2,
+    ) -> Minimum:
+        """Run a LAMMPS input deck as it is and take over at the state it ends in.
+
+        Parameters
+        ----------
+        path : path-like
+            The deck; it runs in its own folder.
+        comm : mpi4py communicator, optional
+            Default ``MPI.COMM_WORLD``.
+        parameters : str or sequence of str, optional
+            Shell patterns of parameter labels, such as ``"Be:*"``. Default: all.
+        ftol : float
+            Largest force component, eV/Å, that derivatives are taken at; a deck that stops short of it is relaxed
+            further by Newton's method.
+        force_limit : float
+            Largest force component, eV/Å, at which the deck's end still counts as relaxed.
+
+        Raises
+        ------
+        DeckError, PotentialError, NotAMinimumError, ConvergenceError
+        """
+        deck = deck_path(path)
+        engine = Engine.start(comm)
+        try:
+            engine.run_deck(deck)
+            potential = potentials.from_engine(engine, parameters)
+            engine.take_over()
+            potential.define(engine)
+            minimum = cls(engine, potential, ftol, force_limit)
+        except BaseException:
+            engine.close()
+            raise
+        minimum.deck_name, minimum.deck_sha256 = deck.name, sha256(deck)
+        return minimum
+
+    @classmethod
+    def from_ase(
+        cls,
+        atoms: Any,
+        potential: str | os.PathLike[str] | Sequence[str],
+        comm: Any = None,
+        parameters: str | Sequence[str] | None = None,
+        **options: Any,
+    ) -> Minimum:
+        """Relax an ASE structure in LAMMPS at fixed cell and take over.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            ``FixAtoms`` constraints are kept; the cell must be in LAMMPS' orientation (a along x, b in the xy plane).
+        potential : path or sequence of str
+            A LAMMPS include file with ``pair_style`` and ``pair_coeff`` lines (as ``W_2940_2017_2.snap``), or those
+            lines. Atom types count the elements in the order in which they first appear in `atoms`.
+        comm, parameters, ftol, force_limit
+            As for `from_deck`.
+        """
+        from lammps_implicit.structures import temporary_deck
+
+        with temporary_deck(atoms, potential) as deck:
+            return cls.from_deck(deck, comm, parameters, **options)
+
+    def close(self) -> None:
+        """End LAMMPS; arrays already taken stay valid."""
+        self.engine.close()
+
+    def __enter__(self) -> Minimum:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Ids of the atoms this rank owns, (n,)."""
+        return self.engine.ids
+
+    @property
+    def positions(self) -> FloatArray:
+        """Relaxed positions of this rank's atoms, (n, 3), Å."""
+        return self.engine.positions
+
+    @property
+    def max_force(self) -> float:
+        """Largest force component on a free degree of freedom, eV/Å."""
+        return self.engine.max_abs(self.hessian.reference_forces)
+
+    def gather(self, array: ArrayLike) -> NDArray[Any] | None:
+        """Collect a per-atom array (n, …) from all ranks in id order on rank 0; None on the others."""
+        parts = self.engine.comm.gather((self.ids, np.asarray(array)))
+        if parts is None:
+            return None
+        ids, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return rows[np.argsort(ids)]
+
+    # -- derivatives -------------------------------------------------------------------------------------------------
+
+    def jvp(self, dtheta: ArrayLike, tol: float = 1e-6) -> FloatArray:
+        """How the structure moves along δΘ: δX = dX*/dΘ δΘ, from one solve H δX = -C δΘ.
+
+        Parameters
+        ----------
+        dtheta : (P,) array_like
+        tol : float
+            Relative residual of the solve.
+
+        Returns
+        -------
+        (n, 3) float array
+            Å per unit length of δΘ. Rigid motions that cost no energy are left out.
+        """
+        direction = _vector(dtheta, (len(self.potential.theta),), "dtheta")
+        with self._measured("iterative", tol):
+            return self._solve(-self.mixed.times(direction), tol)
+
+    def vjp(self, cotangent: ArrayLike, tol: float = 1e-6) -> FloatArray:
+        """Gradient of a scalar loss: dL/dΘ = -Cᵀ H⁻¹ g with g = ∂L/∂X*, from one solve whatever P.
+
+        Parameters
+        ----------
+        cotangent : (n, 3) array_like
+            g on this rank's atoms; components along rigid motions and on frozen components have no effect.
+        tol : float
+            Relative residual of the solve.
+
+        Returns
+        -------
+        (P,) float array
+        """
+        g = _vector(cotangent, self.positions.shape, "cotangent")
+        with self._measured("iterative", tol):
+            self.mixed.prepare()
+            return -self.mixed.transposed_times(self._solve(g * self.engine.free, tol))
+
+    def jacobian(self, tol: float = 1e-5, method: str = "auto", progress: Progress = _no_progress) -> Jacobian:
+        """All of dX*/dΘ.
+
+        Parameters
+        ----------
+        tol : float
+            Relative tolerance of each column.
+        method : {"auto", "iterative", "dense"}
+            ``auto`` takes the one predicted to need fewer force evaluations; `statistics` says which.
+        progress : callable, optional
+            Called with the number of solves (or Hessian columns) done and in all.
+        """
+        if method not in ("auto", "iterative", "dense"):
+            raise LammpsImplicitError(f"method '{method}' is not one of auto, iterative, dense")
+        with self._measured("iterative", tol):
+            mixed = self.mixed.array
+            directions = principal_directions(self.mixed.gram(), tol)
+            if method == "auto":
+                method = "dense" if self._dense_products() < directions.iterations_expected(tol) else "iterative"
+            self.statistics.method = method
+            if method == "dense":
+                inverse = self._dense(tol, progress)
+                jacobian = solve_directions(directions, mixed, lambda b, *_: inverse(b), tol)
+            else:
+                jacobian = solve_directions(directions, mixed, self._solve, tol, progress)
+            self._jacobians[tol] = jacobian
+            left = np.stack([self.mixed.transposed_times(pattern) for pattern in jacobian.left], axis=1)
+            hessian = left @ jacobian.right.T
+            self._hessians[tol] = 0.5 * (hessian + hessian.T)
+            return jacobian
+
+    def energy_gradient(self) -> FloatArray:
+        """dE/dΘ = B(X*), (P,): descriptor sums, numbers of atoms at the constant terms. eV per unit of Θ."""
+        if self._gradient is None:
+            self.engine.return_to_reference()
+            atoms = self.potential.atom_descriptors(self.engine)
+            self._gradient = self.potential.sum_descriptors(self.engine, atoms) + self.potential.counts(self.engine)
+        return self._gradient
+
+    def energy_hessian(self, tol: float = 1e-5) -> FloatArray:
+        """d²E/dΘ² = Cᵀ dX*/dΘ, (P, P), of the relaxed energy; symmetric, negative semidefinite."""
+        if tol not in self._hessians:
+            self.jacobian(tol)
+        return self._hessians[tol]
+
+    # -- relaxing ----------------------------------------------------------------------------------------------------
+
+    def relax(self, ftol: float = 1e-8) -> None:
+        """Relax until no force component on a free degree of freedom exceeds `ftol` eV/Å.
+
+        Newton's method with the learned springs. Derivatives taken before are void if atoms move.
+
+        Raises
+        ------
+        NotAMinimumError
+            If the energy curves downwards.
+        ConvergenceError
+            If forces stop falling; the best state found is kept.
+        """
+        ftol *= self.units.force
+        if self.max_force <= ftol:
+            return
+        start = self.positions
+        newton(self.engine, self.hessian.reference_forces, self._newton_step, ftol, self._moved)
+        self.moved = self.engine.max_abs(self.positions - start)
+        solver = self._solver
+        ids = self.ids
+        self._take(self.engine.settle())
+        if np.array_equal(ids, self.ids):
+            self._solver = solver
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _take(self, forces: FloatArray) -> None:
+        """Take the engine's reference, with these forces, as the minimum; forget what was known of another state."""
+        forces = forces * self.engine.free
+        self.hessian = Hessian(self.engine, forces)
+        self.mixed = MixedDerivative(self.engine, self.potential, self.hessian)
+        self.energy = self.engine.energy
+        self._solver = self._inverse = self._gradient = None
+        self._jacobians, self._hessians = {}, {}
+
+    def _moved(self, forces: FloatArray) -> None:
+        self.hessian.reference_forces = forces * self.engine.free
+
+    def _newton_step(self, forces: FloatArray, tol: float) -> FloatArray:
+        return self._solve(forces * self.engine.free, tol)
+
+    def _prepared(self) -> _Solver:
+        """Fit the springs and find the null space, once for each reference state."""
+        if self._solver is None:
+            engine = self.engine
+            probe = random_vector(self.ids) * engine.free
+            product = self.hessian.calibrate(probe)
+            springs = fit_springs(engine, product)
+            stiffness = engine.norm(product) / engine.norm(probe)
+            null_space = find_null_space(engine, self.hessian.one_sided, stiffness, engine.external)
+            precondition = embedded.preconditioner(engine, springs)
+            self._solver = _Solver(null_space, springs, precondition, probe, product)
+        return self._solver
+
+    def _solve(self, right: FloatArray, tol: float, scale: float | None = None) -> FloatArray:
+        """Solve H x = b to ‖b - H x‖ ≤ tol·scale (default ‖b‖), counting into `statistics`."""
+        solver = self._prepared()
+        right = solver.null_space.project(right)
+        scale = self.engine.norm(right) if scale is None else scale
+        if self._inverse is not None:
+            return self._inverse(right)
+        start = np.zeros_like(right)
+        if not solver.probed and scale > 0:
+            # Start the first solve off its answer by a random displacement whose product is known. A saddle that the
+            # right-hand side is too symmetric to see is then seen: to converge, the iteration must resolve the
+            # unstable mode, and meets its negative curvature on the way.
+            start = 0.1 * scale / self.engine.norm(solver.probe_product) * solver.null_space.project(solver.probe)
+            right = right - 0.1 * scale / self.engine.norm(solver.probe_product) * solver.probe_product
+        solution: Solution = embedded.solve(
+            self.engine, self.hessian.product, right, solver.precondition, solver.null_space, tol, scale
+        )
+        solver.probed = True
+        self.statistics.iterations += solution.iterations
+        self.statistics.solves += 1
+        self.statistics.residual = max(self.statistics.residual, solution.residual)
+        return start + solution.x
+
+    def _dense_products(self) -> int:
+        """Hessian products a dense Hessian takes."""
+        return int(self.engine.sum(np.count_nonzero(self.engine.free)))
+
+    def _dense(self, tol: float, progress: Progress) -> Callable[[FloatArray], FloatArray]:
+        if self._inverse is None:
+            solver = self._prepared()
+            self._inverse = dense_inverse(self.engine, self.hessian.product, solver.null_space, tol, progress)
+        return self._inverse
+
+    @contextmanager
+    def _measured(self, method: str, tol: float) -> Iterator[None]:
+        """Count what a product costs into fresh `statistics`."""
+        if not 0 < tol < 1:
+            raise LammpsImplicitError(f"tolerance {tol:g} is not between 0 and 1")
+        self.statistics = Statistics(method, tol)
+        evaluations, inside, start = self.engine.evaluations.copy(), self.engine.seconds, time.perf_counter()
+        yield
+        self.statistics.evaluations = self.engine.evaluations.since(evaluations)
+        self.statistics.seconds_in_lammps = self.engine.seconds - inside
+        self.statistics.seconds = time.perf_counter() - start
+        self.statistics.differencing_error = self.hessian.one_sided_error
+
+
+def _vector(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+    """Return a finite float array of the shape asked for."""
+    array = np.asarray(values, dtype=float)
+    if array.shape != shape:
+        raise LammpsImplicitError(f"{name} has shape {array.shape}, expected {shape}")
+    if not np.isfinite(array).all():
+        raise LammpsImplicitError(f"{name} holds values that are not finite")
+    return array

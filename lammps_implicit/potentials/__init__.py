@@ -1,0 +1,104 @@
+"""Potentials: how to install parameters Θ in LAMMPS, and fast paths to descriptors where LAMMPS has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.errors import PotentialError
+from lammps_implicit.potentials.snap import SnapPotential
+
+if TYPE_CHECKING:
+    from lammps_implicit.engine import Engine
+
+SUPPORTED = ("snap",)
+
+
+class Potential(Protocol):
+    """What the operators need of a potential that is linear in its parameters, U = Σ_k Θ_k B_k(X) + fixed part.
+
+    Everything refers to the *selected* parameters, P of them.
+    """
+
+    @property
+    def theta(self) -> NDArray[np.float64]:
+        """Values of the selected parameters, (P,)."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels of the selected parameters."""
+        ...
+
+    @property
+    def elements(self) -> tuple[str | None, ...]:
+        """Chemical element of each atom type, None where the potential does not act on it."""
+        ...
+
+    def define(self, engine: Engine) -> None:
+        """Define the computes that the fast paths read; call before the state is settled."""
+        ...
+
+    def install(self, engine: Engine, dtheta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Install Θ + δΘ and return the forces at the reference, (n, 3). One force evaluation."""
+        ...
+
+    def atom_descriptors(self, engine: Engine) -> NDArray[np.float64]:
+        """Per-atom descriptors at the last evaluated positions, (n, K). One descriptor evaluation."""
+        ...
+
+    def sum_descriptors(self, engine: Engine, atoms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum per-atom descriptors to one number a selected parameter, (P,), constants left at zero."""
+        ...
+
+    def counts(self, engine: Engine) -> NDArray[np.float64]:
+        """∂U/∂Θ of the selected constant terms, i.e. numbers of atoms, (P,); zero elsewhere."""
+        ...
+
+    def mixed(self, engine: Engine) -> NDArray[np.float64]:
+        """C = ∂²U/∂X∂Θ at the last evaluated positions, (n, 3, P). One descriptor evaluation."""
+        ...
+
+
+def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:
+    """Return the deck's potential with the parameters that match the patterns.
+
+    Parameters
+    ----------
+    engine : Engine
+        After its deck ran.
+    parameters : str or sequence of str, optional
+        Shell patterns on labels (``"Be:*"``, ``"W:[1-9]"``), a string may hold several separated by commas.
+        Default: all.
+
+    Raises
+    ------
+    PotentialError
+        If no supported style is in the deck or no label matches a pattern.
+    """
+    potential = engine.on_root(lambda: SnapPotential.from_deck(engine.deck))
+    if parameters is not None:
+        potential.selected = select(potential.names, parameters)
+    return potential
+
+
+def select(names: Sequence[str], parameters: str | Sequence[str]) -> NDArray[np.int64]:
+    """Return the indices of the labels that match at least one pattern, in the labels' order.
+
+    Raises
+    ------
+    PotentialError
+        If a pattern matches nothing.
+    """
+    patterns = parameters.split(",") if isinstance(parameters, str) else list(parameters)
+    chosen: set[int] = set()
+    for pattern in (pattern.strip() for pattern in patterns):
+        found = [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
+        if not found:
+            raise PotentialError(f"no parameter matches '{pattern}': labels run from {names[0]} to {names[-1]}")
+        chosen.update(found)
+    return np.array(sorted(chosen), np.int64)

@@ -1,0 +1,204 @@
+"""Spectral neighbour analysis potentials (SNAP) as LAMMPS runs them: linear, quadratic, one or many elements.
+
+U = Σ_i Σ_k Θ_{e(i),k} B_k(i), with B_0 = 1 and the quadratic terms B_k B_l counted as descriptors of their own
+(A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015); M. A. Wood, A. P. Thompson, J. Chem. Phys. 148, 241721
+(2018); with ``chemflag`` M. A. Cusentino et al., J. Phys. Chem. A 124, 5456 (2020)).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.deck import Deck, PairCoeff
+from lammps_implicit.errors import PotentialError
+from lammps_implicit.potentials.snap_files import (
+    CoefficientFile,
+    ParameterFile,
+    expected_coefficients,
+    read_coefficients,
+    read_parameters,
+)
+
+if TYPE_CHECKING:
+    from lammps_implicit.engine import Engine
+
+FloatArray = NDArray[np.float64]
+
+_STYLES = ("snap", "snap/intel")
+_DESCRIPTORS, _GRADIENTS = "li_descriptors", "li_gradients"
+
+
+@dataclass
+class SnapPotential:
+    """A SNAP potential of a deck, alone or beside fixed styles in ``hybrid`` or ``hybrid/overlay``.
+
+    Attributes
+    ----------
+    coefficients : CoefficientFile
+        As the deck read it: Θ is this file, element by element, constant terms included.
+    hyperparameters : ParameterFile
+    elements : tuple of (str or None)
+        Element of each atom type; None for ``NULL``.
+    substyle : str
+        What stands between ``pair_coeff * *`` and the file names; empty for a plain ``pair_style snap``.
+    selected : (P,) int array
+        Indices into the coefficient file of the parameters that derivatives are taken for.
+    """
+
+    coefficients: CoefficientFile
+    hyperparameters: ParameterFile
+    elements: tuple[str | None, ...]
+    substyle: str
+    selected: NDArray[np.int64]
+
+    @classmethod
+    def from_deck(cls, deck: Deck) -> SnapPotential:
+        """Read the potential that a deck declared.
+
+        Raises
+        ------
+        PotentialError
+            If the deck has no SNAP style, several, or scales it.
+        """
+        line, substyle = _snap_line(deck)
+        files = line.args[3:5] if substyle else line.args[2:4]
+        names = line.args[5:] if substyle else line.args[4:]
+        coefficients = read_coefficients(_resolve(files[0], line.directory))
+        hyperparameters = read_parameters(_resolve(files[1], line.directory))
+        elements = tuple(None if name == "NULL" else name for name in names)
+        expected = expected_coefficients(hyperparameters, len(coefficients.blocks))
+        if coefficients.coefficients_per_element != expected:
+            raise PotentialError(
+                f"{files[0]} holds {coefficients.coefficients_per_element} coefficients an element, but {files[1]} "
+                f"calls for {expected}"
+            )
+        return cls(coefficients, hyperparameters, elements, substyle, np.arange(len(coefficients.theta)))
+
+    @property
+    def theta(self) -> FloatArray:
+        """Selected coefficients, (P,)."""
+        return self.coefficients.theta[self.selected]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels ``element:index`` of the selected coefficients."""
+        names = self.coefficients.names
+        return tuple(names[index] for index in self.selected)
+
+    def define(self, engine: Engine) -> None:
+        """Define the computes of descriptors and their gradients."""
+        settings = self._compute_settings()
+        engine.command(f"compute {_DESCRIPTORS} all sna/atom {settings}")
+        engine.command(f"compute {_GRADIENTS} all snad/atom {settings}")
+
+    def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
+        """Install Θ + δΘ and return the forces at the reference, (n, 3)."""
+        theta = self.coefficients.theta.copy()
+        theta[self.selected] += dtheta
+        coefficient_file, parameter_file = engine.scratch / "theta.snapcoeff", engine.scratch / "theta.snapparam"
+
+        def write() -> None:
+            coefficient_file.write_text(self.coefficients.with_theta(theta).text(), encoding="utf-8")
+            parameter_file.write_text(self.hyperparameters.text, encoding="utf-8")
+
+        engine.on_root(write)
+        names = " ".join("NULL" if element is None else element for element in self.elements)
+        return engine.reissue(f'pair_coeff * * {self.substyle} "{coefficient_file}" "{parameter_file}" {names}')
+
+    def atom_descriptors(self, engine: Engine) -> FloatArray:
+        """Descriptors of each atom at the last evaluated positions, (n, K), constant term left out."""
+        return engine.compute_atom(_DESCRIPTORS)
+
+    def sum_descriptors(self, engine: Engine, atoms: FloatArray) -> FloatArray:
+        """Sum descriptors over the atoms of each element, (P,), zero at the constant terms."""
+        blocks = np.zeros((len(self.coefficients.blocks), self.coefficients.coefficients_per_element))
+        for type_, block in self._types():
+            blocks[block, 1:] += atoms[engine.types == type_].sum(axis=0)
+        return np.asarray(engine.sum(blocks)).reshape(-1)[self.selected]
+
+    def counts(self, engine: Engine) -> FloatArray:
+        """Numbers of atoms at the constant terms, (P,), zero elsewhere."""
+        blocks = np.zeros((len(self.coefficients.blocks), self.coefficients.coefficients_per_element))
+        for type_, block in self._types():
+            blocks[block, 0] += np.count_nonzero(engine.types == type_)
+        return np.asarray(engine.sum(blocks)).reshape(-1)[self.selected]
+
+    def mixed(self, engine: Engine) -> FloatArray:
+        """C = ∂²U/∂X∂Θ, (n, 3, P). ``snad/atom`` gives its negative, type by type, the rows complete."""
+        count = self.coefficients.coefficients_per_element
+        raw = engine.compute_atom(_GRADIENTS).reshape(len(engine.ids), len(self.elements), 3, count - 1)
+        # Column of each selected parameter inside its element's block; constants have no gradient.
+        block_of, column = np.divmod(self.selected, count)
+        mixed = np.zeros((len(engine.ids), 3, len(self.selected)))
+        for type_, block in self._types():
+            here = np.flatnonzero((block_of == block) & (column > 0))
+            mixed[:, :, here] -= raw[:, type_ - 1][:, :, column[here] - 1]
+        return mixed
+
+    def _types(self) -> list[tuple[int, int]]:
+        """Atom types the potential acts on, each with its element's block in the coefficient file."""
+        blocks = [block.element for block in self.coefficients.blocks]
+        return [(type_, blocks.index(element)) for type_, element in enumerate(self.elements, 1) if element is not None]
+
+    def _compute_settings(self) -> str:
+        """Arguments of ``compute sna/atom`` that reproduce the pair style."""
+        hyper = self.hyperparameters
+        blocks = {block.element: block for block in self.coefficients.blocks}
+        # A NULL type neither has descriptors nor counts as a neighbour: weight 0.
+        radii = [blocks[element].radius if element else 0.0 for element in self.elements]
+        weights = [blocks[element].weight if element else 0.0 for element in self.elements]
+        words: list[object] = [repr(hyper.number("rcutfac", 0)), repr(hyper.number("rfac0", 0.99363))]
+        words += [int(hyper.number("twojmax", 0)), *map(repr, radii), *map(repr, weights)]
+        words += ["rmin0", repr(hyper.number("rmin0", 0.0))]
+        for keyword, default in (("switchflag", True), ("bzeroflag", True), ("quadraticflag", False)):
+            words += [keyword, int(hyper.flag(keyword, default))]
+        # LAMMPS numbers elements in the order in which pair_coeff first names them.
+        order = list(dict.fromkeys(element for element in self.elements if element))
+        numbers = [order.index(element) if element else 0 for element in self.elements]
+        if hyper.flag("chemflag"):
+            words += ["chem", len(order), *numbers]
+        for keyword in ("bnormflag", "wselfallflag"):
+            words += [keyword, int(hyper.flag(keyword))]
+        if hyper.flag("switchinnerflag"):
+            words += ["switchinnerflag", 1]
+            for keyword in ("sinner", "dinner"):
+                words += [keyword, *(hyper.values[keyword][number] for number in numbers)]
+        return " ".join(map(str, words))
+
+
+def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:
+    """The deck's ``pair_coeff`` line of its one SNAP style, and the sub-style's name inside it."""
+    style = deck.pair_style
+    if not style:
+        raise PotentialError("the deck defines no pair_style")
+    hybrid = style[0] in ("hybrid", "hybrid/overlay")
+    found = sum(word in _STYLES for word in (style[1:] if hybrid else style[:1]))
+    if found != 1:
+        what = "several SNAP styles" if found else "no parameters that can be differentiated"
+        raise PotentialError(
+            f"'pair_style {' '.join(style)}' has {what}; supported: one {' or '.join(_STYLES)}, alone or with other, "
+            "fixed, styles in hybrid or hybrid/overlay"
+        )
+    position = 2 if hybrid else 0
+    lines = [line for line in deck.pair_coeffs if not hybrid or line.args[2:3] and line.args[2] in _STYLES]
+    if not lines or lines[-1].args[:2] != ("*", "*"):
+        raise PotentialError("no 'pair_coeff * * ... .snapcoeff .snapparam ELEMENTS' line was read from the deck")
+    return lines[-1], lines[-1].args[position] if hybrid else ""
+
+
+def _resolve(name: str, directory: Path) -> Path:
+    """Find a potential file as LAMMPS does: as named from the working folder, then in ``LAMMPS_POTENTIALS``."""
+    folders = os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep)
+    candidates = [directory / name]
+    for folder in filter(None, folders):
+        candidates += [Path(folder) / name, Path(folder) / Path(name).name]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise PotentialError(f"potential file {name} was read by LAMMPS but is no longer found from {directory}")

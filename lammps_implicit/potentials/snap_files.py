@@ -1,0 +1,250 @@
+"""SNAP coefficient and parameter files: read, change and write without losing comments or precision.
+
+The formats are those of LAMMPS' ``pair_style snap``: https://docs.lammps.org/pair_snap.html
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lammps_implicit.errors import PotentialError
+
+_WORD = re.compile(r"[^\s\"']+")
+
+
+@dataclass(frozen=True)
+class ElementBlock:
+    """Head of one element's block of coefficients.
+
+    Attributes
+    ----------
+    element : str
+        Name as the file spells it.
+    radius : float
+        Cutoff radius in units of ``rcutfac``; a pair's cutoff is ``(R_i + R_j) * rcutfac``.
+    weight : float
+        Dimensionless neighbour weight.
+    """
+
+    element: str
+    radius: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class CoefficientFile:
+    """A ``.snapcoeff`` file: every coefficient of every element, constant terms included.
+
+    Attributes
+    ----------
+    blocks : tuple of ElementBlock
+        One per element, in file order.
+    theta : (P,) float array
+        All coefficients in file order, eV per unit of the descriptor (``units metal``).
+    lines : tuple of str
+        The file's lines as read, line ends included.
+    spans : tuple of (int, int, int)
+        Where coefficient ``k`` stands: line, first and past-the-last column.
+    """
+
+    blocks: tuple[ElementBlock, ...]
+    theta: NDArray[np.float64]
+    lines: tuple[str, ...]
+    spans: tuple[tuple[int, int, int], ...]
+
+    @property
+    def coefficients_per_element(self) -> int:
+        """Number of coefficients of each element, constant term included."""
+        return len(self.theta) // len(self.blocks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels ``element:index`` in file order; index 0 is the constant term."""
+        count = self.coefficients_per_element
+        return tuple(f"{block.element}:{k}" for block in self.blocks for k in range(count))
+
+    def with_theta(self, theta: ArrayLike) -> CoefficientFile:
+        """Return the same file with other coefficients; comments stay, unchanged numbers stay as written.
+
+        Parameters
+        ----------
+        theta : (P,) array_like
+            New coefficients, in file order.
+
+        Raises
+        ------
+        PotentialError
+            If the number of coefficients differs or one is not finite.
+        """
+        new = np.array(theta, dtype=float)
+        if new.shape != self.theta.shape:
+            raise PotentialError(f"{len(self.theta)} coefficients expected, array of shape {new.shape} given")
+        if not np.isfinite(new).all():
+            raise PotentialError(f"coefficient {self.names[int(np.argmin(np.isfinite(new)))]} is not a finite number")
+        lines = list(self.lines)
+        for value, old, (row, start, stop) in zip(new, self.theta, self.spans, strict=True):
+            if value != old:
+                lines[row] = lines[row][:start] + repr(float(value)) + lines[row][stop:]
+        return parse_coefficients("".join(lines), "rewritten coefficients")
+
+    def text(self) -> str:
+        """Return the file's text."""
+        return "".join(self.lines)
+
+    def with_comment(self, *comments: str) -> CoefficientFile:
+        """Return the same file with comment lines added at its top."""
+        head = tuple(f"# {line}\n" for comment in comments for line in comment.splitlines())
+        shifted = tuple((row + len(head), start, stop) for row, start, stop in self.spans)
+        return replace(self, lines=head + self.lines, spans=shifted)
+
+
+def parse_coefficients(text: str, source: str) -> CoefficientFile:
+    """Parse the text of a ``.snapcoeff`` file.
+
+    Parameters
+    ----------
+    text : str
+        The file's text.
+    source : str
+        Name used in error messages.
+
+    Raises
+    ------
+    PotentialError
+        If the text is not in LAMMPS' format or its count of coefficients differs from its header's.
+    """
+    lines = tuple(text.splitlines(keepends=True))
+    rows = [(row, _words(line)) for row, line in enumerate(lines)]
+    rows = [(row, words) for row, words in rows if words]
+    if not rows or len(rows[0][1]) != 2:
+        raise PotentialError(f"{source}: not a SNAP coefficient file: no line with the counts of elements and terms")
+    elements, count = (_number(match, int, source, rows[0][0]) for match in rows[0][1])
+    if elements < 1 or count < 1:
+        raise PotentialError(f"{source}: the header counts {elements} elements and {count} coefficients")
+    blocks: list[ElementBlock] = []
+    values: list[float] = []
+    spans: list[tuple[int, int, int]] = []
+    body = rows[1:]
+    for start in range(0, elements * (count + 1), count + 1):
+        chunk = body[start : start + count + 1]
+        if len(chunk) != count + 1 or len(chunk[0][1]) != 3:
+            raise PotentialError(
+                f"{source}: {elements} elements of {count} coefficients announced, but the file does not hold them "
+                f"(element {len(blocks) + 1} is cut short or its line 'name radius weight' is missing)"
+            )
+        row, (name, radius, weight) = chunk[0]
+        blocks.append(
+            ElementBlock(name.group(), _number(radius, float, source, row), _number(weight, float, source, row))
+        )
+        for row, words in chunk[1:]:
+            if len(words) != 1:
+                raise PotentialError(f"{source}, line {row + 1}: one coefficient expected, {len(words)} words found")
+            values.append(_number(words[0], float, source, row))
+            spans.append((row, words[0].start(), words[0].end()))
+    return CoefficientFile(tuple(blocks), np.array(values), lines, tuple(spans))
+
+
+def read_coefficients(path: str | Path) -> CoefficientFile:
+    """Read a ``.snapcoeff`` file; see `parse_coefficients`."""
+    return parse_coefficients(_read_text(path), str(path))
+
+
+@dataclass(frozen=True)
+class ParameterFile:
+    """A ``.snapparam`` file: hyperparameters of the descriptor.
+
+    Attributes
+    ----------
+    values : dict of str to tuple of str
+        Each keyword's values as written (``sinner`` and ``dinner`` hold one per element).
+    text : str
+        The file as read.
+    """
+
+    values: dict[str, tuple[str, ...]]
+    text: str
+
+    def number(self, keyword: str, default: float) -> float:
+        """Return a keyword's value, or `default` where the file leaves it out."""
+        return float(self.values[keyword][0]) if keyword in self.values else default
+
+    def flag(self, keyword: str, default: bool = False) -> bool:
+        """Return a 0/1 keyword as a bool."""
+        return bool(int(self.number(keyword, float(default))))
+
+
+def parse_parameters(text: str, source: str) -> ParameterFile:
+    """Parse the text of a ``.snapparam`` file.
+
+    Raises
+    ------
+    PotentialError
+        If a line is not ``keyword value`` or a required keyword is missing.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for row, line in enumerate(text.splitlines()):
+        words = [match.group() for match in _words(line)]
+        if len(words) == 1:
+            raise PotentialError(f"{source}, line {row + 1}: keyword '{words[0]}' has no value")
+        if words:
+            values[words[0]] = tuple(words[1:])
+    for keyword in ("rcutfac", "twojmax"):
+        if keyword not in values:
+            raise PotentialError(f"{source}: required keyword '{keyword}' is missing")
+    return ParameterFile(values, text)
+
+
+def read_parameters(path: str | Path) -> ParameterFile:
+    """Read a ``.snapparam`` file; see `parse_parameters`."""
+    return parse_parameters(_read_text(path), str(path))
+
+
+def bispectrum_count(twojmax: int) -> int:
+    """Number of bispectrum components (j1, j2, j) with 0 <= j2 <= j1 <= j <= twojmax, all doubled.
+
+    Follows eq. 12 and the text below it of Thompson et al., J. Comput. Phys. 285, 316 (2015).
+    """
+    return sum(
+        1
+        for j1 in range(twojmax + 1)
+        for j2 in range(j1 + 1)
+        for j in range(j1 - j2, min(twojmax, j1 + j2) + 1, 2)
+        if j >= j1
+    )
+
+
+def expected_coefficients(parameters: ParameterFile, elements: int) -> int:
+    """Coefficients per element, constant included, that the hyperparameters call for."""
+    linear = bispectrum_count(int(parameters.number("twojmax", 0)))
+    if parameters.flag("chemflag"):
+        linear *= elements**3
+    quadratic = linear * (linear + 1) // 2 if parameters.flag("quadraticflag") else 0
+    return 1 + linear + quadratic
+
+
+def _words(line: str) -> list[re.Match[str]]:
+    return list(_WORD.finditer(line.split("#", 1)[0]))
+
+
+def _number(match: re.Match[str], kind: type, source: str, row: int):  # noqa: ANN202 - int or float, as asked
+    try:
+        value = kind(match.group())
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise PotentialError(f"{source}, line {row + 1}: '{match.group()}' is not a number")
+    return value
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:  # newline="": keep the file's own line ends
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PotentialError(f"cannot read {path}: {error}") from None

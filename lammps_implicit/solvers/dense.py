@@ -1,0 +1,66 @@
+"""Dense Hessian by differences, for cells so small that it needs fewer force evaluations than iterating."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from lammps_implicit.engine import Engine
+from lammps_implicit.nullspace import NullSpace
+from lammps_implicit.solvers import Operator
+from lammps_implicit.solvers.embedded import require_positive_curvature
+
+FloatArray = NDArray[np.float64]
+
+
+def dense_inverse(
+    engine: Engine,
+    operator: Operator,
+    null_space: NullSpace,
+    accuracy: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Callable[[FloatArray], FloatArray]:
+    """Build H column by column and return v → H⁻¹ v on the complement of the null space.
+
+    Parameters
+    ----------
+    engine : Engine
+        On one process.
+    operator : callable
+        Hessian products.
+    null_space : NullSpace
+    accuracy : float
+        Relative accuracy of each column.
+    progress : callable
+        Called with columns done and in all.
+
+    Raises
+    ------
+    NotAMinimumError
+        If an eigenvalue outside the null space is not positive.
+    """
+    free = np.flatnonzero(engine.free.reshape(-1))
+    hessian = np.empty((free.size, free.size))
+    unit = np.zeros(engine.free.shape)
+    for count, index in enumerate(free):
+        unit.flat[index] = 1.0
+        hessian[:, count] = operator(unit, accuracy).reshape(-1)[free]
+        unit.flat[index] = 0.0
+        progress(count + 1, free.size)
+    hessian = 0.5 * (hessian + hessian.T)
+    null = np.array([vector.reshape(-1)[free] for vector in null_space.vectors]).reshape(-1, free.size)
+    # Push the null space far above every other eigenvalue, solve, and project it out again: exact, unlike a shift.
+    hessian -= null.T @ (null @ hessian)
+    hessian -= (hessian @ null.T) @ null
+    values, vectors = eigh(hessian + np.linalg.norm(hessian) * null.T @ null)
+    require_positive_curvature(float(values[0]), 1.0)
+
+    def apply(v: FloatArray) -> FloatArray:
+        x = np.zeros(v.size)
+        x[free] = vectors @ ((vectors.T @ null_space.project(v).reshape(-1)[free]) / values)
+        return null_space.project(x.reshape(v.shape))
+
+    return apply
