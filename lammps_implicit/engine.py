@@ -325,6 +325,11 @@ class Engine:
         """Lower corner of the cell, (3,), Å."""
         return np.array(self.lmp.extract_box()[0], dtype=float)
 
+    def nearest_image(self, vectors: FloatArray) -> FloatArray:
+        """Shift vectors (n, 3) by cell vectors along periodic directions to less than half a cell in each."""
+        fractional = np.linalg.solve(self.cell.T, vectors.T).T
+        return vectors - (np.round(fractional) * self.periodic) @ self.cell
+
     @property
     def version(self) -> int:
         """LAMMPS version as a date, e.g. 20250722."""
@@ -336,11 +341,11 @@ class Engine:
         return np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
 
     def neighbourhood(self) -> Neighbourhood:
-        """Return owned and ghost atoms at the reference."""
+        """Return owned and ghost atoms at the reference; one force evaluation where LAMMPS is elsewhere."""
+        self.return_to_reference()
         n = self.lmp.extract_setting("nlocal")
         total = n + self.lmp.extract_setting("nghost")
         positions = self.lmp.numpy.extract_atom("x")[:total].copy()
-        positions[:n] = self.positions
         ids = self.lmp.numpy.extract_atom("id")[:total].astype(np.int64)
         types = self.lmp.numpy.extract_atom("type")[:total].astype(np.int64)
         return Neighbourhood(positions, ids.reshape(-1), types.reshape(-1), self._free_components(total))

@@ -41,6 +41,10 @@ class Jacobian:
         """δX = dX*/dΘ δΘ, (n, 3), Å, for δΘ of shape (P,)."""
         return np.tensordot(np.asarray(dtheta, float) @ self.right, self.left, axes=1)
 
+    def row(self, index: int) -> FloatArray:
+        """∂X*/∂Θ_index, (n, 3), Å per unit of that parameter."""
+        return np.tensordot(self.right[index], self.left, axes=1)
+
     def to_array(self) -> FloatArray:
         """The full array, (P, n, 3), Å per unit of each parameter."""
         return np.tensordot(self.right, self.left, axes=1)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,32 @@ from numpy.typing import ArrayLike, NDArray
 from lammps_implicit import potentials
 from lammps_implicit.deck import deck_path, sha256
 from lammps_implicit.engine import Engine, Evaluations
-from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space
 from lammps_implicit.operators import Hessian, MixedDerivative
 from lammps_implicit.potentials import Potential
 from lammps_implicit.relaxation import newton
 from lammps_implicit.solvers import Solution, embedded
+from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import dense_inverse
-from lammps_implicit.springs import Springs, fit_springs, random_vector
+from lammps_implicit.springs import fit_springs, random_vector
 from lammps_implicit.units import Units, units_of
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
+
+PROBE = 100.0
+"""Size, relative to the tolerance, of what the probe for saddles puts into the residual along a typical mode."""
+
+JACOBIAN_MARGIN = 0.1
+"""Residuals of a Jacobian's solves relative to its tolerance."""
+
+NEAR_MINIMUM = 1e-2
+"""Largest force, eV/Å, from which Newton's method starts."""
+
+RECYCLING_MEMORY = 512 * 2**20
+"""Bytes spent on the search directions that the solves of a Jacobian share."""
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -72,7 +86,6 @@ class _Solver:
     """What solves share at one reference state: null space and preconditioner, and a vector with known product."""
 
     null_space: NullSpace
-    springs: Springs
     precondition: Callable[[FloatArray], FloatArray]
     probe: FloatArray
     probe_product: FloatArray
@@ -107,6 +120,7 @@ class Minimum:
         self._gradient: FloatArray | None = None
         self._jacobians: dict[float, Jacobian] = {}
         self._hessians: dict[float, FloatArray] = {}
+        self._jacobian_statistics: dict[float, Statistics] = {}
         self.statistics = Statistics("iterative", 0.0)
         self._take(engine.settle())
         self.initial_force = self.max_force
@@ -280,22 +294,40 @@ class Minimum:
         """
         if method not in ("auto", "iterative", "dense"):
             raise LammpsImplicitError(f"method '{method}' is not one of auto, iterative, dense")
+        if tol in self._jacobians:
+            return self._jacobians[tol]
         with self._measured("iterative", tol):
+            # Residuals are held below the tolerance by a margin, so that soft modes too stay within it.
+            inner = JACOBIAN_MARGIN * tol
             mixed = self.mixed.array
-            directions = principal_directions(self.mixed.gram(), tol)
+            directions = principal_directions(self.mixed.gram(), inner)
+            expected = directions.iterations_expected(inner)
             if method == "auto":
-                method = "dense" if self._dense_products() < directions.iterations_expected(tol) else "iterative"
+                method = "dense" if self._free_count() < expected else "iterative"
             self.statistics.method = method
+            solver = self._prepared()
             if method == "dense":
-                inverse = self._dense(tol, progress)
-                jacobian = solve_directions(directions, mixed, lambda b, *_: inverse(b), tol)
-            else:
-                jacobian = solve_directions(directions, mixed, self._solve, tol, progress)
-            self._jacobians[tol] = jacobian
-            left = np.stack([self.mixed.transposed_times(pattern) for pattern in jacobian.left], axis=1)
-            hessian = left @ jacobian.right.T
-            self._hessians[tol] = 0.5 * (hessian + hessian.T)
-            return jacobian
+                self._inverse = dense_inverse(self.engine, self.hessian.product, solver.null_space, inner, progress)
+            room = RECYCLING_MEMORY // max(16 * self.positions.size, 1)
+            krylov = ConjugateDirections(
+                self.engine,
+                self.hessian.product,
+                solver.precondition,
+                solver.null_space,
+                capacity=min(room, int(3 * expected) + 50),
+            )
+            jacobian = solve_directions(directions, mixed, partial(self._solve, method=krylov.solve), inner, progress)
+            self.statistics.residual = self._jacobian_residual(jacobian)
+            left = np.array([self.mixed.transposed_times(pattern) for pattern in jacobian.left])
+            hessian = left.reshape(jacobian.rank, -1).T @ jacobian.right.T
+            self._jacobians[tol], self._hessians[tol] = jacobian, 0.5 * (hessian + hessian.T)
+            self._jacobian_statistics[tol] = self.statistics
+        return jacobian
+
+    def jacobian_statistics(self, tol: float = 1e-5) -> Statistics:
+        """Cost and quality of ``jacobian(tol)``."""
+        self.jacobian(tol)
+        return self._jacobian_statistics[tol]
 
     def energy_gradient(self) -> FloatArray:
         """dE/dΘ = B(X*), (P,): descriptor sums, numbers of atoms at the constant terms. eV per unit of Θ."""
@@ -316,7 +348,8 @@ class Minimum:
     def relax(self, ftol: float = 1e-8) -> None:
         """Relax until no force component on a free degree of freedom exceeds `ftol` eV/Å.
 
-        Newton's method with the learned springs. Derivatives taken before are void if atoms move.
+        LAMMPS' conjugate gradients while far from a minimum, then Newton's method with the learned springs.
+        Derivatives taken before are void if atoms move.
 
         Raises
         ------
@@ -326,16 +359,58 @@ class Minimum:
             If forces stop falling; the best state found is kept.
         """
         ftol *= self.units.force
-        if self.max_force <= ftol:
-            return
+        near = NEAR_MINIMUM * self.units.force
+        if self.max_force > near:
+            self._take(self.engine.minimize(min(near, 1e3 * ftol), 10_000, 100_000))
+        for _ in range(3):  # again where fresh neighbour lists show forces that the old ones did not
+            if self.max_force <= ftol:
+                return
+            newton(self.engine, self.hessian.reference_forces, self._newton_step, ftol, self._moved)
+            solver, ids = self._solver, self.ids
+            self._take(self.engine.settle())
+            if np.array_equal(ids, self.ids):
+                self._solver = solver
+        if self.max_force > ftol:
+            raise ConvergenceError(f"forces depend on the neighbour lists at {self.max_force:.2g}: enlarge the skin")
+
+    def relaxed_at(self, dtheta: ArrayLike, ftol: float = 1e-8) -> tuple[FloatArray, float]:
+        """Relax again with Θ + δΘ, by brute force, and come back to Θ: the way to check a prediction.
+
+        Returns
+        -------
+        displacement : (n, 3) float array
+            From X*(Θ) to X*(Θ + δΘ), nearest images, Å.
+        energy : float
+            Of the structure relaxed with Θ + δΘ.
+
+        Raises
+        ------
+        NotAMinimumError, ConvergenceError
+            If there is no minimum near.
+        """
         start = self.positions
-        newton(self.engine, self.hessian.reference_forces, self._newton_step, ftol, self._moved)
-        self.moved = self.engine.max_abs(self.positions - start)
-        solver = self._solver
-        ids = self.ids
-        self._take(self.engine.settle())
-        if np.array_equal(ids, self.ids):
-            self._solver = solver
+        with self._away(dtheta, np.zeros_like(start)):
+            self.relax(ftol)
+            return self.engine.nearest_image(self.positions - start), self.energy
+
+    def energy_at(self, dtheta: ArrayLike, displacement: ArrayLike) -> float:
+        """U(X* + δX, Θ + δΘ), unrelaxed. With δX = jvp(δΘ) it equals the relaxed energy to third order in δΘ."""
+        with self._away(dtheta, _vector(displacement, self.positions.shape, "displacement")):
+            return self.energy
+
+    @contextmanager
+    def _away(self, dtheta: ArrayLike, displacement: FloatArray) -> Iterator[None]:
+        """Stand at other parameters and positions; everything known of this minimum is restored on leaving."""
+        dtheta = _vector(dtheta, (len(self.potential.theta),), "dtheta")
+        known, positions = dict(self.__dict__), self.positions
+        self.engine.positions = positions + displacement
+        try:
+            self._take(self.potential.install(self.engine, dtheta))
+            yield
+        finally:
+            self.engine.positions = positions
+            self.potential.install(self.engine, np.zeros_like(dtheta))
+            self.__dict__.update(known)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -346,7 +421,7 @@ class Minimum:
         self.mixed = MixedDerivative(self.engine, self.potential, self.hessian)
         self.energy = self.engine.energy
         self._solver = self._inverse = self._gradient = None
-        self._jacobians, self._hessians = {}, {}
+        self._jacobians, self._hessians, self._jacobian_statistics = {}, {}, {}
 
     def _moved(self, forces: FloatArray) -> None:
         self.hessian.reference_forces = forces * self.engine.free
@@ -358,17 +433,23 @@ class Minimum:
         """Fit the springs and find the null space, once for each reference state."""
         if self._solver is None:
             engine = self.engine
+            around = engine.neighbourhood()
             probe = random_vector(self.ids) * engine.free
             product = self.hessian.calibrate(probe)
-            springs = fit_springs(engine, product)
+            springs = fit_springs(engine, around, product)
             stiffness = engine.norm(product) / engine.norm(probe)
             null_space = find_null_space(engine, self.hessian.one_sided, stiffness, engine.external)
             precondition = embedded.preconditioner(engine, springs)
-            self._solver = _Solver(null_space, springs, precondition, probe, product)
+            self._solver = _Solver(null_space, precondition, probe, product)
         return self._solver
 
-    def _solve(self, right: FloatArray, tol: float, scale: float | None = None) -> FloatArray:
-        """Solve H x = b to ‖b - H x‖ ≤ tol·scale (default ‖b‖), counting into `statistics`."""
+    def _solve(
+        self, right: FloatArray, tol: float, scale: float | None = None, method: Callable[..., Solution] | None = None
+    ) -> FloatArray:
+        """Solve H x = b to ‖b - H x‖ ≤ tol·scale (default ‖b‖), counting into `statistics`.
+
+        `method` takes (right, tol, scale); default conjugate gradients.
+        """
         solver = self._prepared()
         right = solver.null_space.project(right)
         scale = self.engine.norm(right) if scale is None else scale
@@ -379,26 +460,34 @@ class Minimum:
             # Start the first solve off its answer by a random displacement whose product is known. A saddle that the
             # right-hand side is too symmetric to see is then seen: to converge, the iteration must resolve the
             # unstable mode, and meets its negative curvature on the way.
-            start = 0.1 * scale / self.engine.norm(solver.probe_product) * solver.null_space.project(solver.probe)
-            right = right - 0.1 * scale / self.engine.norm(solver.probe_product) * solver.probe_product
-        solution: Solution = embedded.solve(
-            self.engine, self.hessian.product, right, solver.precondition, solver.null_space, tol, scale
-        )
+            weight = min(1.0, PROBE * tol * self._free_count() ** 0.5) * scale / self.engine.norm(solver.probe_product)
+            start = weight * solver.null_space.project(solver.probe)
+            right = right - weight * solver.null_space.project(solver.probe_product)
+        if method is None:
+            method = partial(
+                embedded.solve, self.engine, self.hessian.product, solver.precondition, solver.null_space
+            )
+        solution = method(right, tol, scale)
         solver.probed = True
         self.statistics.iterations += solution.iterations
         self.statistics.solves += 1
         self.statistics.residual = max(self.statistics.residual, solution.residual)
         return start + solution.x
 
-    def _dense_products(self) -> int:
-        """Hessian products a dense Hessian takes."""
-        return int(self.engine.sum(np.count_nonzero(self.engine.free)))
+    def _jacobian_residual(self, jacobian: Jacobian) -> float:
+        """‖H J δ + C δ‖ / ‖C δ‖ for one random δ, each parameter weighted by its size: one Hessian product."""
+        theta = self.potential.theta
+        dtheta = np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
+        expected = self.mixed.times(dtheta)
+        size = self.engine.norm(expected)
+        if size == 0:
+            return 0.0
+        product = self.hessian.product(jacobian.dot(dtheta), self.statistics.tolerance)
+        return self.engine.norm(self._prepared().null_space.project(product + expected)) / size
 
-    def _dense(self, tol: float, progress: Progress) -> Callable[[FloatArray], FloatArray]:
-        if self._inverse is None:
-            solver = self._prepared()
-            self._inverse = dense_inverse(self.engine, self.hessian.product, solver.null_space, tol, progress)
-        return self._inverse
+    def _free_count(self) -> int:
+        """Number of free components on all ranks."""
+        return int(self.engine.sum(np.count_nonzero(self.engine.free)))
 
     @contextmanager
     def _measured(self, method: str, tol: float) -> Iterator[None]:

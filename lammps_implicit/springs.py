@@ -95,18 +95,19 @@ def random_vector(ids: NDArray[np.int64], seed: int = 0) -> FloatArray:
     return z.astype(np.float64) / 2.0**63 - 1.0
 
 
-def fit_springs(engine: Engine, product: FloatArray, seed: int = 0) -> Springs:
+def fit_springs(engine: Engine, around: Neighbourhood, product: FloatArray, seed: int = 0) -> Springs:
     """Fit springs to a Hessian-vector product.
 
     Parameters
     ----------
     engine : Engine
+    around : Neighbourhood
+        Taken at the reference.
     product : (n, 3) float array
         H w, where w is `random_vector` of the owned ids with frozen components zeroed.
     seed : int
         The seed of w, to know its values on ghost atoms.
     """
-    around = engine.neighbourhood()
     bonds = _find_bonds(engine, around)
     values = random_vector(around.ids, seed) * around.free
     stretch = values[bonds.start] - values[bonds.end]

@@ -35,6 +35,11 @@ class Potential(Protocol):
         ...
 
     @property
+    def text(self) -> str:
+        """The parameter file as read: what a result needs to name its potential."""
+        ...
+
+    @property
     def elements(self) -> tuple[str | None, ...]:
         """Chemical element of each atom type, None where the potential does not act on it."""
         ...

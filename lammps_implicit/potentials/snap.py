@@ -91,6 +91,11 @@ class SnapPotential:
         names = self.coefficients.names
         return tuple(names[index] for index in self.selected)
 
+    @property
+    def text(self) -> str:
+        """The coefficient file as read."""
+        return self.coefficients.text()
+
     def define(self, engine: Engine) -> None:
         """Define the computes of descriptors and their gradients."""
         settings = self._compute_settings()

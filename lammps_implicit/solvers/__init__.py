@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.errors import NotAMinimumError
+
 FloatArray = NDArray[np.float64]
 
 Operator = Callable[[FloatArray, float], FloatArray]
@@ -37,3 +39,19 @@ class Solution:
 def iterations_expected(tol: float) -> float:
     """Conjugate-gradient iterations that a solve with springs takes, from experience with defect cells."""
     return 1.0 + 1.7 * max(0.0, -np.log10(tol))
+
+
+def require_positive_curvature(vhv: float, vv: float) -> None:
+    """Raise NotAMinimumError unless vᵀHv > 0."""
+    if not vhv > 0:
+        raise NotAMinimumError(
+            f"not a minimum: the energy curves downwards along some displacement (curvature {vhv / vv:.3g} in the "
+            "deck's units of energy per length squared). A saddle point has no parameter derivative that relaxation "
+            "would follow; perturb the atoms and minimise again"
+        )
+
+
+def not_converged(iterations: int, tol: float, history: list[float]) -> str:
+    """Message of a solve that stopped short."""
+    shown = ", ".join(f"{value:.1e}" for value in history[-5:])
+    return f"the linear solve did not reach {tol:g} in {iterations} iterations (last relative residuals {shown})"

@@ -10,8 +10,7 @@ from scipy.linalg import eigh
 
 from lammps_implicit.engine import Engine
 from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.solvers import Operator
-from lammps_implicit.solvers.embedded import require_positive_curvature
+from lammps_implicit.solvers import Operator, require_positive_curvature
 
 FloatArray = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from lammps_implicit.engine import Engine
-from lammps_implicit.errors import ConvergenceError, NotAMinimumError
+from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.solvers import Operator, Solution
+from lammps_implicit.solvers import Operator, Solution, not_converged, require_positive_curvature
 from lammps_implicit.springs import Springs, assemble
 
 FloatArray = NDArray[np.float64]
@@ -35,9 +35,9 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
 def solve(
     engine: Engine,
     operator: Operator,
-    right: FloatArray,
     precondition: Callable[[FloatArray], FloatArray],
     null_space: NullSpace,
+    right: FloatArray,
     tol: float,
     scale: float | None = None,
     maxiter: int = 1000,
@@ -51,10 +51,10 @@ def solve(
     operator : callable
         The products; each is asked for with the accuracy that keeps the final residual at `tol`: the closer to the
         end, the coarser (V. Simoncini, D. B. Szyld, SIAM J. Sci. Comput. 25, 454 (2003)).
-    right : (n, 3) float array
     precondition : callable
     null_space : NullSpace
         Projected out of the right-hand side, the products and the solution.
+    right : (n, 3) float array
     tol : float
         Bound on ‖b - A x‖₂ / scale.
     scale : float, optional
@@ -71,8 +71,8 @@ def solve(
     right = null_space.project(right)
     norm = engine.norm(right) if scale is None else scale
     shape, size = right.shape, right.size
-    if norm == 0 or engine.norm(right) <= tol * norm:
-        return Solution(np.zeros(shape), 0, 0.0 if norm == 0 else engine.norm(right) / norm, ())
+    if engine.norm(right) <= tol * norm:
+        return Solution(np.zeros(shape), 0, engine.norm(right) / norm if norm > 0 else 0.0, ())
     history: list[float] = []
     residual = right
 
@@ -99,22 +99,6 @@ def solve(
     if failed:
         raise ConvergenceError(not_converged(maxiter, tol, history))
     return Solution(null_space.project(x.reshape(shape)), len(history), min(tol, history[-1]), tuple(history))
-
-
-def require_positive_curvature(vhv: float, vv: float) -> None:
-    """Raise NotAMinimumError unless vᵀHv > 0."""
-    if not vhv > 0:
-        raise NotAMinimumError(
-            f"not a minimum: the energy curves downwards along some displacement (curvature {vhv / vv:.3g} in the "
-            "deck's units of energy per length squared). A saddle point has no parameter derivative that relaxation "
-            "would follow; perturb the atoms and minimise again"
-        )
-
-
-def not_converged(iterations: int, tol: float, history: list[float]) -> str:
-    """Message of a solve that stopped short."""
-    shown = ", ".join(f"{value:.1e}" for value in history[-5:])
-    return f"the linear solve did not reach {tol:g} in {iterations} iterations (last relative residuals {shown})"
 
 
 def _multigrid(

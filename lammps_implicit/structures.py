@@ -1,0 +1,165 @@
+"""Structures in and out: ASE atoms, extended XYZ and LAMMPS data files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.errors import DeckError, PotentialError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Atoms in id order with what LAMMPS knows of them.
+
+    Attributes
+    ----------
+    ids, types : (N,) int arrays
+    positions : (N, 3) float array
+        Å.
+    cell : (3, 3) float array
+        Cell vectors as rows, in LAMMPS' orientation.
+    origin : (3,) float array
+        Lower corner of the cell.
+    periodic : (3,) bool array
+    elements : tuple of str
+        Name of each type; ``X`` where unknown.
+    masses : (n_types,) float array
+    """
+
+    ids: NDArray[np.int64]
+    types: NDArray[np.int64]
+    positions: FloatArray
+    cell: FloatArray
+    origin: FloatArray
+    periodic: NDArray[np.bool_]
+    elements: tuple[str, ...]
+    masses: FloatArray
+
+    def to_ase(self, **arrays: NDArray[Any]) -> Any:
+        """Return ``ase.Atoms`` with ``id`` and ``type`` arrays and any others given, (N,) or (N, 3)."""
+        from ase import Atoms
+        from ase.data import atomic_numbers
+
+        symbols = [name if name in atomic_numbers else "X" for name in self.elements]
+        atoms = Atoms([symbols[type_ - 1] for type_ in self.types], self.positions - self.origin, cell=self.cell)
+        atoms.pbc = self.periodic
+        for name, values in {"id": self.ids, "type": self.types, **arrays}.items():
+            atoms.new_array(name, np.asarray(values))
+        return atoms
+
+    def write_data(self, file: IO[str], title: str) -> None:
+        """Write a LAMMPS data file of ``atom_style atomic``, ids, types and the box as they are in LAMMPS."""
+        low, high = self.origin, self.origin + np.diag(self.cell)
+        file.write(f"{title}\n\n{len(self.ids)} atoms\n{len(self.masses)} atom types\n\n")
+        for axis, name in enumerate("xyz"):
+            file.write(f"{low[axis]:.16g} {high[axis]:.16g} {name}lo {name}hi\n")
+        tilt = self.cell[1, 0], self.cell[2, 0], self.cell[2, 1]
+        if any(tilt):
+            file.write(f"{tilt[0]:.16g} {tilt[1]:.16g} {tilt[2]:.16g} xy xz yz\n")
+        file.write("\nMasses\n\n")
+        for number, (mass, element) in enumerate(zip(self.masses, self.elements, strict=True), 1):
+            file.write(f"{number} {mass:.10g}  # {element}\n")
+        file.write("\nAtoms  # atomic\n\n")
+        for id_, type_, (x, y, z) in zip(self.ids, self.types, self.positions, strict=True):
+            file.write(f"{id_} {type_} {x:.16g} {y:.16g} {z:.16g}\n")
+
+
+@contextmanager
+def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> Iterator[Path]:
+    """Write an input deck that relaxes an ASE structure at fixed cell; gone when the context ends.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        ``FixAtoms`` constraints become frozen atoms; others are refused.
+    potential : path or sequence of str
+        LAMMPS include file, or its lines.
+
+    Raises
+    ------
+    DeckError
+        If the cell is not in LAMMPS' orientation or a constraint is of another kind.
+    PotentialError
+        If the include file is not found.
+    """
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as own:
+        folder = Path(comm.bcast(own))
+        failure: Exception | None = None
+        if comm.rank == 0:
+            try:
+                _write_deck(folder, atoms, potential)
+            except (DeckError, PotentialError) as error:
+                failure = error
+        failure = comm.bcast(failure)
+        if failure is not None:
+            raise failure
+        yield folder / "in.ase"
+        comm.barrier()
+
+
+def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> None:
+    elements = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
+    cell = np.array(atoms.cell)
+    if np.abs(np.triu(cell, 1)).max() > 1e-10 * np.abs(cell).max() or (np.diag(cell) <= 0).any():
+        raise DeckError(
+            "the cell is not in LAMMPS' orientation (a along x, b in the xy plane, right-handed): rotate the atoms "
+            "with 'cell, _ = atoms.cell.standard_form(); atoms.set_cell(cell, scale_atoms=True)'"
+        )
+    structure = Structure(
+        ids=np.arange(1, len(atoms) + 1),
+        types=np.array([elements.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]),
+        positions=atoms.get_positions(),
+        cell=np.tril(cell),
+        origin=np.zeros(3),
+        periodic=np.array(atoms.pbc, bool),
+        elements=elements,
+        masses=np.array([atoms.get_masses()[atoms.get_chemical_symbols().index(element)] for element in elements]),
+    )
+    with open(folder / "atoms.data", "w", encoding="utf-8") as file:
+        structure.write_data(file, "from ASE")
+    boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
+    lines = ["units metal", "atom_style atomic", f"boundary {boundary}", "box tilt large", "read_data atoms.data"]
+    lines += _potential_lines(potential)
+    frozen = _frozen_ids(atoms)
+    if len(frozen):
+        for start in range(0, len(frozen), 100):  # LAMMPS limits the length of a line
+            lines.append("group frozen id " + " ".join(map(str, frozen[start : start + 100])))
+        lines.append("fix frozen frozen setforce 0 0 0")
+    lines.append("minimize 0 1e-8 10000 100000")
+    (folder / "in.ase").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _potential_lines(potential: str | os.PathLike[str] | Sequence[str]) -> list[str]:
+    if not isinstance(potential, (str, os.PathLike)):
+        return list(potential)
+    path = Path(potential)
+    shipped = [Path(folder) / path for folder in os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep)]
+    for candidate in [path.absolute(), *shipped]:
+        if candidate.is_file():
+            return candidate.read_text(encoding="utf-8").splitlines()
+    raise PotentialError(f"potential include file {potential} does not exist")
+
+
+def _frozen_ids(atoms: Any) -> NDArray[np.int64]:
+    from ase.constraints import FixAtoms
+
+    frozen = np.zeros(len(atoms), bool)
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms):
+            raise DeckError(f"constraint {type(constraint).__name__} is not supported; use FixAtoms")
+        frozen[constraint.index] = True
+    return np.flatnonzero(frozen) + 1
