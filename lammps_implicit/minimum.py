@@ -55,9 +55,9 @@ class Statistics:
     Attributes
     ----------
     method : str
-        ``"iterative"`` or ``"dense"``.
+        ``"iterative"``, ``"dense"`` or ``"relaxation"``.
     tolerance : float
-        Relative tolerance asked for.
+        Relative tolerance asked for; force tolerance of a relaxation.
     evaluations : Evaluations
         LAMMPS evaluations spent, preparation of the preconditioner included when this product needed it.
     iterations : int
@@ -257,6 +257,7 @@ class Minimum:
         (n, 3) float array
             Å per unit length of δΘ. Rigid motions that cost no energy are left out.
         """
+        _check_tolerance(tol)
         direction = _vector(dtheta, (len(self.potential.theta),), "dtheta")
         with self._measured("iterative", tol):
             return self._solve(-self.mixed.times(direction), tol)
@@ -275,6 +276,7 @@ class Minimum:
         -------
         (P,) float array
         """
+        _check_tolerance(tol)
         g = _vector(cotangent, self.positions.shape, "cotangent")
         with self._measured("iterative", tol):
             self.mixed.prepare()
@@ -294,6 +296,7 @@ class Minimum:
         """
         if method not in ("auto", "iterative", "dense"):
             raise LammpsImplicitError(f"method '{method}' is not one of auto, iterative, dense")
+        _check_tolerance(tol)
         if tol in self._jacobians:
             return self._jacobians[tol]
         with self._measured("iterative", tol):
@@ -360,16 +363,17 @@ class Minimum:
         """
         ftol *= self.units.force
         near = NEAR_MINIMUM * self.units.force
-        if self.max_force > near:
-            self._take(self.engine.minimize(min(near, 1e3 * ftol), 10_000, 100_000))
-        for _ in range(3):  # again where fresh neighbour lists show forces that the old ones did not
-            if self.max_force <= ftol:
-                return
-            newton(self.engine, self.hessian.reference_forces, self._newton_step, ftol, self._moved)
-            solver, ids = self._solver, self.ids
-            self._take(self.engine.settle())
-            if np.array_equal(ids, self.ids):
-                self._solver = solver
+        with self._measured("relaxation", ftol):
+            if self.max_force > near:
+                self._take(self.engine.minimize(min(near, 1e3 * ftol), 10_000, 100_000))
+            for _ in range(3):  # again where fresh neighbour lists show forces that the old ones did not
+                if self.max_force <= ftol:
+                    return
+                newton(self.engine, self.hessian.reference_forces, self._newton_step, ftol, self._moved)
+                solver, ids = self._solver, self.ids
+                self._take(self.engine.settle())
+                if np.array_equal(ids, self.ids):
+                    self._solver = solver
         if self.max_force > ftol:
             raise ConvergenceError(f"forces depend on the neighbour lists at {self.max_force:.2g}: enlarge the skin")
 
@@ -464,9 +468,7 @@ class Minimum:
             start = weight * solver.null_space.project(solver.probe)
             right = right - weight * solver.null_space.project(solver.probe_product)
         if method is None:
-            method = partial(
-                embedded.solve, self.engine, self.hessian.product, solver.precondition, solver.null_space
-            )
+            method = partial(embedded.solve, self.engine, self.hessian.product, solver.precondition, solver.null_space)
         solution = method(right, tol, scale)
         solver.probed = True
         self.statistics.iterations += solution.iterations
@@ -492,8 +494,6 @@ class Minimum:
     @contextmanager
     def _measured(self, method: str, tol: float) -> Iterator[None]:
         """Count what a product costs into fresh `statistics`."""
-        if not 0 < tol < 1:
-            raise LammpsImplicitError(f"tolerance {tol:g} is not between 0 and 1")
         self.statistics = Statistics(method, tol)
         evaluations, inside, start = self.engine.evaluations.copy(), self.engine.seconds, time.perf_counter()
         yield
@@ -501,6 +501,11 @@ class Minimum:
         self.statistics.seconds_in_lammps = self.engine.seconds - inside
         self.statistics.seconds = time.perf_counter() - start
         self.statistics.differencing_error = self.hessian.one_sided_error
+
+
+def _check_tolerance(tol: float) -> None:
+    if not 1e-10 <= tol < 1:
+        raise LammpsImplicitError(f"tolerance {tol:g} is not between 1e-10, what differences of forces allow, and 1")
 
 
 def _vector(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:

@@ -169,9 +169,7 @@ def write_structure(file: Any, structure: Structure, length: str) -> None:
 
 def read_structure(file: Any) -> Structure:
     """Read a structure's arrays from an open HDF5 file."""
-    arrays = {
-        name: file[name][()] for name in ("ids", "types", "positions", "cell", "origin", "periodic", "masses")
-    }
+    arrays = {name: file[name][()] for name in ("ids", "types", "positions", "cell", "origin", "periodic", "masses")}
     return Structure(elements=tuple(file["elements"].asstr()[()]), **arrays)
 
 

@@ -52,7 +52,7 @@ class Structure:
         from ase.data import atomic_numbers
 
         symbols = [name if name in atomic_numbers else "X" for name in self.elements]
-        atoms = Atoms([symbols[type_ - 1] for type_ in self.types], self.positions - self.origin, cell=self.cell)
+        atoms: Any = Atoms([symbols[type_ - 1] for type_ in self.types], self.positions - self.origin, cell=self.cell)
         atoms.pbc = self.periodic
         for name, values in {"id": self.ids, "type": self.types, **arrays}.items():
             atoms.new_array(name, np.asarray(values))

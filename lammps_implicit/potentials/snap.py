@@ -191,7 +191,7 @@ def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:
             "fixed, styles in hybrid or hybrid/overlay"
         )
     position = 2 if hybrid else 0
-    lines = [line for line in deck.pair_coeffs if not hybrid or line.args[2:3] and line.args[2] in _STYLES]
+    lines = [line for line in deck.pair_coeffs if not hybrid or line.args[2] in _STYLES]
     if not lines or lines[-1].args[:2] != ("*", "*"):
         raise PotentialError("no 'pair_coeff * * ... .snapcoeff .snapparam ELEMENTS' line was read from the deck")
     return lines[-1], lines[-1].args[position] if hybrid else ""

@@ -124,7 +124,7 @@ def parse_coefficients(text: str, source: str) -> CoefficientFile:
     rows = [(row, words) for row, words in rows if words]
     if not rows or len(rows[0][1]) != 2:
         raise PotentialError(f"{source}: not a SNAP coefficient file: no line with the counts of elements and terms")
-    elements, count = (_number(match, int, source, rows[0][0]) for match in rows[0][1])
+    elements, count = (int(_number(match, source, rows[0][0])) for match in rows[0][1])
     if elements < 1 or count < 1:
         raise PotentialError(f"{source}: the header counts {elements} elements and {count} coefficients")
     blocks: list[ElementBlock] = []
@@ -139,13 +139,11 @@ def parse_coefficients(text: str, source: str) -> CoefficientFile:
                 f"(element {len(blocks) + 1} is cut short or its line 'name radius weight' is missing)"
             )
         row, (name, radius, weight) = chunk[0]
-        blocks.append(
-            ElementBlock(name.group(), _number(radius, float, source, row), _number(weight, float, source, row))
-        )
+        blocks.append(ElementBlock(name.group(), _number(radius, source, row), _number(weight, source, row)))
         for row, words in chunk[1:]:
             if len(words) != 1:
                 raise PotentialError(f"{source}, line {row + 1}: one coefficient expected, {len(words)} words found")
-            values.append(_number(words[0], float, source, row))
+            values.append(_number(words[0], source, row))
             spans.append((row, words[0].start(), words[0].end()))
     return CoefficientFile(tuple(blocks), np.array(values), lines, tuple(spans))
 
@@ -232,9 +230,9 @@ def _words(line: str) -> list[re.Match[str]]:
     return list(_WORD.finditer(line.split("#", 1)[0]))
 
 
-def _number(match: re.Match[str], kind: type, source: str, row: int):  # noqa: ANN202 - int or float, as asked
+def _number(match: re.Match[str], source: str, row: int) -> float:
     try:
-        value = kind(match.group())
+        value = float(match.group())
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -101,9 +101,7 @@ def solve(
     return Solution(null_space.project(x.reshape(shape)), len(history), min(tol, history[-1]), tuple(history))
 
 
-def _multigrid(
-    engine: Engine, matrix: sparse.bsr_matrix, shape: tuple[int, int]
-) -> Callable[[FloatArray], FloatArray]:
+def _multigrid(engine: Engine, matrix: sparse.bsr_matrix, shape: tuple[int, int]) -> Callable[[FloatArray], FloatArray]:
     import pyamg
 
     near_null = np.stack([motion.reshape(-1) for motion in _local_rigid_motions(engine)], axis=1)

@@ -1,0 +1,40 @@
+# make demo, make test: each installs what it needs into .venv first; what is installed already is left alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUTPUT ?= demo-output
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(VENV)/.package
+	$(BIN)/lammps-implicit demo -o $(OUTPUT) --overwrite
+
+test: $(VENV)/.dev $(VENV)/.petsc
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev $(VENV)/.petsc
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	install/system_packages.sh "python3-venv=$(PYTHON) -c 'import ensurepip, venv'"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.package: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --prefer-binary --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package
+	$(BIN)/python -m pip install --quiet --prefer-binary --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.petsc: install/petsc.sh | $(VENV)/.package
+	install/petsc.sh $(VENV)
+	@touch $@

@@ -1,0 +1,5 @@
+"""``python -m lammps_implicit``."""
+
+from lammps_implicit.cli import main
+
+main()

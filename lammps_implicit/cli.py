@@ -1,0 +1,202 @@
+"""Command line: ``lammps-implicit``."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, NoReturn, Optional
+
+import typer
+
+from lammps_implicit.errors import LammpsImplicitError
+
+app = typer.Typer(
+    help="How a relaxed structure, its energy and volume depend on the parameters of its potential.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Method(str, Enum):
+    """How the Jacobian is computed."""
+
+    auto = "auto"
+    dense = "dense"
+    iterative = "iterative"
+
+
+DeckArgument = Annotated[Path, typer.Argument(help="LAMMPS input deck that ends in a relaxed structure.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
+ParametersOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--parameters", help="Labels of the parameters to use, shell patterns separated by commas: 'Be:*,W:[1-9]'."
+    ),
+]
+ForceLimitOption = Annotated[
+    float, typer.Option("--force-limit", help="Largest force (eV/Å) at which the deck's end counts as relaxed.")
+]
+FtolOption = Annotated[
+    float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to, by Newton's method, before differentiating.")
+]
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: versions, LAMMPS packages, MPI, potential files, and a small solve."""
+    from lammps_implicit.doctor import examine
+
+    checks = examine()
+    for check in checks:
+        print(f"{'ok ' if check.good else 'BAD' if check.needed else '-- '}  {check.name}: {check.finding}")
+    if any(check.needed and not check.good for check in checks):
+        raise LammpsImplicitError("the installation is not complete: see the lines marked BAD")
+    print("ready")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")] = Path("demo-output"),
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Differentiate a W vacancy with respect to all 56 SNAP parameters, and check predictions by relaxing again."""
+    from lammps_implicit.demo import run_demo
+
+    _require_one_rank()
+    summary = run_demo(output, overwrite)
+    _table(summary.rows)
+    print("Files to look at:")
+    for path, text in summary.files:
+        print(f"  {path}: {text}")
+
+
+@app.command()
+def relax(
+    deck: DeckArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="LAMMPS data file for the relaxed structure.")],
+    ftol: FtolOption = 1e-8,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a deck, relax what it leaves to a tight force tolerance, and write the structure."""
+    from lammps_implicit.files import refuse_to_overwrite, written_whole
+    from lammps_implicit.minimum import Minimum
+    from lammps_implicit.results import structure_of
+
+    _require_one_rank()
+    refuse_to_overwrite(output, overwrite)
+    with Minimum.from_deck(deck, ftol=ftol, force_limit=float("inf")) as minimum:
+        structure = structure_of(minimum)
+        if structure is not None:
+            with written_whole(output, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
+                structure.write_data(file, f"{minimum.deck_name} relaxed by lammps-implicit")
+        _table(
+            [
+                ("atoms", str(minimum.engine.n_atoms)),
+                ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
+                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                ("force evaluations after the deck", str(minimum.setup.total)),
+            ]
+        )
+    print(f"wrote {output}")
+
+
+@app.command()
+def sensitivity(
+    deck: DeckArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file for the results.")],
+    tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every column of the Jacobian.")] = 1e-5,
+    method: Annotated[Method, typer.Option("--method", help="auto takes the one predicted cheaper.")] = Method.auto,
+    parameters: ParametersOption = None,
+    ftol: FtolOption = 1e-8,
+    force_limit: ForceLimitOption = 1e-2,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
+    from lammps_implicit.files import refuse_to_overwrite
+    from lammps_implicit.minimum import Minimum
+    from lammps_implicit.progress import progress
+    from lammps_implicit.results import write_sensitivity
+
+    _require_one_rank()
+    refuse_to_overwrite(output, overwrite)
+    with Minimum.from_deck(deck, parameters=parameters, ftol=ftol, force_limit=force_limit) as minimum:
+        with progress("solving", minimum.engine.comm.rank == 0) as update:
+            jacobian = minimum.jacobian(tol, method.value, update)
+        cost = minimum.jacobian_statistics(tol)
+        write_sensitivity(output, minimum, jacobian, tol, overwrite)
+        _table(
+            [
+                ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),
+                ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
+                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                ("method", f"{cost.method}, {jacobian.rank} independent directions"),
+                ("residual of a random check", f"{cost.residual:.1e}"),
+                ("error of one-sided differences", f"{cost.differencing_error:.1e}"),
+                ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
+                ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in LAMMPS"),
+            ]
+        )
+    print(f"wrote {output}")
+
+
+@app.command()
+def predict(
+    result: Annotated[Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity'.")],
+    theta: Annotated[Path, typer.Option("--theta", help="New parameters: a coefficient file, .npy or .csv.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="HDF5 file; .xyz and .data of the same name are written beside it.")
+    ],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Predict structure and energy at new parameters, without running LAMMPS."""
+    from lammps_implicit import expansion
+    from lammps_implicit.results import read_sensitivity
+
+    known = read_sensitivity(result)
+    prediction = expansion.predict(known, expansion.read_theta(theta, known) - known.theta)
+    files = expansion.write_prediction(output, known, prediction, overwrite)
+    energy, length = known.attributes["energy_unit"], known.attributes["length_unit"]
+    zeroth, first, second = prediction.energy_terms
+    _table(
+        [
+            ("energy at the result's parameters", f"{zeroth:.9g} {energy}"),
+            ("first-order term", f"{first:+.6g} {energy}"),
+            ("second-order term", f"{second:+.6g} {energy}"),
+            ("predicted energy", f"{prediction.energy:.9g} {energy} (error of third order)"),
+            ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
+        ]
+    )
+    print("wrote " + ", ".join(map(str, files)))
+
+
+def main() -> NoReturn:
+    """Run the command line: one message and exit status 1 for an error a user can act on."""
+    try:
+        app(prog_name="lammps-implicit", standalone_mode=True)
+    except LammpsImplicitError as error:
+        if _rank() == 0:
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _table(rows: list[tuple[str, str]]) -> None:
+    if _rank() == 0:
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            print(f"  {name:<{width}}  {value}")
+
+
+def _rank() -> int:
+    mpi = sys.modules.get("mpi4py.MPI")
+    return int(mpi.COMM_WORLD.rank) if mpi else 0
+
+
+def _require_one_rank() -> None:
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.size > 1:
+        raise LammpsImplicitError("this version runs on one process: start it without mpirun")
