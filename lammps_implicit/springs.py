@@ -87,10 +87,8 @@ def random_vector(ids: NDArray[np.int64], seed: int = 0) -> FloatArray:
     (n, 3) float array
         The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014) applied to id and component.
     """
-    z: NDArray[np.uint64] = (ids.astype(np.uint64)[:, None] * np.uint64(3) + np.arange(3, dtype=np.uint64)) + np.uint64(
-        seed << 48
-    )
-    z = z * np.uint64(0x9E3779B97F4A7C15)
+    counter = ids.astype(np.uint64)[:, None] * np.uint64(3) + np.arange(3, dtype=np.uint64) + np.uint64(seed << 48)
+    z: NDArray[np.uint64] = np.multiply(counter, np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))

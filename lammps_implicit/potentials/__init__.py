@@ -64,8 +64,12 @@ class Potential(Protocol):
         """∂U/∂Θ of the selected constant terms, i.e. numbers of atoms, (P,); zero elsewhere."""
         ...
 
-    def mixed(self, engine: Engine) -> NDArray[np.float64]:
-        """C = ∂²U/∂X∂Θ at the last evaluated positions, (n, 3, P). One descriptor evaluation."""
+    def descriptor_gradients(self, engine: Engine) -> NDArray[np.float64]:
+        """∂B/∂X at the last evaluated positions, (n, 3, P). One descriptor evaluation."""
+        ...
+
+    def inconsistent_directions(self) -> NDArray[np.float64]:
+        """Orthonormal directions of Θ along which LAMMPS' forces are not -Σ_k Θ_k ∂B_k/∂X, (P, m); mostly none."""
         ...
 
 

@@ -7,6 +7,7 @@ U = Σ_i Σ_k Θ_{e(i),k} B_k(i), with B_0 = 1 and the quadratic terms B_k B_l c
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from lammps_implicit.errors import PotentialError
 from lammps_implicit.potentials.snap_files import (
     CoefficientFile,
     ParameterFile,
+    bispectrum_components,
     expected_coefficients,
     read_coefficients,
     read_parameters,
@@ -134,17 +136,57 @@ class SnapPotential:
             blocks[block, 0] += np.count_nonzero(engine.types == type_)
         return np.asarray(engine.sum(blocks)).reshape(-1)[self.selected]
 
-    def mixed(self, engine: Engine) -> FloatArray:
-        """C = ∂²U/∂X∂Θ, (n, 3, P). ``snad/atom`` gives its negative, type by type, the rows complete."""
+    def descriptor_gradients(self, engine: Engine) -> FloatArray:
+        """∂B/∂X, (n, 3, P). ``snad/atom`` gives its negative, type by type, the rows complete."""
         count = self.coefficients.coefficients_per_element
         raw = engine.compute_atom(_GRADIENTS).reshape(len(engine.ids), len(self.elements), 3, count - 1)
         # Column of each selected parameter inside its element's block; constants have no gradient.
         block_of, column = np.divmod(self.selected, count)
-        mixed = np.zeros((len(engine.ids), 3, len(self.selected)))
+        gradients = np.zeros((len(engine.ids), 3, len(self.selected)))
         for type_, block in self._types():
             here = np.flatnonzero((block_of == block) & (column > 0))
-            mixed[:, :, here] -= raw[:, type_ - 1][:, :, column[here] - 1]
-        return mixed
+            gradients[:, :, here] -= raw[:, type_ - 1][:, :, column[here] - 1]
+        return gradients
+
+    def inconsistent_directions(self) -> FloatArray:
+        """Orthonormal directions of the selected Θ along which forces are not -Σ_k Θ_k ∂B_k/∂X, (P, m).
+
+        With ``chemflag`` a descriptor B(e1 e2 e3; j1 j2 j) does not change when elements with equal j trade places, and
+        LAMMPS' force loop takes their coefficients to be equal, as those of fitted files are: it counts one of them two
+        or three times in place of each once. Energies do not. Along directions in which such coefficients part, the
+        forces are not the energy's gradient, and only forces themselves tell what LAMMPS relaxes to.
+        """
+        if not self.hyperparameters.flag("chemflag"):
+            return np.zeros((len(self.selected), 0))
+        count = self.coefficients.coefficients_per_element
+        classes = self._equal_descriptors()
+        directions = []
+        for block in range(len(self.coefficients.blocks)):
+            for members in classes:
+                # Orthonormal complement of the common change of all members (Helmert's vectors).
+                for size in range(1, len(members)):
+                    vector = np.zeros(len(self.coefficients.theta))
+                    vector[block * count + members[:size]] = 1.0
+                    vector[block * count + members[size]] = -float(size)
+                    directions.append(vector[self.selected] / np.sqrt(size * (size + 1)))
+        return np.array([d for d in directions if d.any()]).reshape(-1, len(self.selected)).T
+
+    def _equal_descriptors(self) -> list[NDArray[np.int64]]:
+        """Classes of coefficient indices within an element's block whose descriptors are equal by symmetry."""
+        components = bispectrum_components(int(self.hyperparameters.number("twojmax", 0)))
+        elements = range(len(self.coefficients.blocks))
+        keys = [
+            (component, tuple(sorted(zip(component, triple, strict=True))))
+            for triple in itertools.product(elements, repeat=3)
+            for component in components
+        ]
+        if self.hyperparameters.flag("quadraticflag"):
+            pairs = itertools.combinations_with_replacement(range(len(keys)), 2)
+            keys += [tuple(sorted((keys[a], keys[b]))) for a, b in pairs]  # type: ignore[misc]
+        classes: dict[object, list[int]] = {}
+        for index, key in enumerate(keys, 1):
+            classes.setdefault(key, []).append(index)
+        return [np.array(members) for members in classes.values() if len(members) > 1]
 
     def _types(self) -> list[tuple[int, int]]:
         """Atom types the potential acts on, each with its element's block in the coefficient file."""

@@ -203,23 +203,23 @@ def read_parameters(path: str | Path) -> ParameterFile:
     return parse_parameters(_read_text(path), str(path))
 
 
-def bispectrum_count(twojmax: int) -> int:
-    """Number of bispectrum components (j1, j2, j) with 0 <= j2 <= j1 <= j <= twojmax, all doubled.
+def bispectrum_components(twojmax: int) -> list[tuple[int, int, int]]:
+    """Bispectrum components (j1, j2, j), doubled, 0 <= j2 <= j1 <= j <= twojmax, in the order of LAMMPS' coefficients.
 
     Follows eq. 12 and the text below it of Thompson et al., J. Comput. Phys. 285, 316 (2015).
     """
-    return sum(
-        1
+    return [
+        (j1, j2, j)
         for j1 in range(twojmax + 1)
         for j2 in range(j1 + 1)
         for j in range(j1 - j2, min(twojmax, j1 + j2) + 1, 2)
         if j >= j1
-    )
+    ]
 
 
 def expected_coefficients(parameters: ParameterFile, elements: int) -> int:
     """Coefficients per element, constant included, that the hyperparameters call for."""
-    linear = bispectrum_count(int(parameters.number("twojmax", 0)))
+    linear = len(bispectrum_components(int(parameters.number("twojmax", 0))))
     if parameters.flag("chemflag"):
         linear *= elements**3
     quadratic = linear * (linear + 1) // 2 if parameters.flag("quadraticflag") else 0

@@ -1,0 +1,48 @@
+"""Shared fixtures: decks of the repository and small decks written on the spot."""
+
+from pathlib import Path
+
+import pytest
+
+DECKS = Path(__file__).parent.parent / "lammps_scripts"
+
+TA_VACANCY = """\
+units           metal
+atom_style      atomic
+boundary        p p p
+lattice         bcc 3.316
+region          cell block 0 3 0 3 0 3
+create_box      1 cell
+create_atoms    1 box
+mass            1 180.95
+group           vacancy id 1
+delete_atoms    group vacancy compress no
+pair_style      hybrid/overlay zbl 4.0 4.8 snap
+pair_coeff      1 1 zbl 73 73
+pair_coeff      * * snap Ta06A.snapcoeff Ta06A.snapparam Ta
+minimize        0.0 1.0e-8 1000 10000
+"""
+"""53 atoms, 31 parameters: milliseconds an evaluation."""
+
+
+@pytest.fixture
+def write_deck(tmp_path):
+    """Write a deck into the test's folder and return its path."""
+
+    def write(text: str = TA_VACANCY, name: str = "in.test") -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def ta_vacancy(tmp_path_factory):
+    """One Ta vacancy for tests that leave it as it is."""
+    from lammps_implicit import Minimum
+
+    path = tmp_path_factory.mktemp("ta") / "in.ta"
+    path.write_text(TA_VACANCY)
+    with Minimum.from_deck(path) as minimum:
+        yield minimum
