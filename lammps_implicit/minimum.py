@@ -232,6 +232,11 @@ class Minimum:
         return self.engine.positions
 
     @property
+    def null_space(self) -> NullSpace:
+        """Rigid motions that cost no energy; displacements are orthogonal to them."""
+        return self._prepared().null_space
+
+    @property
     def max_force(self) -> float:
         """Largest force component on a free degree of freedom, eV/Å."""
         return self.engine.max_abs(self.hessian.reference_forces)

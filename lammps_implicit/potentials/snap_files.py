@@ -5,6 +5,7 @@ The formats are those of LAMMPS' ``pair_style snap``: https://docs.lammps.org/pa
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.errors import PotentialError
 
-_WORD = re.compile(r"[^\s\"']+")
+# LAMMPS separates words at these characters and lines at newlines only, where Python's own rules are wider.
+_WORD = re.compile(r"[^ \t\r\n\f\"']+")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def parse_coefficients(text: str, source: str) -> CoefficientFile:
     PotentialError
         If the text is not in LAMMPS' format or its count of coefficients differs from its header's.
     """
-    lines = tuple(text.splitlines(keepends=True))
+    lines = tuple(io.StringIO(text, newline="\n"))
     rows = [(row, _words(line)) for row, line in enumerate(lines)]
     rows = [(row, words) for row, words in rows if words]
     if not rows or len(rows[0][1]) != 2:
@@ -186,7 +188,7 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
         If a line is not ``keyword value`` or a required keyword is missing.
     """
     values: dict[str, tuple[str, ...]] = {}
-    for row, line in enumerate(text.splitlines()):
+    for row, line in enumerate(io.StringIO(text, newline="\n")):
         words = [match.group() for match in _words(line)]
         if len(words) == 1:
             raise PotentialError(f"{source}, line {row + 1}: keyword '{words[0]}' has no value")

@@ -1,0 +1,97 @@
+"""Operators and preconditioner: symmetry, accuracy, independence of order."""
+
+import numpy as np
+import pytest
+from conftest import DECKS
+
+from lammps_implicit import Minimum, operators
+from lammps_implicit.solvers.embedded import preconditioner
+from lammps_implicit.springs import assemble, fit_springs, random_vector
+
+
+@pytest.fixture
+def pair(ta_vacancy):
+    return np.random.default_rng(2).standard_normal((2, *ta_vacancy.positions.shape))
+
+
+def test_hessian_is_symmetric(ta_vacancy, pair):
+    a, b = pair
+    hessian = ta_vacancy.hessian
+    assert np.vdot(a, hessian.central(b)) == pytest.approx(np.vdot(b, hessian.central(a)), rel=1e-8)
+
+
+def test_one_sided_products_are_as_good_as_they_say(ta_vacancy, pair):
+    hessian = ta_vacancy.hessian
+    exact = hessian.central(pair[0], step=3e-5)
+    extrapolated = hessian.calibrate(pair[0])
+    scale = np.linalg.norm(exact)
+    assert np.linalg.norm(hessian.one_sided(pair[0]) - exact) < 2 * hessian.one_sided_error * scale
+    assert hessian.one_sided_error < 1e-6
+    assert np.linalg.norm(extrapolated - exact) < 1e-7 * scale
+
+
+def test_products_are_central_when_accuracy_asks_for_it(ta_vacancy, pair):
+    hessian = ta_vacancy.hessian
+    hessian.calibrate(pair[0])
+    for accuracy, evaluations in ((1e-3, 1), (1e-9, 2)):
+        before = ta_vacancy.engine.evaluations.forces
+        hessian.product(pair[0], accuracy)
+        assert ta_vacancy.engine.evaluations.forces - before == evaluations
+
+
+def test_products_without_memory_agree_with_the_kept_array(write_deck, monkeypatch, pair):
+    rng = np.random.default_rng(0)
+    for deck in (write_deck(), DECKS / "in.inp_vacancy"):
+        with Minimum.from_deck(deck, parameters="*:[1-4]") as kept:
+            dtheta, vector = rng.standard_normal(len(kept.potential.theta)), rng.standard_normal(kept.positions.shape)
+            expected = kept.mixed.times(dtheta), kept.mixed.transposed_times(vector)
+        monkeypatch.setattr(operators, "MIXED_MEMORY", 0)
+        with Minimum.from_deck(deck, parameters="*:[1-4]") as lean:
+            assert not lean.mixed.fits
+            assert lean.mixed.times(dtheta) == pytest.approx(expected[0], abs=1e-10 * np.abs(expected[0]).max())
+            found = lean.mixed.transposed_times(vector)
+            assert found == pytest.approx(expected[1], abs=1e-7 * np.abs(expected[1]).max())
+        monkeypatch.undo()
+
+
+def test_random_vectors_depend_on_ids_alone():
+    ids = np.array([5, 1, 900_000_000_000, 2])
+    values = random_vector(ids)
+    assert random_vector(ids[::-1])[::-1].tolist() == values.tolist()
+    assert np.abs(values).max() <= 1
+    many = random_vector(np.arange(20_000))
+    assert np.abs(many.mean(axis=0)).max() < 0.02
+    assert many.std() == pytest.approx(3**-0.5, rel=0.01)
+    assert not np.array_equal(random_vector(ids, seed=1), values)
+
+
+@pytest.fixture(scope="module")
+def springs(ta_vacancy):
+    around = ta_vacancy.engine.neighbourhood()
+    return fit_springs(ta_vacancy.engine, around, ta_vacancy.hessian.central(random_vector(ta_vacancy.ids)))
+
+
+def test_springs_are_symmetric_and_semidefinite(ta_vacancy, springs):
+    matrix = assemble(springs, ta_vacancy.ids, ta_vacancy.engine.free).toarray()
+    assert np.abs(matrix - matrix.T).max() < 1e-12 * np.abs(matrix).max()
+    assert np.linalg.eigvalsh(matrix)[0] > 0
+    assert springs.misfit < 0.3
+
+
+def test_springs_spare_frozen_components(ta_vacancy, springs):
+    free = np.ones_like(ta_vacancy.engine.free)
+    free[7] = free[11, 2] = False
+    matrix = assemble(springs, ta_vacancy.ids, free).toarray()
+    frozen = np.flatnonzero(~free.ravel())
+    off = matrix[frozen] - np.diag(np.diag(matrix))[frozen]
+    assert np.abs(off).max() == 0
+    assert np.linalg.eigvalsh(matrix)[0] > 0
+
+
+@pytest.mark.parametrize("direct", [10_000, 0], ids=["factorisation", "multigrid"])
+def test_preconditioners_are_symmetric_and_speed_up(ta_vacancy, springs, pair, monkeypatch, direct):
+    monkeypatch.setattr("lammps_implicit.solvers.embedded.DIRECT_ATOMS", direct)
+    apply = preconditioner(ta_vacancy.engine, springs)
+    a, b = (ta_vacancy.null_space.project(v) for v in pair)
+    assert np.vdot(a, apply(b)) == pytest.approx(np.vdot(b, apply(a)), rel=1e-8)
+    assert np.vdot(a, apply(a)) > 0
