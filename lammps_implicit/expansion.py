@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.files import written_whole
+from lammps_implicit.files import hdf5_written_whole, refuse_to_overwrite, written_whole
 from lammps_implicit.potentials.snap_files import CoefficientFile, parse_coefficients, read_coefficients
 from lammps_implicit.results import Sensitivity, write_structure
 
@@ -102,15 +102,13 @@ def write_prediction(
     """
     import h5py
 
-    from lammps_implicit.files import refuse_to_overwrite
-
     path = Path(path)
     xyz, data = path.with_suffix(".xyz"), path.with_suffix(".data")
     for target in (path, xyz, data):
         refuse_to_overwrite(target, overwrite)
     moved = sensitivity.moved(prediction.displacement)
     length, energy = (str(sensitivity.attributes[name]) for name in ("length_unit", "energy_unit"))
-    with written_whole(path, overwrite) as temporary, h5py.File(temporary, "w") as file:
+    with hdf5_written_whole(path, overwrite) as file:
         file.attrs.update(
             {**sensitivity.attributes, "kind": "lammps-implicit prediction", "from": sensitivity.path.name}
         )
@@ -145,7 +143,8 @@ def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
     rows = [row for row in rows if row and not row[0].startswith("#")]
     try:
         if all(len(row) == 2 for row in rows) and not _is_number(rows[0][0] if rows else "0"):
-            labelled = {name: value for name, value in rows if name in sensitivity.names or _is_number(value)}
+            header = rows[0][0] not in sensitivity.names and not _is_number(rows[0][1])
+            labelled = {row[0]: row[1] for row in rows[header:]}
             missing = [name for name in sensitivity.names if name not in labelled]
             unknown = [name for name in labelled if name not in sensitivity.names]
             if missing or unknown:
@@ -154,7 +153,7 @@ def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
             return np.array([float(labelled[name]) for name in sensitivity.names])
         return np.array([float(word) for row in rows for word in row])
     except ValueError as error:
-        raise PotentialError(f"{path}: {error}") from None
+        raise PotentialError(f"{path}: not a number where one is expected ({error})") from None
 
 
 def _read_coefficient_file(path: Path, sensitivity: Sensitivity) -> FloatArray:

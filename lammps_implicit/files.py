@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lammps_implicit.errors import OutputError
 
@@ -47,13 +49,73 @@ def written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
-        raise OutputError(f"cannot write {target}: {_first_line(error)}") from None
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _first_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+@contextlib.contextmanager
+def hdf5_written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Any]:
+    """Give an open ``h5py.File`` that becomes `path` when the context ends well.
+
+    Raises
+    ------
+    OutputError
+        As `written_whole`.
+    """
+    import h5py
+
+    with written_whole(path, overwrite) as temporary, open(temporary, "w+b", buffering=0) as raw:
+        guarded = _Guarded(raw)
+        with h5py.File(guarded, "w") as file:
+            yield file
+        if guarded.failure is not None:
+            raise guarded.failure
+
+
+class _Guarded(io.RawIOBase):
+    """A file whose first write error is kept for later, all further writes being dropped.
+
+    The HDF5 library can neither close a file it cannot write nor leave it open without crashing at exit.
+    """
+
+    def __init__(self, raw: io.RawIOBase | Any) -> None:
+        self._raw = raw
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view) and self.failure is None:
+            try:
+                done += self._raw.write(view[done:])
+            except OSError as error:
+                self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        if self.failure is None:
+            try:
+                return int(self._raw.truncate(size))
+            except OSError as error:
+                self.failure = error
+        return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self._raw.readinto(buffer))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._raw.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._raw.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

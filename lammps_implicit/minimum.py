@@ -412,13 +412,13 @@ class Minimum:
     def _away(self, dtheta: ArrayLike, displacement: FloatArray) -> Iterator[None]:
         """Stand at other parameters and positions; everything known of this minimum is restored on leaving."""
         dtheta = _vector(dtheta, (len(self.potential.theta),), "dtheta")
-        known, positions = dict(self.__dict__), self.positions
-        self.engine.positions = positions + displacement
+        known, reference = dict(self.__dict__), self.engine.reference()
+        self.engine.shift(displacement)
         try:
             self._take(self.potential.install(self.engine, dtheta))
             yield
         finally:
-            self.engine.positions = positions
+            self.engine.set_reference(reference)
             self.potential.install(self.engine, np.zeros_like(dtheta))
             self.__dict__.update(known)
 

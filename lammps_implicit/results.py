@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import written_whole
+from lammps_implicit.files import hdf5_written_whole
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.structures import Structure
@@ -105,7 +105,7 @@ def write_sensitivity(
     structure = structure_of(minimum)
     if structure is None:
         return
-    with written_whole(path, overwrite) as temporary, h5py.File(temporary, "w") as file:
+    with hdf5_written_whole(path, overwrite) as file:
         file.attrs.update(_attributes(minimum, tol))
         length, energy = minimum.units.length, minimum.units.energy
         write_structure(file, structure, length)

@@ -21,7 +21,7 @@ def _check(path, null_vectors):
     """Null-space dimension, exactness of its vectors, and the response against relaxing again."""
     with Minimum.from_deck(path) as minimum:
         theta = minimum.potential.theta
-        dtheta = 1e-3 * np.random.default_rng(0).standard_normal(len(theta)) * np.abs(theta)
+        dtheta = 3e-5 * np.random.default_rng(0).standard_normal(len(theta)) * np.abs(theta)
         moved = minimum.jvp(dtheta, 1e-8)
         null_space = minimum.null_space
         assert len(null_space.vectors) == null_vectors

@@ -91,7 +91,7 @@ def test_change_of_folder_and_potential_files_of_the_users_own(write_deck, tmp_p
 
 
 def test_clear_starts_again(write_deck, expected):
-    other = "units metal\nfix gone all nve\n" + "lattice fcc 4\nregion r block 0 1 0 1 0 1\ncreate_box 2 r\nclear\n"
+    other = "units metal\nlattice fcc 4\nregion r block 0 1 0 1 0 1\ncreate_box 2 r\nfix gone all nve\nclear\n"
     _same(_energy(write_deck, other + TA_VACANCY), expected)
 
 
