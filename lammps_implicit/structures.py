@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.engine import potential_folders
 from lammps_implicit.errors import DeckError, PotentialError
 
 FloatArray = NDArray[np.float64]
@@ -147,8 +148,7 @@ def _potential_lines(potential: str | os.PathLike[str] | Sequence[str]) -> list[
     if not isinstance(potential, (str, os.PathLike)):
         return list(potential)
     path = Path(potential)
-    shipped = [Path(folder) / path for folder in os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep)]
-    for candidate in [path.absolute(), *shipped]:
+    for candidate in [path.absolute(), *(folder / path for folder in potential_folders())]:
         if candidate.is_file():
             return candidate.read_text(encoding="utf-8").splitlines()
     raise PotentialError(f"potential include file {potential} does not exist")

@@ -6,7 +6,7 @@ from brute_force import SHIPPED
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lammps_implicit.errors import PotentialError
+from lammps_implicit.errors import OutputError, PotentialError
 from lammps_implicit.potentials import select
 from lammps_implicit.potentials.snap_files import (
     bispectrum_components,
@@ -63,6 +63,14 @@ def test_every_shipped_file_reads_back_to_the_letter(path):
     assert coefficients.text() == path.read_bytes().decode()
     assert coefficients.coefficients_per_element == expected_coefficients(parameters, len(coefficients.blocks))
     assert coefficients.with_theta(coefficients.theta).text() == coefficients.text()
+
+
+def test_files_are_written_as_they_were_read(tmp_path):
+    for name, read in (("WBe_Wood_PRB2019.snapcoeff", read_coefficients), ("Ta06A.snapparam", read_parameters)):
+        read(SHIPPED / name).write(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == (SHIPPED / name).read_bytes()
+        with pytest.raises(OutputError, match="exists already"):
+            read(SHIPPED / name).write(tmp_path / name)
 
 
 def test_labels_follow_the_file():

@@ -8,15 +8,14 @@ U = Σ_i Σ_k Θ_{e(i),k} B_k(i), with B_0 = 1 and the quadratic terms B_k B_l c
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.deck import Deck, PairCoeff
+from lammps_implicit.engine import Engine, potential_folders
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.potentials.snap_files import (
     CoefficientFile,
@@ -26,9 +25,6 @@ from lammps_implicit.potentials.snap_files import (
     read_coefficients,
     read_parameters,
 )
-
-if TYPE_CHECKING:
-    from lammps_implicit.engine import Engine
 
 FloatArray = NDArray[np.float64]
 
@@ -241,10 +237,9 @@ def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:
 
 def _resolve(name: str, directory: Path) -> Path:
     """Find a potential file as LAMMPS does: as named from the working folder, then in ``LAMMPS_POTENTIALS``."""
-    folders = os.environ.get("LAMMPS_POTENTIALS", "").split(os.pathsep)
     candidates = [directory / name]
-    for folder in filter(None, folders):
-        candidates += [Path(folder) / name, Path(folder) / Path(name).name]
+    for folder in potential_folders():
+        candidates += [folder / name, folder / Path(name).name]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.files import written_whole
 
 # LAMMPS separates words at these characters and lines at newlines only, where Python's own rules are wider.
 _WORD = re.compile(r"[^ \t\r\n\f\"']+")
@@ -99,6 +101,10 @@ class CoefficientFile:
         """Return the file's text."""
         return "".join(self.lines)
 
+    def write(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the file; see `files.written_whole` for what it raises."""
+        _write_text(path, self.text(), overwrite)
+
     def with_comment(self, *comments: str) -> CoefficientFile:
         """Return the same file with comment lines added at its top."""
         head = tuple(f"# {line}\n" for comment in comments for line in comment.splitlines())
@@ -169,6 +175,10 @@ class ParameterFile:
 
     values: dict[str, tuple[str, ...]]
     text: str
+
+    def write(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the file as it was read; see `files.written_whole` for what it raises."""
+        _write_text(path, self.text, overwrite)
 
     def number(self, keyword: str, default: float) -> float:
         """Return a keyword's value, or `default` where the file leaves it out."""
@@ -248,3 +258,8 @@ def _read_text(path: str | Path) -> str:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise PotentialError(f"cannot read {path}: {error}") from None
+
+
+def _write_text(path: str | os.PathLike[str], text: str, overwrite: bool) -> None:
+    with written_whole(path, overwrite) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
