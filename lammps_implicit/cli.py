@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
+import traceback
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, NoReturn, Optional
@@ -91,13 +93,16 @@ def relax(
     from lammps_implicit.minimum import Minimum
     from lammps_implicit.results import structure_of
 
-    _require_one_rank()
     refuse_to_overwrite(output, overwrite)
     with Minimum.from_deck(deck, variables=_variables(variables), ftol=ftol, force_limit=math.inf) as minimum:
         structure = structure_of(minimum)
-        if structure is not None:
+
+        def write() -> None:
+            assert structure is not None
             with written_whole(output, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
                 structure.write_data(file, f"{minimum.deck_name} relaxed by lammps-implicit")
+
+        minimum.engine.on_root(write)
         _table(
             [
                 ("atoms", str(minimum.engine.n_atoms)),
@@ -106,7 +111,7 @@ def relax(
                 ("force evaluations after the deck", str(minimum.setup.total)),
             ]
         )
-    print(f"wrote {output}")
+    _say(f"wrote {output}")
 
 
 @app.command()
@@ -127,7 +132,6 @@ def sensitivity(
     from lammps_implicit.progress import progress
     from lammps_implicit.results import write_sensitivity
 
-    _require_one_rank()
     refuse_to_overwrite(output, overwrite)
     settings = _variables(variables)
     with Minimum.from_deck(
@@ -149,7 +153,7 @@ def sensitivity(
                 ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in LAMMPS"),
             ]
         )
-    print(f"wrote {output}")
+    _say(f"wrote {output}")
 
 
 @app.command()
@@ -179,18 +183,42 @@ def predict(
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
         ]
     )
-    print("wrote " + ", ".join(map(str, files)))
+    _say("wrote " + ", ".join(map(str, files)))
 
 
 def main() -> NoReturn:
-    """Run the command line: one message and exit status 1 for an error a user can act on."""
+    """Run the command line: one message and exit status 1 for an error a user can act on.
+
+    Such errors are the same on every rank. Any other exception ends all ranks at once, lest the rest wait for one.
+    """
     try:
-        app(prog_name="lammps-implicit", standalone_mode=True)
+        app(prog_name="lammps-implicit", args=_keep_petsc_options(sys.argv[1:]), standalone_mode=True)
     except LammpsImplicitError as error:
         if _rank() == 0:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+    except Exception:
+        mpi = sys.modules.get("mpi4py.MPI")
+        if mpi is None or mpi.COMM_WORLD.size == 1:
+            raise
+        traceback.print_exc()
+        sys.stderr.flush()
+        mpi.COMM_WORLD.Abort(1)
     sys.exit(0)
+
+
+def _keep_petsc_options(arguments: list[str]) -> list[str]:
+    """Hand options that start with ``-li_``, and their values, to PETSc; return the other arguments."""
+    kept: list[str] = []
+    options: list[str] = []
+    for argument in arguments:
+        if argument.startswith("-li_") or (options and options[-1].startswith("-li_") and not argument.startswith("-")):
+            options.append(argument)
+        else:
+            kept.append(argument)
+    if options:
+        os.environ["PETSC_OPTIONS"] = " ".join([os.environ.get("PETSC_OPTIONS", ""), *options])
+    return kept
 
 
 def _variables(settings: list[str] | None) -> dict[str, str]:
@@ -209,6 +237,11 @@ def _table(rows: list[tuple[str, str]]) -> None:
             print(f"  {name:<{width}}  {value}")
 
 
+def _say(line: str) -> None:
+    if _rank() == 0:
+        print(line)
+
+
 def _rank() -> int:
     mpi = sys.modules.get("mpi4py.MPI")
     return int(mpi.COMM_WORLD.rank) if mpi else 0
@@ -218,4 +251,4 @@ def _require_one_rank() -> None:
     from mpi4py import MPI
 
     if MPI.COMM_WORLD.size > 1:
-        raise LammpsImplicitError("this version runs on one process: start it without mpirun")
+        raise LammpsImplicitError("the demonstration runs on one process: start it without mpirun")

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ from lammps_implicit.errors import DeckError, LammpsImplicitError
 
 FloatArray = NDArray[np.float64]
 
-_STYLE_GLOBAL, _STYLE_ATOM = 0, 1
-_TYPE_SCALAR, _TYPE_ARRAY = 0, 2
+_STYLE_ATOM = 1
+_TYPE_ARRAY, _SIZE_COLUMNS = 2, 5
 
 # Fixes whose forces derive from an energy: part of U, they stay. Those in _UNIFORM do not change the Hessian.
 _UNIFORM_FORCES = frozenset({"addforce", "gravity", "efield"})
@@ -123,6 +124,7 @@ class Engine:
     seconds: float = 0.0
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
     _images: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int32))
+    _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
     _displaced: bool = False
 
     @classmethod
@@ -231,6 +233,7 @@ class Engine:
         self.types = self._owned("type", n).astype(np.int64)
         self.positions = self._owned("x", n).copy()
         self._images = self._owned("image", n).copy()
+        self._listed = self.positions
         self.free = self._free_components(n)
         self._displaced = False
         return self._owned("f", n).copy()
@@ -273,6 +276,11 @@ class Engine:
             raise DeckError("a fix that the deck leaves defined moves atoms in every step: unfix it after minimising")
         return self._owned("f", n).copy()
 
+    @property
+    def drift(self) -> float:
+        """Largest distance component any atom of the reference has moved since neighbour lists were built, Å."""
+        return self.max_abs(self.positions - self._listed)
+
     def shift(self, displacement: FloatArray) -> None:
         """Move the reference by a displacement small against the neighbour skin; lists and order stay."""
         self.positions = self.positions + displacement
@@ -310,7 +318,9 @@ class Engine:
         with self._reporting(f"LAMMPS could not evaluate compute {id}"):
             array = self._timed(self.lmp.numpy.extract_compute, id, _STYLE_ATOM, _TYPE_ARRAY)
         self.evaluations.descriptors += 1
-        return np.array(array, dtype=float, copy=True).reshape(len(self.ids), -1)
+        if not len(self.ids):
+            return np.empty((0, self.lmp.extract_compute(id, _STYLE_ATOM, _SIZE_COLUMNS)))
+        return np.array(array, dtype=float, copy=True)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -326,7 +336,7 @@ class Engine:
 
     @property
     def energy(self) -> float:
-        """Potential energy at the last `settle` or `reissue`, eV in ``units metal``."""
+        """Potential energy at the last evaluated positions, eV in ``units metal``."""
         return float(self.lmp.get_thermo("pe"))
 
     @property
@@ -369,12 +379,9 @@ class Engine:
     def neighbourhood(self) -> Neighbourhood:
         """Return owned and ghost atoms at the reference; one force evaluation where LAMMPS is elsewhere."""
         self.return_to_reference()
-        n = self.lmp.extract_setting("nlocal")
-        total = n + self.lmp.extract_setting("nghost")
-        positions = self.lmp.numpy.extract_atom("x")[:total].copy()
-        ids = self.lmp.numpy.extract_atom("id")[:total].astype(np.int64)
-        types = self.lmp.numpy.extract_atom("type")[:total].astype(np.int64)
-        return Neighbourhood(positions, ids.reshape(-1), types.reshape(-1), self._free_components(total))
+        total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
+        ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
+        return Neighbourhood(self._owned("x", total).copy(), ids, types, self._free_components(total))
 
     # -- reductions over ranks ---------------------------------------------------------------------------------------
 
@@ -402,12 +409,14 @@ class Engine:
 
     def _owned(self, name: str, n: int) -> NDArray[Any]:
         array = self.lmp.numpy.extract_atom(name)
+        if n == 0 or array is None:
+            return np.empty((0, 3) if name in ("x", "f") else 0)
         return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
     def _free_components(self, count: int) -> NDArray[np.bool_]:
         """Which components of the first `count` atoms, owned before ghost, no fix holds still; (count, 3)."""
         free = np.ones((count, 3), bool)
-        mask, groups = self._owned("mask", count), self.lmp.available_ids("group")
+        mask, groups = self._owned("mask", count).astype(np.int64), self.lmp.available_ids("group")
         for group, components in self._frozen:
             members = (mask & (1 << groups.index(group))) != 0
             free[np.ix_(members, components)] = False
@@ -449,6 +458,10 @@ class Engine:
         except LammpsImplicitError:
             raise
         except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
+            if "Abort" in type(error).__name__ and self.comm.size > 1:
+                # One rank failed alone, the others wait inside LAMMPS for it: only ending them all helps.
+                print(f"error: {what}: {_lammps_message(str(error))}", file=sys.stderr, flush=True)
+                self.comm.Abort(1)
             raise DeckError(f"{what}: {_lammps_message(str(error))}") from None
 
 

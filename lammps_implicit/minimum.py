@@ -40,6 +40,9 @@ JACOBIAN_MARGIN = 0.1
 NEAR_MINIMUM = 1e-2
 """Largest force, eV/Å, from which Newton's method starts."""
 
+LIST_REACH = 0.1
+"""Å that atoms may drift from where neighbour lists were built before they are built again."""
+
 RECYCLING_MEMORY = 512 * 2**20
 """Bytes spent on the search directions that the solves of a Jacobian share."""
 
@@ -115,6 +118,7 @@ class Minimum:
         self.deck_name = ""
         self.deck_sha256 = ""
         self.units: Units = units_of(engine.deck.units)
+        self._backend: Any = _backend(engine)
         self._solver: _Solver | None = None
         self._inverse: Callable[[FloatArray], FloatArray] | None = None
         self._gradient: FloatArray | None = None
@@ -311,10 +315,17 @@ class Minimum:
             # Residuals are held below the tolerance by a margin, so that soft modes too stay within it.
             inner = JACOBIAN_MARGIN * tol
             mixed = self.mixed.array
-            directions = principal_directions(self.mixed.gram(), inner)
+            # On one rank, so that all solve for the same directions to the last digit.
+            gram = self.mixed.gram()
+            directions = self.engine.on_root(lambda: principal_directions(gram, inner))
             expected = directions.iterations_expected(inner)
             if method == "auto":
-                method = "dense" if self._free_count() < expected else "iterative"
+                dense_pays = self._free_count() < expected and self.engine.comm.size == 1
+                method = "dense" if dense_pays else "iterative"
+            if method == "dense" and self.engine.comm.size > 1:
+                raise LammpsImplicitError(
+                    "the dense method runs on one rank: use method 'iterative', or start without mpirun"
+                )
             self.statistics.method = method
             solver = self._prepared()
             if method == "dense":
@@ -375,10 +386,10 @@ class Minimum:
             for _ in range(3):  # again where fresh neighbour lists show forces that the old ones did not
                 if self.max_force <= ftol:
                     return
-                newton(self.engine, self.hessian.reference_forces, self._newton_step, ftol, self._moved)
-                solver, ids = self._solver, self.ids
-                self._take(self.engine.settle())
-                if np.array_equal(ids, self.ids):
+                forces = newton(self.engine, self.hessian.reference_forces, self._newton_step, ftol, self._moved)
+                solver, near_lists = self._solver, self.engine.drift < LIST_REACH
+                self._take(forces if near_lists else self.engine.settle())
+                if near_lists:
                     self._solver = solver
         if self.max_force > ftol:
             raise ConvergenceError(f"forces depend on the neighbour lists at {self.max_force:.2g}: enlarge the skin")
@@ -413,9 +424,12 @@ class Minimum:
         """Stand at other parameters and positions; everything known of this minimum is restored on leaving."""
         dtheta = _vector(dtheta, (len(self.potential.theta),), "dtheta")
         known, reference = dict(self.__dict__), self.engine.reference()
-        self.engine.shift(displacement)
         try:
-            self._take(self.potential.install(self.engine, dtheta))
+            forces = self.potential.install(self.engine, dtheta)
+            if displacement.any():
+                self.engine.shift(displacement)
+                forces = self.engine.forces()
+            self._take(forces)
             yield
         finally:
             self.engine.set_reference(reference)
@@ -449,7 +463,7 @@ class Minimum:
             springs = fit_springs(engine, around, product)
             stiffness = engine.norm(product) / engine.norm(probe)
             null_space = find_null_space(engine, self.hessian.one_sided, stiffness, engine.external)
-            precondition = embedded.preconditioner(engine, springs)
+            precondition = self._backend.preconditioner(engine, springs)
             self._solver = _Solver(null_space, precondition, probe, product)
         return self._solver
 
@@ -474,7 +488,9 @@ class Minimum:
             start = weight * solver.null_space.project(solver.probe)
             right = right - weight * solver.null_space.project(solver.probe_product)
         if method is None:
-            method = partial(embedded.solve, self.engine, self.hessian.product, solver.precondition, solver.null_space)
+            method = partial(
+                self._backend.solve, self.engine, self.hessian.product, solver.precondition, solver.null_space
+            )
         solution = method(right, tol, scale)
         solver.probed = True
         self.statistics.iterations += solution.iterations
@@ -518,6 +534,15 @@ class Minimum:
         self.statistics.seconds_in_lammps = self.engine.seconds - inside
         self.statistics.seconds = time.perf_counter() - start
         self.statistics.differencing_error = self.hessian.one_sided_error
+
+
+def _backend(engine: Engine) -> Any:
+    """The solvers of one process or of many: modules with the same two functions."""
+    if engine.comm.size == 1:
+        return embedded
+    from lammps_implicit.solvers import distributed
+
+    return distributed
 
 
 def _check_tolerance(tol: float) -> None:

@@ -36,7 +36,11 @@ class NullSpace:
                 self.vectors.append(rest / norm)
 
     def project(self, vector: FloatArray) -> FloatArray:
-        """Return the part of an (n, 3) array that is orthogonal to every null vector."""
+        """Return the part of an (n, 3) array on free components and orthogonal to every null vector.
+
+        Multigrid, unlike a factorisation, spreads displacements into frozen components: they are cut off here too.
+        """
+        vector = vector * self._engine.free
         for null in self.vectors:
             vector = vector - self._engine.dot(null, vector) * null
         return vector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,28 +100,43 @@ def write_sensitivity(
     OutputError
         If the file exists or cannot be written; nothing is left behind.
     """
-    import h5py
+    parameters, length, energy = len(minimum.potential.theta), minimum.units.length, minimum.units.energy
+    scalars = {
+        "theta": (minimum.potential.theta, "the coefficient file's"),
+        "energy": (minimum.energy, energy),
+        "energy_gradient": (minimum.energy_gradient(), f"{energy} / theta"),
+        "energy_hessian": (minimum.energy_hessian(tol), f"{energy} / theta^2"),
+    }
+    attributes, structure = _attributes(minimum, tol), structure_of(minimum)
+    # Row by row, the full array never in memory. Ranks other than 0 only send their part.
+    rows = (minimum.gather(jacobian.row(index)) for index in range(parameters))
 
-    gradient, hessian = minimum.energy_gradient(), minimum.energy_hessian(tol)
-    structure = structure_of(minimum)
+    def write() -> None:
+        import h5py
+
+        assert structure is not None
+        with hdf5_written_whole(path, overwrite) as file:
+            file.attrs.update(attributes)
+            write_structure(file, structure, length)
+            file["parameter_names"] = np.array(minimum.potential.names, dtype=h5py.string_dtype())
+            file["potential"] = minimum.potential.text
+            for name, (values, units) in scalars.items():
+                _dataset(file, name, values, units)
+            shape = (parameters, len(structure.ids), 3)
+            dataset = file.create_dataset("jacobian", shape, dtype=float, chunks=(1, *shape[1:]))
+            dataset.attrs["units"] = f"{length} / theta"
+            for index, row in enumerate(rows):
+                dataset[index] = row
+
+    def write_and_receive() -> None:
+        try:
+            write()
+        finally:
+            collections.deque(rows, maxlen=0)  # the other ranks send every row, whatever happened here
+
     if structure is None:
-        return
-    with hdf5_written_whole(path, overwrite) as file:
-        file.attrs.update(_attributes(minimum, tol))
-        length, energy = minimum.units.length, minimum.units.energy
-        write_structure(file, structure, length)
-        _dataset(file, "theta", minimum.potential.theta, "the coefficient file's")
-        file["parameter_names"] = np.array(minimum.potential.names, dtype=h5py.string_dtype())
-        file["potential"] = minimum.potential.text
-        _dataset(file, "energy", minimum.energy, energy)
-        _dataset(file, "energy_gradient", gradient, f"{energy} / theta")
-        _dataset(file, "energy_hessian", hessian, f"{energy} / theta^2")
-        shape = (len(minimum.potential.theta), len(structure.ids), 3)
-        rows = file.create_dataset("jacobian", shape, dtype=float, chunks=(1, *shape[1:]))
-        rows.attrs["units"] = f"{length} / theta"
-        order = np.argsort(minimum.ids)
-        for index in range(shape[0]):  # row by row: the full array is never in memory
-            rows[index] = jacobian.row(index)[order]
+        collections.deque(rows, maxlen=0)
+    minimum.engine.on_root(write_and_receive)
 
 
 def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:

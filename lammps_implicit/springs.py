@@ -19,6 +19,7 @@ from scipy.optimize import nnls
 from scipy.spatial import cKDTree
 
 from lammps_implicit.engine import Engine, Neighbourhood
+from lammps_implicit.ownership import global_rows
 
 FloatArray = NDArray[np.float64]
 
@@ -62,6 +63,8 @@ class Springs:
     ----------
     rows, columns : (m,) int arrays
         Owned atom (row) and the id of the atom at the other end.
+    free : (m, 3) bool array
+        Free components of the atom at the other end.
     blocks : (m, 3, 3) float array
         Stiffness matrix of each bond, eV/Å².
     misfit : float
@@ -70,6 +73,7 @@ class Springs:
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
+    free: NDArray[np.bool_]
     blocks: FloatArray
     misfit: float
 
@@ -120,58 +124,61 @@ def fit_springs(engine: Engine, around: Neighbourhood, product: FloatArray, seed
     ]
     design, target = np.stack(columns, axis=1), product[free]
     gram, right = engine.sum(design.T @ design), engine.sum(design.T @ target)
-    stiffness = _nonnegative_least_squares(gram, right)
+    # On one rank, so that all hold the same springs to the last digit.
+    stiffness = engine.on_root(lambda: _nonnegative_least_squares(gram, right))
     misfit = engine.norm(design @ stiffness - target) / engine.norm(target)
     longitudinal, transverse = (bonds.hats @ part for part in np.split(stiffness, 2))
     outer = bonds.direction[:, :, None] * bonds.direction[:, None, :]
     blocks = (longitudinal - transverse)[:, None, None] * outer + transverse[:, None, None] * np.eye(3)
-    return Springs(bonds.start, around.ids[bonds.end], blocks, misfit)
+    return Springs(bonds.start, around.ids[bonds.end], around.free[bonds.end], blocks, misfit)
 
 
-def assemble(springs: Springs, ids: NDArray[np.int64], free: NDArray[np.bool_]) -> sparse.bsr_matrix:
-    """Assemble K for all atoms on one process.
+def assemble(engine: Engine, springs: Springs) -> sparse.bsr_matrix:
+    """Assemble this rank's rows of K.
+
+    Frozen components become decoupled, with a typical stiffness on the diagonal.
 
     Parameters
     ----------
+    engine : Engine
     springs : Springs
-    ids : (n,) int array
-    free : (n, 3) bool array
-        Frozen components become decoupled, with a typical stiffness on the diagonal.
 
     Returns
     -------
-    (3n, 3n) BSR matrix
-        Block size 3, symmetric positive definite.
+    (3n, 3N) BSR matrix
+        Block size 3; all ranks' rows together are symmetric positive definite. Rows and columns count atoms rank by
+        rank, in each rank's order.
     """
-    n = len(ids)
-    order = np.argsort(ids)
-    columns = order[np.searchsorted(ids, springs.columns, sorter=order)]
+    n, free = len(engine.ids), engine.free
     diagonal = _sum_rows(springs.rows, springs.blocks.reshape(-1, 9), n).reshape(n, 3, 3)
-    typical = float(np.mean(np.einsum("naa->na", diagonal)[free])) if free.any() else 1.0
+    stiffness = engine.sum(float(np.einsum("naa->na", diagonal)[free].sum()))
+    typical = stiffness / max(engine.sum(int(np.count_nonzero(free))), 1)
     typical = typical if typical > 0 else 1.0
     diagonal += SHIFT * typical * np.eye(3)
     keep = free.astype(float)
-    off = -springs.blocks * keep[springs.rows][:, :, None] * keep[columns][:, None, :]
+    off = -springs.blocks * keep[springs.rows][:, :, None] * springs.free[:, None, :]
     diagonal *= keep[:, :, None] * keep[:, None, :]
     diagonal[~free[:, :, None] & np.eye(3, dtype=bool)] = typical
-    data = np.concatenate([off, diagonal])
+    ids = np.concatenate([springs.columns, engine.ids])
+    columns = global_rows(engine.comm, engine.ids, ids)
     rows = np.concatenate([springs.rows, np.arange(n)])
-    cols = np.concatenate([columns, np.arange(n)])
-    return _block_matrix(data, rows, cols, n)
+    return _block_matrix(np.concatenate([off, diagonal]), rows, columns, n, engine.n_atoms)
 
 
-def _block_matrix(data: FloatArray, rows: NDArray[np.int64], cols: NDArray[np.int64], n: int) -> sparse.bsr_matrix:
+def _block_matrix(
+    data: FloatArray, rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int
+) -> sparse.bsr_matrix:
     """Sum (3, 3) blocks that share a row and a column into a block sparse row matrix."""
-    keys, inverse = np.unique(rows * n + cols, return_inverse=True)
+    keys, inverse = np.unique(rows * width + columns, return_inverse=True)
     blocks = _sum_rows(inverse, data.reshape(-1, 9), len(keys)).reshape(-1, 3, 3)
-    indptr = np.searchsorted(keys // n, np.arange(n + 1))
-    return sparse.bsr_matrix((blocks, keys % n, indptr), shape=(3 * n, 3 * n))
+    indptr = np.searchsorted(keys // width, np.arange(height + 1))
+    return sparse.bsr_matrix((blocks, keys % width, indptr), shape=(3 * height, 3 * width))
 
 
 def _find_bonds(engine: Engine, around: Neighbourhood) -> Bonds:
     n = len(engine.ids)
     everything, owned = cKDTree(around.positions), cKDTree(around.positions[:n])
-    nearest = everything.query(around.positions[:n], k=2)[0][:, 1] if len(around.positions) > 1 else np.empty(0)
+    nearest = everything.query(around.positions[:n], k=2)[0][:, 1] if n else np.empty(0)
     nearest = nearest[np.isfinite(nearest)]
     count = engine.sum(len(nearest))
     reach = REACH * float(engine.sum(float(nearest.sum()))) / max(count, 1)
@@ -211,4 +218,5 @@ def _nonnegative_least_squares(gram: FloatArray, right: FloatArray) -> FloatArra
 
 def _sum_rows(rows: NDArray[np.int64], values: FloatArray, n: int) -> FloatArray:
     """Sum the rows of `values` that share an index, (n, columns)."""
-    return np.stack([np.bincount(rows, column, minlength=n) for column in values.T], axis=1)
+    # An empty bincount would be one of integers.
+    return np.stack([np.bincount(rows, column, minlength=n) for column in values.T], axis=1).astype(float)

@@ -65,9 +65,7 @@ class ConjugateDirections:
             If `maxiter` is reached.
         """
         engine, null_space = self._engine, self._null_space
-        residual = null_space.project(right)
-        x = np.zeros_like(right)
-        x, residual = self._galerkin(x, residual)
+        x, residual = self._galerkin(np.zeros_like(right), null_space.project(right))
         history: list[float] = []
         while engine.norm(residual) > tol * scale:
             if len(history) >= maxiter:
@@ -80,12 +78,13 @@ class ConjugateDirections:
             curvature = engine.dot(v, product)
             require_positive_curvature(curvature, 1.0)
             length = engine.dot(v, residual) / curvature
-            x += length * v
-            residual = residual - length * product
             self._keep(v / np.sqrt(curvature), product / np.sqrt(curvature))
+            # The noise of products brings back a little of Q into the residual, which no new direction can remove.
+            x, residual = self._galerkin(x + length * v, residual - length * product)
         return Solution(x, len(history), engine.norm(residual) / scale if scale > 0 else 0.0, tuple(history))
 
     def _galerkin(self, x: FloatArray, residual: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Add QQᵀr to x and take HQQᵀr from r."""
         q, hq = self._directions[: self._count], self._products[: self._count]
         weights = self._engine.sum(q @ residual.reshape(-1))
         return x + (weights @ q).reshape(self._shape), residual - (weights @ hq).reshape(self._shape)

@@ -24,7 +24,7 @@ DIRECT_ATOMS = 700
 
 def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], FloatArray]:
     """Return v → K⁻¹ v for (n, 3) arrays: a sparse factorisation when small, else one multigrid V-cycle."""
-    matrix = assemble(springs, engine.ids, engine.free)
+    matrix = assemble(engine, springs)
     shape = (len(engine.ids), 3)
     if len(engine.ids) <= DIRECT_ATOMS:
         factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})

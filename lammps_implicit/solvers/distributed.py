@@ -1,0 +1,160 @@
+"""Conjugate gradients on many ranks with PETSc. A rank's rows are its LAMMPS atoms: nothing is ever gathered.
+
+Options with the prefix ``-li_`` reach PETSc: ``-li_ksp_monitor``, ``-li_pc_type hypre``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.engine import Engine
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
+from lammps_implicit.nullspace import NullSpace
+from lammps_implicit.solvers import Operator, Solution, not_converged, require_positive_curvature
+from lammps_implicit.springs import Springs, assemble
+
+FloatArray = NDArray[np.float64]
+
+PREFIX = "li_"
+
+
+def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], FloatArray]:
+    """Return v → K⁻¹ v for distributed (n, 3) arrays: one V-cycle of smoothed aggregation (GAMG) by default."""
+    petsc = _petsc()
+    rows = assemble(engine, springs).tocsr()
+    rows.sort_indices()
+    local, total = 3 * len(engine.ids), 3 * engine.n_atoms
+    csr = rows.indptr.astype(petsc.IntType), rows.indices.astype(petsc.IntType), rows.data
+    # GAMG refuses BAIJ; AIJ with block size 3 lets it aggregate atoms.
+    matrix = petsc.Mat().createAIJ(((local, total), (local, total)), bsize=3, csr=csr, comm=engine.comm)
+    matrix.setOption(petsc.Mat.Option.SPD, True)
+    points = petsc.Vec().createWithArray(engine.positions.reshape(-1).copy(), (local, total), 3, comm=engine.comm)
+    matrix.setNearNullSpace(petsc.NullSpace().createRigidBody(points))
+    # The inner preconditioner has operators of its own: given the shell, it would smooth with Hessian products.
+    inner = petsc.PC().create(engine.comm)
+    inner.setOptionsPrefix(PREFIX)
+    inner.setOperators(matrix, matrix)
+    inner.setType(petsc.PC.Type.GAMG)
+    inner.setFromOptions()
+    inner.setUp()
+    given, taken = matrix.createVecs()
+
+    def apply(v: FloatArray) -> FloatArray:
+        given.array[:] = v.reshape(-1)
+        inner.apply(given, taken)
+        return taken.array.reshape(v.shape).copy()
+
+    return apply
+
+
+def solve(
+    engine: Engine,
+    operator: Operator,
+    precondition: Callable[[FloatArray], FloatArray],
+    null_space: NullSpace,
+    right: FloatArray,
+    tol: float,
+    scale: float | None = None,
+    maxiter: int = 1000,
+) -> Solution:
+    """Solve A x = b as `embedded.solve` does, for distributed arrays, with KSPCG.
+
+    Raises
+    ------
+    NotAMinimumError
+        If some direction has non-positive curvature.
+    ConvergenceError
+        If the iteration stops short, with PETSc's reason.
+    """
+    petsc = _petsc()
+    right = null_space.project(right)
+    norm = engine.norm(right) if scale is None else scale
+    start = engine.norm(right)
+    if start <= tol * norm:
+        return Solution(np.zeros_like(right), 0, start / norm if norm > 0 else 0.0, ())
+    context = _Context(engine, operator, precondition, null_space, tol, norm, right.shape)
+    sizes = ((right.size, 3 * engine.n_atoms),) * 2
+    shell = petsc.Mat().createPython(sizes, context, comm=engine.comm)
+    shell.setUp()
+    krylov = petsc.KSP().create(engine.comm)
+    krylov.setOptionsPrefix(PREFIX)
+    krylov.setOperators(shell)
+    krylov.setType(petsc.KSP.Type.CG)
+    krylov.setNormType(petsc.KSP.NormType.UNPRECONDITIONED)
+    krylov.setTolerances(rtol=1e-50, atol=tol * norm, divtol=1e10, max_it=maxiter)
+    outer = krylov.getPC()
+    outer.setOptionsPrefix(PREFIX + "outer_")
+    outer.setType(petsc.PC.Type.PYTHON)
+    outer.setPythonContext(context)
+    krylov.setFromOptions()
+    b, x = shell.createVecs()
+    b.array[:] = right.reshape(-1)
+    try:
+        krylov.solve(b, x)
+    except Exception:
+        if context.failure is not None:
+            raise context.failure from None
+        raise
+    reason, iterations = krylov.getConvergedReason(), krylov.getIterationNumber()
+    if reason < 0:
+        raise ConvergenceError(not_converged(iterations, tol, context.history) + f"; PETSc's reason is {reason}")
+    solution = null_space.project(x.array.reshape(right.shape).copy())
+    residual = krylov.getResidualNorm() / norm
+    for item in (krylov, shell, b, x):
+        item.destroy()
+    return Solution(solution, iterations, float(residual), tuple(context.history))
+
+
+class _Context:
+    """Operator and preconditioner as PETSc calls them; the first failure of either is kept."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        operator: Operator,
+        precondition: Callable[[FloatArray], FloatArray],
+        null_space: NullSpace,
+        tol: float,
+        norm: float,
+        shape: tuple[int, ...],
+    ) -> None:
+        self._engine = engine
+        self._operator = operator
+        self._precondition = precondition
+        self._null_space = null_space
+        self._tol = tol
+        self._norm = norm
+        self._shape = shape
+        self.history: list[float] = []
+        self.failure: LammpsImplicitError | None = None
+
+    def mult(self, matrix: Any, x: Any, y: Any) -> None:
+        v = x.array_r.reshape(self._shape)
+        accuracy = self._tol / max(self.history[-1], self._tol) if self.history else self._tol
+        try:
+            product = self._null_space.project(self._operator(v, accuracy))
+            require_positive_curvature(self._engine.dot(v, product), self._engine.dot(v, v))
+        except LammpsImplicitError as error:
+            self.failure = error
+            raise
+        y.array[:] = product.reshape(-1)
+
+    def apply(self, preconditioner: Any, x: Any, y: Any) -> None:
+        residual = x.array_r.reshape(self._shape)
+        self.history.append(self._engine.norm(residual) / self._norm)
+        y.array[:] = self._null_space.project(self._precondition(residual)).reshape(-1)
+
+
+def _petsc() -> Any:
+    try:
+        from petsc4py import PETSc
+    except ImportError as error:
+        raise LammpsImplicitError(
+            f"several ranks need the distributed solver, but petsc4py cannot be imported ({error}): install it with "
+            'pip install "lammps_implicit[petsc]" or your cluster\'s modules, or run on one rank'
+        ) from None
+    return PETSc
