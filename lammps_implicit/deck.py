@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lammps_implicit.errors import DeckError
+
+_BLOCK = '"""'
 
 
 @dataclass(frozen=True)
@@ -98,20 +101,23 @@ def read_transcript(text: str, directory: Path) -> Deck:
         If the deck turned the echo off, so that its later commands are unknown.
     """
     deck = Deck()
-    printed = ""
-    for line in text.splitlines():
-        if printed and line.strip() == printed:
-            printed = ""  # what a print command wrote is not a command, however much it looks like one
+    printed: list[re.Pattern[str]] = []
+    lines = iter(text.splitlines())
+    for line in lines:
+        if printed and printed[0].fullmatch(line.strip()):
+            printed.pop(0)  # what a print command wrote is not a command, however much it looks like one
             continue
+        while line.count(_BLOCK) % 2:  # a text of several lines
+            line += "\n" + next(lines, _BLOCK)
         words = _words(line)
         # A variable still unsubstituted: LAMMPS writes the line again with its value.
-        if not words or any("$" in word for word in words):
+        if not words or (words[0] != "print" and any("$" in word for word in words)):
             continue
         command, args = words[0], tuple(words[1:])
         if command == "clear":
             deck = Deck()
         elif command == "print" and args:
-            printed = args[0].strip()
+            printed = [_as_printed(row) for row in args[0].strip("\n").splitlines()]
         elif command == "shell" and args[:1] == ("cd",) and len(args) > 1:
             directory = Path(os.path.normpath(directory / args[1]))
         elif command == "echo" and args and args[0] not in ("screen", "both"):
@@ -140,10 +146,19 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.fixes.pop(args[0], None)
 
 
+def _as_printed(row: str) -> re.Pattern[str]:
+    """Pattern of what ``print`` writes for a row of its text: variables, substituted only then, match anything."""
+    parts = re.split(r"\$\{[^}]*\}|\$\([^)]*\)|\$\w", row.strip())
+    return re.compile(".*".join(map(re.escape, parts)))
+
+
 def _words(line: str) -> list[str]:
     """Split a command as LAMMPS does: quotes keep blanks, ``#`` outside quotes starts a comment."""
     if not line[:1].isalpha() and not line[:1].isspace():
         return []
+    if _BLOCK in line:
+        start, block, end = [*line.split(_BLOCK), "", ""][:3]
+        return [*start.split(), block, *end.split()]
     try:
         lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
         lexer.whitespace_split = True

@@ -7,6 +7,7 @@ evaluations reuse the neighbour lists and never migrate an atom. Atoms are ident
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -160,12 +161,15 @@ class Engine:
         start = Path.cwd()
         os.chdir(path.parent)
         try:
-            with self._reporting(f"LAMMPS stopped in the deck {path.name}"):
+            with self._reporting(f"LAMMPS stopped in the deck {path.name}"), _quit_reported(path.name, self.scratch):
                 self.lmp.file(str(path))
         finally:
             os.chdir(start)
         self.lmp.flush_buffers()
         self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
+        # LAMMPS' own word, not the transcript's: a restart file sets both without a command.
+        self.deck.units = str(self.lmp.extract_global("units"))
+        self.deck.dimension = int(self.lmp.extract_setting("dimension"))
         if not self.lmp.extract_setting("box_exist") or self.n_atoms == 0:
             raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate")
 
@@ -184,10 +188,18 @@ class Engine:
                 self.command(f"unfix {fix.id}")
         acting = [fix for fix in known if not _BYSTANDERS.match(fix.style)]
         self._frozen = [(fix.group, _frozen_components(fix)) for fix in acting]
+        for fix in acting:
+            if _has_energy(fix):  # what pulls at the atoms belongs to the energy that is differentiated
+                self.command(f"fix_modify {fix.id} energy yes")
+        if not any(arg.startswith(("v_", "c_", "f_")) for fix in acting for arg in fix.args):
+            for compute in self.lmp.available_ids("compute"):
+                if not compute.startswith("thermo_"):  # nothing asks for them any more
+                    self.command(f"uncompute {compute}")
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
         for line in (
             "thermo_style custom step pe",
+            "thermo_modify norm no",
             "thermo 0",
             "restart 0",
             "timer off",
@@ -200,9 +212,7 @@ class Engine:
         if self.lmp.extract_setting("tag_enable") == 0:
             raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
         self.external = any(
-            fix.style in _EXTERNAL_FORCES
-            or fix.style.startswith("wall/")
-            or (fix.style in _UNIFORM_FORCES and any(arg.startswith("v_") for arg in fix.args))
+            _has_energy(fix) and (fix.style not in _UNIFORM_FORCES or any(arg.startswith("v_") for arg in fix.args))
             for fix in acting
         )
 
@@ -473,6 +483,32 @@ def _lammps_message(text: str) -> str:
     return "; ".join(re.sub(r"^Last input line: (.*)", r"in the line '\1'", line) for line in lines)
 
 
+@contextlib.contextmanager
+def _quit_reported(deck: str, scratch: Path) -> Iterator[None]:
+    """Say so, and fail, where a deck's ``quit`` makes LAMMPS end the whole process."""
+    running = [True]
+
+    def fail(_: object) -> None:
+        if running:
+            message = (
+                f"error: the deck {deck} ends this process with 'quit': remove that line, so that we can take over\n"
+            )
+            os.write(2, message.encode())
+            shutil.rmtree(scratch, ignore_errors=True)
+            os._exit(1)
+
+    # LAMMPS calls C's exit, which knows nothing of Python's handlers. One of C's own, under a handle of ours that takes
+    # it away again: it must not be called once Python is gone.
+    libc, handle = ctypes.CDLL(None), ctypes.create_string_buffer(1)
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(fail)
+    libc.__cxa_atexit(callback, None, handle)
+    try:
+        yield
+    finally:
+        running.clear()
+        libc.__cxa_finalize(handle)
+
+
 def potential_folders() -> list[Path]:
     """Folders that LAMMPS looks for potential files in: the user's ``LAMMPS_POTENTIALS``, then those it ships with.
 
@@ -510,12 +546,17 @@ def _frozen_components(fix: Fix) -> list[int]:
         return [2]
     if fix.style == "freeze":
         return [0, 1, 2]
-    if fix.style in _UNIFORM_FORCES | _EXTERNAL_FORCES or fix.style.startswith("wall/") or _STORAGE.match(fix.style):
+    if _has_energy(fix) or _STORAGE.match(fix.style):
         return []
     raise DeckError(
         f"the deck leaves '{fix}' defined: this fix moves atoms, or acts in a way that has no known potential energy; "
         f"add 'unfix {fix.id}' after the minimisation"
     )
+
+
+def _has_energy(fix: Fix) -> bool:
+    """Whether a fix adds forces that derive from an energy."""
+    return fix.style in _UNIFORM_FORCES | _EXTERNAL_FORCES or fix.style.startswith("wall/")
 
 
 def _must_be_zero(fix: Fix, arg: str) -> bool:

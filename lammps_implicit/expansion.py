@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.errors import PotentialError
+from lammps_implicit.errors import OutputError, PotentialError
 from lammps_implicit.files import hdf5_written_whole, refuse_to_overwrite, written_whole
 from lammps_implicit.potentials.snap_files import CoefficientFile, parse_coefficients, read_coefficients
 from lammps_implicit.results import Sensitivity, write_structure
@@ -104,6 +104,8 @@ def write_prediction(
 
     path = Path(path)
     xyz, data = path.with_suffix(".xyz"), path.with_suffix(".data")
+    if path in (xyz, data):
+        raise OutputError(f"{path} is to be an HDF5 file, with .xyz and .data of the same name beside it: name it .h5")
     for target in (path, xyz, data):
         refuse_to_overwrite(target, overwrite)
     moved = sensitivity.moved(prediction.displacement)
@@ -132,14 +134,20 @@ def write_prediction(
 
 def _read_npy(path: Path, sensitivity: Sensitivity) -> FloatArray:
     try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=float)
-    except (ValueError, OSError, TypeError) as error:
+        array = np.load(path, allow_pickle=False)
+        if np.iscomplexobj(array):
+            raise ValueError("complex")
+        return np.asarray(array, dtype=float)
+    except (ValueError, OSError, EOFError, TypeError) as error:
         raise PotentialError(f"{path}: not an array of numbers ({error})") from None
 
 
 def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [[word.strip() for word in row] for row in csv.reader(file)]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [[word.strip() for word in row] for row in csv.reader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PotentialError(f"{path}: not a text file of numbers ({error})") from None
     rows = [row for row in rows if row and not row[0].startswith("#")]
     try:
         if all(len(row) == 2 for row in rows) and not _is_number(rows[0][0] if rows else "0"):

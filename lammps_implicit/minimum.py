@@ -22,7 +22,7 @@ from lammps_implicit.nullspace import NullSpace, find_null_space
 from lammps_implicit.operators import Hessian, MixedDerivative
 from lammps_implicit.potentials import Potential
 from lammps_implicit.relaxation import newton
-from lammps_implicit.solvers import Solution, embedded
+from lammps_implicit.solvers import LinearSystem, Solution, embedded
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import dense_inverse
 from lammps_implicit.springs import fit_springs, random_vector
@@ -86,10 +86,9 @@ class Statistics:
 
 @dataclass
 class _Solver:
-    """What solves share at one reference state: null space and preconditioner, and a vector with known product."""
+    """What solves share at one reference state: the system, and a vector with known product."""
 
-    null_space: NullSpace
-    precondition: Callable[[FloatArray], FloatArray]
+    system: LinearSystem
     probe: FloatArray
     probe_product: FloatArray
     probed: bool = False
@@ -238,7 +237,7 @@ class Minimum:
     @property
     def null_space(self) -> NullSpace:
         """Rigid motions that cost no energy; displacements are orthogonal to them."""
-        return self._prepared().null_space
+        return self._prepared().system.null_space
 
     @property
     def max_force(self) -> float:
@@ -329,15 +328,9 @@ class Minimum:
             self.statistics.method = method
             solver = self._prepared()
             if method == "dense":
-                self._inverse = dense_inverse(self.engine, self.hessian.product, solver.null_space, inner, progress)
+                self._inverse = dense_inverse(solver.system, inner, progress)
             room = RECYCLING_MEMORY // max(16 * self.positions.size, 1)
-            krylov = ConjugateDirections(
-                self.engine,
-                self.hessian.product,
-                solver.precondition,
-                solver.null_space,
-                capacity=min(room, int(3 * expected) + 50),
-            )
+            krylov = ConjugateDirections(solver.system, capacity=min(room, int(3 * expected) + 50))
             jacobian = solve_directions(directions, mixed, partial(self._solve, method=krylov.solve), inner, progress)
             self.statistics.residual = self._jacobian_residual(jacobian)
             self._jacobians[tol], self._hessians[tol] = jacobian, self._second_derivative(jacobian)
@@ -378,6 +371,8 @@ class Minimum:
         ConvergenceError
             If forces stop falling; the best state found is kept.
         """
+        if not ftol > 0:
+            raise LammpsImplicitError(f"force tolerance {ftol:g} is not positive")
         ftol *= self.units.force
         near = NEAR_MINIMUM * self.units.force
         with self._measured("relaxation", ftol):
@@ -457,6 +452,8 @@ class Minimum:
         """Fit the springs and find the null space, once for each reference state."""
         if self._solver is None:
             engine = self.engine
+            if not self._free_count():
+                raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
             around = engine.neighbourhood()
             probe = random_vector(self.ids) * engine.free
             product = self.hessian.calibrate(probe)
@@ -464,7 +461,8 @@ class Minimum:
             stiffness = engine.norm(product) / engine.norm(probe)
             null_space = find_null_space(engine, self.hessian.one_sided, stiffness, engine.external)
             precondition = self._backend.preconditioner(engine, springs)
-            self._solver = _Solver(null_space, precondition, probe, product)
+            system = LinearSystem(engine, self.hessian.product, precondition, null_space, stiffness)
+            self._solver = _Solver(system, probe, product)
         return self._solver
 
     def _solve(
@@ -475,7 +473,8 @@ class Minimum:
         `method` takes (right, tol, scale); default conjugate gradients.
         """
         solver = self._prepared()
-        right = solver.null_space.project(right)
+        project = solver.system.null_space.project
+        right = project(right)
         scale = self.engine.norm(right) if scale is None else scale
         if self._inverse is not None:
             return self._inverse(right)
@@ -485,12 +484,9 @@ class Minimum:
             # right-hand side is too symmetric to see is then seen: to converge, the iteration must resolve the
             # unstable mode, and meets its negative curvature on the way.
             weight = min(1.0, PROBE * tol * self._free_count() ** 0.5) * scale / self.engine.norm(solver.probe_product)
-            start = weight * solver.null_space.project(solver.probe)
-            right = right - weight * solver.null_space.project(solver.probe_product)
+            start, right = weight * project(solver.probe), right - weight * project(solver.probe_product)
         if method is None:
-            method = partial(
-                self._backend.solve, self.engine, self.hessian.product, solver.precondition, solver.null_space
-            )
+            method = partial(self._backend.solve, solver.system)
         solution = method(right, tol, scale)
         solver.probed = True
         self.statistics.iterations += solution.iterations
@@ -507,7 +503,7 @@ class Minimum:
         if size == 0:
             return 0.0
         product = self.hessian.product(jacobian.dot(dtheta), self.statistics.tolerance)
-        return self.engine.norm(self._prepared().null_space.project(product + expected)) / size
+        return self.engine.norm(self._prepared().system.null_space.project(product + expected)) / size
 
     def _second_derivative(self, jacobian: Jacobian) -> FloatArray:
         """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""

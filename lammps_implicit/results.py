@@ -165,8 +165,8 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
                 attributes=dict(file.attrs),
             )
     except (OSError, KeyError) as error:
-        missing = not Path(path).exists()
-        raise OutputError(f"cannot read {path}: {'no such file' if missing else error}") from None
+        reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
+        raise OutputError(f"cannot read {path}: {reason}") from None
 
 
 def write_structure(file: Any, structure: Structure, length: str) -> None:

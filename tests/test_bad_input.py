@@ -42,6 +42,21 @@ DECKS = {
     "hidden echo": ("echo none\n" + TA_VACANCY, "echo both"),
     "units": (TA_VACANCY.replace("metal", "electron").replace("Ta06A", "plain"), "units electron"),
     "short file": (TA_VACANCY.replace("Ta06A.snapcoeff", "short.snapcoeff"), "SNAP coefficient file"),
+    "quit": (TA_VACANCY + "quit\n", "with 'quit'"),
+    "everything frozen": (SETUP + "fix f all setforce 0 0 0\n" + RELAX, "every atom is frozen"),
+    "an atom alone": (
+        SETUP.replace("block 0 3 0 3 0 3", "block 0 3 0 3 0 9\nregion film block 0 3 0 3 0 2.9").replace(
+            "create_atoms    1 box", "create_atoms 1 region film\ncreate_atoms 1 single 1 1 6"
+        )
+        + RELAX,
+        "without any restoring force",
+    ),
+    "pairs taken away from SNAP": (
+        SETUP[: SETUP.index("pair_style")].replace("create_box      1", "create_box 2")
+        + "mass 2 180.95\nset atom 9 type 2\npair_style hybrid snap morse 4.0\n"
+        "pair_coeff * * snap Ta06A.snapcoeff Ta06A.snapparam Ta Ta\npair_coeff 1 2 morse 0.05 1.3 2.7\n" + RELAX,
+        "takes pairs away from SNAP",
+    ),
     "wrong count": (TA_VACANCY.replace("Ta06A.snapcoeff", "wrong.snapcoeff"), "SNAP parameter file"),
 }
 
@@ -136,6 +151,9 @@ def result(tmp_path_factory):
         ("theta.npy", np.zeros(4), "5 parameters expected"),
         ("theta.npy", np.array([0, 1, np.nan, 3, 4]), "Ta:2 is not finite"),
         ("theta.npy", np.array([{}] * 5, dtype=object), "not an array of numbers"),
+        ("theta.npy", np.zeros(5) + 1j, "not an array of numbers"),
+        ("theta.npy", b"", "not an array of numbers"),
+        ("theta.csv", b"\xff\xfe\x00", "not a text file"),
         ("theta.csv", "1,2,3\n", "5 parameters expected"),
         ("theta.csv", "Ta:0,1\nTa:1,2\nTa:2,3\nTa:3,x\nTa:4,1\n", "not a number"),
         ("theta.csv", "Ta:0,1\nTa:1,2\nTa:2,3\nTa:4,3\n", "no value for Ta:3"),
@@ -150,6 +168,8 @@ def test_parameters_that_do_not_fit_a_result(result, tmp_path, name, content, me
     (tmp_path / "out.h5").write_bytes((result / "out.h5").read_bytes())
     if isinstance(content, str):
         (tmp_path / name).write_text(content)
+    elif isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
     else:
         np.save(tmp_path / name, content, allow_pickle=content.dtype == object)
     _refused(tmp_path, message, "predict", "out.h5", "--theta", name, "-o", "new.h5")
@@ -178,6 +198,12 @@ def test_predictions_overwrite_none_of_their_three_files(result, tmp_path):
         (tmp_path / f"new.{suffix}").write_text("precious")
         _refused(tmp_path, "--overwrite", "predict", "out.h5", "--theta", "theta.npy", "-o", "new.h5")
         (tmp_path / f"new.{suffix}").unlink()
+
+
+def test_prediction_files_do_not_collide(result, tmp_path):
+    (tmp_path / "out.h5").write_bytes((result / "out.h5").read_bytes())
+    np.save(tmp_path / "theta.npy", np.zeros(5))
+    _refused(tmp_path, "name it .h5", "predict", "out.h5", "--theta", "theta.npy", "-o", "new.xyz")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -41,6 +41,14 @@ def test_printed_text_is_not_a_command():
     assert list(deck.fixes) == ["2"]
 
 
+def test_printed_blocks_and_variables_are_not_commands():
+    deck = read_transcript(
+        'print """\npair_style lj/cut 3\nfix ${id} all nve\n"""\npair_style lj/cut 3\nfix 7 all nve\nunits metal\n',
+        HERE,
+    )
+    assert (deck.pair_style, deck.fixes, deck.units) == ((), {}, "metal")
+
+
 def test_quotes_and_comments_are_read_as_lammps_does():
     deck = read_transcript("pair_style snap\npair_coeff * * \"my file\" 'b#1' W # W\nERROR: don't care\n", HERE)
     assert deck.pair_coeffs[0].args == ("*", "*", "my file", "b#1", "W")
@@ -119,6 +127,38 @@ def test_output_and_averages_the_deck_left_defined_fall_silent(write_deck, tmp_p
         found = minimum.energy, minimum.gather(minimum.jvp(np.ones(31), 1e-4))
         assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == before
     _same(found, expected)
+
+
+def test_computes_that_need_a_silenced_fix_do_no_harm(write_deck, expected):
+    averages = "compute e all pe/atom\nfix av all ave/atom 1 1 1 c_e\ncompute top all reduce max f_av\n"
+    _same(_energy(write_deck, SETUP + averages + RELAX), expected)
+
+
+def test_a_restart_file_brings_its_units(write_deck, tmp_path, expected):
+    with Minimum.from_deck(write_deck(TA_VACANCY + "write_restart ta.restart\n")):
+        pass
+    text = "read_restart ta.restart\n" + SETUP[SETUP.index("pair_style") :] + RELAX
+    with Minimum.from_deck(write_deck(text)) as minimum:
+        assert minimum.units.style == "metal"
+        _same((minimum.energy, minimum.gather(minimum.jvp(np.ones(31), 1e-4))), expected)
+
+
+def test_energies_are_totals_whatever_the_deck_normalises(write_deck, expected):
+    found = _energy(write_deck, TA_VACANCY + "thermo_modify norm yes\n")
+    _same(found, expected)
+
+
+@pytest.mark.parametrize(
+    "pull", ["tether all spring/self 0.5", "pull all addforce 0.02 0 0\nfix_modify pull energy yes"]
+)
+def test_the_energy_of_external_forces_is_part_of_u(write_deck, pull):
+    hold = "group held id 20\nfix hold held setforce 0 0 0\n"
+    with Minimum.from_deck(write_deck(SETUP + hold + f"fix {pull}\n" + RELAX)) as minimum:
+        change = 1e-3 * minimum.potential.theta * np.cos(np.arange(31))
+        gradient, curvature = minimum.energy_gradient() @ change, change @ minimum.energy_hessian(1e-6) @ change
+        ahead, behind = (minimum.relaxed_at(sign * change, 1e-9)[1] for sign in (1, -1))
+        assert gradient == pytest.approx((ahead - behind) / 2, rel=1e-5)
+        assert curvature == pytest.approx(ahead + behind - 2 * minimum.energy, rel=1e-3)
 
 
 def test_the_deck_leaves_no_log_of_ours(write_deck, tmp_path, expected):

@@ -100,3 +100,14 @@ def test_preconditioners_are_symmetric_and_speed_up(ta_vacancy, springs, pair, m
     a, b = (ta_vacancy.null_space.project(v) for v in pair)
     assert np.vdot(a, apply(b)) == pytest.approx(np.vdot(b, apply(a)), rel=1e-8)
     assert np.vdot(a, apply(a)) > 0
+
+
+def test_multigrid_leaves_frozen_atoms_where_they_are(monkeypatch):
+    answers = []
+    for direct in (10_000, 0):
+        monkeypatch.setattr("lammps_implicit.solvers.embedded.DIRECT_ATOMS", direct)
+        with Minimum.from_deck(DECKS / "in.w_screw_dislocation") as minimum:
+            theta = minimum.potential.theta
+            answers.append(minimum.gather(minimum.jvp(theta * np.cos(np.arange(len(theta))), 1e-7)))
+            assert minimum.statistics.iterations <= 25
+    assert np.linalg.norm(answers[0] - answers[1]) < 1e-5 * np.linalg.norm(answers[0])

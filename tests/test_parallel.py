@@ -96,6 +96,7 @@ def test_petsc_options_pass_through(folder):
     assert outcome.returncode == 0, outcome.stderr
     outcome = _run(folder, 2, "sensitivity", "in.ta", "-o", "tb.h5", "-li_pc_type", "nonsense", "--tol", "1e-3")
     assert outcome.returncode != 0
+    assert "error: PETSc cannot set up" in outcome.stderr
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,34 @@ def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:
     lines = [line for line in deck.pair_coeffs if not hybrid or line.args[2] in _STYLES]
     if not lines or lines[-1].args[:2] != ("*", "*"):
         raise PotentialError("no 'pair_coeff * * ... .snapcoeff .snapparam ELEMENTS' line was read from the deck")
+    if style[0] == "hybrid":
+        _refuse_overrides(deck.pair_coeffs[deck.pair_coeffs.index(lines[-1]) + 1 :], lines[-1])
     return lines[-1], lines[-1].args[position] if hybrid else ""
+
+
+def _refuse_overrides(later: list[PairCoeff], snap: PairCoeff) -> None:
+    """Refuse lines that take pairs away from SNAP in plain ``hybrid``: LAMMPS' descriptor computes still see those."""
+    elements = snap.args[5:]
+    mapped = {type_ for type_, element in enumerate(elements, 1) if element != "NULL"}
+    for line in later:
+        first, second = (_types_in(word, len(elements)) & mapped for word in line.args[:2])
+        if first and second:
+            raise PotentialError(
+                f"'pair_coeff {' '.join(line.args)}' takes pairs away from SNAP in 'pair_style hybrid', so that its "
+                "descriptors are not those of its forces; map such a type to NULL in the SNAP line, or use "
+                "hybrid/overlay"
+            )
+
+
+def _types_in(word: str, n_types: int) -> set[int]:
+    """Atom types that a ``pair_coeff`` argument (``2``, ``*``, ``2*4``) stands for; all of them for a type label."""
+    low, star, high = word.partition("*")
+    try:
+        start = int(low) if low else 1
+        stop = (int(high) if high else n_types) if star else start
+    except ValueError:
+        start, stop = 1, n_types
+    return set(range(start, stop + 1))
 
 
 def _resolve(name: str, directory: Path) -> Path:

@@ -8,12 +8,60 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.engine import Engine
 from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.nullspace import NullSpace
 
 FloatArray = NDArray[np.float64]
 
 Operator = Callable[[FloatArray, float], FloatArray]
 """Symmetric operator: an (n, 3) array and the relative error its product may have, to an (n, 3) array."""
+
+
+FLAT = 1e-8
+"""Curvature, relative to the typical stiffness, below which a displacement meets no restoring force."""
+
+
+@dataclass(frozen=True)
+class LinearSystem:
+    """What solvers need to know of H x = b besides b.
+
+    Attributes
+    ----------
+    engine : Engine
+        For inner products and shapes.
+    operator : callable
+        Hessian products.
+    precondition : callable
+        v to K⁻¹v, (n, 3) arrays.
+    null_space : NullSpace
+        Projected out of right-hand sides, products and solutions, frozen components with it.
+    stiffness : float
+        ‖Hw‖/‖w‖ of a random w: what curvatures are compared with.
+    """
+
+    engine: Engine
+    operator: Operator
+    precondition: Callable[[FloatArray], FloatArray]
+    null_space: NullSpace
+    stiffness: float
+
+    def product(self, v: FloatArray, accuracy: float) -> tuple[FloatArray, float]:
+        """Return H v and the curvature vᵀHv.
+
+        Raises
+        ------
+        NotAMinimumError
+            If the curvature is not positive.
+        """
+        product = self.null_space.project(self.operator(v, accuracy))
+        curvature = self.engine.dot(v, product)
+        require_positive_curvature(curvature / self.engine.dot(v, v), self.stiffness)
+        return product, curvature
+
+    def preconditioned(self, residual: FloatArray) -> FloatArray:
+        """Return K⁻¹r."""
+        return self.null_space.project(self.precondition(residual))
 
 
 @dataclass(frozen=True)
@@ -41,11 +89,22 @@ def iterations_expected(tol: float) -> float:
     return 1.0 + 1.7 * max(0.0, -np.log10(tol))
 
 
-def require_positive_curvature(vhv: float, vv: float) -> None:
-    """Raise NotAMinimumError unless vᵀHv > 0."""
-    if not vhv > 0:
+def require_positive_curvature(curvature: float, stiffness: float) -> None:
+    """Check a curvature vᵀHv/vᵀv against the typical stiffness.
+
+    Raises
+    ------
+    NotAMinimumError
+        Unless it is positive beyond the noise of differences.
+    """
+    if abs(curvature) <= FLAT * stiffness:
         raise NotAMinimumError(
-            f"not a minimum: the energy curves downwards along some displacement (curvature {vhv / vv:.3g} in the "
+            f"some atoms move without any restoring force (curvature {curvature:.2g}, typical {stiffness:.2g}): "
+            "an isolated atom or fragment, out of reach of all others? Freeze it with 'fix setforce 0 0 0' or delete it"
+        )
+    if not curvature > 0:
+        raise NotAMinimumError(
+            f"not a minimum: the energy curves downwards along some displacement (curvature {curvature:.3g} in the "
             "deck's units of energy per length squared). A saddle point has no parameter derivative that relaxation "
             "would follow; perturb the atoms and minimise again"
         )

@@ -8,15 +8,11 @@ for the noise of differenced products). Works on distributed arrays: only inner 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError
-from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.solvers import Operator, Solution, not_converged, require_positive_curvature
+from lammps_implicit.solvers import LinearSystem, Solution, not_converged
 
 FloatArray = NDArray[np.float64]
 
@@ -26,31 +22,16 @@ class ConjugateDirections:
 
     Parameters
     ----------
-    engine : Engine
-        For inner products.
-    operator : callable
-        Hessian products.
-    precondition : callable
-        v to K⁻¹v.
-    null_space : NullSpace
+    system : LinearSystem
     capacity : int
-        Largest number of directions kept; beyond it the oldest make room.
+        Largest number of directions kept; beyond it the older half makes room.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        operator: Operator,
-        precondition: Callable[[FloatArray], FloatArray],
-        null_space: NullSpace,
-        capacity: int,
-    ) -> None:
-        self._engine = engine
-        self._operator = operator
-        self._precondition = precondition
-        self._null_space = null_space
-        self._shape = engine.positions.shape
-        self._directions = np.empty((max(capacity, 2), engine.positions.size))
+    def __init__(self, system: LinearSystem, capacity: int) -> None:
+        self._system = system
+        self._engine = system.engine
+        self._shape = system.engine.positions.shape
+        self._directions = np.empty((max(capacity, 2), system.engine.positions.size))
         self._products = np.empty_like(self._directions)
         self._count = 0
 
@@ -64,21 +45,18 @@ class ConjugateDirections:
         ConvergenceError
             If `maxiter` is reached.
         """
-        engine, null_space = self._engine, self._null_space
-        x, residual = self._galerkin(np.zeros_like(right), null_space.project(right))
+        engine = self._engine
+        x, residual = self._galerkin(np.zeros_like(right), self._system.null_space.project(right))
         history: list[float] = []
         while engine.norm(residual) > tol * scale:
             if len(history) >= maxiter:
                 raise ConvergenceError(not_converged(maxiter, tol, history))
-            relative = engine.norm(residual) / scale
-            history.append(relative)
-            v = self._conjugate(self._conjugate(null_space.project(self._precondition(residual))))
-            v /= engine.norm(v)
-            product = null_space.project(self._operator(v, tol))
-            curvature = engine.dot(v, product)
-            require_positive_curvature(curvature, 1.0)
-            length = engine.dot(v, residual) / curvature
+            history.append(engine.norm(residual) / scale)
+            v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))
+            # All products are used again for other right-hand sides, of any size: none may be coarser than the others.
+            product, curvature = self._system.product(v, tol)
             self._keep(v / np.sqrt(curvature), product / np.sqrt(curvature))
+            length = engine.dot(v, residual) / curvature
             # The noise of products brings back a little of Q into the residual, which no new direction can remove.
             x, residual = self._galerkin(x + length * v, residual - length * product)
         return Solution(x, len(history), engine.norm(residual) / scale if scale > 0 else 0.0, tuple(history))

@@ -8,17 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from lammps_implicit.engine import Engine
-from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.solvers import Operator, require_positive_curvature
+from lammps_implicit.solvers import LinearSystem, require_positive_curvature
 
 FloatArray = NDArray[np.float64]
 
 
 def dense_inverse(
-    engine: Engine,
-    operator: Operator,
-    null_space: NullSpace,
+    system: LinearSystem,
     accuracy: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Callable[[FloatArray], FloatArray]:
@@ -26,11 +22,8 @@ def dense_inverse(
 
     Parameters
     ----------
-    engine : Engine
+    system : LinearSystem
         On one process.
-    operator : callable
-        Hessian products.
-    null_space : NullSpace
     accuracy : float
         Relative accuracy of each column.
     progress : callable
@@ -41,12 +34,13 @@ def dense_inverse(
     NotAMinimumError
         If an eigenvalue outside the null space is not positive.
     """
+    engine, null_space = system.engine, system.null_space
     free = np.flatnonzero(engine.free.reshape(-1))
     hessian = np.empty((free.size, free.size))
     unit = np.zeros(engine.free.shape)
     for count, index in enumerate(free):
         unit.flat[index] = 1.0
-        hessian[:, count] = operator(unit, accuracy).reshape(-1)[free]
+        hessian[:, count] = system.operator(unit, accuracy).reshape(-1)[free]
         unit.flat[index] = 0.0
         progress(count + 1, free.size)
     hessian = 0.5 * (hessian + hessian.T)
@@ -55,7 +49,7 @@ def dense_inverse(
     hessian -= null.T @ (null @ hessian)
     hessian -= (hessian @ null.T) @ null
     values, vectors = eigh(hessian + np.linalg.norm(hessian) * null.T @ null)
-    require_positive_curvature(float(values[0]), 1.0)
+    require_positive_curvature(float(values[0]), system.stiffness)
 
     def apply(v: FloatArray) -> FloatArray:
         x = np.zeros(v.size)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
-from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.solvers import Operator, Solution, not_converged, require_positive_curvature
+from lammps_implicit.solvers import LinearSystem, Solution, not_converged
 from lammps_implicit.springs import Springs, assemble
 
 FloatArray = NDArray[np.float64]
@@ -39,8 +38,13 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
     inner.setOptionsPrefix(PREFIX)
     inner.setOperators(matrix, matrix)
     inner.setType(petsc.PC.Type.GAMG)
-    inner.setFromOptions()
-    inner.setUp()
+    try:
+        inner.setFromOptions()
+        inner.setUp()
+    except petsc.Error as error:
+        raise LammpsImplicitError(
+            f"PETSc cannot set up the preconditioner (options -{PREFIX}pc_...): {error}"
+        ) from None
     given, taken = matrix.createVecs()
 
     def apply(v: FloatArray) -> FloatArray:
@@ -52,16 +56,9 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
 
 
 def solve(
-    engine: Engine,
-    operator: Operator,
-    precondition: Callable[[FloatArray], FloatArray],
-    null_space: NullSpace,
-    right: FloatArray,
-    tol: float,
-    scale: float | None = None,
-    maxiter: int = 1000,
+    system: LinearSystem, right: FloatArray, tol: float, scale: float | None = None, maxiter: int = 1000
 ) -> Solution:
-    """Solve A x = b as `embedded.solve` does, for distributed arrays, with KSPCG.
+    """Solve H x = b as `embedded.solve` does, for distributed arrays, with KSPCG.
 
     Raises
     ------
@@ -71,12 +68,13 @@ def solve(
         If the iteration stops short, with PETSc's reason.
     """
     petsc = _petsc()
-    right = null_space.project(right)
-    norm = engine.norm(right) if scale is None else scale
+    engine = system.engine
+    right = system.null_space.project(right)
     start = engine.norm(right)
-    if start <= tol * norm:
-        return Solution(np.zeros_like(right), 0, start / norm if norm > 0 else 0.0, ())
-    context = _Context(engine, operator, precondition, null_space, tol, norm, right.shape)
+    scale = start if scale is None else scale
+    if start <= tol * scale:
+        return Solution(np.zeros_like(right), 0, start / scale if scale > 0 else 0.0, ())
+    context = _Context(system, right.shape, tol, scale)
     sizes = ((right.size, 3 * engine.n_atoms),) * 2
     shell = petsc.Mat().createPython(sizes, context, comm=engine.comm)
     shell.setUp()
@@ -85,7 +83,7 @@ def solve(
     krylov.setOperators(shell)
     krylov.setType(petsc.KSP.Type.CG)
     krylov.setNormType(petsc.KSP.NormType.UNPRECONDITIONED)
-    krylov.setTolerances(rtol=1e-50, atol=tol * norm, divtol=1e10, max_it=maxiter)
+    krylov.setTolerances(rtol=1e-50, atol=tol * scale, divtol=1e10, max_it=maxiter)
     outer = krylov.getPC()
     outer.setOptionsPrefix(PREFIX + "outer_")
     outer.setType(petsc.PC.Type.PYTHON)
@@ -102,42 +100,28 @@ def solve(
     reason, iterations = krylov.getConvergedReason(), krylov.getIterationNumber()
     if reason < 0:
         raise ConvergenceError(not_converged(iterations, tol, context.history) + f"; PETSc's reason is {reason}")
-    solution = null_space.project(x.array.reshape(right.shape).copy())
-    residual = krylov.getResidualNorm() / norm
+    solution = system.null_space.project(x.array.reshape(right.shape).copy())
+    residual = float(krylov.getResidualNorm()) / scale
     for item in (krylov, shell, b, x):
         item.destroy()
-    return Solution(solution, iterations, float(residual), tuple(context.history))
+    return Solution(solution, iterations, residual, tuple(context.history))
 
 
 class _Context:
-    """Operator and preconditioner as PETSc calls them; the first failure of either is kept."""
+    """Operator and preconditioner as PETSc calls them; the first failure is kept."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        operator: Operator,
-        precondition: Callable[[FloatArray], FloatArray],
-        null_space: NullSpace,
-        tol: float,
-        norm: float,
-        shape: tuple[int, ...],
-    ) -> None:
-        self._engine = engine
-        self._operator = operator
-        self._precondition = precondition
-        self._null_space = null_space
-        self._tol = tol
-        self._norm = norm
+    def __init__(self, system: LinearSystem, shape: tuple[int, ...], tol: float, scale: float) -> None:
+        self._system = system
         self._shape = shape
+        self._tol = tol
+        self._scale = scale
         self.history: list[float] = []
         self.failure: LammpsImplicitError | None = None
 
     def mult(self, matrix: Any, x: Any, y: Any) -> None:
-        v = x.array_r.reshape(self._shape)
         accuracy = self._tol / max(self.history[-1], self._tol) if self.history else self._tol
         try:
-            product = self._null_space.project(self._operator(v, accuracy))
-            require_positive_curvature(self._engine.dot(v, product), self._engine.dot(v, v))
+            product, _ = self._system.product(x.array_r.reshape(self._shape), accuracy)
         except LammpsImplicitError as error:
             self.failure = error
             raise
@@ -145,8 +129,8 @@ class _Context:
 
     def apply(self, preconditioner: Any, x: Any, y: Any) -> None:
         residual = x.array_r.reshape(self._shape)
-        self.history.append(self._engine.norm(residual) / self._norm)
-        y.array[:] = self._null_space.project(self._precondition(residual)).reshape(-1)
+        self.history.append(self._system.engine.norm(residual) / self._scale)
+        y.array[:] = self._system.preconditioned(residual).reshape(-1)
 
 
 def _petsc() -> Any:

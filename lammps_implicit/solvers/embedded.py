@@ -12,8 +12,7 @@ from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError
-from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.solvers import Operator, Solution, not_converged, require_positive_curvature
+from lammps_implicit.solvers import LinearSystem, Solution, not_converged
 from lammps_implicit.springs import Springs, assemble
 
 FloatArray = NDArray[np.float64]
@@ -33,30 +32,19 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
 
 
 def solve(
-    engine: Engine,
-    operator: Operator,
-    precondition: Callable[[FloatArray], FloatArray],
-    null_space: NullSpace,
-    right: FloatArray,
-    tol: float,
-    scale: float | None = None,
-    maxiter: int = 1000,
+    system: LinearSystem, right: FloatArray, tol: float, scale: float | None = None, maxiter: int = 1000
 ) -> Solution:
-    """Solve A x = b for a symmetric positive definite A (on the complement of its null space).
+    """Solve H x = b with SciPy's conjugate gradients.
+
+    Each product is asked for with the accuracy that keeps the final residual at `tol`: the closer to the end, the
+    coarser (V. Simoncini, D. B. Szyld, SIAM J. Sci. Comput. 25, 454 (2003)).
 
     Parameters
     ----------
-    engine : Engine
-        For shapes and inner products.
-    operator : callable
-        The products; each is asked for with the accuracy that keeps the final residual at `tol`: the closer to the
-        end, the coarser (V. Simoncini, D. B. Szyld, SIAM J. Sci. Comput. 25, 454 (2003)).
-    precondition : callable
-    null_space : NullSpace
-        Projected out of the right-hand side, the products and the solution.
+    system : LinearSystem
     right : (n, 3) float array
     tol : float
-        Bound on ‖b - A x‖₂ / scale.
+        Bound on ‖b - H x‖₂ / scale.
     scale : float, optional
         Default ‖b‖₂.
     maxiter : int
@@ -68,37 +56,34 @@ def solve(
     ConvergenceError
         If `maxiter` is reached.
     """
-    right = null_space.project(right)
-    norm = engine.norm(right) if scale is None else scale
-    shape, size = right.shape, right.size
-    if engine.norm(right) <= tol * norm:
-        return Solution(np.zeros(shape), 0, engine.norm(right) / norm if norm > 0 else 0.0, ())
+    engine = system.engine
+    right = system.null_space.project(right)
+    start = engine.norm(right)
+    scale = start if scale is None else scale
+    if start <= tol * scale:
+        return Solution(np.zeros_like(right), 0, start / scale if scale > 0 else 0.0, ())
     history: list[float] = []
-    residual = right
 
     def apply(flat: FloatArray) -> FloatArray:
-        v = flat.reshape(shape)
-        product = null_space.project(operator(v, tol / max(history[-1], tol)))
-        require_positive_curvature(engine.dot(v, product), engine.dot(v, v))
-        return product.reshape(-1)
+        return system.product(flat.reshape(right.shape), tol / max(history[-1], tol))[0].reshape(-1)
 
     def apply_inverse(flat: FloatArray) -> FloatArray:
-        nonlocal residual
-        residual = flat.reshape(shape)
-        history.append(engine.norm(residual) / norm)
-        return null_space.project(precondition(residual)).reshape(-1)
+        history.append(float(np.linalg.norm(flat)) / scale)
+        return system.preconditioned(flat.reshape(right.shape)).reshape(-1)
 
+    shape = (right.size, right.size)
     x, failed = cg(
-        LinearOperator((size, size), matvec=apply, dtype=float),
+        LinearOperator(shape, matvec=apply, dtype=float),
         right.reshape(-1),
         rtol=0.0,
-        atol=tol * norm,
+        atol=tol * scale,
         maxiter=maxiter,
-        M=LinearOperator((size, size), matvec=apply_inverse, dtype=float),
+        M=LinearOperator(shape, matvec=apply_inverse, dtype=float),
     )
     if failed:
         raise ConvergenceError(not_converged(maxiter, tol, history))
-    return Solution(null_space.project(x.reshape(shape)), len(history), min(tol, history[-1]), tuple(history))
+    x = system.null_space.project(x.reshape(right.shape))
+    return Solution(x, len(history), min(tol, history[-1]), tuple(history))
 
 
 def _multigrid(engine: Engine, matrix: sparse.bsr_matrix, shape: tuple[int, int]) -> Callable[[FloatArray], FloatArray]:
@@ -111,8 +96,9 @@ def _multigrid(engine: Engine, matrix: sparse.bsr_matrix, shape: tuple[int, int]
         symmetry="symmetric",
         strength=None,
         smooth=("jacobi", {"omega": 4.0 / 3.0}),
-        presmoother=("block_gauss_seidel", {"sweep": "symmetric"}),
-        postsmoother=("block_gauss_seidel", {"sweep": "symmetric"}),
+        # A sweep forward before and backward after make the cycle symmetric, as conjugate gradients need it.
+        presmoother=("block_gauss_seidel", {"sweep": "forward"}),
+        postsmoother=("block_gauss_seidel", {"sweep": "backward"}),
         max_coarse=300,
     )
     cycle = hierarchy.aspreconditioner(cycle="V")
