@@ -246,7 +246,13 @@ class Engine:
         self._listed = self.positions
         self.free = self._free_components(n)
         self._displaced = False
-        return self._owned("f", n).copy()
+        forces = self._owned("f", n).copy()
+        if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
+            raise DeckError(
+                "atoms that a fix holds still are pulled at by a fix defined after it, and would move: define "
+                "'fix setforce' last"
+            )
+        return forces * self.free
 
     def reissue(self, line: str) -> FloatArray:
         """Issue a command that changes the potential and return the forces at the reference, (n, 3).
@@ -284,7 +290,7 @@ class Engine:
         self._displaced = displacement is not None
         if n and not np.array_equal(self._owned("x", n), target):
             raise DeckError("a fix that the deck leaves defined moves atoms in every step: unfix it after minimising")
-        return self._owned("f", n).copy()
+        return self._owned("f", n) * self.free
 
     @property
     def drift(self) -> float:

@@ -435,7 +435,6 @@ class Minimum:
 
     def _take(self, forces: FloatArray) -> None:
         """Take the engine's reference, with these forces, as the minimum; forget what was known of another state."""
-        forces = forces * self.engine.free
         self.hessian = Hessian(self.engine, forces)
         self.mixed = MixedDerivative(self.engine, self.potential, self.hessian)
         self.energy = self.engine.energy
@@ -443,10 +442,10 @@ class Minimum:
         self._jacobians, self._hessians, self._jacobian_statistics = {}, {}, {}
 
     def _moved(self, forces: FloatArray) -> None:
-        self.hessian.reference_forces = forces * self.engine.free
+        self.hessian.reference_forces = forces
 
     def _newton_step(self, forces: FloatArray, tol: float) -> FloatArray:
-        return self._solve(forces * self.engine.free, tol)
+        return self._solve(forces, tol)
 
     def _prepared(self) -> _Solver:
         """Fit the springs and find the null space, once for each reference state."""

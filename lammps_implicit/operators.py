@@ -133,7 +133,7 @@ class MixedDerivative:
         # Exact for a linear potential at any length of δΘ; the fixed part of the potential cancels.
         changed = self.potential.install(self.engine, dtheta)
         self.potential.install(self.engine, np.zeros_like(dtheta))
-        return (self.hessian.reference_forces - changed) * self.engine.free
+        return self.hessian.reference_forces - changed
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,)."""
@@ -161,7 +161,7 @@ class MixedDerivative:
         columns = np.empty_like(expected)
         for k, direction in enumerate(self.odd.T):
             changed = self.potential.install(self.engine, direction)
-            columns[:, :, k] = (self.hessian.reference_forces - changed) * self.engine.free - expected[:, :, k]
+            columns[:, :, k] = self.hessian.reference_forces - changed - expected[:, :, k]
         self.potential.install(self.engine, np.zeros(len(self.odd)))
         return columns
 

@@ -44,6 +44,10 @@ DECKS = {
     "short file": (TA_VACANCY.replace("Ta06A.snapcoeff", "short.snapcoeff"), "SNAP coefficient file"),
     "quit": (TA_VACANCY + "quit\n", "with 'quit'"),
     "everything frozen": (SETUP + "fix f all setforce 0 0 0\n" + RELAX, "every atom is frozen"),
+    "pull on the frozen": (
+        SETUP + "group held id 9\nfix h held setforce 0 0 0\nfix p all addforce 0.001 0 0\n" + RELAX,
+        "'fix setforce' last",
+    ),
     "an atom alone": (
         SETUP.replace("block 0 3 0 3 0 3", "block 0 3 0 3 0 9\nregion film block 0 3 0 3 0 2.9").replace(
             "create_atoms    1 box", "create_atoms 1 region film\ncreate_atoms 1 single 1 1 6"
