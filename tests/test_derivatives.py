@@ -142,6 +142,10 @@ def test_dense_and_iterative_jacobians_agree(write_deck):
         dense = minimum.jacobian(1e-6, method="dense").to_array()
         assert minimum.statistics.method == "dense"
         assert minimum.statistics.evaluations.forces >= 3 * 53
+        change = np.cos(np.arange(31))
+        for tol, iterates in ((1e-6, False), (1e-8, True)):  # the dense inverse serves where it is good enough
+            minimum.jvp(change, tol)
+            assert (minimum.statistics.iterations > 0) == iterates
     assert relative_error(dense, iterative) < 1e-5
 
 
