@@ -117,7 +117,7 @@ class Minimum:
         self.deck_name = ""
         self.deck_sha256 = ""
         self.units: Units = units_of(engine.deck.units)
-        self._backend: Any = _backend(engine)
+        self._backend: Any = _backend(engine.comm)
         self._solver: _Solver | None = None
         self._inverse: tuple[Callable[[FloatArray], FloatArray], float] | None = None  # H⁻¹ and its accuracy
         self._gradient: FloatArray | None = None
@@ -175,6 +175,7 @@ class Minimum:
         deck = deck_path(path)
         engine = Engine.start(comm, variables)
         try:
+            _backend(engine.comm)  # what is missing is missed before a long deck runs
             engine.run_deck(deck)
             potential = potentials.from_engine(engine, parameters)
             engine.take_over()
@@ -542,9 +543,15 @@ class Minimum:
         self.statistics.differencing_error = self.hessian.one_sided_error
 
 
-def _backend(engine: Engine) -> Any:
-    """The solvers of one process or of many: modules with the same two functions."""
-    if engine.comm.size == 1:
+def _backend(comm: Any) -> Any:
+    """The solvers of one process or of many: modules with the same two functions.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If several ranks run without petsc4py.
+    """
+    if comm.size == 1:
         return embedded
     from lammps_implicit.solvers import distributed
 

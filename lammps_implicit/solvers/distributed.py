@@ -18,30 +18,37 @@ from lammps_implicit.springs import Springs, assemble
 
 FloatArray = NDArray[np.float64]
 
+try:
+    from petsc4py import PETSc
+except ImportError as error:
+    raise LammpsImplicitError(
+        f"several ranks need the distributed solver, but petsc4py cannot be imported ({error}): install it with "
+        'pip install "lammps_implicit[petsc]" or your cluster\'s modules, or run on one rank'
+    ) from None
+
 PREFIX = "li_"
 
 
 def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], FloatArray]:
     """Return v → K⁻¹ v for distributed (n, 3) arrays: one V-cycle of smoothed aggregation (GAMG) by default."""
-    petsc = _petsc()
     rows = assemble(engine, springs).tocsr()
     rows.sort_indices()
     local, total = 3 * len(engine.ids), 3 * engine.n_atoms
-    csr = rows.indptr.astype(petsc.IntType), rows.indices.astype(petsc.IntType), rows.data
+    csr = rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType), rows.data
     # GAMG refuses BAIJ; AIJ with block size 3 lets it aggregate atoms.
-    matrix = petsc.Mat().createAIJ(((local, total), (local, total)), bsize=3, csr=csr, comm=engine.comm)
-    matrix.setOption(petsc.Mat.Option.SPD, True)
-    points = petsc.Vec().createWithArray(engine.positions.reshape(-1).copy(), (local, total), 3, comm=engine.comm)
-    matrix.setNearNullSpace(petsc.NullSpace().createRigidBody(points))
+    matrix = PETSc.Mat().createAIJ(((local, total), (local, total)), bsize=3, csr=csr, comm=engine.comm)
+    matrix.setOption(PETSc.Mat.Option.SPD, True)
+    points = PETSc.Vec().createWithArray(engine.positions.reshape(-1).copy(), (local, total), 3, comm=engine.comm)
+    matrix.setNearNullSpace(PETSc.NullSpace().createRigidBody(points))
     # The inner preconditioner has operators of its own: given the shell, it would smooth with Hessian products.
-    inner = petsc.PC().create(engine.comm)
+    inner = PETSc.PC().create(engine.comm)
     inner.setOptionsPrefix(PREFIX)
     inner.setOperators(matrix, matrix)
-    inner.setType(petsc.PC.Type.GAMG)
+    inner.setType(PETSc.PC.Type.GAMG)
     try:
         inner.setFromOptions()
         inner.setUp()
-    except petsc.Error as error:
+    except PETSc.Error as error:
         raise LammpsImplicitError(
             f"PETSc cannot set up the preconditioner (options -{PREFIX}pc_...): {error}"
         ) from None
@@ -67,7 +74,6 @@ def solve(
     ConvergenceError
         If the iteration stops short, with PETSc's reason.
     """
-    petsc = _petsc()
     engine = system.engine
     right = system.null_space.project(right)
     start = engine.norm(right)
@@ -76,17 +82,17 @@ def solve(
         return Solution(np.zeros_like(right), 0, start / scale if scale > 0 else 0.0, ())
     context = _Context(system, right.shape, tol, scale)
     sizes = ((right.size, 3 * engine.n_atoms),) * 2
-    shell = petsc.Mat().createPython(sizes, context, comm=engine.comm)
+    shell = PETSc.Mat().createPython(sizes, context, comm=engine.comm)
     shell.setUp()
-    krylov = petsc.KSP().create(engine.comm)
+    krylov = PETSc.KSP().create(engine.comm)
     krylov.setOptionsPrefix(PREFIX)
     krylov.setOperators(shell)
-    krylov.setType(petsc.KSP.Type.CG)
-    krylov.setNormType(petsc.KSP.NormType.UNPRECONDITIONED)
+    krylov.setType(PETSc.KSP.Type.CG)
+    krylov.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
     krylov.setTolerances(rtol=1e-50, atol=tol * scale, divtol=1e10, max_it=maxiter)
     outer = krylov.getPC()
     outer.setOptionsPrefix(PREFIX + "outer_")
-    outer.setType(petsc.PC.Type.PYTHON)
+    outer.setType(PETSc.PC.Type.PYTHON)
     outer.setPythonContext(context)
     krylov.setFromOptions()
     b, x = shell.createVecs()
@@ -131,14 +137,3 @@ class _Context:
         residual = x.array_r.reshape(self._shape)
         self.history.append(self._system.engine.norm(residual) / self._scale)
         y.array[:] = self._system.preconditioned(residual).reshape(-1)
-
-
-def _petsc() -> Any:
-    try:
-        from petsc4py import PETSc
-    except ImportError as error:
-        raise LammpsImplicitError(
-            f"several ranks need the distributed solver, but petsc4py cannot be imported ({error}): install it with "
-            'pip install "lammps_implicit[petsc]" or your cluster\'s modules, or run on one rank'
-        ) from None
-    return PETSc
