@@ -5,6 +5,7 @@ Options with the prefix ``-li_`` reach PETSc: ``-li_ksp_monitor``, ``-li_pc_type
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ from lammps_implicit.springs import Springs, assemble
 FloatArray = NDArray[np.float64]
 
 try:
-    from petsc4py import PETSc
+    # Not an import statement: petsc4py's type stubs are not right.
+    PETSc: Any = importlib.import_module("petsc4py.PETSc")
 except ImportError as error:
     raise LammpsImplicitError(
         f"several ranks need the distributed solver, but petsc4py cannot be imported ({error}): install it with "
