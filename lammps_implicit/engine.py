@@ -264,7 +264,7 @@ class Engine:
         self.command(line)
         ids = self.ids
         forces = self.settle()
-        if not np.array_equal(ids, self.ids):
+        if self.any(not np.array_equal(ids, self.ids)):
             raise LammpsImplicitError("LAMMPS reordered its atoms while a potential was installed at fixed positions")
         return forces
 
@@ -288,7 +288,7 @@ class Engine:
         self._timed(self.command, "run 1 pre no post no")
         self.evaluations.forces += 1
         self._displaced = displacement is not None
-        if n and not np.array_equal(self._owned("x", n), target):
+        if self.any(n > 0 and not np.array_equal(self._owned("x", n), target)):
             raise DeckError("a fix that the deck leaves defined moves atoms in every step: unfix it after minimising")
         return self._owned("f", n) * self.free
 
@@ -409,6 +409,10 @@ class Engine:
         """Largest value over all ranks."""
         return float(self.comm.allreduce(value, op=MPI.MAX)) if self.comm.size > 1 else float(value)
 
+    def any(self, condition: bool) -> bool:
+        """Whether a condition holds on any rank: what ranks raise, they raise together."""
+        return self.max(float(condition)) > 0
+
     def dot(self, a: FloatArray, b: FloatArray) -> float:
         """Inner product of two distributed arrays."""
         return float(self.sum(float(np.vdot(a, b))))
@@ -453,10 +457,10 @@ class Engine:
         if self.comm.rank == 0:
             try:
                 outcome = task()
-            except LammpsImplicitError as error:
+            except Exception as error:  # whatever it is, the other ranks must not wait for it
                 outcome = error
         outcome = self.comm.bcast(outcome)
-        if isinstance(outcome, LammpsImplicitError):
+        if isinstance(outcome, Exception):
             raise outcome
         return outcome
 

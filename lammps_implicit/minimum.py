@@ -270,7 +270,7 @@ class Minimum:
             Å per unit length of δΘ. Rigid motions that cost no energy are left out.
         """
         _check_tolerance(tol)
-        direction = _vector(dtheta, (len(self.potential.theta),), "dtheta")
+        direction = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         with self._measured("iterative", tol):
             return self._solve(-self.mixed.times(direction), tol)
 
@@ -289,7 +289,7 @@ class Minimum:
         (P,) float array
         """
         _check_tolerance(tol)
-        g = _vector(cotangent, self.positions.shape, "cotangent")
+        g = _vector(self.engine, cotangent, self.positions.shape, "cotangent")
         with self._measured("iterative", tol):
             self.mixed.prepare()
             return -self.mixed.transposed_times(self._solve(g * self.engine.free, tol))
@@ -334,7 +334,7 @@ class Minimum:
                 jacobian = solve_directions(directions, mixed, lambda right, *_: inverse(right), inner)
             else:
                 room = RECYCLING_MEMORY // max(16 * self.positions.size, 1)
-                krylov = ConjugateDirections(solver.system, capacity=min(room, int(3 * expected) + 50))
+                krylov = ConjugateDirections(solver.system, capacity=min(room, int(4 * expected) + 50))
                 solve = partial(self._solve, method=krylov.solve)
                 jacobian = solve_directions(directions, mixed, solve, inner, progress)
             self.statistics.residual = self._jacobian_residual(jacobian)
@@ -416,13 +416,13 @@ class Minimum:
 
     def energy_at(self, dtheta: ArrayLike, displacement: ArrayLike) -> float:
         """U(X* + δX, Θ + δΘ), unrelaxed. With δX = jvp(δΘ) it equals the relaxed energy to third order in δΘ."""
-        with self._away(dtheta, _vector(displacement, self.positions.shape, "displacement")):
+        with self._away(dtheta, _vector(self.engine, displacement, self.positions.shape, "displacement")):
             return self.energy
 
     @contextmanager
     def _away(self, dtheta: ArrayLike, displacement: FloatArray) -> Iterator[None]:
         """Stand at other parameters and positions; everything known of this minimum is restored on leaving."""
-        dtheta = _vector(dtheta, (len(self.potential.theta),), "dtheta")
+        dtheta = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         known, reference = dict(self.__dict__), self.engine.reference()
         try:
             forces = self.potential.install(self.engine, dtheta)
@@ -563,11 +563,11 @@ def _check_tolerance(tol: float) -> None:
         raise LammpsImplicitError(f"tolerance {tol:g} is not between 1e-10, what differences of forces allow, and 1")
 
 
-def _vector(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
-    """Return a finite float array of the shape asked for."""
+def _vector(engine: Engine, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+    """Return a finite float array of the shape asked for; raise on all ranks if one was given another."""
     array = np.asarray(values, dtype=float)
-    if array.shape != shape:
+    if engine.any(array.shape != shape):
         raise LammpsImplicitError(f"{name} has shape {array.shape}, expected {shape}")
-    if not np.isfinite(array).all():
+    if engine.any(not np.isfinite(array).all()):
         raise LammpsImplicitError(f"{name} holds values that are not finite")
     return array

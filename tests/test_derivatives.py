@@ -7,7 +7,7 @@ import pytest
 from brute_force import Relaxer, relative_error
 from conftest import DECKS
 
-from lammps_implicit import Minimum
+from lammps_implicit import LammpsImplicitError, Minimum
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,19 @@ def test_auto_takes_the_cheaper_method():
     with Minimum.from_deck(DECKS / "in.ta_vacancy") as minimum:
         minimum.jacobian(1e-3)
         assert minimum.statistics.method == "iterative"
+
+
+def test_vectors_that_do_not_fit_are_refused(ta_vacancy):
+    with pytest.raises(LammpsImplicitError, match=r"dtheta has shape \(3,\), expected \(31,\)"):
+        ta_vacancy.jvp(np.ones(3))
+    with pytest.raises(LammpsImplicitError, match="cotangent has shape"):
+        ta_vacancy.vjp(np.ones((2, 3)))
+    with pytest.raises(LammpsImplicitError, match="not finite"):
+        ta_vacancy.jvp(np.full(31, np.nan))
+    with pytest.raises(LammpsImplicitError, match="tolerance"):
+        ta_vacancy.jvp(np.ones(31), tol=1e-14)
+    with pytest.raises(LammpsImplicitError, match="method"):
+        ta_vacancy.jacobian(method="best")
 
 
 def test_a_subset_of_parameters_gives_the_same_columns(write_deck):
