@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 
 RECYCLED = 0.45
-"""Share of Hessian products left when solves profit from each other: 0.30 to 0.57 in defect cells and alloys, measured."""
+"""Share of Hessian products left when solves profit from each other; 0.30 to 0.57 measured, defect cells and alloys."""
 
 
 @dataclass(frozen=True)
