@@ -30,9 +30,8 @@ FloatArray = NDArray[np.float64]
 _STYLE_ATOM = 1
 _TYPE_ARRAY, _SIZE_COLUMNS = 2, 5
 
-# Fixes whose forces derive from an energy: part of U, they stay. Those in _UNIFORM do not change the Hessian.
-_UNIFORM_FORCES = frozenset({"addforce", "gravity", "efield"})
-_EXTERNAL_FORCES = frozenset({"indent", "spring", "spring/self", "restrain"})
+# Fixes whose forces derive from an energy: part of U, they stay. So do all styles wall/...
+_EXTERNAL_FORCES = frozenset({"addforce", "gravity", "efield", "indent", "spring", "spring/self", "restrain"})
 # Fixes that hold per-atom data others may refer to: harmless, they stay.
 _STORAGE = re.compile(r"^(store/.*|property/atom)$")
 # Fixes that only watch, write, or did their work during the deck's own run: removed at take-over.
@@ -105,7 +104,7 @@ class Engine:
     free : (n, 3) bool array
         False for components that the deck holds fixed (``fix setforce`` with zeros and the like).
     external : bool
-        Whether position-dependent external forces (walls, indenters, springs) act.
+        Whether forces from outside (walls, indenters, springs, fields) act.
     evaluations : Evaluations
         Work done since the instance was taken over.
     seconds : float
@@ -211,10 +210,7 @@ class Engine:
             self.command(line)
         if self.lmp.extract_setting("tag_enable") == 0:
             raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
-        self.external = any(
-            _has_energy(fix) and (fix.style not in _UNIFORM_FORCES or any(arg.startswith("v_") for arg in fix.args))
-            for fix in acting
-        )
+        self.external = any(_has_energy(fix) for fix in acting)
 
     def command(self, line: str) -> None:
         """Issue one LAMMPS command."""
@@ -566,7 +562,7 @@ def _frozen_components(fix: Fix) -> list[int]:
 
 def _has_energy(fix: Fix) -> bool:
     """Whether a fix adds forces that derive from an energy."""
-    return fix.style in _UNIFORM_FORCES | _EXTERNAL_FORCES or fix.style.startswith("wall/")
+    return fix.style in _EXTERNAL_FORCES or fix.style.startswith("wall/")
 
 
 def _must_be_zero(fix: Fix, arg: str) -> bool:

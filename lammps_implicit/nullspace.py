@@ -81,7 +81,7 @@ def find_null_space(
     stiffness : float
         ‖Hw‖/‖w‖ of a random w, the scale that a motion's stiffness is compared with.
     external : bool
-        Whether walls, indenters or springs tie atoms to points in space.
+        Whether forces from outside act, which may tie atoms to points or directions in space.
     """
     motions = rigid_motions(engine)
     if external:
