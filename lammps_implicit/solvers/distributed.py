@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
-from lammps_implicit.solvers import LinearSystem, Solution, not_converged
+from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
 from lammps_implicit.springs import Springs, assemble
 
 FloatArray = NDArray[np.float64]
@@ -127,7 +127,7 @@ class _Context:
         self.failure: LammpsImplicitError | None = None
 
     def mult(self, matrix: Any, x: Any, y: Any) -> None:
-        accuracy = self._tol / max(self.history[-1], self._tol) if self.history else self._tol
+        accuracy = product_accuracy(self._tol, self.history[-1] if self.history else 1.0)
         try:
             product, _ = self._system.product(x.array_r.reshape(self._shape), accuracy)
         except LammpsImplicitError as error:

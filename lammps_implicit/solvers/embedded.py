@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator, cg, splu
 
 from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError
-from lammps_implicit.solvers import LinearSystem, Solution, not_converged
+from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
 from lammps_implicit.springs import Springs, assemble
 
 FloatArray = NDArray[np.float64]
@@ -35,9 +35,6 @@ def solve(
     system: LinearSystem, right: FloatArray, tol: float, scale: float | None = None, maxiter: int = 1000
 ) -> Solution:
     """Solve H x = b with SciPy's conjugate gradients.
-
-    Each product is asked for with the accuracy that keeps the final residual at `tol`: the closer to the end, the
-    coarser (V. Simoncini, D. B. Szyld, SIAM J. Sci. Comput. 25, 454 (2003)).
 
     Parameters
     ----------
@@ -65,7 +62,7 @@ def solve(
     history: list[float] = []
 
     def apply(flat: FloatArray) -> FloatArray:
-        return system.product(flat.reshape(right.shape), tol / max(history[-1], tol))[0].reshape(-1)
+        return system.product(flat.reshape(right.shape), product_accuracy(tol, history[-1]))[0].reshape(-1)
 
     def apply_inverse(flat: FloatArray) -> FloatArray:
         history.append(float(np.linalg.norm(flat)) / scale)
