@@ -104,7 +104,7 @@ def test_clear_starts_again(write_deck, expected):
 
 
 def test_ids_with_gaps_and_in_any_order(write_deck, expected):
-    text = TA_VACANCY.replace("vacancy id 1", "vacancy id 1").replace("minimize", "atom_modify sort 1 5.0\nminimize")
+    text = TA_VACANCY.replace("minimize", "atom_modify sort 1 5.0\nminimize")
     with Minimum.from_deck(write_deck(text)) as minimum:
         assert minimum.ids.min() == 2
         assert sorted(minimum.ids) != list(range(1, 54))
