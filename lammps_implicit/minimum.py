@@ -497,7 +497,11 @@ class Minimum:
             start, right = weight * project(solver.probe), right - weight * project(solver.probe_product)
         if method is None:
             method = partial(self._backend.solve, solver.system)
-        solution = method(right, tol, scale)
+        size = self.engine.norm(right)
+        if size > tol * scale:
+            solution = method(right, tol, scale)
+        else:
+            solution = Solution(np.zeros_like(right), 0, size / scale if scale > 0 else 0.0, ())
         # Only a tight solve proves that there is no unstable mode: in a loose one it may hide below the tolerance.
         solver.probed |= probe and scale > 0 and PROBE * tol * self._free_count() ** 0.5 <= 1.0
         self.statistics.iterations += solution.iterations

@@ -6,6 +6,8 @@ evaluation each, central ones with 1e-5 Å to about 1e-9 at two.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,10 +117,11 @@ class MixedDerivative:
     def array(self) -> FloatArray:
         """C as an (n, 3, P) array, whatever its size."""
         if self._array is None:
-            gradients = self.gradients
-            self._array = (
-                gradients + self._odd_columns(gradients @ self.odd) @ self.odd.T if self.odd.size else gradients
-            )
+            array = self.gradients
+            if self.odd.size:
+                measured = np.stack(list(self._installed_products(self.odd.T)), axis=2)
+                array = array + (measured - array @ self.odd) @ self.odd.T
+            self._array = array
         return self._array
 
     def prepare(self) -> None:
@@ -131,9 +134,8 @@ class MixedDerivative:
         if self._array is not None or (self.fits and not (self.odd.T @ dtheta).any()):
             return (self.gradients if self._array is None else self._array) @ dtheta
         # Exact for a linear potential at any length of δΘ; the fixed part of the potential cancels.
-        changed = self.potential.install(self.engine, dtheta)
-        self.potential.install(self.engine, np.zeros_like(dtheta))
-        return self.hessian.reference_forces - changed
+        [product] = self._installed_products(dtheta[None])
+        return product
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,)."""
@@ -141,8 +143,8 @@ class MixedDerivative:
             return np.asarray(self.engine.sum(np.einsum("nap,na->p", self.array, vector)))
         product = self._transposed_gradients(vector)
         if self.odd.size:
-            difference = self._odd_products(vector) - self.odd.T @ product
-            product = product + self.odd @ difference
+            measured = [self.engine.dot(change, vector) for change in self._installed_products(self.odd.T)]
+            product = product + self.odd @ (np.array(measured) - self.odd.T @ product)
         return product
 
     def _transposed_gradients(self, vector: FloatArray) -> FloatArray:
@@ -156,23 +158,11 @@ class MixedDerivative:
         difference = (ahead - self._descriptors(-scale * vector)) / (2 * scale)
         return self.potential.sum_descriptors(self.engine, difference)
 
-    def _odd_columns(self, expected: FloatArray) -> FloatArray:
-        """C A - (∂B/∂X) A for the inconsistent directions A, (n, 3, m), given its second term."""
-        columns = np.empty_like(expected)
-        for k, direction in enumerate(self.odd.T):
-            changed = self.potential.install(self.engine, direction)
-            columns[:, :, k] = self.hessian.reference_forces - changed - expected[:, :, k]
-        self.potential.install(self.engine, np.zeros(len(self.odd)))
-        return columns
-
-    def _odd_products(self, vector: FloatArray) -> FloatArray:
-        """(C A)ᵀ v for the inconsistent directions A, (m,), without keeping C A."""
-        products = np.empty(self.odd.shape[1])
-        for k, direction in enumerate(self.odd.T):
-            changed = self.potential.install(self.engine, direction)
-            products[k] = self.engine.dot(self.hessian.reference_forces - changed, vector)
-        self.potential.install(self.engine, np.zeros(len(self.odd)))
-        return products
+    def _installed_products(self, directions: FloatArray) -> Iterator[FloatArray]:
+        """C δΘ for each row of `directions`, by installing Θ + δΘ; one force evaluation each, one to come back."""
+        for direction in directions:
+            yield self.hessian.reference_forces - self.potential.install(self.engine, direction)
+        self.potential.install(self.engine, np.zeros(len(self.potential.theta)))
 
     def gram(self) -> FloatArray:
         """CᵀC, (P, P)."""

@@ -57,12 +57,13 @@ def newton(
             )
         engine.shift(displacement)
         moved = engine.forces()
-        if engine.max_abs(moved) >= largest:
+        remaining = engine.max_abs(moved)
+        if remaining >= largest:
             engine.shift(-displacement)
             raise ConvergenceError(
                 f"forces stopped falling at {largest:.2g} (asked for {ftol:.2g}): the energy may not be smooth here"
             )
-        forces, largest = moved, engine.max_abs(moved)
+        forces, largest = moved, remaining
         on_move(forces)
     if largest > ftol:
         raise ConvergenceError(f"{maxiter} Newton steps left a largest force of {largest:.2g} (asked for {ftol:.2g})")

@@ -31,19 +31,17 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
     return _multigrid(engine, matrix, shape)
 
 
-def solve(
-    system: LinearSystem, right: FloatArray, tol: float, scale: float | None = None, maxiter: int = 1000
-) -> Solution:
+def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, maxiter: int = 1000) -> Solution:
     """Solve H x = b with SciPy's conjugate gradients.
 
     Parameters
     ----------
     system : LinearSystem
     right : (n, 3) float array
+        Orthogonal to the null space.
     tol : float
         Bound on ‖b - H x‖₂ / scale.
-    scale : float, optional
-        Default ‖b‖₂.
+    scale : float
     maxiter : int
 
     Raises
@@ -53,12 +51,6 @@ def solve(
     ConvergenceError
         If `maxiter` is reached.
     """
-    engine = system.engine
-    right = system.null_space.project(right)
-    start = engine.norm(right)
-    scale = start if scale is None else scale
-    if start <= tol * scale:
-        return Solution(np.zeros_like(right), 0, start / scale if scale > 0 else 0.0, ())
     history: list[float] = []
 
     def apply(flat: FloatArray) -> FloatArray:
