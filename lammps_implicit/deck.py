@@ -49,6 +49,8 @@ class Deck:
         LAMMPS' unit style; its default is ``lj``.
     dimension : int
         2 or 3.
+    skin : float or None
+        Of the last ``neighbor`` command; None for LAMMPS' default.
     pair_style : tuple of str
         Arguments of the last ``pair_style``.
     pair_coeffs : list of PairCoeff
@@ -59,6 +61,7 @@ class Deck:
 
     units: str = "lj"
     dimension: int = 3
+    skin: float | None = None
     pair_style: tuple[str, ...] = ()
     pair_coeffs: list[PairCoeff] = field(default_factory=list)
     fixes: dict[str, Fix] = field(default_factory=dict)
@@ -135,6 +138,8 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.units = args[0]
     elif command == "dimension" and args in (("2",), ("3",)):
         deck.dimension = int(args[0])
+    elif command == "neighbor" and len(args) == 2:
+        deck.skin = float(args[0])
     elif command == "pair_style" and args:
         deck.pair_style = args
         deck.pair_coeffs = []

@@ -289,6 +289,12 @@ class Engine:
         return self._owned("f", n) * self.free
 
     @property
+    def skin(self) -> float:
+        """Reach of the neighbour lists beyond the cutoff, Å."""
+        default = 0.3 if self.deck.units == "lj" else 2.0
+        return default if self.deck.skin is None else self.deck.skin
+
+    @property
     def drift(self) -> float:
         """Largest distance component any atom of the reference has moved since neighbour lists were built, Å."""
         return self.max_abs(self.positions - self._listed)
@@ -326,13 +332,16 @@ class Engine:
         return self.settle()
 
     def compute_atom(self, id: str) -> FloatArray:
-        """Return a per-atom compute's (n, columns) array, evaluated at the positions of the last evaluation."""
+        """Return a per-atom compute's (n, columns) array, evaluated at the positions of the last evaluation.
+
+        It is LAMMPS' own memory: the next evaluation of this compute writes over it, `settle` may move it.
+        """
         with self._reporting(f"LAMMPS could not evaluate compute {id}"):
             array = self._timed(self.lmp.numpy.extract_compute, id, _STYLE_ATOM, _TYPE_ARRAY)
         self.evaluations.descriptors += 1
         if not len(self.ids):
             return np.empty((0, self.lmp.extract_compute(id, _STYLE_ATOM, _SIZE_COLUMNS)))
-        return np.array(array, dtype=float, copy=True)
+        return np.asarray(array, dtype=float)
 
     # -- state -------------------------------------------------------------------------------------------------------
 

@@ -109,7 +109,6 @@ def solve_directions(
     mixed: FloatArray,
     solve: Callable[[FloatArray, float, float], FloatArray],
     tol: float,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Jacobian:
     """Solve H L_k = -C w_k for every direction.
 
@@ -121,11 +120,8 @@ def solve_directions(
     solve : callable
         (right-hand side, tolerance, scale) to the solution with ‖residual‖ ≤ tolerance·scale.
     tol : float
-    progress : callable
-        Called with directions done and in all.
     """
     left = np.zeros((len(directions.sizes), *mixed.shape[:2]))
     for k, weights in enumerate(directions.weights.T):
         left[k] = solve(-(mixed @ weights), tol, float(directions.sizes[0]))
-        progress(k + 1, len(left))
     return Jacobian(left, directions.back)

@@ -1,7 +1,10 @@
 """Hessian and mixed derivative as operators on displacements, by differences of LAMMPS forces.
 
-Forces are good to about 1e-14 eV/Å, so one-sided products with steps of 1e-7 Å are good to about 5e-7 at one force
-evaluation each, central ones with 1e-5 Å to about 1e-9 at two.
+A difference over a step of h Å makes two errors: the curvature of the forces, a h for one-sided and about 4a² h² for
+central ones, and round-off, σ/h, relative to the product. σ comes from positions above all: a coordinate of 300 Å is a
+multiple of 6e-14 Å, and forces answer to that with the stiffness of the crystal. In a small cell one-sided products
+with 1e-7 Å are good to 5e-7 and central ones with 1e-5 Å to 1e-9; in a million atoms a displacement that is large on a
+few atoms only drowns there in the noise of all the others, and steps must be longer.
 """
 
 from __future__ import annotations
@@ -17,11 +20,19 @@ from lammps_implicit.potentials import Potential
 FloatArray = NDArray[np.float64]
 
 ONE_SIDED_STEP = 1e-7
-CENTRAL_STEP = 1e-5
-"""Largest displacement of any atom, Å."""
+"""Å; the step of `Hessian.one_sided`, and the least that `Hessian.product` takes."""
 
-MIXED_MEMORY = 512 * 2**20
-"""Bytes a rank may spend on keeping C = ∂²U/∂X∂Θ; above, its products are differenced."""
+CENTRAL_STEP = 1e-5
+"""Å; the step of `Hessian.central`, and the least that `Hessian.product` takes."""
+
+LONGEST_STEP = 1e-3
+"""Å."""
+
+ROUND_OFF_LENGTH = 16.0
+"""Å; coordinates below it do not reduce round-off further: that of the forces themselves remains."""
+
+MIXED_MEMORY = 2**30
+"""Bytes a rank may spend on ∂B/∂X; above, products with C = ∂²U/∂X∂Θ are differenced."""
 
 
 class Hessian:
@@ -36,29 +47,51 @@ class Hessian:
     Attributes
     ----------
     one_sided_error : float
-        Relative error of one-sided products, measured by `calibrate`; infinite before.
+        Relative error of one-sided products of a random vector, measured by `calibrate`; infinite before.
+    excess : float
+        Root of the sum of squares of the estimated errors of all products, each in units of what it was allowed.
     """
 
     def __init__(self, engine: Engine, forces: FloatArray) -> None:
         self.engine = engine
         self.reference_forces = forces
         self.one_sided_error = np.inf
+        self.excess = 0.0
+        self._noise = 0.0  # norm of the error of a force difference, eV/Å
 
-    def product(self, v: FloatArray, accuracy: float = 0.0) -> FloatArray:
-        """H v to a relative accuracy: one-sided when that suffices, else central.
+    def product(self, v: FloatArray, accuracy: float = 0.0, size: float | None = None) -> FloatArray:
+        """H v to a relative accuracy: one-sided when that suffices, else central, each with its best step.
 
         Parameters
         ----------
         v : (n, 3) float array
         accuracy : float
             Relative error that may be made.
+        size : float, optional
+            ‖H v‖ as far as it is known, to weigh round-off by; default that of a random vector as long as v.
 
         Returns
         -------
         (n, 3) float array
             eV/Å² times the unit of `v`; zero at frozen components.
         """
-        return self.one_sided(v) if self.one_sided_error <= accuracy else self.central(v)
+        largest = self.engine.max_abs(v)
+        if not np.isfinite(self.one_sided_error) or largest == 0:
+            return self.central(v)
+        size = self.stiffness * self.engine.norm(v) if size is None else size
+        noise = self._noise * largest / size
+        curvature = self.one_sided_error / ONE_SIDED_STEP
+        step = float(np.clip(np.sqrt(noise / curvature), ONE_SIDED_STEP, LONGEST_STEP))
+        error = curvature * step + noise / step
+        if error <= accuracy:
+            product = self.one_sided(v, step)
+        else:
+            step = float(np.clip(np.cbrt(noise / (8 * curvature**2)), CENTRAL_STEP, LONGEST_STEP))
+            error = (2 * curvature * step) ** 2 + noise / step
+            product = self.central(v, step)
+        if accuracy > 0:
+            self.excess = float(np.hypot(self.excess, error / accuracy))
+        return product
 
     def one_sided(self, v: FloatArray, step: float = ONE_SIDED_STEP) -> FloatArray:
         """[F(X) - F(X + εv)]/ε with max|εv| = step. One force evaluation."""
@@ -71,14 +104,20 @@ class Hessian:
         return (self.engine.forces(-scale * v) - self.engine.forces(scale * v)) / (2 * scale)
 
     def calibrate(self, v: FloatArray) -> FloatArray:
-        """H v from one-sided products with a single and a doubled step; measures `one_sided_error`.
+        """H v from one-sided products with a single and a doubled step; measures `one_sided_error` and `stiffness`.
 
         The truncation error of a one-sided product is linear in the step, so the difference of the two estimates it,
         and their extrapolation is free of it. Two force evaluations.
         """
+        engine = self.engine
         single, double = self.one_sided(v), self.one_sided(v, 2 * ONE_SIDED_STEP)
-        self.one_sided_error = self.engine.norm(double - single) / self.engine.norm(single)
-        return 2 * single - double
+        self.one_sided_error = engine.norm(double - single) / engine.norm(single)
+        product = 2 * single - double
+        self.stiffness = engine.norm(product) / engine.norm(v)
+        # Uniform rounding to a multiple of the spacing has a standard deviation of 1/√12 of it.
+        spacing = np.spacing(np.maximum(np.abs(engine.positions), ROUND_OFF_LENGTH)) * engine.free
+        self._noise = self.stiffness * engine.norm(spacing) / np.sqrt(12)
+        return product
 
     def _scale(self, v: FloatArray, step: float) -> float:
         largest = self.engine.max_abs(v)
@@ -91,8 +130,8 @@ class MixedDerivative:
     C equals the descriptors' gradients ∂B/∂X = ∂²U/∂X∂Θ wherever LAMMPS' forces are the gradient of its energy. Along
     the potential's few inconsistent directions, if any, it is measured: one force evaluation a direction.
 
-    Kept as an array where it fits `MIXED_MEMORY`, exact; otherwise its products are formed by installing Θ + δΘ, and by
-    differences of descriptor sums.
+    ∂B/∂X stays in the memory that LAMMPS evaluates it into, where that is at most `MIXED_MEMORY`; otherwise products
+    are formed by installing Θ + δΘ, and by differences of descriptor sums.
     """
 
     def __init__(self, engine: Engine, potential: Potential, hessian: Hessian) -> None:
@@ -100,39 +139,41 @@ class MixedDerivative:
         self.potential = potential
         self.hessian = hessian
         self.odd = potential.inconsistent_directions()
-        self._array: FloatArray | None = None
         self._gradients: FloatArray | None = None
-        bytes_needed = engine.max(8.0 * 3 * len(engine.ids) * len(potential.theta))
-        self.fits = bytes_needed <= MIXED_MEMORY
+        self._odd_products: FloatArray | None = None
+        self._gradient_array: FloatArray | None = None
+        self._array: FloatArray | None = None
+        self.fits = engine.max(float(potential.gradient_bytes(len(engine.ids)))) <= MIXED_MEMORY
+
+    def prepare(self) -> None:
+        """Evaluate what `transposed_times` will need now: cheapest while LAMMPS stands at the reference."""
+        if self.fits:
+            self._evaluate()
+            if self.odd.size:
+                _ = self._odd_differences
 
     @property
     def gradients(self) -> FloatArray:
         """∂B/∂X as an (n, 3, P) array, whatever its size. One descriptor evaluation."""
-        if self._gradients is None:
-            self.engine.return_to_reference()
-            self._gradients = self.potential.descriptor_gradients(self.engine) * self.engine.free[:, :, None]
-        return self._gradients
+        if self._gradient_array is None:
+            self._gradient_array = self.potential.gradients_array(self._evaluate()) * self.engine.free[:, :, None]
+        return self._gradient_array
 
     @property
     def array(self) -> FloatArray:
         """C as an (n, 3, P) array, whatever its size."""
         if self._array is None:
-            array = self.gradients
+            self._array = self.gradients
             if self.odd.size:
-                measured = np.stack(list(self._installed_products(self.odd.T)), axis=2)
-                array = array + (measured - array @ self.odd) @ self.odd.T
-            self._array = array
+                self._array = self._array + self._odd_differences @ self.odd.T
         return self._array
-
-    def prepare(self) -> None:
-        """Evaluate what `transposed_times` will need now: cheapest while LAMMPS stands at the reference."""
-        if self.fits:
-            _ = self.array
 
     def times(self, dtheta: FloatArray) -> FloatArray:
         """C δΘ, (n, 3)."""
-        if self._array is not None or (self.fits and not (self.odd.T @ dtheta).any()):
-            return (self.gradients if self._array is None else self._array) @ dtheta
+        parts = self.odd.T @ dtheta
+        if self.fits and (self._odd_products is not None or not parts.any()):
+            product = self.potential.gradients_times(self._evaluate(), dtheta) * self.engine.free
+            return product + self._odd_differences @ parts if parts.any() else product
         # Exact for a linear potential at any length of δΘ; the fixed part of the potential cancels.
         [product] = self._installed_products(dtheta[None])
         return product
@@ -140,22 +181,52 @@ class MixedDerivative:
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,)."""
         if self.fits:
-            return np.asarray(self.engine.sum(np.einsum("nap,na->p", self.array, vector)))
-        product = self._transposed_gradients(vector)
+            vector = vector * self.engine.free
+            product = self.potential.gradients_transposed_times(self._evaluate(), vector)
+            if self.odd.size:
+                product = product + self.odd @ np.einsum("nam,na->m", self._odd_differences, vector)
+            return np.asarray(self.engine.sum(product))
+        product = self._transposed_differences(vector)
         if self.odd.size:
             measured = [self.engine.dot(change, vector) for change in self._installed_products(self.odd.T)]
             product = product + self.odd @ (np.array(measured) - self.odd.T @ product)
         return product
 
-    def _transposed_gradients(self, vector: FloatArray) -> FloatArray:
+    def gram(self) -> FloatArray:
+        """CᵀC, (P, P)."""
+        flat = self.array.reshape(-1, self.array.shape[2])
+        return np.asarray(self.engine.sum(flat.T @ flat))
+
+    def _evaluate(self) -> FloatArray:
+        """∂B/∂X at the reference as LAMMPS holds it."""
+        if self._gradients is None:
+            self.engine.return_to_reference()
+            self._gradients = self.potential.gradients(self.engine)
+        return self._gradients
+
+    @property
+    def _odd_differences(self) -> FloatArray:
+        """(C - ∂B/∂X) along the inconsistent directions, (n, 3, m)."""
+        if self._odd_products is None:
+            gradients = self._evaluate()
+            measured = [np.zeros((*self.engine.positions.shape, 0))]
+            for direction, change in zip(self.odd.T, self._installed_products(self.odd.T), strict=True):
+                expected = self.potential.gradients_times(gradients, direction) * self.engine.free
+                measured.append((change - expected)[:, :, None])
+            self._odd_products = np.concatenate(measured, axis=2)
+        return self._odd_products
+
+    def _transposed_differences(self, vector: FloatArray) -> FloatArray:
         """(∂B/∂X)ᵀ v, (P,), by central differences of descriptors along v."""
         largest = self.engine.max_abs(vector)
         if largest == 0:
             return np.zeros(len(self.potential.theta))
         scale = CENTRAL_STEP / largest
-        ahead = self._descriptors(scale * vector)
+        self.engine.forces(scale * vector)
+        ahead = self.potential.atom_descriptors(self.engine).copy()
+        self.engine.forces(-scale * vector)
         # Atom by atom before summing: the sums are large and cancel.
-        difference = (ahead - self._descriptors(-scale * vector)) / (2 * scale)
+        difference = (ahead - self.potential.atom_descriptors(self.engine)) / (2 * scale)
         return self.potential.sum_descriptors(self.engine, difference)
 
     def _installed_products(self, directions: FloatArray) -> Iterator[FloatArray]:
@@ -163,12 +234,3 @@ class MixedDerivative:
         for direction in directions:
             yield self.hessian.reference_forces - self.potential.install(self.engine, direction)
         self.potential.install(self.engine, np.zeros(len(self.potential.theta)))
-
-    def gram(self) -> FloatArray:
-        """CᵀC, (P, P)."""
-        flat = self.array.reshape(-1, self.array.shape[2])
-        return np.asarray(self.engine.sum(flat.T @ flat))
-
-    def _descriptors(self, displacement: FloatArray) -> FloatArray:
-        self.engine.forces(displacement)
-        return self.potential.atom_descriptors(self.engine)

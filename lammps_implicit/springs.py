@@ -5,11 +5,16 @@
 over pairs closer than about 1.3 nearest-neighbour distances. The stiffnesses k_L and k_T are piecewise linear in r, one
 pair of functions for each pair of atom types, fitted by non-negative least squares to a product H w with a random w.
 K is symmetric positive semidefinite by construction and needs no lattice, orientation or bulk reference.
+
+Bonds are kept as pairs of indices and worked through in chunks of atoms: at a million atoms everything else about them
+is too large to exist at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +27,7 @@ from lammps_implicit.engine import Engine, Neighbourhood
 from lammps_implicit.ownership import global_rows
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 REACH = 1.3
 """Longest spring in units of the mean nearest-neighbour distance."""
@@ -32,53 +38,83 @@ KNOTS = 4
 SHIFT = 1e-6
 """Added to the diagonal of K, relative to its mean, so that K can be inverted. It acts in the preconditioner only."""
 
+CHUNK = 16_384
+"""Atoms whose bonds are worked on at a time."""
+
 
 @dataclass(frozen=True)
 class Bonds:
-    """Springs that end on this rank's atoms, each counted from both of its ends.
+    """Pairs within reach that start on this rank's atoms, each counted from both of its ends.
 
     Attributes
     ----------
-    start : (m,) int array
-        Owned atom (row).
-    end : (m,) int array
-        Other atom: index into the `Neighbourhood`.
-    direction : (m, 3) float array
-        Unit vectors r̂.
-    hats : (m, k) float array
-        Value of each hat function at each bond; k = KNOTS times the number of type pairs.
+    around : Neighbourhood
+    start, end : (m,) int arrays
+        Indices into `around`; `start`, an owned atom, never falls.
+    knots : (KNOTS,) float array
+        Lengths between which stiffnesses are linear, Å; the last is the reach.
+    kinds : (n_types + 1, n_types + 1) int array
+        Number of each unordered pair of types.
     """
 
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
-    direction: FloatArray
-    hats: FloatArray
+    around: Neighbourhood
+    start: NDArray[np.int32]
+    end: NDArray[np.int32]
+    knots: FloatArray
+    kinds: IntArray
+
+    def chunks(self, n: int) -> Iterator[tuple[slice, slice]]:
+        """Yield slices of the `n` owned atoms and of the bonds that start on them."""
+        for first in range(0, n, CHUNK):
+            last = min(first + CHUNK, n)
+            low, high = np.searchsorted(self.start, (first, last))
+            yield slice(first, last), slice(int(low), int(high))
+
+    def directions(self, part: slice) -> tuple[FloatArray, FloatArray]:
+        """Unit vectors r̂, (m, 3), and lengths, (m,), of some bonds."""
+        vectors = self.around.positions[self.end[part]] - self.around.positions[self.start[part]]
+        lengths = np.linalg.norm(vectors, axis=1)
+        return vectors / lengths[:, None], lengths
+
+    def hats(self, part: slice, lengths: FloatArray) -> FloatArray:
+        """Values of all hat functions at some bonds, (m, KNOTS · number of kinds)."""
+        values = np.stack([np.interp(lengths, self.knots, unit) for unit in np.eye(KNOTS)], axis=1)
+        types = self.around.types
+        kind = self.kinds[types[self.start[part]], types[self.end[part]]]
+        count = int(self.kinds.max()) + 1
+        hats = np.zeros((len(lengths), count, KNOTS))
+        hats[np.arange(len(lengths)), kind] = values
+        return hats.reshape(len(lengths), count * KNOTS)
 
 
 @dataclass(frozen=True)
 class Springs:
-    """Fitted springs, ready to be assembled row by row.
+    """Bonds with their stiffnesses.
 
     Attributes
     ----------
-    rows, columns : (m,) int arrays
-        Owned atom (row) and the id of the atom at the other end.
-    free : (m, 3) bool array
-        Free components of the atom at the other end.
-    blocks : (m, 3, 3) float array
-        Stiffness matrix of each bond, eV/Å².
+    bonds : Bonds
+    longitudinal, transverse : (KNOTS · number of kinds,) float arrays
+        Weights of the hat functions, eV/Å².
     misfit : float
         ‖Kw - Hw‖ / ‖Hw‖ for the vector the springs were fitted to.
     """
 
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    free: NDArray[np.bool_]
-    blocks: FloatArray
+    bonds: Bonds
+    longitudinal: FloatArray
+    transverse: FloatArray
     misfit: float
 
+    def blocks(self, part: slice) -> FloatArray:
+        """Stiffness matrices of some bonds, (m, 3, 3)."""
+        directions, lengths = self.bonds.directions(part)
+        hats = self.bonds.hats(part, lengths)
+        along, across = hats @ self.longitudinal, hats @ self.transverse
+        outer = directions[:, :, None] * directions[:, None, :]
+        return (along - across)[:, None, None] * outer + across[:, None, None] * np.eye(3)
 
-def random_vector(ids: NDArray[np.int64], seed: int = 0) -> FloatArray:
+
+def random_vector(ids: IntArray, seed: int = 0) -> FloatArray:
     """Return numbers in [-1, 1) that depend on atom ids alone: the same on any rank, for any order of the atoms.
 
     Parameters
@@ -114,92 +150,118 @@ def fit_springs(engine: Engine, around: Neighbourhood, product: FloatArray, seed
     """
     bonds = _find_bonds(engine, around)
     values = random_vector(around.ids, seed) * around.free
-    stretch = values[bonds.start] - values[bonds.end]
-    along = bonds.direction * np.einsum("ma,ma->m", bonds.direction, stretch)[:, None]
-    free = engine.free
-    columns = [
-        _sum_rows(bonds.start, hat[:, None] * part, len(engine.ids))[free]
-        for part in (along, stretch - along)
-        for hat in bonds.hats.T
-    ]
-    design, target = np.stack(columns, axis=1), product[free]
-    gram, right = engine.sum(design.T @ design), engine.sum(design.T @ target)
+    unknowns = 2 * KNOTS * (int(bonds.kinds.max()) + 1)
+    gram, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
+    for atoms, part in bonds.chunks(len(engine.ids)):
+        free = engine.free[atoms]
+        design, target = _design(bonds, atoms, part, values)[free], product[atoms][free]
+        gram += design.T @ design
+        right += design.T @ target
+    gram, right = engine.sum(gram), engine.sum(right)
     # On one rank, so that all hold the same springs to the last digit.
     stiffness = engine.on_root(lambda: _nonnegative_least_squares(gram, right))
-    misfit = engine.norm(design @ stiffness - target) / engine.norm(target)
-    longitudinal, transverse = (bonds.hats @ part for part in np.split(stiffness, 2))
-    outer = bonds.direction[:, :, None] * bonds.direction[:, None, :]
-    blocks = (longitudinal - transverse)[:, None, None] * outer + transverse[:, None, None] * np.eye(3)
-    return Springs(bonds.start, around.ids[bonds.end], around.free[bonds.end], blocks, misfit)
+    size = engine.norm(product)
+    missed = size**2 - 2 * right @ stiffness + stiffness @ gram @ stiffness
+    longitudinal, transverse = np.split(stiffness, 2)
+    return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(missed, 0.0))) / size)
 
 
-def assemble(engine: Engine, springs: Springs) -> sparse.bsr_matrix:
-    """Assemble this rank's rows of K.
+def active_atoms(engine: Engine) -> NDArray[np.bool_]:
+    """Which of this rank's atoms can move, (n,): those K is assembled for."""
+    return np.any(engine.free, axis=1)
 
-    Frozen components become decoupled, with a typical stiffness on the diagonal.
+
+def assemble(engine: Engine, springs: Springs) -> Iterator[sparse.bsr_matrix]:
+    """Assemble this rank's rows of K, atom by atom of those that can move.
+
+    Frozen atoms are left out; frozen components of others become decoupled, with a typical stiffness on the diagonal.
 
     Parameters
     ----------
     engine : Engine
     springs : Springs
 
-    Returns
-    -------
-    (3n, 3N) BSR matrix
-        Block size 3; all ranks' rows together are symmetric positive definite. Rows and columns count atoms rank by
-        rank, in each rank's order.
+    Yields
+    ------
+    (3a, 3A) BSR matrix
+        The next rows, block size 3, of a active atoms; A are active on all ranks. All rows together are symmetric
+        positive definite. Rows and columns count active atoms rank by rank, in each rank's order.
     """
-    n, free = len(engine.ids), engine.free
-    diagonal = _sum_rows(springs.rows, springs.blocks.reshape(-1, 9), n).reshape(n, 3, 3)
-    stiffness = engine.sum(float(np.einsum("naa->na", diagonal)[free].sum()))
-    typical = stiffness / max(engine.sum(int(np.count_nonzero(free))), 1)
+    bonds, active = springs.bonds, active_atoms(engine)
+    n = len(active)
+    total = engine.sum(int(np.count_nonzero(active)))
+    diagonal = np.concatenate(
+        [np.zeros((0, 3, 3))]
+        + [_sum_rows(bonds.start[part] - atoms.start, springs.blocks(part), atoms) for atoms, part in bonds.chunks(n)]
+    )
+    stiffness = engine.sum(float(np.einsum("naa->na", diagonal)[engine.free].sum()))
+    typical = stiffness / max(engine.sum(int(np.count_nonzero(engine.free))), 1)
     typical = typical if typical > 0 else 1.0
+    keep = bonds.around.free.astype(float)
     diagonal += SHIFT * typical * np.eye(3)
-    keep = free.astype(float)
-    off = -springs.blocks * keep[springs.rows][:, :, None] * springs.free[:, None, :]
-    diagonal *= keep[:, :, None] * keep[:, None, :]
-    diagonal[~free[:, :, None] & np.eye(3, dtype=bool)] = typical
-    ids = np.concatenate([springs.columns, engine.ids])
-    columns = global_rows(engine.comm, engine.ids, ids)
-    rows = np.concatenate([springs.rows, np.arange(n)])
-    return _block_matrix(np.concatenate([off, diagonal]), rows, columns, n, engine.n_atoms)
+    diagonal *= keep[:n, :, None] * keep[:n, None, :]
+    diagonal[~engine.free[:, :, None] & np.eye(3, dtype=bool)] = typical
+    movable = np.any(bonds.around.free, axis=1)
+    columns = np.full(len(movable), -1)
+    columns[movable] = global_rows(engine.comm, engine.ids[active], bonds.around.ids[movable])
+    for atoms, part in bonds.chunks(n):
+        start, end = bonds.start[part], bonds.end[part]
+        both = movable[start] & movable[end]
+        off = -springs.blocks(part)[both] * keep[start[both], :, None] * keep[end[both], None, :]
+        own = atoms.start + np.flatnonzero(active[atoms])
+        local = np.cumsum(active[atoms]) - 1  # rows of this chunk
+        rows = np.concatenate([local[start[both] - atoms.start], local[own - atoms.start]])
+        data = np.concatenate([off, diagonal[own]])
+        yield _block_matrix(data, rows, columns[np.concatenate([end[both], own])], len(own), total)
 
 
-def _block_matrix(
-    data: FloatArray, rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int
-) -> sparse.bsr_matrix:
+def _block_matrix(data: FloatArray, rows: IntArray, columns: IntArray, height: int, width: int) -> sparse.bsr_matrix:
     """Sum (3, 3) blocks that share a row and a column into a block sparse row matrix."""
     keys, inverse = np.unique(rows * width + columns, return_inverse=True)
-    blocks = _sum_rows(inverse, data.reshape(-1, 9), len(keys)).reshape(-1, 3, 3)
-    indptr = np.searchsorted(keys // width, np.arange(height + 1))
-    return sparse.bsr_matrix((blocks, keys % width, indptr), shape=(3 * height, 3 * width))
+    blocks = _sum_rows(inverse, data, slice(0, len(keys)))
+    indptr = np.searchsorted(keys // max(width, 1), np.arange(height + 1))
+    return sparse.bsr_matrix((blocks, keys % max(width, 1), indptr), shape=(3 * height, 3 * width))
+
+
+def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> FloatArray:
+    """K w of some atoms for unit weights of each hat function, (atoms, 3, unknowns), longitudinal ones first."""
+    directions, lengths = bonds.directions(part)
+    hats = bonds.hats(part, lengths)
+    stretch = values[bonds.start[part]] - values[bonds.end[part]]
+    along = directions * np.einsum("ma,ma->m", directions, stretch)[:, None]
+    rows = bonds.start[part] - atoms.start
+    columns = [_sum_rows(rows, hat[:, None] * motion, atoms) for motion in (along, stretch - along) for hat in hats.T]
+    return np.stack(columns, axis=2)
 
 
 def _find_bonds(engine: Engine, around: Neighbourhood) -> Bonds:
     n = len(engine.ids)
-    everything, owned = cKDTree(around.positions), cKDTree(around.positions[:n])
-    nearest = everything.query(around.positions[:n], k=2)[0][:, 1] if n else np.empty(0)
+    tree = cKDTree(around.positions)
+    nearest = np.concatenate(
+        [np.empty(0)] + [tree.query(around.positions[i : min(i + CHUNK, n)], k=2)[0][:, 1] for i in range(0, n, CHUNK)]
+    )
     nearest = nearest[np.isfinite(nearest)]
     count = engine.sum(len(nearest))
     reach = REACH * float(engine.sum(float(nearest.sum()))) / max(count, 1)
-    pairs = owned.sparse_distance_matrix(everything, reach, output_type="ndarray")
-    pairs = pairs[pairs["v"] > 0]
-    start, end, length = pairs["i"].astype(np.int64), pairs["j"].astype(np.int64), pairs["v"]
-    direction = (around.positions[end] - around.positions[start]) / length[:, None]
-    hats = _hats(engine, around.types[start], around.types[end], length, reach)
-    return Bonds(start, end, direction, hats)
+    starts, ends, shortest = [np.empty(0, np.int32)], [np.empty(0, np.int32)], reach
+    for first in range(0, n, CHUNK):
+        owned = cKDTree(around.positions[first : min(first + CHUNK, n)])
+        pairs = owned.sparse_distance_matrix(tree, reach, output_type="ndarray")
+        pairs = pairs[pairs["v"] > 0]
+        pairs = pairs[np.argsort(pairs["i"], kind="stable")]
+        starts.append((pairs["i"] + first).astype(np.int32))
+        ends.append(pairs["j"].astype(np.int32))
+        shortest = min(shortest, float(pairs["v"].min(initial=reach)))
+    knots = np.linspace(-engine.max(-shortest), reach, KNOTS)
+    return Bonds(around, np.concatenate(starts), np.concatenate(ends), knots, _kinds(engine.n_types))
 
 
-def _hats(
-    engine: Engine, first: NDArray[np.int64], second: NDArray[np.int64], length: FloatArray, reach: float
-) -> FloatArray:
-    """Hat functions in r between the shortest bond and the reach, one set for each unordered pair of types."""
-    shortest = -engine.max(-float(length.min(initial=reach)))
-    knots = np.linspace(shortest, reach, KNOTS)
-    hats = np.stack([np.interp(length, knots, unit) for unit in np.eye(KNOTS)], axis=1)
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    kinds = [(a, b) for a in range(1, engine.n_types + 1) for b in range(a, engine.n_types + 1)]
-    return np.concatenate([hats * ((low == a) & (high == b))[:, None] for a, b in kinds], axis=1)
+def _kinds(n_types: int) -> IntArray:
+    """Number the unordered pairs of types, which count from one."""
+    kinds = np.zeros((n_types + 1, n_types + 1), np.int64)
+    first, second = np.triu_indices(n_types)
+    kinds[first + 1, second + 1] = kinds[second + 1, first + 1] = np.arange(len(first))
+    return kinds
 
 
 def _nonnegative_least_squares(gram: FloatArray, right: FloatArray) -> FloatArray:
@@ -216,7 +278,9 @@ def _nonnegative_least_squares(gram: FloatArray, right: FloatArray) -> FloatArra
     return solution
 
 
-def _sum_rows(rows: NDArray[np.int64], values: FloatArray, n: int) -> FloatArray:
-    """Sum the rows of `values` that share an index, (n, columns)."""
+def _sum_rows(rows: NDArray[Any], values: FloatArray, atoms: slice) -> FloatArray:
+    """Sum the entries of `values` that share a row, one row an atom of the slice; trailing shape kept."""
+    n = atoms.stop - atoms.start
     # An empty bincount would be one of integers.
-    return np.stack([np.bincount(rows, column, minlength=n) for column in values.T], axis=1).astype(float)
+    columns = [np.bincount(rows, column, minlength=n) for column in values.reshape(len(values), -1).T]
+    return np.stack(columns, axis=1).astype(float).reshape(n, *values.shape[1:])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import DECKS
+from scipy import sparse
 
 from lammps_implicit import Minimum, operators
 from lammps_implicit.solvers.embedded import preconditioner
@@ -73,24 +74,46 @@ def springs(ta_vacancy):
     return fit_springs(ta_vacancy.engine, around, ta_vacancy.hessian.central(random_vector(ta_vacancy.ids)))
 
 
+def _whole(engine, springs):
+    return sparse.vstack(list(assemble(engine, springs))).toarray()
+
+
 def test_springs_are_symmetric_and_semidefinite(ta_vacancy, springs):
-    matrix = assemble(ta_vacancy.engine, springs).toarray()
+    matrix = _whole(ta_vacancy.engine, springs)
     assert np.abs(matrix - matrix.T).max() < 1e-12 * np.abs(matrix).max()
     assert np.linalg.eigvalsh(matrix)[0] > 0
     assert springs.misfit < 0.3
 
 
 def test_springs_spare_frozen_components(ta_vacancy, springs):
-    free = np.ones_like(ta_vacancy.engine.free)
+    engine = ta_vacancy.engine
+    free = np.ones_like(engine.free)
     free[7] = free[11, 2] = False
     by_id = dict(zip(ta_vacancy.ids.tolist(), free, strict=True))
-    ends = np.array([by_id[id_] for id_ in springs.columns.tolist()])
-    matrix = assemble(replace(ta_vacancy.engine, free=free), replace(springs, free=ends)).toarray()
-    frozen = np.flatnonzero(~free.ravel())
-    off = matrix[frozen] - np.diag(np.diag(matrix))[frozen]
+    around = springs.bonds.around
+    around = replace(around, free=np.array([by_id[id_] for id_ in around.ids.tolist()]))
+    matrix = _whole(replace(engine, free=free), replace(springs, bonds=replace(springs.bonds, around=around)))
+    assert len(matrix) == 3 * 52  # the atom that cannot move is left out
+    held = 3 * 10 + 2
+    off = matrix[held] - np.diag(np.diag(matrix))[held]
     assert np.abs(off).max() == 0
     assert np.abs(matrix - matrix.T).max() < 1e-12 * np.abs(matrix).max()
     assert np.linalg.eigvalsh(matrix)[0] > 0
+    kept = np.flatnonzero(free.ravel())
+    expected = _whole(engine, springs)[np.ix_(kept, kept)]
+    found = np.delete(np.delete(matrix, held, axis=0), held, axis=1)
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_springs_are_the_same_in_any_chunks(ta_vacancy, springs, monkeypatch):
+    whole = _whole(ta_vacancy.engine, springs)
+    monkeypatch.setattr("lammps_implicit.springs.CHUNK", 7)
+    again = fit_springs(
+        ta_vacancy.engine,
+        ta_vacancy.engine.neighbourhood(),
+        ta_vacancy.hessian.central(random_vector(ta_vacancy.ids)),
+    )
+    assert np.abs(_whole(ta_vacancy.engine, again) - whole).max() < 1e-6 * np.abs(whole).max()
 
 
 @pytest.mark.parametrize("direct", [10_000, 0], ids=["factorisation", "multigrid"])

@@ -53,7 +53,7 @@ class Potential(Protocol):
         ...
 
     def atom_descriptors(self, engine: Engine) -> NDArray[np.float64]:
-        """Per-atom descriptors at the last evaluated positions, (n, K). One descriptor evaluation."""
+        """Per-atom descriptors at the last evaluated positions, (n, K), until the next. One descriptor evaluation."""
         ...
 
     def sum_descriptors(self, engine: Engine, atoms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,8 +64,26 @@ class Potential(Protocol):
         """∂U/∂Θ of the selected constant terms, i.e. numbers of atoms, (P,); zero elsewhere."""
         ...
 
-    def descriptor_gradients(self, engine: Engine) -> NDArray[np.float64]:
-        """∂B/∂X at the last evaluated positions, (n, 3, P). One descriptor evaluation."""
+    def gradient_bytes(self, n_atoms: int) -> int:
+        """Memory that LAMMPS takes for the descriptors' gradients of so many atoms."""
+        ...
+
+    def gradients(self, engine: Engine) -> NDArray[np.float64]:
+        """∂B/∂X at the last evaluated positions as LAMMPS holds it. One descriptor evaluation."""
+        ...
+
+    def gradients_times(self, gradients: NDArray[np.float64], dtheta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """∂B/∂X δΘ, (n, 3)."""
+        ...
+
+    def gradients_transposed_times(
+        self, gradients: NDArray[np.float64], vector: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(∂B/∂X)ᵀ v over this rank's atoms, (P,)."""
+        ...
+
+    def gradients_array(self, gradients: NDArray[np.float64]) -> NDArray[np.float64]:
+        """∂B/∂X, (n, 3, P)."""
         ...
 
     def inconsistent_directions(self) -> NDArray[np.float64]:

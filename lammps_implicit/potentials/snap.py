@@ -132,17 +132,39 @@ class SnapPotential:
             blocks[block, 0] += np.count_nonzero(engine.types == type_)
         return np.asarray(engine.sum(blocks)).reshape(-1)[self.selected]
 
-    def descriptor_gradients(self, engine: Engine) -> FloatArray:
-        """∂B/∂X, (n, 3, P). ``snad/atom`` gives its negative, type by type, the rows complete."""
-        count = self.coefficients.coefficients_per_element
-        raw = engine.compute_atom(_GRADIENTS).reshape(len(engine.ids), len(self.elements), 3, count - 1)
+    def gradient_bytes(self, n_atoms: int) -> int:
+        """Memory of ``snad/atom`` for so many atoms."""
+        return 8 * n_atoms * len(self.elements) * 3 * (self.coefficients.coefficients_per_element - 1)
+
+    def gradients(self, engine: Engine) -> FloatArray:
+        """-∂B/∂X as ``snad/atom`` holds it, (n, types, 3, K): type by type, the rows complete."""
+        return engine.compute_atom(_GRADIENTS).reshape(len(engine.ids), len(self.elements), 3, -1)
+
+    def gradients_times(self, gradients: FloatArray, dtheta: FloatArray) -> FloatArray:
+        """∂B/∂X δΘ, (n, 3)."""
+        weights = np.zeros((len(self.coefficients.blocks), self.coefficients.coefficients_per_element))
+        weights.flat[self.selected] = dtheta
+        product = np.zeros((len(gradients), 3))
+        for type_, block in self._types():
+            product -= gradients[:, type_ - 1] @ weights[block, 1:]
+        return product
+
+    def gradients_transposed_times(self, gradients: FloatArray, vector: FloatArray) -> FloatArray:
+        """(∂B/∂X)ᵀ v over this rank's atoms, (P,)."""
+        blocks = np.zeros((len(self.coefficients.blocks), self.coefficients.coefficients_per_element))
+        for type_, block in self._types():
+            blocks[block, 1:] -= np.einsum("nak,na->k", gradients[:, type_ - 1], vector)
+        return blocks.reshape(-1)[self.selected]
+
+    def gradients_array(self, gradients: FloatArray) -> FloatArray:
+        """∂B/∂X, (n, 3, P)."""
         # Column of each selected parameter inside its element's block; constants have no gradient.
-        block_of, column = np.divmod(self.selected, count)
-        gradients = np.zeros((len(engine.ids), 3, len(self.selected)))
+        block_of, column = np.divmod(self.selected, self.coefficients.coefficients_per_element)
+        array = np.zeros((len(gradients), 3, len(self.selected)))
         for type_, block in self._types():
             here = np.flatnonzero((block_of == block) & (column > 0))
-            gradients[:, :, here] -= raw[:, type_ - 1][:, :, column[here] - 1]
-        return gradients
+            array[:, :, here] -= gradients[:, type_ - 1][:, :, column[here] - 1]
+        return array
 
     def inconsistent_directions(self) -> FloatArray:
         """Orthonormal directions of the selected Θ along which forces are not -Σ_k Θ_k ∂B_k/∂X, (P, m).

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.engine import Engine
-from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.errors import ConvergenceError, NotAMinimumError
 from lammps_implicit.nullspace import NullSpace
 
 FloatArray = NDArray[np.float64]
 
-Operator = Callable[[FloatArray, float], FloatArray]
-"""Symmetric operator: an (n, 3) array and the relative error its product may have, to an (n, 3) array."""
+Operator = Callable[[FloatArray, float, float | None], FloatArray]
+"""Symmetric operator: an (n, 3) array, the relative error its product may have, and the product's norm as far as it is
+known, to an (n, 3) array."""
 
+
+PRODUCT_SHARE = 0.2
+"""Share of the tolerance that the error of one product may use up in conjugate gradients."""
 
 FLAT = 1e-8
 """Curvature, relative to the typical stiffness, below which a displacement meets no restoring force."""
@@ -38,6 +42,8 @@ class LinearSystem:
         Projected out of right-hand sides, products and solutions, frozen components with it.
     stiffness : float
         ‖Hw‖/‖w‖ of a random w: what curvatures are compared with.
+    saddle : bool
+        Whether the energy may curve downwards: a stationary point that is not a minimum.
     """
 
     engine: Engine
@@ -45,19 +51,34 @@ class LinearSystem:
     precondition: Callable[[FloatArray], FloatArray]
     null_space: NullSpace
     stiffness: float
+    saddle: bool = False
 
-    def product(self, v: FloatArray, accuracy: float) -> tuple[FloatArray, float]:
+    def product(self, v: FloatArray, accuracy: float, size: float | None = None) -> tuple[FloatArray, float]:
         """Return H v and the curvature vᵀHv.
 
         Raises
         ------
         NotAMinimumError
-            If the curvature is not positive.
+            If the curvature is not positive, but at a saddle.
         """
-        product = self.null_space.project(self.operator(v, accuracy))
+        product = self.null_space.project(self.operator(v, accuracy, size))
         curvature = self.engine.dot(v, product)
-        require_positive_curvature(curvature / self.engine.dot(v, v), self.stiffness)
+        if not self.saddle:
+            require_positive_curvature(curvature / self.engine.dot(v, v), self.stiffness)
         return product, curvature
+
+    def reporting(self, expected: float, progress: Callable[[int, int], None]) -> LinearSystem:
+        """Return the same system, whose products tell `progress` their number and how many are expected in all."""
+        done = 0
+
+        def operator(v: FloatArray, accuracy: float, size: float | None) -> FloatArray:
+            nonlocal done
+            product = self.operator(v, accuracy, size)
+            done += 1
+            progress(done, max(round(expected), done + 1))
+            return product
+
+        return replace(self, operator=operator)
 
     def preconditioned(self, residual: FloatArray) -> FloatArray:
         """Return K⁻¹r."""
@@ -90,7 +111,7 @@ def product_accuracy(tol: float, residual: float) -> float:
     The closer to the end, the coarser (V. Simoncini, D. B. Szyld, SIAM J. Sci. Comput. 25, 454 (2003)). The factor
     keeps the sum of all errors below the tolerance.
     """
-    return 0.2 * tol / max(residual, tol)
+    return PRODUCT_SHARE * tol / max(residual, tol)
 
 
 def iterations_expected(tol: float) -> float:
@@ -119,7 +140,11 @@ def require_positive_curvature(curvature: float, stiffness: float) -> None:
         )
 
 
-def not_converged(iterations: int, tol: float, history: list[float]) -> str:
-    """Message of a solve that stopped short."""
-    shown = ", ".join(f"{value:.1e}" for value in history[-5:])
-    return f"the linear solve did not reach {tol:g} in {iterations} iterations (last relative residuals {shown})"
+def not_converged(tol: float, history: Sequence[float], reason: str) -> ConvergenceError:
+    """Return the error of a solve that stopped short, with a dozen residuals of its history."""
+    steps = sorted({round(step) for step in np.linspace(0, len(history) - 1, 12)}) if history else []
+    shown = ", ".join(f"{step}: {history[step]:.1e}" for step in steps)
+    return ConvergenceError(
+        f"the linear solve did not reach {tol:g} in {len(history)} iterations ({reason}); relative residuals by "
+        f"iteration {shown}"
+    )

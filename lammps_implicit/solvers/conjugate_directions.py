@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.solvers import LinearSystem, Solution, not_converged
 
 FloatArray = NDArray[np.float64]
@@ -50,11 +49,11 @@ class ConjugateDirections:
         history: list[float] = []
         while engine.norm(residual) > tol * scale:
             if len(history) >= maxiter:
-                raise ConvergenceError(not_converged(maxiter, tol, history))
+                raise not_converged(tol, history, "the limit")
             history.append(engine.norm(residual) / scale)
             v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))
             # All products are used again for other right-hand sides, of any size: none may be coarser than the others.
-            product, curvature = self._system.product(v, tol)
+            product, curvature = self._system.product(v, tol, engine.norm(residual))
             self._keep(v / np.sqrt(curvature), product / np.sqrt(curvature))
             length = engine.dot(v, residual) / curvature
             # The noise of products brings back a little of Q into the residual, which no new direction can remove.

@@ -32,7 +32,7 @@ def dense_inverse(
     Raises
     ------
     NotAMinimumError
-        If an eigenvalue outside the null space is not positive.
+        If an eigenvalue outside the null space is not positive; at a saddle, if one vanishes.
     """
     engine, null_space = system.engine, system.null_space
     free = np.flatnonzero(engine.free.reshape(-1))
@@ -40,7 +40,7 @@ def dense_inverse(
     unit = np.zeros(engine.free.shape)
     for count, index in enumerate(free):
         unit.flat[index] = 1.0
-        hessian[:, count] = system.operator(unit, accuracy).reshape(-1)[free]
+        hessian[:, count] = system.operator(unit, accuracy, None).reshape(-1)[free]
         unit.flat[index] = 0.0
         progress(count + 1, free.size)
     hessian = 0.5 * (hessian + hessian.T)
@@ -49,7 +49,8 @@ def dense_inverse(
     hessian -= null.T @ (null @ hessian)
     hessian -= (hessian @ null.T) @ null
     values, vectors = eigh(hessian + np.linalg.norm(hessian) * null.T @ null)
-    require_positive_curvature(float(values[0]), system.stiffness)
+    lowest = float(np.abs(values).min()) if system.saddle else float(values[0])
+    require_positive_curvature(lowest, system.stiffness)
 
     def apply(v: FloatArray) -> FloatArray:
         x = np.zeros(v.size)

@@ -6,16 +6,19 @@ Options with the prefix ``-li_`` reach PETSc: ``-li_ksp_monitor``, ``-li_pc_type
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.engine import Engine
-from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.ownership import first_row
 from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
-from lammps_implicit.springs import Springs, assemble
+from lammps_implicit.solvers.minimal_residual import MINRES_ITERATIONS, refine
+from lammps_implicit.springs import Springs, active_atoms, assemble
 
 FloatArray = NDArray[np.float64]
 
@@ -28,19 +31,26 @@ except ImportError as error:
         'pip install "lammps_implicit[petsc]" or your cluster\'s modules, or run on one rank'
     ) from None
 
+
 PREFIX = "li_"
+
+_REASONS = {
+    value: name.lower().replace("_", " ") for name, value in vars(PETSc.KSP.ConvergedReason).items() if name.isupper()
+}
+
+LEAN_ATOMS = 200_000
+"""Cells from which multigrid is set up by products that keep no intermediate matrices: slower, 4 kB an atom less."""
 
 
 def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], FloatArray]:
     """Return v → K⁻¹ v for distributed (n, 3) arrays: one V-cycle of smoothed aggregation (GAMG) by default."""
-    rows = assemble(engine, springs).tocsr()
-    rows.sort_indices()
-    local, total = 3 * len(engine.ids), 3 * engine.n_atoms
-    csr = rows.indptr.astype(PETSc.IntType), rows.indices.astype(PETSc.IntType), rows.data
-    # GAMG refuses BAIJ; AIJ with block size 3 lets it aggregate atoms.
-    matrix = PETSc.Mat().createAIJ(((local, total), (local, total)), bsize=3, csr=csr, comm=engine.comm)
-    matrix.setOption(PETSc.Mat.Option.SPD, True)
-    points = PETSc.Vec().createWithArray(engine.positions.reshape(-1).copy(), (local, total), 3, comm=engine.comm)
+    # What went out of use on this communicator lives until all ranks collect it.
+    PETSc.garbage_cleanup(engine.comm)
+    active = active_atoms(engine)
+    matrix = _assembled(engine, springs, active)
+    points = PETSc.Vec().createWithArray(
+        engine.positions[active].reshape(-1), matrix.getSizes()[0], 3, comm=engine.comm
+    )
     matrix.setNearNullSpace(PETSc.NullSpace().createRigidBody(points))
     # The inner preconditioner has operators of its own: given the shell, it would smooth with Hessian products.
     inner = PETSc.PC().create(engine.comm)
@@ -49,7 +59,9 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
     inner.setType(PETSc.PC.Type.GAMG)
     try:
         inner.setFromOptions()
-        inner.setUp()
+        # The products that make the coarse matrices do not know our prefix.
+        with _option("matptap_via", "allatonce_merged" if engine.n_atoms >= LEAN_ATOMS else None):
+            inner.setUp()
     except PETSc.Error as error:
         raise LammpsImplicitError(
             f"PETSc cannot set up the preconditioner (options -{PREFIX}pc_...): {error}"
@@ -57,15 +69,57 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
     given, taken = matrix.createVecs()
 
     def apply(v: FloatArray) -> FloatArray:
-        given.array[:] = v.reshape(-1)
+        given.array[:] = v[active].reshape(-1)
         inner.apply(given, taken)
-        return taken.array.reshape(v.shape).copy()
+        moved = np.zeros_like(v)
+        moved[active] = taken.array.reshape(-1, 3)
+        return moved
 
     return apply
 
 
+def _assembled(engine: Engine, springs: Springs, active: NDArray[np.bool_]) -> Any:
+    """K of the atoms that can move. GAMG refuses BAIJ; AIJ with block size 3 lets it aggregate atoms."""
+    count = int(np.count_nonzero(active))
+    first, total = first_row(engine.comm, count), engine.sum(count)
+    matrix = PETSc.Mat().create(engine.comm)
+    matrix.setSizes(((3 * count, 3 * total),) * 2, 3)
+    matrix.setType(PETSc.Mat.Type.AIJ)
+    # A pair of atoms may be bonded through several images: an upper bound.
+    bonds, n = springs.bonds, len(active)
+    elsewhere = np.bincount(bonds.start, bonds.end >= n, minlength=n)[active]
+    per_atom = np.bincount(bonds.start, minlength=n)[active] + 1
+    limits = np.minimum(per_atom, count), np.minimum(elsewhere, total - count)
+    matrix.setPreallocationNNZ(tuple(np.repeat(3 * limit, 3).astype(PETSc.IntType) for limit in limits))
+    matrix.setOption(PETSc.Mat.Option.NEW_NONZERO_ALLOCATION_ERR, False)
+    for rows in assemble(engine, springs):
+        height = rows.shape[0] // 3
+        blocks = np.arange(first, first + height)
+        arrays = (array.astype(PETSc.IntType) for array in (rows.indptr, rows.indices, blocks))
+        indptr, indices, map_ = arrays
+        matrix.setValuesBlockedIJV(indptr, indices, rows.data.reshape(-1), rowmap=map_)
+        first += height
+    matrix.assemble()
+    matrix.setOption(PETSc.Mat.Option.SPD, True)
+    return matrix
+
+
+@contextmanager
+def _option(name: str, value: str | None) -> Iterator[None]:
+    """Set a PETSc option for a while, unless the user has set it or the value is None."""
+    options = PETSc.Options()
+    ours = value is not None and not options.hasName(name)
+    if ours:
+        options.setValue(name, value)
+    try:
+        yield
+    finally:
+        if ours:
+            options.delValue(name)
+
+
 def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, maxiter: int = 1000) -> Solution:
-    """Solve H x = b as `embedded.solve` does, for distributed arrays, with KSPCG.
+    """Solve H x = b as `embedded.solve` does, for distributed arrays, with KSPCG; with KSPMINRES at a saddle.
 
     Raises
     ------
@@ -74,61 +128,102 @@ def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, max
     ConvergenceError
         If the iteration stops short, with PETSc's reason.
     """
-    engine = system.engine
-    context = _Context(system, right.shape, tol, scale)
-    sizes = ((right.size, 3 * engine.n_atoms),) * 2
-    shell = PETSc.Mat().createPython(sizes, context, comm=engine.comm)
+    if system.saddle:
+        return refine(_minres, system, right, tol, scale)
+    context = _Context(system, right.shape, scale, lambda residual: product_accuracy(tol, residual))
+    with _krylov(context, PETSc.KSP.Type.CG) as krylov:
+        krylov.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
+        krylov.setTolerances(rtol=1e-50, atol=tol * scale, divtol=1e10, max_it=maxiter)
+        x = context.run(krylov, right)
+        reason, residual = krylov.getConvergedReason(), float(krylov.getResidualNorm()) / scale
+        iterations = krylov.getIterationNumber()
+    if reason < 0:
+        raise not_converged(tol, context.history, f"PETSc's reason: {_REASONS.get(reason, reason)}")
+    return Solution(system.null_space.project(x), iterations, residual, tuple(context.history))
+
+
+def _minres(system: LinearSystem, right: FloatArray, tol: float, accuracy: float) -> tuple[FloatArray, int]:
+    context = _Context(system, right.shape, 0.0, lambda residual: accuracy)
+    with _krylov(context, PETSc.KSP.Type.MINRES) as krylov:
+        krylov.setTolerances(rtol=tol, atol=0.0, divtol=1e10, max_it=MINRES_ITERATIONS)
+        return context.run(krylov, right), krylov.getIterationNumber()
+
+
+@contextmanager
+def _krylov(context: _Context, method: str) -> Iterator[Any]:
+    """Give a Krylov solver for the context's operator and preconditioner, options of the user not yet applied."""
+    size = 3 * len(context.system.engine.ids)
+    comm = context.system.engine.comm
+    shell = PETSc.Mat().createPython(((size, 3 * context.system.engine.n_atoms),) * 2, context, comm=comm)
     shell.setUp()
-    krylov = PETSc.KSP().create(engine.comm)
+    krylov = PETSc.KSP().create(comm)
     krylov.setOptionsPrefix(PREFIX)
     krylov.setOperators(shell)
-    krylov.setType(PETSc.KSP.Type.CG)
-    krylov.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
-    krylov.setTolerances(rtol=1e-50, atol=tol * scale, divtol=1e10, max_it=maxiter)
+    krylov.setType(method)
     outer = krylov.getPC()
     outer.setOptionsPrefix(PREFIX + "outer_")
     outer.setType(PETSc.PC.Type.PYTHON)
     outer.setPythonContext(context)
-    krylov.setFromOptions()
-    b, x = shell.createVecs()
-    b.array[:] = right.reshape(-1)
     try:
-        krylov.solve(b, x)
-    except Exception:
-        if context.failure is not None:
-            raise context.failure from None
-        raise
-    reason, iterations = krylov.getConvergedReason(), krylov.getIterationNumber()
-    if reason < 0:
-        raise ConvergenceError(not_converged(iterations, tol, context.history) + f"; PETSc's reason is {reason}")
-    solution = system.null_space.project(x.array.reshape(right.shape).copy())
-    residual = float(krylov.getResidualNorm()) / scale
-    for item in (krylov, shell, b, x):
-        item.destroy()
-    return Solution(solution, iterations, residual, tuple(context.history))
+        yield krylov
+    finally:
+        krylov.destroy()
+        shell.destroy()
 
 
 class _Context:
-    """Operator and preconditioner as PETSc calls them; the first failure is kept."""
+    """Operator and preconditioner as PETSc calls them; the first failure is kept.
 
-    def __init__(self, system: LinearSystem, shape: tuple[int, ...], tol: float, scale: float) -> None:
-        self._system = system
+    Parameters
+    ----------
+    system : LinearSystem
+    shape : tuple of int
+    scale : float
+        What residuals in the history are relative to.
+    accuracy : callable
+        Relative residual to the relative error that a product may have.
+    """
+
+    def __init__(
+        self, system: LinearSystem, shape: tuple[int, ...], scale: float, accuracy: Callable[[float], float]
+    ) -> None:
+        self.system = system
         self._shape = shape
-        self._tol = tol
         self._scale = scale
+        self._accuracy = accuracy
         self.history: list[float] = []
-        self.failure: LammpsImplicitError | None = None
+        self._failure: LammpsImplicitError | None = None
+
+    def run(self, krylov: Any, right: FloatArray) -> FloatArray:
+        """Apply the user's options, solve, and return x; raise what a product raised."""
+        krylov.setFromOptions()
+        b, x = krylov.getOperators()[0].createVecs()
+        b.array[:] = right.reshape(-1)
+        try:
+            krylov.solve(b, x)
+        except Exception:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+        solution = x.array.reshape(self._shape).copy()
+        b.destroy()
+        x.destroy()
+        return solution
 
     def mult(self, matrix: Any, x: Any, y: Any) -> None:
-        accuracy = product_accuracy(self._tol, self.history[-1] if self.history else 1.0)
+        """Hessian product."""
+        residual = self.history[-1] if self.history else 1.0
+        size = residual * self._scale if self._scale > 0 else None
         try:
-            product, _ = self._system.product(x.array_r.reshape(self._shape), accuracy)
+            product, _ = self.system.product(x.array_r.reshape(self._shape), self._accuracy(residual), size)
         except LammpsImplicitError as error:
-            self.failure = error
+            self._failure = error
             raise
         y.array[:] = product.reshape(-1)
 
     def apply(self, preconditioner: Any, x: Any, y: Any) -> None:
+        """Preconditioner."""
         residual = x.array_r.reshape(self._shape)
-        self.history.append(self._system.engine.norm(residual) / self._scale)
-        y.array[:] = self._system.preconditioned(residual).reshape(-1)
+        if self._scale > 0:
+            self.history.append(self.system.engine.norm(residual) / self._scale)
+        y.array[:] = self.system.preconditioned(residual).reshape(-1)

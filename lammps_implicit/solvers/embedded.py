@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg, splu
+from scipy.sparse.linalg import LinearOperator, cg, minres, splu
 
 from lammps_implicit.engine import Engine
-from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
-from lammps_implicit.springs import Springs, assemble
+from lammps_implicit.solvers.minimal_residual import MINRES_ITERATIONS, refine
+from lammps_implicit.springs import Springs, active_atoms, assemble
 
 FloatArray = NDArray[np.float64]
 
@@ -23,16 +23,24 @@ DIRECT_ATOMS = 700
 
 def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], FloatArray]:
     """Return v → K⁻¹ v for (n, 3) arrays: a sparse factorisation when small, else one multigrid V-cycle."""
-    matrix = assemble(engine, springs)
-    shape = (len(engine.ids), 3)
+    active = active_atoms(engine)
+    matrix = sparse.vstack(list(assemble(engine, springs)), format="bsr")
     if len(engine.ids) <= DIRECT_ATOMS:
         factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-        return lambda v: factor.solve(v.reshape(-1)).reshape(shape)
-    return _multigrid(engine, matrix, shape)
+        inverse: Callable[[FloatArray], FloatArray] = factor.solve
+    else:
+        inverse = _multigrid(matrix, engine.positions[active])
+
+    def apply(v: FloatArray) -> FloatArray:
+        moved = np.zeros_like(v)
+        moved[active] = inverse(v[active].reshape(-1)).reshape(-1, 3)
+        return moved
+
+    return apply
 
 
 def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, maxiter: int = 1000) -> Solution:
-    """Solve H x = b with SciPy's conjugate gradients.
+    """Solve H x = b with SciPy's conjugate gradients; with its MINRES at a saddle.
 
     Parameters
     ----------
@@ -51,10 +59,13 @@ def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, max
     ConvergenceError
         If `maxiter` is reached.
     """
+    if system.saddle:
+        return refine(_minres, system, right, tol, scale)
     history: list[float] = []
 
     def apply(flat: FloatArray) -> FloatArray:
-        return system.product(flat.reshape(right.shape), product_accuracy(tol, history[-1]))[0].reshape(-1)
+        accuracy = product_accuracy(tol, history[-1])
+        return system.product(flat.reshape(right.shape), accuracy, history[-1] * scale)[0].reshape(-1)
 
     def apply_inverse(flat: FloatArray) -> FloatArray:
         history.append(float(np.linalg.norm(flat)) / scale)
@@ -70,15 +81,32 @@ def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, max
         M=LinearOperator(shape, matvec=apply_inverse, dtype=float),
     )
     if failed:
-        raise ConvergenceError(not_converged(maxiter, tol, history))
+        raise not_converged(tol, history, "the limit")
     x = system.null_space.project(x.reshape(right.shape))
     return Solution(x, len(history), min(tol, history[-1]), tuple(history))
 
 
-def _multigrid(engine: Engine, matrix: sparse.bsr_matrix, shape: tuple[int, int]) -> Callable[[FloatArray], FloatArray]:
+def _minres(system: LinearSystem, right: FloatArray, tol: float, accuracy: float) -> tuple[FloatArray, int]:
+    count = 0
+
+    def apply(flat: FloatArray) -> FloatArray:
+        nonlocal count
+        count += 1
+        return system.product(flat.reshape(right.shape), accuracy)[0].reshape(-1)
+
+    def apply_inverse(flat: FloatArray) -> FloatArray:
+        return system.preconditioned(flat.reshape(right.shape)).reshape(-1)
+
+    shape = (right.size, right.size)
+    operator, inverse = (LinearOperator(shape, matvec=matvec, dtype=float) for matvec in (apply, apply_inverse))
+    x, _ = minres(operator, right.reshape(-1), rtol=tol, maxiter=MINRES_ITERATIONS, M=inverse)
+    return x.reshape(right.shape), count
+
+
+def _multigrid(matrix: sparse.bsr_matrix, positions: FloatArray) -> Callable[[FloatArray], FloatArray]:
     import pyamg
 
-    near_null = np.stack([motion.reshape(-1) for motion in _local_rigid_motions(engine)], axis=1)
+    near_null = np.stack([motion.reshape(-1) for motion in _local_rigid_motions(positions)], axis=1)
     hierarchy: Any = pyamg.smoothed_aggregation_solver(
         matrix,
         B=near_null,
@@ -91,12 +119,11 @@ def _multigrid(engine: Engine, matrix: sparse.bsr_matrix, shape: tuple[int, int]
         max_coarse=300,
         coarse_solver="splu",
     )
-    cycle = hierarchy.aspreconditioner(cycle="V")
-    return lambda v: np.asarray(cycle.matvec(v.reshape(-1))).reshape(shape)
+    return hierarchy.aspreconditioner(cycle="V").matvec
 
 
-def _local_rigid_motions(engine: Engine) -> list[FloatArray]:
+def _local_rigid_motions(positions: FloatArray) -> list[FloatArray]:
     """Translations and rotations of all atoms, whether or not the cell allows them globally."""
-    centred = engine.positions - engine.positions.mean(axis=0)
+    centred = positions - positions.mean(axis=0)
     translations = [np.broadcast_to(axis, centred.shape) for axis in np.eye(3)]
     return [*translations, *(np.cross(axis, centred) for axis in np.eye(3))]

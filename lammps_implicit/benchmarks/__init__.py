@@ -1,0 +1,1 @@
+"""What the package costs, measured: the small versions behind ``lammps-implicit bench``, and their tables and plots."""

