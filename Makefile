@@ -1,14 +1,18 @@
 # make demo, make test: each installs what it needs into .venv first; what is installed already is left alone.
+# make install: the package with PETSc; with VENV=/opt/somewhere EDITABLE= it does without the checkout afterwards.
 PYTHON ?= python3
 VENV := .venv
+EDITABLE := --editable
 BIN := $(VENV)/bin
 OUTPUT ?= demo-output
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo install test test-slow lint clean
 
 demo: $(VENV)/.package
 	$(BIN)/lammps-implicit demo -o $(OUTPUT) --overwrite
+
+install: $(VENV)/.package $(VENV)/.petsc
 
 test: $(VENV)/.dev $(VENV)/.petsc
 	$(BIN)/python -m pytest
@@ -29,7 +33,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.package: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --prefer-binary --editable .
+	$(BIN)/python -m pip install --quiet --prefer-binary $(EDITABLE) .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.package

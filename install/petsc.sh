@@ -30,4 +30,7 @@ if ! python -m pip install "petsc4py==$version" >>"$log" 2>&1; then
     echo "petsc4py did not build: the whole log is $log" >&2
     exit 1
 fi
+# Wheels that pip kept look for libraries in the environment they were built in: send them to this one.
+patchelf --set-rpath '$ORIGIN/../../../..' "$PETSC_DIR"/lib/libpetsc.so.*
+patchelf --set-rpath '$ORIGIN/../../petsc/lib:$ORIGIN/../../../..' "$PETSC_DIR"/../petsc4py/lib/PETSc.*.so
 python -c 'from mpi4py import MPI; from petsc4py import PETSc; print("petsc4py", *PETSc.Sys.getVersion())'

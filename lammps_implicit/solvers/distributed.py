@@ -38,6 +38,9 @@ _REASONS = {
     value: name.lower().replace("_", " ") for name, value in vars(PETSc.KSP.ConvergedReason).items() if name.isupper()
 }
 
+SMOOTHING = 4
+"""Steps of each multigrid smoother: twice PETSc's own, far cheaper than the force evaluations they save."""
+
 LEAN_ATOMS = 200_000
 """Cells from which multigrid is set up by products that keep no intermediate matrices: slower, 4 kB an atom less."""
 
@@ -57,10 +60,12 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
     inner.setOptionsPrefix(PREFIX)
     inner.setOperators(matrix, matrix)
     inner.setType(PETSc.PC.Type.GAMG)
+    defaults = {f"{PREFIX}mg_levels_ksp_max_it": SMOOTHING}
+    if engine.n_atoms >= LEAN_ATOMS:
+        defaults["matptap_via"] = "allatonce_merged"  # these products do not know our prefix
     try:
-        inner.setFromOptions()
-        # The products that make the coarse matrices do not know our prefix.
-        with _option("matptap_via", "allatonce_merged" if engine.n_atoms >= LEAN_ATOMS else None):
+        with _options(defaults):
+            inner.setFromOptions()
             inner.setUp()
     except PETSc.Error as error:
         raise LammpsImplicitError(
@@ -105,16 +110,16 @@ def _assembled(engine: Engine, springs: Springs, active: NDArray[np.bool_]) -> A
 
 
 @contextmanager
-def _option(name: str, value: str | None) -> Iterator[None]:
-    """Set a PETSc option for a while, unless the user has set it or the value is None."""
+def _options(defaults: dict[str, Any]) -> Iterator[None]:
+    """Set PETSc options for a while, but those that the user has set."""
     options = PETSc.Options()
-    ours = value is not None and not options.hasName(name)
-    if ours:
-        options.setValue(name, value)
+    ours = [name for name in defaults if not options.hasName(name)]
+    for name in ours:
+        options.setValue(name, defaults[name])
     try:
         yield
     finally:
-        if ours:
+        for name in ours:
             options.delValue(name)
 
 
