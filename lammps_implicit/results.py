@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import collections
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import hdf5_written_whole
+from lammps_implicit.files import hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.structures import Structure
+from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
+from lammps_implicit.structures import Structure, write_data_header, write_data_rows
 
 FloatArray = NDArray[np.float64]
 
 _KIND = "lammps-implicit sensitivity"
+
+FULL_BYTES = 2**30
+"""Size up to which a Jacobian is written in full rather than factored."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,17 @@ class Sensitivity:
     attributes: dict[str, Any]
 
     def displacement(self, dtheta: FloatArray) -> FloatArray:
-        """δX = dX*/dΘ δΘ, (N, 3), read parameter by parameter."""
+        """δX = dX*/dΘ δΘ, (N, 3), read pattern by pattern."""
         import h5py
 
         moved = np.zeros_like(self.structure.positions)
         with h5py.File(self.path) as file:
-            rows = file["jacobian"]
-            for index in np.flatnonzero(dtheta):
-                moved += dtheta[index] * rows[index]
+            if "jacobian" in file:
+                weights, patterns = dtheta, file["jacobian"]
+            else:
+                weights, patterns = dtheta @ file["jacobian_right"][()], file["jacobian_left"]
+            for index in np.flatnonzero(weights):
+                moved += weights[index] * patterns[index]
         return moved
 
     def moved(self, displacement: FloatArray) -> Structure:
@@ -68,22 +76,44 @@ class Sensitivity:
         return replace(self.structure, positions=self.structure.positions + displacement)
 
 
-def structure_of(minimum: Minimum) -> Structure | None:
-    """Gather a minimum's structure in id order on rank 0; None on other ranks."""
+def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overwrite: bool = False) -> None:
+    """Write a minimum's structure as a LAMMPS data file, streaming in id order.
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written; nothing is left behind.
+    """
     engine = minimum.engine
-    types, positions = minimum.gather(engine.types), minimum.gather(engine.positions)
-    ids = minimum.gather(engine.ids)
-    if ids is None or types is None or positions is None:
-        return None
-    elements = tuple(name or "X" for name in minimum.potential.elements)
-    periodic = np.array(engine.periodic)
-    return Structure(ids, types, positions, engine.cell, engine.origin, periodic, elements, engine.masses())
+    order = IdOrder(engine.comm, engine.ids)
+    rows = np.column_stack([engine.ids, engine.types, engine.positions])  # ids are exact below 2^53
+    box = engine.cell, engine.origin, engine.masses(), _elements(minimum)
+
+    @contextmanager
+    def opened() -> Iterator[IO[str]]:
+        with written_whole(path, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            yield file
+
+    with opened_on_root(engine.comm, opened) as file:
+        if file is not None:
+            write_data_header(file, title, order.total, *box)
+
+        def write(_: int, piece: FloatArray) -> None:
+            assert file is not None
+            write_data_rows(file, piece[:, 0], piece[:, 1], piece[:, 2:])
+
+        order.stream(rows, write)
 
 
 def write_sensitivity(
-    path: str | os.PathLike[str], minimum: Minimum, jacobian: Jacobian, tol: float, overwrite: bool = False
+    path: str | os.PathLike[str],
+    minimum: Minimum,
+    jacobian: Jacobian,
+    tol: float,
+    overwrite: bool = False,
+    form: str = "auto",
 ) -> None:
-    """Write a minimum, its Jacobian and energy derivatives.
+    """Write a minimum, its Jacobian and energy derivatives, streaming in id order.
 
     Parameters
     ----------
@@ -94,49 +124,85 @@ def write_sensitivity(
     tol : float
         Its tolerance.
     overwrite : bool
+    form : {"auto", "full", "factored"}
+        ``full``: dataset ``jacobian`` (P, N, 3). ``factored``: its factors ``jacobian_left`` (r, N, 3) and
+        ``jacobian_right`` (P, r). ``auto`` takes the former up to `FULL_BYTES`. The attribute ``jacobian_form`` says
+        which.
 
     Raises
     ------
     OutputError
         If the file exists or cannot be written; nothing is left behind.
     """
-    parameters, length, energy = len(minimum.potential.theta), minimum.units.length, minimum.units.energy
+    engine, length, energy = minimum.engine, minimum.units.length, minimum.units.energy
+    parameters = len(minimum.potential.theta)
+    if form == "auto":
+        form = "full" if 24 * parameters * engine.n_atoms <= FULL_BYTES else "factored"
     scalars = {
         "theta": (minimum.potential.theta, "the coefficient file's"),
         "energy": (minimum.energy, energy),
         "energy_gradient": (minimum.energy_gradient(), f"{energy} / theta"),
         "energy_hessian": (minimum.energy_hessian(tol), f"{energy} / theta^2"),
+        "cell": (engine.cell, length),
+        "origin": (engine.origin, length),
+        "periodic": (np.array(engine.periodic), ""),
+        "masses": (engine.masses(), "mass of each type"),
     }
-    attributes, structure = _attributes(minimum, tol), structure_of(minimum)
-    # Row by row, the full array never in memory. Ranks other than 0 only send their part.
-    rows = (minimum.gather(jacobian.row(index)) for index in range(parameters))
+    attributes = {**_attributes(minimum, tol), "jacobian_form": form}
+    order = IdOrder(engine.comm, engine.ids)
+    with opened_on_root(engine.comm, lambda: hdf5_written_whole(path, overwrite)) as file:
+        if file is not None:
+            import h5py
 
-    def write() -> None:
-        import h5py
-
-        assert structure is not None
-        with hdf5_written_whole(path, overwrite) as file:
             file.attrs.update(attributes)
-            write_structure(file, structure, length)
             file["parameter_names"] = np.array(minimum.potential.names, dtype=h5py.string_dtype())
+            file["elements"] = np.array(_elements(minimum), dtype=h5py.string_dtype())
             file["potential"] = minimum.potential.text
             for name, (values, units) in scalars.items():
                 _dataset(file, name, values, units)
-            shape = (parameters, len(structure.ids), 3)
-            dataset = file.create_dataset("jacobian", shape, dtype=float, chunks=(1, *shape[1:]))
-            dataset.attrs["units"] = f"{length} / theta"
-            for index, row in enumerate(rows):
-                dataset[index] = row
+        _stream(file, "ids", "", order, engine.ids)
+        _stream(file, "types", "", order, engine.types)
+        _stream(file, "positions", length, order, engine.positions)
+        if form == "full":
+            rows = (jacobian.row(index) for index in range(parameters))
+            _stream_patterns(file, "jacobian", f"{length} / theta", order, rows, parameters)
+        else:
+            _stream_patterns(file, "jacobian_left", length, order, jacobian.left, jacobian.rank)
+            if file is not None:
+                _dataset(file, "jacobian_right", jacobian.right, "1 / theta")
 
-    def write_and_receive() -> None:
-        try:
-            write()
-        finally:
-            collections.deque(rows, maxlen=0)  # the other ranks send every row, whatever happened here
 
-    if structure is None:
-        collections.deque(rows, maxlen=0)
-    minimum.engine.on_root(write_and_receive)
+def _stream(file: Any, name: str, units: str, order: IdOrder, array: NDArray[Any]) -> None:
+    """Write a per-atom array as a dataset; `file` is None but on rank 0."""
+    dataset = None
+    if file is not None:
+        dataset = file.create_dataset(name, (order.total, *array.shape[1:]), array.dtype)
+        dataset.attrs["units"] = units
+    _fill(dataset, (), order, array)
+
+
+def _stream_patterns(
+    file: Any, name: str, units: str, order: IdOrder, patterns: Iterable[FloatArray], count: int
+) -> None:
+    """Write `count` displacement patterns (n, 3), which may come one by one, as a dataset (count, N, 3)."""
+    dataset = None
+    if file is not None:
+        chunks = (1, min(order.total, PIECE), 3) if count else None
+        dataset = file.create_dataset(name, (count, order.total, 3), float, chunks=chunks)
+        dataset.attrs["units"] = units
+    for index, pattern in enumerate(patterns):
+        _fill(dataset, (index,), order, pattern)
+
+
+def _fill(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDArray[Any]) -> None:
+    def write(place: int, rows: NDArray[Any]) -> None:
+        dataset[(*lead, slice(place, place + len(rows)))] = rows
+
+    order.stream(array, write)
+
+
+def _elements(minimum: Minimum) -> tuple[str, ...]:
+    return tuple(name or "X" for name in minimum.potential.elements)
 
 
 def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:

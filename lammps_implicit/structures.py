@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.engine import potential_folders
 from lammps_implicit.errors import DeckError, PotentialError
+from lammps_implicit.files import forget_temporary, remember_temporary
 
 FloatArray = NDArray[np.float64]
 
@@ -61,19 +62,37 @@ class Structure:
 
     def write_data(self, file: IO[str], title: str) -> None:
         """Write a LAMMPS data file of ``atom_style atomic``, ids, types and the box as they are in LAMMPS."""
-        low, high = self.origin, self.origin + np.diag(self.cell)
-        file.write(f"{title}\n\n{len(self.ids)} atoms\n{len(self.masses)} atom types\n\n")
-        for axis, name in enumerate("xyz"):
-            file.write(f"{low[axis]:.16g} {high[axis]:.16g} {name}lo {name}hi\n")
-        tilt = self.cell[1, 0], self.cell[2, 0], self.cell[2, 1]
-        if any(tilt):
-            file.write(f"{tilt[0]:.16g} {tilt[1]:.16g} {tilt[2]:.16g} xy xz yz\n")
-        file.write("\nMasses\n\n")
-        for number, (mass, element) in enumerate(zip(self.masses, self.elements, strict=True), 1):
-            file.write(f"{number} {mass:.10g}  # {element}\n")
-        file.write("\nAtoms  # atomic\n\n")
-        for id_, type_, (x, y, z) in zip(self.ids, self.types, self.positions, strict=True):
-            file.write(f"{id_} {type_} {x:.16g} {y:.16g} {z:.16g}\n")
+        write_data_header(file, title, len(self.ids), self.cell, self.origin, self.masses, self.elements)
+        write_data_rows(file, self.ids, self.types, self.positions)
+
+
+def write_data_header(
+    file: IO[str],
+    title: str,
+    n_atoms: int,
+    cell: FloatArray,
+    origin: FloatArray,
+    masses: FloatArray,
+    elements: Sequence[str],
+) -> None:
+    """Write what stands before the atoms in a LAMMPS data file of ``atom_style atomic``."""
+    low, high = origin, origin + np.diag(cell)
+    file.write(f"{title}\n\n{n_atoms} atoms\n{len(masses)} atom types\n\n")
+    for axis, name in enumerate("xyz"):
+        file.write(f"{low[axis]:.16g} {high[axis]:.16g} {name}lo {name}hi\n")
+    tilt = cell[1, 0], cell[2, 0], cell[2, 1]
+    if any(tilt):
+        file.write(f"{tilt[0]:.16g} {tilt[1]:.16g} {tilt[2]:.16g} xy xz yz\n")
+    file.write("\nMasses\n\n")
+    for number, (mass, element) in enumerate(zip(masses, elements, strict=True), 1):
+        file.write(f"{number} {mass:.10g}  # {element}\n")
+    file.write("\nAtoms  # atomic\n\n")
+
+
+def write_data_rows(file: IO[str], ids: NDArray[Any], types: NDArray[Any], positions: FloatArray) -> None:
+    """Write atoms, one a line."""
+    for id_, type_, (x, y, z) in zip(ids, types, positions, strict=True):
+        file.write(f"{id_:.0f} {type_:.0f} {x:.16g} {y:.16g} {z:.16g}\n")
 
 
 @contextmanager
@@ -99,6 +118,7 @@ def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]
     comm = MPI.COMM_WORLD
     with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as own:
         folder = Path(comm.bcast(own))
+        remember_temporary(Path(own))
         failure: Exception | None = None
         if comm.rank == 0:
             try:
@@ -110,6 +130,7 @@ def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]
             raise failure
         yield folder / "in.ase"
         comm.barrier()
+    forget_temporary(Path(own))
 
 
 def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> None:

@@ -1,1 +1,1 @@
-"""What the package costs, measured: the small versions behind ``lammps-implicit bench``, and their tables and plots."""
+"""What the package costs, measured: the benchmarks, their tables and plots, and the small versions of them all."""

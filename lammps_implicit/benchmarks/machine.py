@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,21 @@ def describe_machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))
-    return {"processor": _processor(), "cores": cores, "memory_gib": round(memory, 1), "versions": versions}
+    return {"processor": _processor(), "cores": cores(), "memory_gib": round(memory, 1), "versions": versions}
+
+
+def cores() -> int:
+    """Processor cores this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def peak_memory(comm: Any) -> int:
     """Largest resident memory of each rank so far, summed over all ranks, bytes."""
-    import resource
-
-    return int(comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    # Not getrusage: a process inherits that maximum from the one that started it.
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    assert found is not None
+    return int(comm.allreduce(int(found[1]) * 1024))
 
 
 def _processor() -> str:

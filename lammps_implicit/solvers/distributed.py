@@ -60,7 +60,7 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
     inner.setOptionsPrefix(PREFIX)
     inner.setOperators(matrix, matrix)
     inner.setType(PETSc.PC.Type.GAMG)
-    defaults = {f"{PREFIX}mg_levels_ksp_max_it": SMOOTHING}
+    defaults: dict[str, Any] = {f"{PREFIX}mg_levels_ksp_max_it": SMOOTHING}
     if engine.n_atoms >= LEAN_ATOMS:
         defaults["matptap_via"] = "allatonce_merged"  # these products do not know our prefix
     try:
