@@ -187,6 +187,20 @@ def predict(
     on_root(MPI.COMM_WORLD, lambda: _predict(result, theta, output, overwrite))
 
 
+@app.command()
+def bench(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")] = Path("bench-output"),
+    largest: Annotated[
+        float, typer.Option("--largest", metavar="ATOMS", help="Leave out larger cells than this, but the smallest.")
+    ] = math.inf,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Measure what this package costs on this machine, and other ways to the same results: a few minutes."""
+    from lammps_implicit.benchmarks.suite import run_suite
+
+    run_suite(output, overwrite, largest)
+
+
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     from lammps_implicit import expansion
     from lammps_implicit.results import read_sensitivity

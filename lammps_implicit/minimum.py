@@ -23,7 +23,14 @@ from lammps_implicit.operators import Hessian, MixedDerivative
 from lammps_implicit.parallel import IdOrder
 from lammps_implicit.potentials import Potential
 from lammps_implicit.relaxation import newton, relax
-from lammps_implicit.solvers import PRODUCT_SHARE, LinearSystem, Solution, embedded, iterations_expected
+from lammps_implicit.solvers import (
+    PRODUCT_SHARE,
+    LinearSystem,
+    Solution,
+    embedded,
+    iterations_expected,
+    require_every_atom_held,
+)
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import dense_inverse
 from lammps_implicit.springs import fit_springs, random_vector
@@ -516,6 +523,7 @@ class Minimum:
             around = None if known else engine.neighbourhood()
             probe = random_vector(self.ids) * engine.free
             product = hessian.calibrate(probe)
+            require_every_atom_held(engine, product, hessian.stiffness)
             if around is not None:
                 self._fit_springs(around, product)
             assert self._springs is not None

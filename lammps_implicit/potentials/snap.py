@@ -138,7 +138,8 @@ class SnapPotential:
 
     def gradients(self, engine: Engine) -> FloatArray:
         """-∂B/∂X as ``snad/atom`` holds it, (n, types, 3, K): type by type, the rows complete."""
-        return engine.compute_atom(_GRADIENTS).reshape(len(engine.ids), len(self.elements), 3, -1)
+        shape = len(engine.ids), len(self.elements), 3, self.coefficients.coefficients_per_element - 1
+        return engine.compute_atom(_GRADIENTS).reshape(shape)
 
     def gradients_times(self, gradients: FloatArray, dtheta: FloatArray) -> FloatArray:
         """∂B/∂X δΘ, (n, 3)."""

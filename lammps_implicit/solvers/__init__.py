@@ -128,16 +128,42 @@ def require_positive_curvature(curvature: float, stiffness: float) -> None:
         Unless it is positive beyond the noise of differences.
     """
     if abs(curvature) <= FLAT * stiffness:
-        raise NotAMinimumError(
-            f"some atoms move without any restoring force (curvature {curvature:.2g}, typical {stiffness:.2g}): "
-            "an isolated atom or fragment, out of reach of all others? Freeze it with 'fix setforce 0 0 0' or delete it"
-        )
+        raise _nothing_holds(curvature, stiffness)
     if not curvature > 0:
         raise NotAMinimumError(
             f"not a minimum: the energy curves downwards along some displacement (curvature {curvature:.3g} in the "
             "deck's units of energy per length squared). A saddle point has no parameter derivative that relaxation "
             "would follow; perturb the atoms and minimise again"
         )
+
+
+def require_every_atom_held(engine: Engine, product: FloatArray, stiffness: float) -> None:
+    """Check that a random displacement pulls at every atom that can move.
+
+    Parameters
+    ----------
+    engine : Engine
+    product : (n, 3) float array
+        H w of a random w with |w| up to 1.
+    stiffness : float
+        ‖Hw‖/‖w‖.
+
+    Raises
+    ------
+    NotAMinimumError
+        If some atom feels nothing: an isolated one.
+    """
+    pull = np.abs(product).max(axis=1, initial=0.0)[engine.free.any(axis=1)]
+    weakest = -engine.max(-float(pull.min(initial=np.inf)))
+    if weakest <= FLAT * stiffness:
+        raise _nothing_holds(weakest, stiffness)
+
+
+def _nothing_holds(curvature: float, stiffness: float) -> NotAMinimumError:
+    return NotAMinimumError(
+        f"some atoms move without any restoring force (curvature {curvature:.2g}, typical {stiffness:.2g}): an "
+        "isolated atom or fragment, out of reach of all others? Freeze it with 'fix setforce 0 0 0' or delete it"
+    )
 
 
 def not_converged(tol: float, history: Sequence[float], reason: str) -> ConvergenceError:
