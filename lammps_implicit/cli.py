@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, NoReturn, Optional
@@ -225,39 +226,45 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
 def main() -> NoReturn:
     """Run the command line: one message and exit status 1 for an error a user can act on.
 
-    Such errors are the same on every rank. Any other exception ends all ranks at once, lest the rest wait for one.
+    An exception on one rank ends all within seconds, lest the rest wait for it.
     """
     _stop_on_signals()
     try:
         app(prog_name="lammps-implicit", args=_keep_petsc_options(sys.argv[1:]), standalone_mode=True)
     except LammpsImplicitError as error:
-        if _rank() == 0:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
+        message = f"error: {error}"
+        _end(lambda: print(message, file=sys.stderr, flush=True))
     except Exception:
-        mpi = sys.modules.get("mpi4py.MPI")
-        if mpi is None or mpi.COMM_WORLD.size == 1:
-            raise
-        traceback.print_exc()
-        sys.stderr.flush()
-        mpi.COMM_WORLD.Abort(1)
+        _end(traceback.print_exc)
     sys.exit(0)
+
+
+def _end(report: Callable[[], None]) -> NoReturn:
+    from mpi4py import MPI
+
+    from lammps_implicit.parallel import end_together
+
+    end_together(MPI.COMM_WORLD, report)
+    sys.exit(1)
 
 
 def _stop_on_signals() -> None:
     """End at once, leaving nothing half-written, when told to by SIGTERM or SIGINT.
 
-    A thread waits for them: Python's own handlers would only run once LAMMPS returns, which may take hours.
+    Python's handlers run once LAMMPS returns, which may take hours, but their wake-up byte is written at once: a thread
+    waits for it.
     """
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    waiting, waking = os.pipe()
+    os.set_blocking(waking, False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(waking)
 
     def wait() -> None:
-        received = signal.sigwait(signals)
+        received = signal.Signals(os.read(waiting, 1)[0])
         remove_temporaries()
         if _rank() == 0:
-            sys.stderr.write(f"error: stopped by {signal.Signals(received).name}; no result was written\n")
-            sys.stderr.flush()
+            os.write(2, f"error: stopped by {received.name}; no result was written\n".encode())
         os._exit(128 + received)
 
     threading.Thread(target=wait, daemon=True).start()

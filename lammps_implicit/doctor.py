@@ -83,7 +83,9 @@ def _potentials() -> str:
 
 
 def _petsc() -> str:
-    return importlib.metadata.version("petsc4py")
+    from lammps_implicit.solvers import distributed
+
+    return ".".join(map(str, distributed.PETSc.Sys.getVersion()))
 
 
 def _self_test() -> str:

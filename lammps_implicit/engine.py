@@ -144,6 +144,7 @@ class Engine:
         import lammps
 
         comm = MPI.COMM_WORLD if comm is None else comm
+        parallel.end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)
         potential_folders()
         scratch = Path(comm.bcast(tempfile.mkdtemp(prefix="lammps-implicit-") if comm.rank == 0 else None))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from lammps_implicit import potentials
 from lammps_implicit.deck import deck_path, sha256
 from lammps_implicit.engine import Engine, Evaluations, Neighbourhood
-from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.operators import Hessian, MixedDerivative
@@ -433,7 +433,11 @@ class Minimum:
         engine = self.engine
         with self._measured("relaxation", ftol):
             if self.max_force > ftol:
-                forces = self._relaxed_forces(ftol, within, False, progress)
+                try:
+                    forces = self._relaxed_forces(ftol, within, False, progress)
+                except ConvergenceError:
+                    self._take(engine.settle())  # wherever it stopped is where it stands now
+                    raise
                 # Ranks own the atoms that were near them; a potential can be installed only where they still are.
                 self._take(engine.settle() if engine.comm.size > 1 and engine.drift > 0 else forces)
 
@@ -502,11 +506,15 @@ class Minimum:
         self._jacobians, self._hessians, self._jacobian_statistics = {}, {}, {}
 
     def _springs_there(self, forces: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        """v → K⁻¹v with springs fitted at the engine's reference, where these are the forces. One force evaluation."""
+        """v → K⁻¹v with springs fitted near the engine's reference, where these are the forces.
+
+        One force evaluation, unless those fitted last still hold.
+        """
         engine = self.engine
         self._solver = None
-        around = engine.neighbourhood()
-        self._fit_springs(around, Hessian(engine, forces).one_sided(random_vector(engine.ids) * engine.free))
+        if self._springs is None or not self._springs.hold(engine):
+            around = engine.neighbourhood()
+            self._fit_springs(around, Hessian(engine, forces).one_sided(random_vector(engine.ids) * engine.free))
         assert self._springs is not None
         apply = self._springs.precondition
         # What external forces hold in place is not known here, and forces have no part along motions that are free.

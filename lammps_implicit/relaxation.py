@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,8 @@ LONGEST_STEP = 0.2
 STEPS = 50
 """Steps after which springs are fitted anew."""
 
-ROUNDS = 40
-"""Times that springs are fitted before giving up."""
+ROUNDS = 80
+"""Fits of the springs, and builds of the neighbour lists, before giving up."""
 
 SMALLEST_UNIT = 0.01
 """Å; least distance between two builds of the neighbour lists, where the deck's skin is next to nothing."""
@@ -126,46 +127,54 @@ def relax(
     report = _Report(progress, engine.max_abs(forces), ftol)
     # Neighbour lists hold while no atom has moved half the skin: drift, descent and a last step add up to less.
     unit = max(engine.skin / 14, SMALLEST_UNIT)
+    in_place = in_place and engine.comm.size > 1  # one rank's atoms always keep their order
     inverse: InverseHessian | None = None
-    helped = False
+    moved, helped = 0.0, False
     for _ in range(ROUNDS):
         largest = engine.max_abs(forces)
-        if largest <= ftol and engine.drift <= 4 * unit:
-            return forces
-        if not (largest <= far or helped or in_place):
-            forces, helped, inverse = engine.minimize(far, 1_000, 10_000), True, None
-            continue
-        if in_place and engine.comm.size > 1 and (engine.drift > 2 * unit or not largest <= far):
-            engine.set_reference(start)
-            raise ConvergenceError("the minimum is too far for several ranks to keep their atoms: run on one rank")
-        if engine.drift > unit and not (in_place and engine.comm.size > 1):
-            before = engine.ids
-            forces = engine.settle()
-            if engine.any(not np.array_equal(before, engine.ids)):
-                inverse = None
-        if inverse is None:
-            inverse = InverseHessian(engine, fit(forces))
-        else:  # bonds have changed; what past steps told still holds
-            inverse.precondition = fit(forces)
-        stuck = largest
-        forces = _descend(engine, forces, inverse, ftol, min(unit, LONGEST_STEP), 2 * unit, report)
-        if engine.drift > within:
-            engine.set_reference(start)
+        if moved + engine.drift > within:
+            _return_to(engine, start, ids)
             raise ConvergenceError(
                 f"the minimum is more than {within:g} Å from where the deck ends (largest force {report.first:.2g}): "
                 "minimise further before differentiating"
             )
-        if engine.max_abs(forces) >= stuck:
-            if helped or in_place or stuck <= far * 1e-3:
+        if largest <= ftol and engine.drift <= 4 * unit:
+            return forces
+        if in_place and (engine.drift > 2 * unit or not largest <= far):
+            break
+        if not (largest <= far or helped):
+            forces, helped, inverse = engine.minimize(far, 1_000, 10_000), True, None
+            continue
+        if engine.drift > unit and not in_place:
+            owned, moved = engine.ids, moved + engine.drift
+            forces = engine.settle()
+            if engine.any(not np.array_equal(owned, engine.ids)):
+                inverse = None
+            continue
+        if inverse is None:
+            inverse = InverseHessian(engine, fit(forces))
+        else:  # bonds have changed; what past steps told still holds
+            inverse.precondition = fit(forces)
+        before = engine.positions
+        forces = _descend(engine, forces, inverse, ftol, min(unit, LONGEST_STEP), 2 * unit, report)
+        if engine.max_abs(engine.positions - before) == 0:  # no way down, as far as forces tell
+            if helped or in_place or largest <= far * 1e-3:
                 break
             forces, helped, inverse = engine.minimize(max(ftol, 1e-3 * far), 1_000, 10_000), True, None
-    largest = engine.max_abs(forces)
-    if engine.energy > energy and not engine.any(not np.array_equal(ids, engine.ids)):
-        engine.set_reference(start)
+    if engine.energy > energy:
+        _return_to(engine, start, ids)
+    if in_place and engine.drift > 2 * unit:
+        raise ConvergenceError("the minimum is too far for several ranks to keep their atoms: relax on one rank")
     raise ConvergenceError(
-        f"forces stopped falling at {largest:.2g} (asked for {ftol:.2g}): the energy may not be smooth "
+        f"forces stopped falling at {engine.max_abs(forces):.2g} (asked for {ftol:.2g}): the energy may not be smooth "
         "here, or have no minimum near"
     )
+
+
+def _return_to(engine: Engine, start: Any, ids: NDArray[np.int64]) -> None:
+    """Go back to a reference, where atoms still have the owners they had there."""
+    if not engine.any(not np.array_equal(ids, engine.ids)):
+        engine.set_reference(start)
 
 
 class _Report:

@@ -1,8 +1,13 @@
 """Shared fixtures: decks of the repository and small decks written on the spot."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# mpi-pytest starts ranks with the mpiexec it finds first: that of this environment.
+os.environ["PATH"] = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
 
 DECKS = Path(__file__).parent.parent / "lammps_scripts"
 

@@ -12,6 +12,7 @@ from conftest import TA_VACANCY
 
 from lammps_implicit import Minimum, __version__
 from lammps_implicit.potentials.snap_files import read_coefficients
+from lammps_implicit.results import write_sensitivity
 
 
 def _run(folder, *arguments):
@@ -82,6 +83,30 @@ def test_predictions_agree_with_relaxing_again_whatever_the_parameter_format(fol
     atoms = ase.io.read(folder / "new0.xyz")
     assert atoms.arrays["displacement"] == pytest.approx(displacement, abs=1e-8)
     assert set(atoms.symbols) == {"Ta"}
+
+
+def test_factored_results_predict_the_same(folder):
+    _run(folder, "sensitivity", "in.ta", "-o", "factored.h5", "--tol", "1e-6", "--form", "factored")
+    np.save(folder / "changed.npy", 1.001 * read_coefficients(SHIPPED / "Ta06A.snapcoeff").theta)
+    with h5py.File(folder / "factored.h5") as file, h5py.File(folder / "ta.h5") as full:
+        assert file.attrs["jacobian_form"] == "factored"
+        assert full.attrs["jacobian_form"] == "full"
+        assert "jacobian" not in file
+        product = np.tensordot(file["jacobian_right"][()], file["jacobian_left"][()], axes=1)
+        assert np.linalg.norm(product - full["jacobian"][()]) < 1e-5 * np.linalg.norm(product)
+    moved = []
+    for name in ("ta", "factored"):
+        _run(folder, "predict", f"{name}.h5", "--theta", "changed.npy", "-o", f"from_{name}.h5")
+        with h5py.File(folder / f"from_{name}.h5") as file:
+            moved.append(file["displacement"][()])
+    assert np.linalg.norm(moved[1] - moved[0]) < 1e-5 * np.linalg.norm(moved[0])
+
+
+def test_large_results_are_factored_by_default(folder, ta_vacancy, monkeypatch):
+    monkeypatch.setattr("lammps_implicit.results.FULL_BYTES", 1000)
+    write_sensitivity(folder / "large.h5", ta_vacancy, ta_vacancy.jacobian(1e-6), 1e-6)
+    with h5py.File(folder / "large.h5") as file:
+        assert file.attrs["jacobian_form"] == "factored"
 
 
 def test_predicted_data_files_run_in_lammps(folder, tmp_path, ta_vacancy):

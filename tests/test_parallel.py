@@ -91,6 +91,20 @@ def test_relax_runs_on_two_ranks(folder):
     assert "53 atoms" in (folder / "far.data").read_text()
 
 
+def test_predict_and_demo_run_on_two_ranks(folder):
+    assert _run(folder, 2, "demo", "-o", "shown").returncode == 0
+    assert len(list((folder / "shown").iterdir())) == 5
+    with h5py.File(folder / "shown" / "w_vacancy.h5") as file:
+        np.save(folder / "new.npy", 1.01 * file["theta"][()])
+    outcome = _run(folder, 2, "predict", "shown/w_vacancy.h5", "--theta", "new.npy", "-o", "new.h5")
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.count("wrote") == 1
+    outcome = _run(folder, 2, "predict", "shown/w_vacancy.h5", "--theta", "none.npy", "-o", "none.h5")
+    assert outcome.returncode == 1
+    assert outcome.stderr.count("error:") == 1
+    assert "ready" in _run(folder, 2, "doctor").stdout
+
+
 def test_petsc_options_pass_through(folder):
     outcome = _run(folder, 2, "sensitivity", "in.ta", "-o", "ta.h5", "-li_pc_type", "jacobi", "--tol", "1e-3")
     assert outcome.returncode == 0, outcome.stderr

@@ -52,9 +52,9 @@ def test_frozen_components_stay(write_deck):
         assert np.abs(moved).max() > 0.05
 
 
-@pytest.mark.parametrize("far", [0.3, 0.6])
+@pytest.mark.parametrize("far", [0.3, 0.6, 1.0])
 def test_starts_far_from_a_minimum_come_down(write_deck, far):
-    text = SETUP + f"displace_atoms all random {far} {far} {far} 11\n"
+    text = SETUP + f"displace_atoms all random {far} {far} {far} 11 units box\n"
     with Minimum.from_deck(write_deck(text), ftol=1e6, **FREE) as minimum:
         before = minimum.energy
         minimum.relax(1e-6)
@@ -84,8 +84,8 @@ def test_neighbour_lists_are_built_again_where_the_skin_is_small(write_deck):
 
 
 def test_derivatives_are_only_taken_where_the_deck_ends(write_deck):
-    text = SETUP + "displace_atoms all random 0.3 0.3 0.3 11\n"
-    with pytest.raises(LammpsImplicitError, match="more than 0.1 Å from where the deck ends"):
+    text = SETUP + "displace_atoms all random 0.3 0.3 0.3 11 units box\n"
+    with pytest.raises(LammpsImplicitError, match=r"more than 0\.1 Å from where the deck ends"):
         Minimum.from_deck(write_deck(text), force_limit=1e3)
 
 

@@ -166,11 +166,11 @@ def _nothing_holds(curvature: float, stiffness: float) -> NotAMinimumError:
     )
 
 
-def not_converged(tol: float, history: Sequence[float], reason: str) -> ConvergenceError:
+def not_converged(tol: float, iterations: int, history: Sequence[float], reason: str) -> ConvergenceError:
     """Return the error of a solve that stopped short, with a dozen residuals of its history."""
     steps = sorted({round(step) for step in np.linspace(0, len(history) - 1, 12)}) if history else []
     shown = ", ".join(f"{step}: {history[step]:.1e}" for step in steps)
     return ConvergenceError(
-        f"the linear solve did not reach {tol:g} in {len(history)} iterations ({reason}); relative residuals by "
+        f"the linear solve did not reach {tol:g} in {iterations} iterations ({reason}); relative residuals by "
         f"iteration {shown}"
     )

@@ -49,7 +49,7 @@ class ConjugateDirections:
         history: list[float] = []
         while engine.norm(residual) > tol * scale:
             if len(history) >= maxiter:
-                raise not_converged(tol, history, "the limit")
+                raise not_converged(tol, maxiter, history, "the limit")
             history.append(engine.norm(residual) / scale)
             v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))
             # All products are used again for other right-hand sides, of any size: none may be coarser than the others.

@@ -143,7 +143,7 @@ def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, max
         reason, residual = krylov.getConvergedReason(), float(krylov.getResidualNorm()) / scale
         iterations = krylov.getIterationNumber()
     if reason < 0:
-        raise not_converged(tol, context.history, f"PETSc's reason: {_REASONS.get(reason, reason)}")
+        raise not_converged(tol, iterations, context.history, f"PETSc's reason: {_REASONS.get(reason, reason)}")
     return Solution(system.null_space.project(x), iterations, residual, tuple(context.history))
 
 

@@ -81,7 +81,7 @@ def solve(system: LinearSystem, right: FloatArray, tol: float, scale: float, max
         M=LinearOperator(shape, matvec=apply_inverse, dtype=float),
     )
     if failed:
-        raise not_converged(tol, history, "the limit")
+        raise not_converged(tol, maxiter, history, "the limit")
     x = system.null_space.project(x.reshape(right.shape))
     return Solution(x, len(history), min(tol, history[-1]), tuple(history))
 

@@ -49,5 +49,5 @@ def refine(minres: Minres, system: LinearSystem, right: FloatArray, tol: float, 
         if history[-1] >= 0.9 * history[-2]:
             break
     if history[-1] > tol:
-        raise not_converged(tol, history, "passes of MINRES no longer reduce the residual")
+        raise not_converged(tol, iterations, history, "passes of MINRES no longer reduce the residual")
     return Solution(x, iterations, history[-1], tuple(history))

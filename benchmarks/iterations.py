@@ -1,0 +1,46 @@
+"""Iterations and evaluations of one vjp against the number of atoms, with and without springs: Ta vacancies and W
+screw dislocations with a frozen rim. The largest cells take hours.
+
+    python benchmarks/iterations.py --largest 70000 --ranks 2
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lammps_implicit.benchmarks.cells import Cell, up_to, vacancies
+from lammps_implicit.benchmarks.iterations import BENCHMARK, measure
+from lammps_implicit.benchmarks.processes import Record
+from lammps_implicit.benchmarks.report import Say, full_size
+
+EDGES = (8, 12, 16, 20, 32, 50, 80)
+"""Lattice constants: 1,023 to 1,023,999 atoms."""
+
+RADII = {50: 2_000, 112: 8_000, 166: 17_000, 342: 67_000, 680: 255_000}
+"""Å of the free cylinder, and about how many atoms there are, one Burgers vector long."""
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
+
+
+def screw_dislocation(folder: Path, radius: int) -> Cell:
+    """Build a cell with the script beside the deck."""
+    data = folder / f"w_screw_{radius}.data"
+    builder = SCRIPTS / "build_screw_dislocation.py"
+    command = [sys.executable, str(builder), "--element", "W", "--radius", str(radius), "-o", str(data)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    atoms = next(int(line.split()[0]) for line in data.read_text().splitlines() if line.endswith(" atoms"))
+    return Cell("W screw dislocation", atoms, SCRIPTS / "in.w_screw_dislocation", {"data": str(data), "steps": "0"})
+
+
+def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
+    with tempfile.TemporaryDirectory() as folder:
+        cells = up_to(vacancies(Path(folder), "Ta", EDGES), options.largest)
+        cells += [screw_dislocation(Path(folder), r) for r, atoms in RADII.items() if atoms <= options.largest]
+        yield from measure(sorted(cells, key=lambda cell: cell.atoms), say, options.ranks)
+
+
+if __name__ == "__main__":
+    full_size(BENCHMARK, __doc__, records)

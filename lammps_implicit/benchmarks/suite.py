@@ -1,0 +1,87 @@
+"""Small versions of all benchmarks: a few minutes on two cores, by the same functions as the full ones."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lammps_implicit.benchmarks import iterations, jacobians, ranks, relaxations, report
+from lammps_implicit.benchmarks.cells import up_to, vacancies
+from lammps_implicit.benchmarks.processes import Record, why_not_ranks
+from lammps_implicit.errors import LammpsImplicitError, OutputError
+from lammps_implicit.files import refuse_to_overwrite, remember_temporary
+
+# Edges in lattice constants.
+ITERATIONS = (4, 6, 8, 12)
+RANKS = (8, 16)
+JACOBIANS = 3
+RELAXATIONS = (3, 4, 6, 8)
+
+BENCHMARKS = (iterations.BENCHMARK, ranks.BENCHMARK, jacobians.BENCHMARK, relaxations.BENCHMARK)
+
+
+def run_suite(folder: Path, overwrite: bool = False, largest: float = math.inf) -> None:
+    """Measure, print tables, and write a JSON file and a plot for each benchmark into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist.
+    overwrite : bool
+    largest : float
+        Atoms of the largest cell; the smallest cell of each benchmark is measured whatever its size.
+
+    Raises
+    ------
+    LammpsImplicitError
+        Under mpirun, or if a measurement fails.
+    OutputError
+        If a file it would write exists.
+    """
+    _require_no_mpirun()
+    _make(folder)
+    for benchmark in BENCHMARKS:
+        for path in benchmark.files(folder):
+            refuse_to_overwrite(path, overwrite)
+    console = report.console()
+    reason = why_not_ranks(2)
+    counts: tuple[int, ...] = (1,) if reason else (1, 2)
+    if reason:
+        console.print(f"Two ranks are left out: {reason}.")
+    with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as scratch, report.narrated(console) as say:
+        decks = Path(scratch)
+        remember_temporary(decks)
+
+        def cells(element: str, edges: tuple[int, ...]) -> Any:
+            return up_to(vacancies(decks, element, edges), largest)
+
+        parts: list[tuple[report.Benchmark, Callable[[], Iterator[Record]]]] = [
+            (iterations.BENCHMARK, lambda: iterations.measure(cells("Ta", ITERATIONS), say)),
+            (ranks.BENCHMARK, lambda: ranks.measure(cells("Ta", RANKS), say, counts)),
+            (jacobians.BENCHMARK, lambda: jacobians.measure(cells("W", (JACOBIANS,))[0], say)),
+            (relaxations.BENCHMARK, lambda: relaxations.measure(cells("Ta", RELAXATIONS), say)),
+        ]
+        for number, (benchmark, measured) in enumerate(parts, 1):
+            console.print(f"[{number} of {len(parts)}] {benchmark.title}", markup=False)
+            records = report.publish(benchmark, measured(), folder, overwrite)
+            console.print(report.table(benchmark, records))
+    console.print("Files:")
+    for benchmark in BENCHMARKS:
+        console.print("  " + ", ".join(map(str, benchmark.files(folder))), soft_wrap=True)
+
+
+def _require_no_mpirun() -> None:
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.size > 1:
+        raise LammpsImplicitError("the benchmarks start ranks of their own: run them without mpirun")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from None

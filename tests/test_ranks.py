@@ -1,0 +1,175 @@
+"""Inside one job of several ranks: numbers of one process, rows in id order, errors on all ranks."""
+
+import sys
+
+import numpy as np
+import pytest
+from conftest import DECKS, TA_VACANCY
+from mpi4py import MPI
+
+pytest.importorskip("petsc4py")
+
+from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.ownership import global_rows
+from lammps_implicit.parallel import IdOrder, on_root, opened_on_root
+
+WORLD, ALONE = MPI.COMM_WORLD, MPI.COMM_SELF
+
+# create_atoms numbers atoms by rank: a data file makes ids the same on any number of them.
+CUBE = [(x, y, z) for x in range(3) for y in range(3) for z in range(3)]
+SITES = [(x + s, y + s, z + s) for x, y, z in CUBE for s in (0.0, 0.5)][1:]
+DATA = "vacancy\n\n53 atoms\n1 atom types\n\n" + "".join(f"0 9.948 {axis}lo {axis}hi\n" for axis in "xyz")
+DATA += "\nMasses\n\n1 180.95\n\nAtoms\n\n"
+DATA += "".join(f"{2 * n + 2} 1 {3.316 * x} {3.316 * y} {3.316 * z}\n" for n, (x, y, z) in enumerate(SITES))
+SETUP = TA_VACANCY.partition("lattice")[0] + "read_data atoms.data\n" + TA_VACANCY[TA_VACANCY.index("pair_style") :]
+SETUP = SETUP.split("minimize")[0]
+SHAKE = "displace_atoms all random 0.1 0.1 0.1 7\n"
+
+
+@pytest.fixture
+def write_deck(tmp_path_factory):
+    """Write a deck and its data where all ranks find them."""
+    folder = WORLD.bcast(tmp_path_factory.mktemp("ranks") if WORLD.rank == 0 else None)
+
+    def write(text):
+        if WORLD.rank == 0:
+            (folder / "atoms.data").write_text(DATA)
+            (folder / "in.ranks").write_text(text)
+        WORLD.barrier()
+        return folder / "in.ranks"
+
+    return write
+
+
+def _by_id(minimum, array):
+    return dict(zip(minimum.ids.tolist(), np.asarray(array), strict=True))
+
+
+def _pull(minimum):
+    return np.cos(minimum.ids[:, None] * np.array([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parallel(nprocs=[2, 3])
+@pytest.mark.parametrize("external", ["", "fix tether all spring/self 0.2\n"])
+def test_products_are_those_of_one_process(write_deck, external):
+    deck = write_deck(SETUP + external)
+    change = np.cos(np.arange(31))
+    found = []
+    for comm in (ALONE, WORLD):
+        with Minimum.from_deck(deck, comm=comm, force_limit=np.inf) as minimum:
+            moved = _by_id(minimum, minimum.jvp(change, 1e-8))
+            gradient, slope = minimum.vjp(_pull(minimum), 1e-8), minimum.energy_gradient()
+            curvature = minimum.energy_hessian(1e-6)
+            found.append((moved, gradient, slope, curvature, minimum.energy))
+    one, many = found
+    assert all(np.abs(one[0][id_] - row).max() < 1e-6 for id_, row in many[0].items())
+    for a, b in zip(one[1:], many[1:], strict=True):
+        assert b == pytest.approx(a, rel=1e-6, abs=1e-6 * np.abs(a).max())
+
+
+@pytest.mark.parallel(nprocs=[2, 3])
+def test_relaxation_takes_atoms_to_other_ranks_and_ends_where_one_process_does(write_deck):
+    deck = write_deck(SETUP + SHAKE)
+    energies, moved = [], []
+    for comm in (ALONE, WORLD):
+        with Minimum.from_deck(deck, comm=comm, force_limit=np.inf) as minimum:
+            energies.append(minimum.energy)
+            assert minimum.max_force <= 1e-8 * 1.01
+            moved.append(_by_id(minimum, minimum.jvp(np.ones(31), 1e-7)))
+            displacement, energy = minimum.relaxed_at(0.01 * minimum.potential.theta)
+            moved.append(_by_id(minimum, displacement))
+            energies.append(energy)
+            assert minimum.energy == energies[-2]
+    assert energies[2:] == pytest.approx(energies[:2], abs=1e-8)
+    for one, many in zip(moved[:2], moved[2:], strict=True):
+        scale = max(np.abs(row).max() for row in one.values())
+        mean = [np.mean(list(one.values()), axis=0), WORLD.allreduce(sum(many.values())) / 53]
+        assert all(np.abs(one[i] - mean[0] - row + mean[1]).max() < 1e-5 * scale for i, row in many.items())
+
+
+@pytest.mark.parallel(nprocs=2)
+def test_saddles_are_solved_for_on_two_ranks(write_deck):
+    deck = write_deck(SETUP)
+    with Minimum.from_deck(deck, comm=ALONE, force_limit=np.inf) as one:
+        expected = _by_id(one, one.jvp(np.ones(31), 1e-7))
+    with Minimum.from_deck(deck, force_limit=np.inf) as many:
+        many.saddle = True  # MINRES at a minimum: the same answer
+        many._solver = None
+        found = _by_id(many, many.jvp(np.ones(31), 1e-7))
+    scale = max(np.abs(row).max() for row in expected.values())
+    assert all(np.abs(expected[id_] - row).max() < 1e-5 * scale for id_, row in found.items())
+
+
+@pytest.mark.parallel(nprocs=[1, 2, 3])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+def test_rows_are_gathered_in_id_order(monkeypatch, shape):
+    monkeypatch.setattr("lammps_implicit.parallel.PIECE", 7)
+    rng = np.random.default_rng(1)
+    ids = rng.permutation(np.arange(1, 200))[:101]  # gaps
+    owners = rng.integers(0, WORLD.size, len(ids))
+    mine = ids[owners == WORLD.rank]
+    array = (mine.reshape(-1, *(1,) * len(shape)) * np.ones(shape)).astype(np.int64 if shape == () else float)
+    whole = IdOrder(WORLD, mine).gather(array)
+    if WORLD.rank == 0:
+        assert whole.shape == (101, *shape)
+        assert whole.reshape(101, -1)[:, 0].tolist() == sorted(ids.tolist())
+    else:
+        assert whole is None
+    rows = WORLD.allgather(global_rows(WORLD, mine, ids).tolist())
+    assert all(row == rows[0] for row in rows)
+    assert sorted(rows[0]) == list(range(101))
+
+
+@pytest.mark.parallel(nprocs=[1, 3])
+def test_a_rank_may_own_nothing():
+    ids = np.arange(1, 6) if WORLD.rank == WORLD.size - 1 else np.empty(0, np.int64)
+    whole = IdOrder(WORLD, ids).gather(2.0 * ids)
+    assert whole is None or whole.tolist() == [2, 4, 6, 8, 10]
+
+
+@pytest.mark.parallel(nprocs=2)
+def test_what_fails_on_the_root_fails_everywhere(tmp_path):
+    def fail(*_):
+        raise LammpsImplicitError("no space")
+
+    ids = np.array([WORLD.rank + 1])
+    with pytest.raises(LammpsImplicitError, match="no space"):
+        IdOrder(WORLD, ids).stream(ids, fail)
+    with pytest.raises(LammpsImplicitError, match="no space"):
+        on_root(WORLD, fail)
+    with pytest.raises(FileNotFoundError), opened_on_root(WORLD, lambda: open(tmp_path / "missing" / "x")):
+        pass
+
+
+@pytest.mark.parallel(nprocs=2)
+def test_solves_that_stop_short_say_why(write_deck):
+    from lammps_implicit.solvers import distributed
+
+    with Minimum.from_deck(write_deck(SETUP), force_limit=np.inf) as minimum:
+        system = minimum._prepared().system
+        right = system.null_space.project(_pull(minimum))
+        with pytest.raises(LammpsImplicitError, match=r"in 3 iterations .PETSc's reason: .*max it.*0: 1\.0e\+00"):
+            distributed.solve(system, right, 1e-8, minimum.engine.norm(right), maxiter=3)
+
+
+@pytest.mark.parallel(nprocs=3)
+def test_fewer_atoms_than_ranks(write_deck):
+    text = SETUP.replace("read_data atoms.data\n", "region box block 0 9 0 9 0 9\ncreate_box 1 box\nmass 1 180.95\n")
+    text = text.replace("boundary        p p p", "boundary f f f")
+    text += "create_atoms 1 single 2 4 4\ncreate_atoms 1 single 4.6 4 4\n"
+    with Minimum.from_deck(write_deck(text), force_limit=np.inf) as minimum:
+        moved = minimum.gather(minimum.jvp(np.ones(31), 1e-6))
+        stretch = moved[1] - moved[0] if WORLD.rank == 0 else None
+    with Minimum.from_deck(write_deck(text), comm=ALONE, force_limit=np.inf) as one:
+        expected = one.gather(one.jvp(np.ones(31), 1e-6))
+    if stretch is not None:
+        assert stretch == pytest.approx(expected[1] - expected[0], abs=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parallel(nprocs=2)
+def test_all_decks_start_on_two_ranks():
+    for deck in ("in.be_in_w", "in.mo_quadratic_vacancy", "in.w_be_alloy"):
+        with Minimum.from_deck(DECKS / deck, variables={"n": "2"}) as minimum:
+            theta = minimum.potential.theta
+            assert np.isfinite(minimum.jvp(theta, 1e-3)).all()
+    assert "lammps_implicit.solvers.distributed" in sys.modules
