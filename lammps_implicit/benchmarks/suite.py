@@ -16,9 +16,9 @@ from lammps_implicit.files import refuse_to_overwrite, remember_temporary
 
 # Edges in lattice constants.
 ITERATIONS = (4, 6, 8, 12)
-RANKS = (8, 16)
+RANKS = (8, 12)
 JACOBIANS = 3
-RELAXATIONS = (3, 4, 6, 8)
+RELAXATIONS = (3, 6, 8)
 
 BENCHMARKS = (iterations.BENCHMARK, ranks.BENCHMARK, jacobians.BENCHMARK, relaxations.BENCHMARK)
 
