@@ -269,7 +269,7 @@ class Engine:
         self.command(line)
         ids = self.ids
         forces = self.settle()
-        if self.any(not np.array_equal(ids, self.ids)):
+        if not self.owns_still(ids):
             raise LammpsImplicitError("LAMMPS reordered its atoms while a potential was installed at fixed positions")
         return forces
 
@@ -426,6 +426,10 @@ class Engine:
     def any(self, condition: bool) -> bool:
         """Whether a condition holds on any rank: what ranks raise, they raise together."""
         return self.max(float(condition)) > 0
+
+    def owns_still(self, ids: NDArray[np.int64]) -> bool:
+        """Whether every rank still has the atoms, in the same order, whose `ids` it noted earlier."""
+        return not self.any(not np.array_equal(ids, self.ids))
 
     def dot(self, a: FloatArray, b: FloatArray) -> float:
         """Inner product of two distributed arrays."""

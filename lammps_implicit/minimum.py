@@ -116,7 +116,7 @@ class _FittedSprings:
 
     def hold(self, engine: Engine) -> bool:
         """Whether the same atoms are still about where they were."""
-        if engine.any(not np.array_equal(self.ids, engine.ids)):
+        if not engine.owns_still(self.ids):
             return False
         return engine.max_abs(engine.nearest_image(engine.positions - self.positions)) < SPRINGS_HOLD
 
@@ -574,14 +574,13 @@ class Minimum:
             # unstable mode, and meets its negative curvature on the way.
             weight = min(1.0, PROBE * tol * self._free_count() ** 0.5) * scale / self.engine.norm(solver.probe_product)
             start, right = weight * project(solver.probe), right - weight * project(solver.probe_product)
-        method_given = method
+        # Directions that serve many solves are as accurate as the tightest needs, single solves by their own rule.
+        share = PRODUCT_SHARE if method is None else 1.0
         if method is None:
             system = solver.system.reporting(iterations_expected(tol), progress)
             method = partial(self._backend.solve, system)
         size = self.engine.norm(right)
         self.hessian.excess = 0.0
-        # Directions that serve many solves are as accurate as the tightest needs, single solves by their own rule.
-        share = PRODUCT_SHARE if method_given is None else 1.0
         if size > tol * scale:
             solution = method(right, tol, scale)
         else:

@@ -148,7 +148,7 @@ def relax(
         if engine.drift > unit and not in_place:
             owned, moved = engine.ids, moved + engine.drift
             forces = engine.settle()
-            if engine.any(not np.array_equal(owned, engine.ids)):
+            if not engine.owns_still(owned):
                 inverse = None
             continue
         if inverse is None:
@@ -173,7 +173,7 @@ def relax(
 
 def _return_to(engine: Engine, start: Any, ids: NDArray[np.int64]) -> None:
     """Go back to a reference, where atoms still have the owners they had there."""
-    if not engine.any(not np.array_equal(ids, engine.ids)):
+    if engine.owns_still(ids):
         engine.set_reference(start)
 
 

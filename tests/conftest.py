@@ -29,6 +29,20 @@ minimize        0.0 1.0e-8 1000 10000
 """
 """53 atoms, 31 parameters: milliseconds an evaluation."""
 
+TA_VACANCY_READ = (
+    TA_VACANCY.partition("lattice")[0] + "read_data atoms.data\n" + TA_VACANCY[TA_VACANCY.index("pair_style") :]
+)
+"""The same from a data file: ``create_atoms`` numbers atoms by rank, a file makes ids the same on any number."""
+
+
+def ta_data(ids):
+    """The data file of `TA_VACANCY_READ`, its atoms numbered by these 53 ids."""
+    cube = [(x, y, z) for x in range(3) for y in range(3) for z in range(3)]
+    sites = [(x + s, y + s, z + s) for x, y, z in cube for s in (0.0, 0.5)][1:]
+    box = "".join(f"0 9.948 {axis}lo {axis}hi\n" for axis in "xyz")
+    atoms = (f"{id_} 1 {3.316 * x} {3.316 * y} {3.316 * z}\n" for id_, (x, y, z) in zip(ids, sites, strict=True))
+    return f"vacancy\n\n53 atoms\n1 atom types\n\n{box}\nMasses\n\n1 180.95\n\nAtoms\n\n{''.join(atoms)}"
+
 
 @pytest.fixture
 def write_deck(tmp_path):

@@ -7,19 +7,13 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from conftest import DECKS, TA_VACANCY
+from conftest import DECKS, TA_VACANCY, TA_VACANCY_READ, ta_data
 
 pytest.importorskip("petsc4py")
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
 
-# create_atoms numbers atoms by rank: a data file makes ids the same on any number of them.
-CUBE = [(x, y, z) for x in range(3) for y in range(3) for z in range(3)]
-SITES = [(x + s, y + s, z + s) for x, y, z in CUBE for s in (0.0, 0.5)][1:]
-DATA = "vacancy\n\n53 atoms\n1 atom types\n\n" + "".join(f"0 9.948 {axis}lo {axis}hi\n" for axis in "xyz")
-DATA += "\nMasses\n\n1 180.95\n\nAtoms\n\n"
-DATA += "".join(f"{n + 2} 1 {3.316 * x} {3.316 * y} {3.316 * z}\n" for n, (x, y, z) in enumerate(SITES))
-DECK = TA_VACANCY.partition("lattice")[0] + "read_data atoms.data\n" + TA_VACANCY[TA_VACANCY.index("pair_style") :]
+DATA = ta_data(range(2, 55))
 
 
 def _run(folder, ranks, *arguments):
@@ -30,7 +24,7 @@ def _run(folder, ranks, *arguments):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "atoms.data").write_text(DATA)
-    (tmp_path / "in.ta").write_text(DECK)
+    (tmp_path / "in.ta").write_text(TA_VACANCY_READ)
     return tmp_path
 
 
@@ -57,7 +51,7 @@ def _assert_same(found, expected):
 def test_sensitivity_is_the_same_on_any_number_of_ranks(folder, ranks, setting):
     assert _run(folder, 1, "sensitivity", "in.ta", "-o", "one.h5", "--tol", "1e-6").returncode == 0
     balance = "balance 1.0 rcb\n" if "tiled" in setting else ""
-    text = DECK.replace("read_data", setting + "read_data").replace("minimize", balance + "minimize")
+    text = TA_VACANCY_READ.replace("read_data", setting + "read_data").replace("minimize", balance + "minimize")
     (folder / "in.many").write_text(text)
     outcome = _run(folder, ranks, "sensitivity", "in.many", "-o", "many.h5", "--tol", "1e-6")
     assert outcome.returncode == 0, outcome.stderr
@@ -85,7 +79,9 @@ def test_more_ranks_than_atoms_in_a_corner(tmp_path):
 
 
 def test_relax_runs_on_two_ranks(folder):
-    (folder / "in.far").write_text(DECK.split("minimize")[0] + "displace_atoms all random 0.05 0.05 0.05 7\n")
+    (folder / "in.far").write_text(
+        TA_VACANCY_READ.split("minimize")[0] + "displace_atoms all random 0.05 0.05 0.05 7\n"
+    )
     outcome = _run(folder, 2, "relax", "in.far", "-o", "far.data")
     assert outcome.returncode == 0, outcome.stderr
     assert "53 atoms" in (folder / "far.data").read_text()
@@ -122,7 +118,7 @@ def test_petsc_options_pass_through(folder):
     ],
 )
 def test_failures_end_all_ranks_with_one_message(folder, change, message):
-    (folder / "in.bad").write_text(DECK.replace(*change))
+    (folder / "in.bad").write_text(TA_VACANCY_READ.replace(*change))
     outcome = _run(folder, 2, "sensitivity", "in.bad", "-o", "bad.h5")
     assert outcome.returncode != 0
     errors = [line for line in outcome.stderr.splitlines() if line.startswith("error:")]

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import DECKS, TA_VACANCY
+from conftest import DECKS, TA_VACANCY_READ, ta_data
 from mpi4py import MPI
 
 pytest.importorskip("petsc4py")
@@ -15,14 +15,8 @@ from lammps_implicit.parallel import IdOrder, on_root, opened_on_root
 
 WORLD, ALONE = MPI.COMM_WORLD, MPI.COMM_SELF
 
-# create_atoms numbers atoms by rank: a data file makes ids the same on any number of them.
-CUBE = [(x, y, z) for x in range(3) for y in range(3) for z in range(3)]
-SITES = [(x + s, y + s, z + s) for x, y, z in CUBE for s in (0.0, 0.5)][1:]
-DATA = "vacancy\n\n53 atoms\n1 atom types\n\n" + "".join(f"0 9.948 {axis}lo {axis}hi\n" for axis in "xyz")
-DATA += "\nMasses\n\n1 180.95\n\nAtoms\n\n"
-DATA += "".join(f"{2 * n + 2} 1 {3.316 * x} {3.316 * y} {3.316 * z}\n" for n, (x, y, z) in enumerate(SITES))
-SETUP = TA_VACANCY.partition("lattice")[0] + "read_data atoms.data\n" + TA_VACANCY[TA_VACANCY.index("pair_style") :]
-SETUP = SETUP.split("minimize")[0]
+DATA = ta_data(range(2, 107, 2))
+SETUP = TA_VACANCY_READ.split("minimize")[0]
 SHAKE = "displace_atoms all random 0.1 0.1 0.1 7\n"
 
 
