@@ -66,6 +66,19 @@ class Deck:
     pair_coeffs: list[PairCoeff] = field(default_factory=list)
     fixes: dict[str, Fix] = field(default_factory=dict)
 
+    @property
+    def pressure(self) -> tuple[float, ...]:
+        """What its ``fix box/relax`` holds the cell at: components (xx, yy, zz, yz, xz, xy) in LAMMPS' unit."""
+        held = dict.fromkeys(("x", "y", "z", "yz", "xz", "xy"), 0.0)
+        for fix in self.fixes.values():
+            if fix.style == "box/relax":
+                for word, value in zip(fix.args, fix.args[1:], strict=False):
+                    if word in ("iso", "aniso", "tri"):
+                        held.update(dict.fromkeys("xyz", float(value)))
+                    elif word in held:
+                        held[word] = float(value)
+        return tuple(held.values())
+
 
 def deck_path(path: str | os.PathLike[str]) -> Path:
     """Return the deck's absolute path.

@@ -31,8 +31,12 @@ from lammps_implicit.mpi_libraries import require_one_mpi
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
 
-_STYLE_ATOM = 1
-_TYPE_ARRAY, _SIZE_COLUMNS = 2, 5
+_STYLE_GLOBAL, _STYLE_ATOM = 0, 1
+_TYPE_VECTOR, _TYPE_ARRAY, _SIZE_COLUMNS = 1, 2, 5
+
+_VIRIAL = "li_virial"
+
+_REORDERED = "atoms changed ranks while the cell was strained: use fewer ranks, or shift the atoms a little"
 
 # Fixes whose forces derive from an energy: part of U, they stay. So do all styles wall/...
 _EXTERNAL_FORCES = frozenset({"addforce", "gravity", "efield", "indent", "spring", "spring/self", "restrain"})
@@ -129,7 +133,10 @@ class Engine:
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
     _images: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int32))
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
+    _cell: FloatArray = field(default_factory=lambda: np.eye(3))
+    _origin: FloatArray = field(default_factory=lambda: np.zeros(3))
     _displaced: bool = False
+    _strained: bool = False
 
     @classmethod
     def start(cls, comm: Any = None, variables: Mapping[str, str] | None = None) -> Engine:
@@ -205,7 +212,8 @@ class Engine:
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
         for line in (
-            "thermo_style custom step pe",
+            f"compute {_VIRIAL} all pressure NULL virial",
+            f"thermo_style custom step pe c_{_VIRIAL}[1]",  # which makes every evaluation tally the virial
             "thermo_modify norm no",
             "thermo 0",
             "restart 0",
@@ -214,6 +222,7 @@ class Engine:
             # The lists built at the reference serve every displacement: those stay far inside the skin.
             "neigh_modify delay 0 every 1000000000 check no once no",
             "atom_modify sort 0 0.0",
+            "box tilt large",  # a cell at the limit is strained across it
         ):
             self.command(line)
         if self.lmp.extract_setting("tag_enable") == 0:
@@ -248,9 +257,10 @@ class Engine:
         self.types = self._owned("type", n).astype(np.int64)
         self.positions = self._owned("x", n).copy()
         self._images = self._owned("image", n).copy()
+        self._cell, self._origin = self.cell, self.origin
         self._listed = self.positions
         self.free = self._free_components(n)
-        self._displaced = False
+        self._displaced = self._strained = False
         forces = self._owned("f", n).copy()
         if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
             raise DeckError(
@@ -313,13 +323,16 @@ class Engine:
         self.positions = self.positions + displacement
         self._displaced = True
 
-    def reference(self) -> tuple[FloatArray, NDArray[Any]]:
-        """Positions and image counts of the reference, to come back to with `set_reference`."""
-        return self.positions, self._images
+    def reference(self) -> tuple[FloatArray, NDArray[Any], FloatArray]:
+        """Positions, image counts and cell of the reference, to come back to with `set_reference`."""
+        return self.positions, self._images, self._cell
 
-    def set_reference(self, reference: tuple[FloatArray, NDArray[Any]]) -> None:
+    def set_reference(self, reference: tuple[FloatArray, NDArray[Any], FloatArray]) -> None:
         """Make an earlier reference, taken with the same owners and order, the reference again."""
-        self.positions, self._images = reference
+        self.positions, self._images, cell = reference
+        if not np.array_equal(cell, self._cell):
+            self._cell = cell
+            self.unstrain()
         self._owned("image", len(self.ids))[:] = self._images
         self._displaced = True
 
@@ -327,6 +340,57 @@ class Engine:
         """Bring LAMMPS back to the reference for the computes to see: one force evaluation where it is elsewhere."""
         if self._displaced:
             self.forces()
+
+    def strained_forces(self, strain: FloatArray) -> FloatArray:
+        """Forces where the cell and the reference in it are strained homogeneously; LAMMPS stays there.
+
+        One force evaluation. `unstrain` before anything else is evaluated.
+
+        Parameters
+        ----------
+        strain : (3, 3) float array
+            ε of x' = x₀ + (1 + ε)(x - x₀), x₀ the cell's origin. Upper triangular: LAMMPS' cell vectors stay in its
+            orientation. Zero along directions that are not periodic.
+
+        Returns
+        -------
+        (n, 3) float array
+        """
+        if not self._strained:
+            self._owned("x", len(self.ids))[:] = self.positions
+        self._strained = True
+        self._set_cell(self._cell @ (np.eye(3) + strain).T)
+        offset = self.positions - self._origin
+        self._owned("x", len(self.ids))[:] = self.positions + offset @ strain.T
+        self._timed(self.command, "run 0 post no")
+        self.evaluations.forces += 1
+        self._require_order()
+        return self._owned("f", len(self.ids)) * self.free
+
+    def unstrain(self) -> FloatArray:
+        """Come back from strains to the reference; return the forces there, (n, 3). One force evaluation."""
+        self._set_cell(self._cell)
+        n, ids = len(self.ids), self.ids
+        self._owned("x", n)[:], self._owned("image", n)[:] = self.positions, self._images
+        forces = self.settle()
+        if not self.owns_still(ids):
+            raise LammpsImplicitError(_REORDERED)
+        return forces
+
+    def strain_reference(self, strain: FloatArray) -> FloatArray:
+        """Strain the cell and the reference for good; return the forces there. See `strained_forces`.
+
+        One force evaluation. Atoms may change owner or order.
+        """
+        self._owned("x", len(self.ids))[:] = self.positions
+        self._change_box(self._cell @ (np.eye(3) + strain).T)
+        return self.settle()
+
+    def allow_tilt(self) -> None:
+        """Make the cell triclinic, all tilts zero, if it is orthogonal. Atoms may change owner or order: `settle`."""
+        if not self.triclinic:
+            self._owned("x", len(self.ids))[:] = self.positions
+            self.command("change_box all triclinic")
 
     def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
         """Run LAMMPS' own conjugate-gradient minimiser from the reference; return forces at its end, the new reference.
@@ -368,6 +432,26 @@ class Engine:
     def energy(self) -> float:
         """Potential energy at the last evaluated positions, eV in ``units metal``."""
         return float(self.lmp.get_thermo("pe"))
+
+    @property
+    def pressure(self) -> FloatArray:
+        """Pressure tensor at the last evaluated positions without kinetic part, (3, 3), eV/Å³ in ``units metal``.
+
+        For a homogeneous strain ε of cell and atoms, dU = -V Σ_ab P_ab ε_ab.
+        """
+        vector = self.lmp.numpy.extract_compute(_VIRIAL, _STYLE_GLOBAL, _TYPE_VECTOR)
+        xx, yy, zz, xy, xz, yz = np.array(vector, float) / self.lmp.extract_global("nktv2p")
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+    @property
+    def volume(self) -> float:
+        """Of the cell, Å³."""
+        return float(np.prod(np.diag(self.cell)))
+
+    @property
+    def triclinic(self) -> bool:
+        """Whether LAMMPS treats the cell as one that may be tilted."""
+        return bool(self.lmp.extract_setting("triclinic"))
 
     @property
     def periodic(self) -> tuple[bool, bool, bool]:
@@ -444,6 +528,28 @@ class Engine:
         return self.max(float(np.max(np.abs(a), initial=0.0)))
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _change_box(self, cell: FloatArray) -> None:
+        """Give LAMMPS other cell vectors, the origin kept, atoms carried along; they may change owner or order."""
+        low = self._origin
+        high = low + np.diag(cell)
+        periodic = self.periodic
+        words = [f"{'xyz'[axis]} final {low[axis]:.17g} {high[axis]:.17g}" for axis in np.flatnonzero(periodic)]
+        if self.triclinic:
+            tilts = [(row, column) for row, column in ((1, 0), (2, 0), (2, 1)) if periodic[row]]
+            words += [f"{'xyz'[column]}{'xyz'[row]} final {cell[row, column]:.17g}" for row, column in tilts]
+        self.command(f"change_box all {' '.join(words)} remap units box")
+
+    def _set_cell(self, cell: FloatArray) -> None:
+        """Change the box but no atom's owner."""
+        self._change_box(cell)
+        self._require_order()
+
+    def _require_order(self) -> None:
+        """Check that LAMMPS' arrays still hold this rank's atoms in the order noted."""
+        n = self.lmp.extract_setting("nlocal")
+        if self.any(not np.array_equal(self.ids, self._owned("id", n))):
+            raise LammpsImplicitError(_REORDERED)
 
     def _owned(self, name: str, n: int) -> NDArray[Any]:
         array = self.lmp.numpy.extract_atom(name)

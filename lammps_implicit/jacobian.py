@@ -31,15 +31,26 @@ class Jacobian:
         Å; displacement patterns of the atoms this rank owns.
     right : (P, r) float array
         Weight of each parameter in each pattern, per unit of the parameter.
+    strain_jacobian : (P, k) float array or None
+        dε/dΘ, where the cell answers too: positions then follow it.
+    volume_gradient : (P,) float array or None
+        dV/dΘ, Å³ per unit of each parameter.
     """
 
     left: FloatArray
     right: FloatArray
+    strain_jacobian: FloatArray | None = None
+    volume_gradient: FloatArray | None = None
 
     @property
     def rank(self) -> int:
         """Number of patterns."""
         return len(self.left)
+
+    def with_cell(self, patterns: FloatArray, strain_jacobian: FloatArray, volume_gradient: FloatArray) -> Jacobian:
+        """Let the cell answer: `patterns` (k, n, 3) are how positions follow a unit of each strain."""
+        left, right = np.concatenate([self.left, patterns]), np.hstack([self.right, strain_jacobian])
+        return Jacobian(left, right, strain_jacobian, volume_gradient)
 
     def dot(self, dtheta: ArrayLike) -> FloatArray:
         """δX = dX*/dΘ δΘ, (n, 3), Å, for δΘ of shape (P,)."""

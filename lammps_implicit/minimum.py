@@ -8,12 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit import potentials
+from lammps_implicit.cell import (
+    AT_TARGET,
+    CellFreedom,
+    CellSystem,
+    Response,
+    cell_freedom,
+    driving_force,
+    measure_coupling,
+)
 from lammps_implicit.deck import deck_path, sha256
 from lammps_implicit.engine import Engine, Evaluations, Neighbourhood
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
@@ -53,6 +62,18 @@ NEIGHBOURHOOD = 0.1
 
 SPRINGS_HOLD = 0.3
 """Å that atoms may move from where springs were fitted before others are fitted."""
+
+CELL_CONVERGED = 1e-10
+"""Strain by which a relaxed cell may be off its target."""
+
+CELL_STEP = 0.02
+"""Largest strain of the cell in one step of its relaxation."""
+
+CELL_STEPS = 30
+"""Steps after which the relaxation of a cell gives up."""
+
+NO_COUPLING = 1e-6
+"""Forces under strain, relative to the typical stiffness times 1 Å, that are noise: atoms at centres of symmetry."""
 
 RECYCLING_MEMORY = 512 * 2**20
 """Bytes spent on the search directions that the solves of a Jacobian share."""
@@ -121,6 +142,23 @@ class _FittedSprings:
         return engine.max_abs(engine.nearest_image(engine.positions - self.positions)) < SPRINGS_HOLD
 
 
+class Relaxed(NamedTuple):
+    """What relaxing again led to.
+
+    Attributes
+    ----------
+    displacement : (n, 3) float array
+        Å.
+    energy : float
+    cell : (3, 3) float array
+        Cell vectors as rows, Å.
+    """
+
+    displacement: FloatArray
+    energy: float
+    cell: FloatArray
+
+
 class Minimum:
     """A minimum X*(Θ) of a potential's energy, differentiated implicitly: H dX*/dΘ = -C.
 
@@ -148,6 +186,8 @@ class Minimum:
         force_limit: float,
         saddle: bool = False,
         progress: Progress = _no_progress,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
     ) -> None:
         self.engine = engine
         self.potential = potential
@@ -160,9 +200,12 @@ class Minimum:
         self._springs: _FittedSprings | None = None
         self._inverse: tuple[Callable[[FloatArray], FloatArray], float] | None = None  # H⁻¹ and its accuracy
         self._gradient: FloatArray | None = None
-        self._jacobians: dict[float, Jacobian] = {}
-        self._hessians: dict[float, FloatArray] = {}
-        self._jacobian_statistics: dict[float, Statistics] = {}
+        self._jacobians: dict[tuple[float, bytes], Jacobian] = {}
+        self._hessians: dict[tuple[float, bytes], FloatArray] = {}
+        self._jacobian_statistics: dict[tuple[float, bytes], Statistics] = {}
+        self._cells: dict[bytes, tuple[CellSystem, float]] = {}
+        self.cell: str = "none"
+        self.target = self.units.pressure_tensor(engine.deck.pressure)
         self.statistics = Statistics("iterative", 0.0)
         self._take(engine.settle())
         self.initial_force = self.max_force
@@ -173,7 +216,8 @@ class Minimum:
                 f"{self.units.force_name}, the limit {limit:.3g}; let it minimise further "
                 "(for example 'minimize 0 1e-8 10000 100000')"
             )
-        self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress)
+        within = NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf
+        self.relax(ftol, within, progress, cell=cell, pressure=pressure)
         self.setup = engine.evaluations.copy()
 
     # -- making one --------------------------------------------------------------------------------------------------
@@ -190,6 +234,8 @@ class Minimum:
         force_limit: float = 1e-2,
         saddle: bool = False,
         progress: Progress = _no_progress,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
     ) -> Minimum:
         """Run a LAMMPS input deck as it is and take over at the state it ends in.
 
@@ -213,6 +259,8 @@ class Minimum:
             as it is, solved for by MINRES, and relaxed to by Newton's method.
         progress : callable, optional
             Of the relaxation to `ftol`: called with the steps done and expected in all.
+        cell, pressure
+            The cell is relaxed too, as `relax` does.
 
         Raises
         ------
@@ -226,7 +274,7 @@ class Minimum:
             potential = potentials.from_engine(engine, parameters)
             engine.take_over()
             potential.define(engine)
-            minimum = cls(engine, potential, ftol, force_limit, saddle, progress)
+            minimum = cls(engine, potential, ftol, force_limit, saddle, progress, cell, pressure)
         except BaseException:
             engine.close()
             raise
@@ -292,7 +340,31 @@ class Minimum:
 
     # -- derivatives -------------------------------------------------------------------------------------------------
 
-    def jvp(self, dtheta: ArrayLike, tol: float = 1e-6, progress: Progress = _no_progress) -> FloatArray:
+    @overload
+    def jvp(  # type: ignore[overload-overlap]
+        self, dtheta: ArrayLike, tol: float = ..., progress: Progress = ..., *, cell: Literal["none"] = ...
+    ) -> FloatArray: ...
+
+    @overload
+    def jvp(
+        self,
+        dtheta: ArrayLike,
+        tol: float = ...,
+        progress: Progress = ...,
+        *,
+        cell: str,
+        pressure: float | str | ArrayLike | None = ...,
+    ) -> Response: ...
+
+    def jvp(
+        self,
+        dtheta: ArrayLike,
+        tol: float = 1e-6,
+        progress: Progress = _no_progress,
+        *,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+    ) -> FloatArray | Response:
         """How the structure moves along δΘ: δX = dX*/dΘ δΘ, from one solve H δX = -C δΘ.
 
         Parameters
@@ -302,18 +374,40 @@ class Minimum:
             Relative residual of the solve.
         progress : callable, optional
             Called with the iterations done and expected in all.
+        cell : str
+            ``none``: the cell stays as it is. ``iso``, ``ortho``, ``full`` or components as ``"zz"``: it answers too,
+            held at a pressure; the first such product takes one more solve and five evaluations a strain.
+        pressure : float, str or array_like, optional
+            See `Units.pressure_tensor`; default `target`.
 
         Returns
         -------
-        (n, 3) float array
-            Å per unit length of δΘ. Rigid motions that cost no energy are left out.
+        (n, 3) float array, or Response
+            Å per unit length of δΘ. Rigid motions that cost no energy are left out. With a cell that answers, positions
+            and strain: new positions are X + displacement in the new cell, whose vectors are h(1 + ε)ᵀ.
+
+        Raises
+        ------
+        NotAMinimumError
+            If the cell is not relaxed to the pressure.
         """
         _check_tolerance(tol)
         direction = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         with self._measured("iterative", tol):
-            return self._solve(-self.mixed.times(direction), tol, progress=progress)
+            system = self._cell_system(cell, pressure, tol)
+            displacement = self._solve(-self.mixed.times(direction), tol, progress=progress)
+            return displacement if system is None else system.forward(displacement, direction)
 
-    def vjp(self, cotangent: ArrayLike, tol: float = 1e-6, progress: Progress = _no_progress) -> FloatArray:
+    def vjp(
+        self,
+        cotangent: ArrayLike,
+        tol: float = 1e-6,
+        progress: Progress = _no_progress,
+        *,
+        strain_cotangent: ArrayLike | None = None,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+    ) -> FloatArray:
         """Gradient of a scalar loss: dL/dΘ = -Cᵀ H⁻¹ g with g = ∂L/∂X*, from one solve whatever P.
 
         Parameters
@@ -324,6 +418,10 @@ class Minimum:
             Relative residual of the solve.
         progress : callable, optional
             Called with the iterations done and expected in all.
+        strain_cotangent : (k,) array_like, optional
+            ∂L/∂ε of a loss that depends on the cell itself, besides through the positions.
+        cell, pressure
+            As for `jvp`. Frozen atoms follow the cell, and losses may depend on them.
 
         Returns
         -------
@@ -332,10 +430,26 @@ class Minimum:
         _check_tolerance(tol)
         g = _vector(self.engine, cotangent, self.positions.shape, "cotangent")
         with self._measured("iterative", tol):
+            system = self._cell_system(cell, pressure, tol)
             self.mixed.prepare()
-            return -self.mixed.transposed_times(self._solve(g * self.engine.free, tol, progress=progress))
+            gradient = -self.mixed.transposed_times(self._solve(g * self.engine.free, tol, progress=progress))
+            if system is None:
+                if strain_cotangent is not None:
+                    raise LammpsImplicitError("strain_cotangent needs a cell that answers: give cell too")
+                return gradient
+            strains = len(system.freedom.names)
+            felt = np.zeros(strains) if strain_cotangent is None else strain_cotangent
+            return gradient + system.backward(g, _vector(self.engine, felt, (strains,), "strain_cotangent"))
 
-    def jacobian(self, tol: float = 1e-5, method: str = "auto", progress: Progress = _no_progress) -> Jacobian:
+    def jacobian(
+        self,
+        tol: float = 1e-5,
+        method: str = "auto",
+        progress: Progress = _no_progress,
+        *,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+    ) -> Jacobian:
         """All of dX*/dΘ.
 
         Parameters
@@ -346,80 +460,95 @@ class Minimum:
             ``auto`` takes the one predicted to need fewer force evaluations; `statistics` says which.
         progress : callable, optional
             Called with the Hessian products done and expected in all.
+        cell, pressure
+            As for `jvp`. The result then has ``strain_jacobian`` and ``volume_gradient``.
         """
         if method not in ("auto", "iterative", "dense"):
             raise LammpsImplicitError(f"method '{method}' is not one of auto, iterative, dense")
         _check_tolerance(tol)
-        if tol in self._jacobians and method in ("auto", self._jacobian_statistics[tol].method):
-            return self._jacobians[tol]
+        key = self._key(tol, cell, pressure)
+        if key in self._jacobians and method in ("auto", self._jacobian_statistics[key].method):
+            return self._jacobians[key]
         with self._measured("iterative", tol):
-            # Residuals are held below the tolerance by a margin, so that soft modes too stay within it.
-            inner = JACOBIAN_MARGIN * tol
-            mixed = self.mixed.array
-            # On one rank, so that all solve for the same directions to the last digit.
-            gram = self.mixed.gram()
-            directions = self.engine.on_root(lambda: principal_directions(gram, inner))
-            expected = directions.iterations_expected(inner)
-            if method == "auto":
-                dense_pays = self._free_count() < expected and self.engine.comm.size == 1
-                method = "dense" if dense_pays else "iterative"
-            if method == "dense" and self.engine.comm.size > 1:
-                raise LammpsImplicitError(
-                    "the dense method runs on one rank: use method 'iterative', or start without mpirun"
-                )
-            self.statistics.method = method
-            solver = self._prepared()
-            if method == "dense":
-                inverse = dense_inverse(solver.system, inner, progress)
-                self._inverse = inverse, inner
-                jacobian = solve_directions(directions, mixed, lambda right, *_: inverse(right), inner)
-            elif self.saddle:
-                jacobian = solve_directions(directions, mixed, partial(self._solve, progress=progress), inner)
-            else:
-                room = RECYCLING_MEMORY // max(16 * self.positions.size, 1)
-                system = solver.system.reporting(expected, progress)
-                krylov = ConjugateDirections(system, capacity=min(room, int(4 * expected) + 50))
-                solve = partial(self._solve, method=krylov.solve)
-                jacobian = solve_directions(directions, mixed, solve, inner)
-            self.statistics.residual = self._jacobian_residual(jacobian)
-            self._jacobians[tol], self._hessians[tol] = jacobian, self._second_derivative(jacobian)
-            self._jacobian_statistics[tol] = self.statistics
+            jacobian, hessian = self._fixed_cell(tol, method, progress)
+            system = self._cell_system(cell, pressure, JACOBIAN_MARGIN * tol)
+            if system is not None:
+                jacobian = jacobian.with_cell(system.patterns(), system.strain_jacobian, system.volume_gradient)
+                hessian = hessian + system.enthalpy_hessian
+            self._jacobians[key], self._hessians[key] = jacobian, hessian
+            self._jacobian_statistics[key] = self.statistics
         return jacobian
 
-    def jacobian_statistics(self, tol: float = 1e-5) -> Statistics:
+    def jacobian_statistics(
+        self, tol: float = 1e-5, *, cell: str = "none", pressure: float | str | ArrayLike | None = None
+    ) -> Statistics:
         """Cost and quality of ``jacobian(tol)``."""
-        self.jacobian(tol)
-        return self._jacobian_statistics[tol]
+        self.jacobian(tol, cell=cell, pressure=pressure)
+        return self._jacobian_statistics[self._key(tol, cell, pressure)]
+
+    def strain_jacobian(
+        self, tol: float = 1e-6, *, cell: str = "iso", pressure: float | str | ArrayLike | None = None
+    ) -> FloatArray:
+        """dε/dΘ, (P, k), of the cell held at a pressure: from one solve a strain, whatever P."""
+        _check_tolerance(tol)
+        with self._measured("iterative", tol):
+            return self._required_cell(cell, pressure, tol).strain_jacobian
+
+    def volume_gradient(
+        self, tol: float = 1e-6, *, cell: str = "iso", pressure: float | str | ArrayLike | None = None
+    ) -> FloatArray:
+        """dV/dΘ, (P,), of the cell held at a pressure: from one solve a strain, whatever P."""
+        _check_tolerance(tol)
+        with self._measured("iterative", tol):
+            return self._required_cell(cell, pressure, tol).volume_gradient
 
     def energy_gradient(self) -> FloatArray:
-        """dE/dΘ = B(X*), (P,): descriptor sums, numbers of atoms at the constant terms. eV per unit of Θ."""
+        """dE/dΘ = B(X*), (P,): descriptor sums, numbers of atoms at the constant terms. eV per unit of Θ.
+
+        That of the enthalpy where the cell is relaxed too.
+        """
         if self._gradient is None:
             self.engine.return_to_reference()
             atoms = self.potential.atom_descriptors(self.engine)
             self._gradient = self.potential.sum_descriptors(self.engine, atoms) + self.potential.counts(self.engine)
         return self._gradient
 
-    def energy_hessian(self, tol: float = 1e-5) -> FloatArray:
-        """d²E/dΘ² = Cᵀ dX*/dΘ, (P, P), of the relaxed energy; symmetric, negative semidefinite."""
-        if tol not in self._hessians:
-            self.jacobian(tol)
-        return self._hessians[tol]
+    def energy_hessian(
+        self, tol: float = 1e-5, *, cell: str = "none", pressure: float | str | ArrayLike | None = None
+    ) -> FloatArray:
+        """d²E/dΘ² = Cᵀ dX*/dΘ, (P, P), of the relaxed energy; symmetric, negative semidefinite.
+
+        That of the enthalpy where the cell is relaxed too.
+        """
+        self.jacobian(tol, cell=cell, pressure=pressure)
+        return self._hessians[self._key(tol, cell, pressure)]
 
     # -- relaxing ----------------------------------------------------------------------------------------------------
 
-    def relax(self, ftol: float = 1e-8, within: float = np.inf, progress: Progress = _no_progress) -> None:
+    def relax(
+        self,
+        ftol: float = 1e-8,
+        within: float = np.inf,
+        progress: Progress = _no_progress,
+        *,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+    ) -> None:
         """Relax until no force component on a free degree of freedom exceeds `ftol` eV/Å.
 
         L-BFGS preconditioned by the learned springs, with LAMMPS' conjugate gradients where it is far from a minimum or
-        finds no way down. Derivatives taken before are void if atoms move; arrays too, as atoms may change owner.
+        finds no way down. A cell takes Newton steps between. Derivatives taken before are void if atoms move; arrays
+        too, as atoms may change owner.
 
         Parameters
         ----------
         ftol : float
         within : float
-            Å; how far any atom may move.
+            Å; how far any atom may move in the cell as it is.
         progress : callable, optional
             Called with the steps done and expected in all.
+        cell, pressure
+            Strains that the cell may take, and what it is held at, as for `jvp`; they become `cell` and `target`.
 
         Raises
         ------
@@ -429,30 +558,97 @@ class Minimum:
         """
         if not ftol > 0:
             raise LammpsImplicitError(f"force tolerance {ftol:g} is not positive")
-        ftol *= self.units.force
-        engine = self.engine
-        with self._measured("relaxation", ftol):
-            if self.max_force > ftol:
-                try:
-                    forces = self._relaxed_forces(ftol, within, False, progress)
-                except ConvergenceError:
-                    self._take(engine.settle())  # wherever it stopped is where it stands now
-                    raise
-                # Ranks own the atoms that were near them; a potential can be installed only where they still are.
-                self._take(engine.settle() if engine.comm.size > 1 and engine.drift > 0 else forces)
+        freedom = self._freedom(cell, pressure)
+        with self._measured("relaxation", ftol * self.units.force):
+            self._relax_atoms(ftol * self.units.force, within, False, progress)
+            if freedom is not None:
+                self._relax_cell(freedom, ftol * self.units.force, False, progress)
+                self.cell, self.target = cell, freedom.target
 
-    def _relaxed_forces(self, ftol: float, within: float, in_place: bool, progress: Progress) -> FloatArray:
+    def _relax_atoms(self, ftol: float, within: float, in_place: bool, progress: Progress) -> None:
+        """Relax positions in the cell as it is, forces in LAMMPS' unit."""
+        engine = self.engine
+        if self.max_force <= ftol:
+            return
         forces = self.hessian.reference_forces
-        if self.saddle:
-            return newton(self.engine, forces, partial(self._solve, probe=False), ftol, self._moved)
-        far = FAR_FROM_MINIMUM * self.units.force
-        return relax(self.engine, forces, self._springs_there, ftol, far, within, in_place, progress)
+        try:
+            if self.saddle:
+                forces = newton(engine, forces, partial(self._solve, probe=False), ftol, self._moved)
+            else:
+                far = FAR_FROM_MINIMUM * self.units.force
+                forces = relax(engine, forces, self._springs_there, ftol, far, within, in_place, progress)
+        except ConvergenceError:
+            if not in_place:
+                self._take(engine.settle())  # wherever it stopped is where it stands now
+            raise
+        # Ranks own the atoms that were near them; a potential can be installed only where they still are.
+        moved = not in_place and engine.comm.size > 1 and engine.drift > 0
+        self._take(engine.settle() if moved else forces)
+
+    def _relax_cell(self, freedom: CellFreedom, ftol: float, in_place: bool, progress: Progress) -> None:
+        """Bring a cell with relaxed positions to its target: Newton steps with positions eliminated.
+
+        The derivatives of one step serve the next ones while they bring the target ten times closer each.
+        """
+        engine = self.engine
+        if np.any(freedom.basis[3:]) and not engine.triclinic:
+            engine.allow_tilt()
+            self._take(engine.settle())
+        system: CellSystem | None = None
+        size = np.inf
+        for _ in range(CELL_STEPS):
+            fresh = system is None
+            if system is None:
+                system = self._new_cell_system(freedom, 1e-3)
+            strain = system.step(freedom.basis.T @ driving_force(engine, np.zeros((3, 3)), freedom.target))
+            last, size = size, float(np.abs(strain).max())
+            if size <= CELL_CONVERGED:
+                system.require_minimum()
+                return
+            if size > 0.1 * last and not fresh:
+                system = None
+                continue
+            ids, strain = engine.ids, strain * min(1.0, CELL_STEP / size)
+            engine.shift(-system.relaxed @ strain)
+            self._take(engine.strain_reference(np.tensordot(strain, freedom.tensors(), axes=1)))
+            if not engine.owns_still(ids):
+                system = None
+            self._relax_atoms(ftol, np.inf, in_place, progress)
+        raise ConvergenceError(
+            f"the cell did not reach its pressure in {CELL_STEPS} steps (a strain of {size:.1e} is missing): there may "
+            "be no minimum of the enthalpy near"
+        )
 
     def _moved(self, forces: FloatArray) -> None:
         self.hessian.reference_forces = forces
 
-    def relaxed_at(self, dtheta: ArrayLike, ftol: float = 1e-8) -> tuple[FloatArray, float]:
+    @overload
+    def relaxed_at(  # type: ignore[overload-overlap]
+        self, dtheta: ArrayLike, ftol: float = ..., *, cell: Literal["none"] = ...
+    ) -> tuple[FloatArray, float]: ...
+
+    @overload
+    def relaxed_at(
+        self, dtheta: ArrayLike, ftol: float = ..., *, cell: str, pressure: float | str | ArrayLike | None = ...
+    ) -> Relaxed: ...
+
+    def relaxed_at(
+        self,
+        dtheta: ArrayLike,
+        ftol: float = 1e-8,
+        *,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+    ) -> tuple[FloatArray, float] | Relaxed:
         """Relax again with Θ + δΘ, by brute force, and come back to Θ: the way to check a prediction.
+
+        Parameters
+        ----------
+        dtheta : (P,) array_like
+        ftol : float
+            eV/Å.
+        cell, pressure
+            As for `relax`.
 
         Returns
         -------
@@ -460,18 +656,23 @@ class Minimum:
             From X*(Θ) to X*(Θ + δΘ), nearest images, Å.
         energy : float
             Of the structure relaxed with Θ + δΘ.
+        cell : (3, 3) float array
+            Its cell vectors, where the cell answers.
 
         Raises
         ------
         NotAMinimumError, ConvergenceError
             If there is no minimum near.
         """
-        start = self.positions
+        start, freedom = self.positions, self._freedom(cell, pressure)
         with self._away(dtheta, np.zeros_like(start)):
-            ftol *= self.units.force
-            if self.max_force > ftol:
-                self._take(self._relaxed_forces(ftol, np.inf, True, _no_progress))
-            return self.engine.nearest_image(self.positions - start), self.energy
+            self._relax_atoms(ftol * self.units.force, np.inf, True, _no_progress)
+            if freedom is not None:
+                self._relax_cell(freedom, ftol * self.units.force, True, _no_progress)
+            displacement = self.engine.nearest_image(self.positions - start)
+            if freedom is None:
+                return displacement, self.energy
+            return Relaxed(displacement, self.energy, self.engine.cell)
 
     def energy_at(self, dtheta: ArrayLike, displacement: ArrayLike) -> float:
         """U(X* + δX, Θ + δΘ), unrelaxed. With δX = jvp(δΘ) it equals the relaxed energy to third order in δΘ."""
@@ -482,7 +683,7 @@ class Minimum:
     def _away(self, dtheta: ArrayLike, displacement: FloatArray) -> Iterator[None]:
         """Stand at other parameters and positions; everything known of this minimum is restored on leaving."""
         dtheta = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
-        known, reference = dict(self.__dict__), self.engine.reference()
+        known, reference, ids = dict(self.__dict__), self.engine.reference(), self.ids
         try:
             forces = self.potential.install(self.engine, dtheta)
             if displacement.any():
@@ -491,6 +692,9 @@ class Minimum:
             self._take(forces)
             yield
         finally:
+            if not self.engine.owns_still(ids):
+                self.engine.close()  # rows have lost their meaning
+                raise LammpsImplicitError("atoms changed ranks on the way: relax again on one rank")
             self.engine.set_reference(reference)
             self.potential.install(self.engine, np.zeros_like(dtheta))
             self.__dict__.update(known)
@@ -503,7 +707,98 @@ class Minimum:
         self.mixed = MixedDerivative(self.engine, self.potential, self.hessian)
         self.energy, self.max_force = self.engine.energy, self.engine.max_abs(forces)
         self._solver = self._inverse = self._gradient = None
-        self._jacobians, self._hessians, self._jacobian_statistics = {}, {}, {}
+        self._jacobians, self._hessians, self._jacobian_statistics, self._cells = {}, {}, {}, {}
+
+    def _freedom(self, cell: str, pressure: float | str | ArrayLike | None) -> CellFreedom | None:
+        """What the cell may do; None if it stays as it is."""
+        if cell == "none":
+            if pressure is not None:
+                raise LammpsImplicitError("a pressure needs a cell that answers to it: give cell too")
+            return None
+        target = self.target if pressure is None else self.units.pressure_tensor(pressure)
+        return cell_freedom(cell, target, self.engine)
+
+    def _key(self, tol: float, cell: str, pressure: float | str | ArrayLike | None) -> tuple[float, bytes]:
+        freedom = self._freedom(cell, pressure)
+        return tol, b"" if freedom is None else freedom.basis.tobytes() + freedom.target.tobytes()
+
+    def _cell_system(self, cell: str, pressure: float | str | ArrayLike | None, tol: float) -> CellSystem | None:
+        """The cell's part of a coupled system, its solves to a tolerance; None if the cell stays as it is."""
+        freedom = self._freedom(cell, pressure)
+        if freedom is None:
+            return None
+        _, key = self._key(tol, cell, pressure)
+        if key not in self._cells or self._cells[key][1] > tol:
+            if np.any(freedom.basis[3:]) and not self.engine.triclinic:
+                raise LammpsImplicitError(
+                    f"cell '{cell}' tilts a cell that LAMMPS takes to be orthogonal: relax it first with "
+                    f"relax(cell='{cell}')"
+                )
+            system = self._new_cell_system(freedom, tol)
+            missing = float(np.abs(system.step(system.coupling.residual)).max())
+            if missing > AT_TARGET:
+                held = np.trace(freedom.target) / 3 * self.units.pressures
+                now = np.trace(self.engine.pressure) / 3 * self.units.pressures
+                raise NotAMinimumError(
+                    f"the cell is not relaxed: it is at a pressure of {now:.6g} {self.units.pressure}, held at "
+                    f"{held:.6g}, and would strain by {missing:.1e}; relax it first with relax(cell='{cell}', "
+                    "pressure=...), or say at which pressure it is"
+                )
+            system.require_minimum()
+            self._cells[key] = system, tol
+        return self._cells[key][0]
+
+    def _required_cell(self, cell: str, pressure: float | str | ArrayLike | None, tol: float) -> CellSystem:
+        system = self._cell_system(cell, pressure, tol)
+        if system is None:
+            raise LammpsImplicitError("cell 'none' does not strain: name one of iso, ortho, full, or components")
+        return system
+
+    def _new_cell_system(self, freedom: CellFreedom, tol: float) -> CellSystem:
+        """Measure the derivatives under strain at the reference, and let positions follow each strain."""
+        coupling = measure_coupling(self.mixed, freedom)
+        relaxed = np.zeros_like(coupling.forces)
+        noise = NO_COUPLING * self._prepared().system.stiffness * self._free_count() ** 0.5
+        for index in range(relaxed.shape[2]):
+            if self.engine.norm(coupling.forces[:, :, index]) > noise:
+                relaxed[:, :, index] = self._solve(coupling.forces[:, :, index], tol)
+        return CellSystem(self.engine, coupling, relaxed, self.mixed)
+
+    def _fixed_cell(self, tol: float, method: str, progress: Progress) -> tuple[Jacobian, FloatArray]:
+        """dX*/dΘ and d²E/dΘ² of the cell as it is."""
+        known = self._key(tol, "none", None)
+        if known in self._jacobians and method in ("auto", self._jacobian_statistics[known].method):
+            return self._jacobians[known], self._hessians[known]
+        # Residuals are held below the tolerance by a margin, so that soft modes too stay within it.
+        inner = JACOBIAN_MARGIN * tol
+        mixed = self.mixed.array
+        # On one rank, so that all solve for the same directions to the last digit.
+        gram = self.mixed.gram()
+        directions = self.engine.on_root(lambda: principal_directions(gram, inner))
+        expected = directions.iterations_expected(inner)
+        if method == "auto":
+            dense_pays = self._free_count() < expected and self.engine.comm.size == 1
+            method = "dense" if dense_pays else "iterative"
+        if method == "dense" and self.engine.comm.size > 1:
+            raise LammpsImplicitError(
+                "the dense method runs on one rank: use method 'iterative', or start without mpirun"
+            )
+        self.statistics.method = method
+        solver = self._prepared()
+        if method == "dense":
+            inverse = dense_inverse(solver.system, inner, progress)
+            self._inverse = inverse, inner
+            jacobian = solve_directions(directions, mixed, lambda right, *_: inverse(right), inner)
+        elif self.saddle:
+            jacobian = solve_directions(directions, mixed, partial(self._solve, progress=progress), inner)
+        else:
+            room = RECYCLING_MEMORY // max(16 * self.positions.size, 1)
+            system = solver.system.reporting(expected, progress)
+            krylov = ConjugateDirections(system, capacity=min(room, int(4 * expected) + 50))
+            solve = partial(self._solve, method=krylov.solve)
+            jacobian = solve_directions(directions, mixed, solve, inner)
+        self.statistics.residual = self._jacobian_residual(jacobian)
+        return jacobian, self._second_derivative(jacobian)
 
     def _springs_there(self, forces: FloatArray) -> Callable[[FloatArray], FloatArray]:
         """v → K⁻¹v with springs fitted near the engine's reference, where these are the forces.

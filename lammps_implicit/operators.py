@@ -141,6 +141,7 @@ class MixedDerivative:
         self.odd = potential.inconsistent_directions()
         self._gradients: FloatArray | None = None
         self._odd_products: FloatArray | None = None
+        self._odd_pressures = np.zeros((0, 3, 3))
         self._gradient_array: FloatArray | None = None
         self._array: FloatArray | None = None
         self.fits = engine.max(float(potential.gradient_bytes(len(engine.ids)))) <= MIXED_MEMORY
@@ -210,11 +211,20 @@ class MixedDerivative:
         if self._odd_products is None:
             gradients = self._evaluate()
             measured = [np.zeros((*self.engine.positions.shape, 0))]
+            pressures = []
             for direction, change in zip(self.odd.T, self._installed_products(self.odd.T), strict=True):
+                pressures.append(self.engine.pressure)
                 expected = self.potential.gradients_times(gradients, direction) * self.engine.free
                 measured.append((change - expected)[:, :, None])
             self._odd_products = np.concatenate(measured, axis=2)
+            self._odd_pressures = np.array(pressures).reshape(-1, 3, 3) - self.engine.pressure
         return self._odd_products
+
+    @property
+    def odd_pressures(self) -> FloatArray:
+        """Change of the pressure tensor for a unit along each inconsistent direction, (m, 3, 3), eV/Å³."""
+        _ = self._odd_differences
+        return self._odd_pressures
 
     def _transposed_differences(self, vector: FloatArray) -> FloatArray:
         """(∂B/∂X)ᵀ v, (P,), by central differences of descriptors along v."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from lammps_implicit.errors import DeckError
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lammps_implicit.errors import DeckError, LammpsImplicitError
+
+_BARS = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
 
 
 @dataclass(frozen=True)
@@ -18,23 +24,85 @@ class Units:
         Names of its units.
     force : float
         1 eV/Å in its unit of force (1 for reduced units).
+    pressure : str
+        Name of its unit of pressure.
+    pressures : float
+        Units of pressure in one of energy per volume (LAMMPS' nktv2p).
     """
 
     style: str
     length: str
     energy: str
     force: float
+    pressure: str
+    pressures: float
 
     @property
     def force_name(self) -> str:
         """Name of the unit of force."""
         return f"{self.energy}/{self.length}"
 
+    def pressure_tensor(self, value: float | str | ArrayLike) -> NDArray[np.float64]:
+        """Read a pressure or a pressure tensor, positive when compressed.
+
+        Parameters
+        ----------
+        value : float, str or array_like
+            A number in LAMMPS' unit; six components (xx, yy, zz, yz, xz, xy); a symmetric (3, 3) tensor; or a text with
+            one or six numbers, separated by commas, and a unit: ``"10 GPa"``, ``"1,1,0,0,0,0 kbar"``.
+
+        Returns
+        -------
+        (3, 3) float array
+            Energy per volume.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If it is neither, or its unit is not one of pressure in these units.
+        """
+        wanted = "write one number or six (xx, yy, zz, yz, xz, xy), and a unit if it is not LAMMPS' own"
+        factor = 1.0
+        if isinstance(value, str):
+            match = re.fullmatch(r"\s*(.*?[\d.])\s*([^\W\d][^\s,]*)?\s*", value)
+            if match is None:
+                raise LammpsImplicitError(f"pressure '{value}' is not a number: {wanted}")
+            factor = self._pressure_unit(match[2])
+            try:
+                numbers: ArrayLike = [float(part) for part in match[1].split(",")]
+            except ValueError:
+                raise LammpsImplicitError(f"pressure '{value}' is not a number: {wanted}") from None
+        else:
+            numbers = value
+        array = np.asarray(numbers, float)
+        if array.size not in (1, 6) and array.shape != (3, 3):
+            raise LammpsImplicitError(f"pressure of {array.size} numbers: {wanted}")
+        if array.size == 1:
+            array = array.item() * np.eye(3)
+        elif array.size == 6:
+            xx, yy, zz, yz, xz, xy = array.reshape(6)
+            array = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        if not (np.isfinite(array).all() and np.allclose(array, array.T)):
+            raise LammpsImplicitError("the pressure tensor is not finite and symmetric")
+        return array * factor / self.pressures
+
+    def _pressure_unit(self, name: str | None) -> float:
+        """Size of a unit of pressure in LAMMPS' own."""
+        if name is None or name == self.pressure:
+            return 1.0
+        if self.pressure not in _BARS:
+            raise LammpsImplicitError(
+                f"pressure in {name}: with units {self.style} pressures are in {self.pressure}; give a number"
+            )
+        if name not in _BARS:
+            raise LammpsImplicitError(f"pressure in '{name}', which is none of {', '.join(_BARS)}")
+        return _BARS[name] / _BARS[self.pressure]
+
 
 _KNOWN = {
-    "metal": Units("metal", "Å", "eV", 1.0),
-    "real": Units("real", "Å", "kcal/mol", 23.060549),
-    "lj": Units("lj", "sigma", "epsilon", 1.0),
+    "metal": Units("metal", "Å", "eV", 1.0, "bar", 1.6021765e6),
+    "real": Units("real", "Å", "kcal/mol", 23.060549, "atm", 68568.415),
+    "lj": Units("lj", "sigma", "epsilon", 1.0, "epsilon/sigma^3", 1.0),
 }
 
 

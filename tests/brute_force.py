@@ -72,6 +72,72 @@ class Relaxer:
         self.lmp.close()
 
 
+class CellRelaxer(Relaxer):
+    """The same with a cell that takes up a pressure: the root of pressure - target over strains, ions relaxed at each.
+
+    Parameters
+    ----------
+    basis : (k, 3, 3) array
+        Upper triangular strains that the cell may take.
+    target : float
+        Pressure, in LAMMPS' unit.
+    """
+
+    def __init__(self, *args, basis, target=0.0, **variables):
+        super().__init__(*args, **variables)
+        self.basis, self.target = np.array(basis), target
+        low, high, xy, yz, xz, *_ = self.lmp.extract_box()
+        self.low = np.array(low)
+        lx, ly, lz = np.subtract(high, low)
+        self.cell = np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]])
+        self.lmp.command("compute brute all pressure NULL virial")
+        self.lmp.command("thermo_style custom step pe press c_brute[1]")
+        self.lmp.command("box tilt large")
+        self.stiffness = None
+
+    def at_strain(self, amounts):
+        """Relax ions in the strained cell; return what the pressure misses along each strain."""
+        h = self.cell @ (np.eye(3) + np.tensordot(amounts, self.basis, axes=1)).T
+        high = self.low + np.diag(h)
+        strained = [a for a in range(3) if np.any(self.basis[:, a])]
+        command = " ".join(f"{'xyz'[a]} final {self.low[a]:.17g} {high[a]:.17g}" for a in strained)
+        if np.any(np.triu(self.basis, 1)):
+            command += f" xy final {h[1, 0]:.17g} xz final {h[2, 0]:.17g} yz final {h[2, 1]:.17g}"
+        self.lmp.command(f"change_box all {command} remap units box")
+        self.lmp.command("minimize 0.0 1.0e-11 20000 200000")
+        xx, yy, zz, xy, xz, yz = self.lmp.numpy.extract_compute("brute", 0, 1)
+        missing = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) - self.target * np.eye(3)
+        return np.einsum("kab,ab->k", self.basis, missing), h
+
+    def relax_cell(self, dtheta):
+        """Cell vectors, positions in id order and energy at Θ + δΘ."""
+        self.scratch.write_text(self.coefficients.with_theta(self.coefficients.theta + dtheta).text())
+        self.lmp.command(self.line)
+        amounts = np.zeros(len(self.basis))
+        missing, h = self.at_strain(amounts)
+        if self.stiffness is None:
+            steps = 1e-4 * np.eye(len(amounts))
+            self.stiffness = np.stack([(self.at_strain(s)[0] - self.at_strain(-s)[0]) / 2e-4 for s in steps], axis=1)
+        for _ in range(12):
+            step = -np.linalg.solve(self.stiffness, missing)
+            if np.abs(step).max() < 1e-11:
+                break
+            amounts = amounts + step
+            missing, h = self.at_strain(amounts)
+        return h, self._positions(), self.lmp.get_thermo("pe")
+
+    def cell_jvp(self, direction, width):
+        """Derivatives of cell vectors and of fractional positions along δ, differences extrapolated."""
+        found = []
+        for step in (width, width / 2):
+            ends = [self.relax_cell(sign * step * direction) for sign in (1, -1)]
+            cells = (ends[0][0] - ends[1][0]) / (2 * step)
+            fractional = [np.linalg.solve(h.T, (x - self.low).T).T for h, x, _ in ends]
+            moved = fractional[0] - fractional[1]
+            found.append((cells, (moved - np.round(moved)) / (2 * step)))
+        return tuple((4 * narrow - wide) / 3 for wide, narrow in zip(*found, strict=True))
+
+
 def relative_error(a, b):
     """‖a - b‖/‖b‖, net translation removed from both where `b` has one to spare."""
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))

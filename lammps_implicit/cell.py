@@ -1,0 +1,272 @@
+"""The cell's share of a minimum: strain as a degree of freedom beside the positions.
+
+Positions and cell together are x' = x₀ + (1 + ε)(x + u - x₀), x₀ the cell's origin, with displacements u and a strain
+ε = Σ_j e_j b_j. At a minimum of the enthalpy both forces and V(P - T) vanish, T the target of the pressure tensor P.
+Differentiating that gives
+
+    [[H, G], [Gᵀ, S]] (u, e) = -(C, D) δΘ,    G = ∂²U/∂X∂e,   D = ∂²U/∂e∂Θ,   S = ∂²(U + TV)/∂e²,
+
+where H and C are those of the fixed cell. X is eliminated with Z = H⁻¹G, one solve a strain, kept and used again.
+
+Strains are upper triangular, so that LAMMPS' cell vectors keep their orientation; a shear ε_xy is the engineering one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.engine import Engine
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
+from lammps_implicit.operators import MixedDerivative
+
+FloatArray = NDArray[np.float64]
+
+COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
+"""Of strains and stresses, in Voigt's order."""
+
+_PLACES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+STRAIN_STEP = 5e-5
+"""Of central differences under strain: truncation and round-off leave about 1e-6 of G and S, from few to a million
+atoms."""
+
+AT_TARGET = 2e-5
+"""Largest strain that would bring the cell to its target for it to count as being there."""
+
+
+class Response(NamedTuple):
+    """How positions and cell answer to a change of the parameters.
+
+    Attributes
+    ----------
+    displacement : (n, 3) float array
+        Å; Cartesian, the part that follows the cell included.
+    strain : (k,) float array
+        Components of the strain asked for.
+    """
+
+    displacement: FloatArray
+    strain: FloatArray
+
+
+@dataclass(frozen=True)
+class CellFreedom:
+    """Which strains the cell may take, and the pressure tensor it is held at.
+
+    Attributes
+    ----------
+    names : tuple of str
+        One for each degree of freedom: a component, or ``iso``.
+    basis : (6, k) float array
+        Components (xx, yy, zz, yz, xz, xy) of the strain for each degree of freedom.
+    target : (3, 3) float array
+        Pressure tensor, energy per volume; positive when compressed.
+    """
+
+    names: tuple[str, ...]
+    basis: FloatArray
+    target: FloatArray
+
+    def tensors(self) -> FloatArray:
+        """The basis as upper triangular matrices, (k, 3, 3)."""
+        return np.stack([tensor(column) for column in self.basis.T])
+
+
+def tensor(components: FloatArray) -> FloatArray:
+    """Upper triangular (3, 3) matrix of six strain components."""
+    matrix = np.zeros((3, 3))
+    for value, place in zip(components, _PLACES, strict=True):
+        matrix[place] = value
+    return matrix
+
+
+def components(matrix: FloatArray) -> FloatArray:
+    """Return the six components (xx, yy, zz, yz, xz, xy) of a (3, 3) matrix."""
+    return np.array([matrix[place] for place in _PLACES])
+
+
+def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
+    """Read which strains a cell may take.
+
+    Parameters
+    ----------
+    cell : str
+        ``iso`` (one), ``ortho`` (xx, yy, zz), ``full`` (all six), or components separated by commas, as ``zz`` for a
+        dislocation along z.
+    target : (3, 3) float array
+    engine : Engine
+
+    Raises
+    ------
+    LammpsImplicitError
+        If a name is none of these, a direction is not periodic, or forces from outside act.
+    """
+    names: tuple[str, ...]
+    if cell == "iso":
+        names, basis = ("iso",), np.array([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0]])
+        needed = {0, 1, 2}
+    else:
+        names = {"ortho": COMPONENTS[:3], "full": COMPONENTS}.get(cell, tuple(part.strip() for part in cell.split(",")))
+        unknown = [name for name in names if name not in COMPONENTS]
+        if unknown or len(set(names)) < len(names):
+            raise LammpsImplicitError(
+                f"cell '{cell}' is not one of none, iso, ortho, full, or components such as 'zz' or 'xx,yy' out of "
+                f"{', '.join(COMPONENTS)}"
+            )
+        basis = np.eye(6)[:, [COMPONENTS.index(name) for name in names]]
+        needed = {axis for name in names for axis in _PLACES[COMPONENTS.index(name)]}
+    fixed = [axis for axis in sorted(needed) if not engine.periodic[axis]]
+    if fixed:
+        free = [name for name, place in zip(COMPONENTS, _PLACES, strict=True) if all(engine.periodic[a] for a in place)]
+        raise LammpsImplicitError(
+            f"cell '{cell}' would strain the cell along {'xyz'[fixed[0]]}, where the deck's boundary is not periodic; "
+            + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic")
+        )
+    if engine.external:
+        raise LammpsImplicitError(
+            f"cell '{cell}': forces from outside act (a wall, an indenter, a field), and what they do when the cell is "
+            "strained is not known"
+        )
+    return CellFreedom(names, basis, target)
+
+
+def driving_force(engine: Engine, strain: FloatArray, target: FloatArray) -> FloatArray:
+    """∂U/∂ε + T ∂V/∂ε at a strained state LAMMPS stands at, six components: V (T - P) F⁻ᵀ with F = 1 + ε."""
+    return components(engine.volume * (target - engine.pressure) @ np.linalg.inv(np.eye(3) + strain).T)
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Derivatives under strain at a reference.
+
+    Attributes
+    ----------
+    freedom : CellFreedom
+    forces : (n, 3, k) float array
+        G = ∂²U/∂X∂e, eV/Å, on free components.
+    stiffness : (k, k) float array
+        S = ∂²(U + TV)/∂e², eV.
+    mixed : (k, P) float array
+        D = ∂²U/∂e∂Θ, eV per unit of Θ.
+    residual : (k,) float array
+        ∂(U + TV)/∂e at the reference, eV.
+    """
+
+    freedom: CellFreedom
+    forces: FloatArray
+    stiffness: FloatArray
+    mixed: FloatArray
+    residual: FloatArray
+
+
+def measure_coupling(mixed: MixedDerivative, freedom: CellFreedom) -> Coupling:
+    """Difference forces, pressures and descriptors under small strains.
+
+    Two force and two descriptor evaluations a strain, and one force evaluation to come back.
+    """
+    engine, potential = mixed.engine, mixed.potential
+    forces, stiffness, derivatives = [], [], []
+    for strain in freedom.tensors():
+        pulls, drives, descriptors = [], [], []
+        for step in (STRAIN_STEP, -STRAIN_STEP):
+            # Forces in strained axes; where they vanish the difference does not matter, and they nearly do.
+            pulls.append(engine.strained_forces(step * strain).copy())
+            drives.append(driving_force(engine, step * strain, freedom.target))
+            descriptors.append(potential.atom_descriptors(engine).copy())
+        forces.append((pulls[1] - pulls[0]) / (2 * STRAIN_STEP))
+        stiffness.append((drives[0] - drives[1]) / (2 * STRAIN_STEP))
+        # Atom by atom before summing: the sums are large and cancel.
+        change = (descriptors[0] - descriptors[1]) / (2 * STRAIN_STEP)
+        derivatives.append(potential.sum_descriptors(engine, change))
+    engine.unstrain()
+    residual = freedom.basis.T @ driving_force(engine, np.zeros((3, 3)), freedom.target)
+    derivative = np.array(derivatives)
+    if mixed.odd.size:
+        # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.
+        measured = np.array([-engine.volume * components(change) for change in mixed.odd_pressures])
+        derivative = derivative + (freedom.basis.T @ measured.T - derivative @ mixed.odd) @ mixed.odd.T
+    return Coupling(freedom, np.stack(forces, axis=2), freedom.basis.T @ np.stack(stiffness, 1), derivative, residual)
+
+
+class CellSystem:
+    """The coupled system with positions eliminated.
+
+    Parameters
+    ----------
+    engine : Engine
+    coupling : Coupling
+    relaxed : (n, 3, k) float array
+        Z = H⁻¹G: minus how positions follow each strain beyond the homogeneous part.
+    mixed : MixedDerivative
+
+    Attributes
+    ----------
+    stiffness : (k, k) float array
+        A = S - GᵀZ, eV: that of the cell when positions follow.
+    strain_jacobian : (P, k) float array
+        de/dΘ = -A⁻¹(D - ZᵀC).
+    """
+
+    def __init__(self, engine: Engine, coupling: Coupling, relaxed: FloatArray, mixed: MixedDerivative) -> None:
+        self.engine = engine
+        self.freedom = coupling.freedom
+        self.coupling = coupling
+        self.relaxed = relaxed
+        self.stiffness = coupling.stiffness - np.asarray(engine.sum(np.einsum("nai,naj->ij", coupling.forces, relaxed)))
+        followed = np.stack([mixed.transposed_times(relaxed[:, :, index]) for index in range(relaxed.shape[2])])
+        self._effective = coupling.mixed - followed  # D - ZᵀC
+        self.strain_jacobian = -np.linalg.solve(self.stiffness, self._effective).T
+
+    @property
+    def volume_gradient(self) -> FloatArray:
+        """dV/dΘ, (P,), Å³ per unit of Θ."""
+        return self.engine.volume * self.strain_jacobian @ self.freedom.basis[:3].sum(axis=0)
+
+    @property
+    def enthalpy_hessian(self) -> FloatArray:
+        """What the cell adds to the second derivative of the relaxed energy at fixed cell, (P, P)."""
+        return self._effective.T @ self.strain_jacobian.T
+
+    def step(self, residual: FloatArray) -> FloatArray:
+        """Strain that brings a cell with ∂(U + TV)/∂e = `residual` to its target, (k,); downhill in the enthalpy."""
+        values, vectors = np.linalg.eigh((self.stiffness + self.stiffness.T) / 2)
+        if values[0] > 0:
+            return -np.linalg.solve(self.stiffness, residual)
+        return -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-2 * np.abs(values).max()))
+
+    def require_minimum(self) -> None:
+        """Check that every strain raises the enthalpy.
+
+        Raises
+        ------
+        NotAMinimumError
+        """
+        lowest = float(np.linalg.eigvalsh((self.stiffness + self.stiffness.T) / 2)[0])
+        if not lowest > 0:
+            raise NotAMinimumError(
+                f"the cell is not at a minimum: under some strain out of {', '.join(self.freedom.names)} the enthalpy "
+                f"curves downwards ({lowest / self.engine.volume:.3g} in the deck's units of energy per volume), as a "
+                "negative bulk modulus does"
+            )
+
+    def patterns(self) -> FloatArray:
+        """How positions answer to a unit of each strain, the homogeneous part included, (k, n, 3)."""
+        return self._homogeneous() - np.moveaxis(self.relaxed, 2, 0)
+
+    def forward(self, displacement: FloatArray, dtheta: FloatArray) -> Response:
+        """Complete the fixed cell's answer -H⁻¹C δΘ, (n, 3), to that of positions and cell."""
+        strain = dtheta @ self.strain_jacobian
+        return Response(displacement + np.tensordot(strain, self.patterns(), axes=1), strain)
+
+    def backward(self, cotangent: FloatArray, strain_cotangent: FloatArray) -> FloatArray:
+        """What the cell adds to the gradient of a loss with ∂L/∂X* and ∂L/∂e, (P,)."""
+        felt = np.asarray(self.engine.sum(np.einsum("kna,na->k", self.patterns(), cotangent)))
+        return self.strain_jacobian @ (strain_cotangent + felt)
+
+    def _homogeneous(self) -> FloatArray:
+        offset = self.engine.positions - self.engine.origin
+        return np.stack([offset @ strain.T for strain in self.freedom.tensors()])
