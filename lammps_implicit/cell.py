@@ -207,6 +207,8 @@ class CellSystem:
     ----------
     stiffness : (k, k) float array
         A = S - GᵀZ, eV: that of the cell when positions follow.
+    effective : (k, P) float array
+        D - ZᵀC: how the drive to strain depends on Θ when positions follow.
     strain_jacobian : (P, k) float array
         de/dΘ = -A⁻¹(D - ZᵀC).
     """
@@ -218,8 +220,8 @@ class CellSystem:
         self.relaxed = relaxed
         self.stiffness = coupling.stiffness - np.asarray(engine.sum(np.einsum("nai,naj->ij", coupling.forces, relaxed)))
         followed = np.stack([mixed.transposed_times(relaxed[:, :, index]) for index in range(relaxed.shape[2])])
-        self._effective = coupling.mixed - followed  # D - ZᵀC
-        self.strain_jacobian = -np.linalg.solve(self.stiffness, self._effective).T
+        self.effective = coupling.mixed - followed
+        self.strain_jacobian = -np.linalg.solve(self.stiffness, self.effective).T
 
     @property
     def volume_gradient(self) -> FloatArray:
@@ -229,7 +231,7 @@ class CellSystem:
     @property
     def enthalpy_hessian(self) -> FloatArray:
         """What the cell adds to the second derivative of the relaxed energy at fixed cell, (P, P)."""
-        return self._effective.T @ self.strain_jacobian.T
+        return self.effective.T @ self.strain_jacobian.T
 
     def step(self, residual: FloatArray) -> FloatArray:
         """Strain that brings a cell with ∂(U + TV)/∂e = `residual` to its target, (k,); downhill in the enthalpy."""
@@ -255,7 +257,7 @@ class CellSystem:
 
     def patterns(self) -> FloatArray:
         """How positions answer to a unit of each strain, the homogeneous part included, (k, n, 3)."""
-        return self._homogeneous() - np.moveaxis(self.relaxed, 2, 0)
+        return self.homogeneous() - np.moveaxis(self.relaxed, 2, 0)
 
     def forward(self, displacement: FloatArray, dtheta: FloatArray) -> Response:
         """Complete the fixed cell's answer -H⁻¹C δΘ, (n, 3), to that of positions and cell."""
@@ -267,6 +269,7 @@ class CellSystem:
         felt = np.asarray(self.engine.sum(np.einsum("kna,na->k", self.patterns(), cotangent)))
         return self.strain_jacobian @ (strain_cotangent + felt)
 
-    def _homogeneous(self) -> FloatArray:
+    def homogeneous(self) -> FloatArray:
+        """How positions follow a unit of each strain at fixed fractional coordinates, (k, n, 3)."""
         offset = self.engine.positions - self.engine.origin
         return np.stack([offset @ strain.T for strain in self.freedom.tensors()])

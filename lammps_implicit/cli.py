@@ -11,12 +11,16 @@ import traceback
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
+import numpy as np
 import typer
 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import remove_temporaries
+
+if TYPE_CHECKING:
+    from lammps_implicit.minimum import Minimum
 
 app = typer.Typer(
     help="How a relaxed structure, its energy and volume depend on the parameters of its potential.",
@@ -60,6 +64,22 @@ ForceLimitOption = Annotated[
     float, typer.Option("--force-limit", help="Largest force (eV/Å) at which the deck's end counts as relaxed.")
 ]
 FtolOption = Annotated[float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to.")]
+CellOption = Annotated[
+    str,
+    typer.Option(
+        "--cell",
+        help="What the cell may do: none, iso, ortho, full (triclinic), or components such as zz or xx,yy. "
+        "It is relaxed first.",
+    ),
+]
+PressureOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--pressure",
+        help="What the cell is held at: a number in LAMMPS' unit, or with one as '10 GPa'; six numbers separated by "
+        "commas (xx,yy,zz,yz,xz,xy) for a stress. Default: that of the deck's fix box/relax, else 0.",
+    ),
+]
 SaddleOption = Annotated[
     bool, typer.Option("--saddle", help="Accept a stationary point that is not a minimum, such as a transition state.")
 ]
@@ -99,6 +119,8 @@ def relax(
     output: Annotated[Path, typer.Option("-o", "--output", help="LAMMPS data file for the relaxed structure.")],
     variables: VariableOption = None,
     ftol: FtolOption = 1e-8,
+    cell: CellOption = "none",
+    pressure: PressureOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a deck, relax what it leaves to a tight force tolerance, and write the structure."""
@@ -110,7 +132,15 @@ def relax(
     refuse_to_overwrite(output, overwrite)
     settings = _variables(variables)
     with progress("relaxing", _rank() == 0) as update:
-        minimum = Minimum.from_deck(deck, variables=settings, ftol=ftol, force_limit=math.inf, progress=update)
+        minimum = Minimum.from_deck(
+            deck,
+            variables=settings,
+            ftol=ftol,
+            force_limit=math.inf,
+            progress=update,
+            cell=cell,
+            pressure=pressure,
+        )
     with minimum:
         write_data(output, minimum, f"{minimum.deck_name} relaxed by lammps-implicit", overwrite)
         _table(
@@ -118,6 +148,7 @@ def relax(
                 ("atoms", str(minimum.engine.n_atoms)),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
                 ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                *_cell_rows(minimum),
                 ("force evaluations after the deck", str(minimum.setup.total)),
             ]
         )
@@ -135,6 +166,8 @@ def sensitivity(
     ftol: FtolOption = 1e-8,
     force_limit: ForceLimitOption = 1e-2,
     saddle: SaddleOption = False,
+    cell: CellOption = "none",
+    pressure: PressureOption = None,
     form: Annotated[
         Form,
         typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
@@ -150,17 +183,26 @@ def sensitivity(
     refuse_to_overwrite(output, overwrite)
     settings = _variables(variables)
     with Minimum.from_deck(
-        deck, parameters=parameters, variables=settings, ftol=ftol, force_limit=force_limit, saddle=saddle
+        deck,
+        parameters=parameters,
+        variables=settings,
+        ftol=ftol,
+        force_limit=force_limit,
+        saddle=saddle,
+        cell=cell,
+        pressure=pressure,
     ) as minimum:
+        held = None if cell == "none" else pressure
         with progress("solving", minimum.engine.comm.rank == 0) as update:
-            jacobian = minimum.jacobian(tol, method.value, update)
-        cost = minimum.jacobian_statistics(tol)
-        write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value)
+            jacobian = minimum.jacobian(tol, method.value, update, cell=cell, pressure=held)
+        cost = minimum.jacobian_statistics(tol, cell=cell, pressure=held)
+        write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value, cell, held)
         _table(
             [
                 ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
                 ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                *_cell_rows(minimum),
                 ("method", f"{cost.method}, {jacobian.rank} independent directions"),
                 ("residual of a random check", f"{cost.residual:.1e}"),
                 ("estimated error of differences", f"{cost.differencing_error:.1e}"),
@@ -189,6 +231,42 @@ def predict(
 
 
 @app.command()
+def observables(
+    config: Annotated[Path, typer.Argument(help="YAML file that names the decks of the bulk and the defects.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="HDF5 file; a plot of the same name is written beside it.")
+    ] = Path("observables.h5"),
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Formation energies and volumes, lattice and elastic constants, with their gradients."""
+    from lammps_implicit.files import refuse_to_overwrite, written_whole
+    from lammps_implicit.observables.config import read_configuration
+    from lammps_implicit.observables.study import plot_study, run_study, table, write_study
+    from lammps_implicit.parallel import on_root
+
+    plot = output.with_suffix(".png")
+    if plot == output:
+        raise LammpsImplicitError(
+            f"{output} is to be an HDF5 file, with a .png of the same name beside it: name it .h5"
+        )
+    for path in (output, plot):
+        refuse_to_overwrite(path, overwrite)
+    configuration = read_configuration(config)
+    study = run_study(configuration, say=_say)
+
+    def write() -> None:
+        write_study(output, study, overwrite)
+        with written_whole(plot, overwrite) as temporary:
+            plot_study(temporary, study)
+
+    from mpi4py import MPI
+
+    on_root(MPI.COMM_WORLD, write)
+    _columns([("observable", "value", "unit", "moves most"), *table(study)])
+    _say(f"wrote {output}, {plot}")
+
+
+@app.command()
 def bench(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")] = Path("bench-output"),
     largest: Annotated[
@@ -203,20 +281,24 @@ def bench(
 
 
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
-    from lammps_implicit import expansion
+    from lammps_implicit import predictions
     from lammps_implicit.results import read_sensitivity
 
     known = read_sensitivity(result)
-    prediction = expansion.predict(known, expansion.read_theta(theta, known) - known.theta)
-    files = expansion.write_prediction(output, known, prediction, overwrite)
+    prediction = predictions.predict(known, predictions.read_theta(theta, known) - known.theta)
+    files = predictions.write_prediction(output, known, prediction, overwrite)
     energy, length = known.attributes["energy_unit"], known.attributes["length_unit"]
     zeroth, first, second = prediction.energy_terms
+    what = "energy" if known.strain_jacobian is None else "enthalpy"
+    cells = known.structure.cell, known.moved(prediction.dtheta, prediction.displacement).cell
+    volume = " -> ".join(f"{np.linalg.det(cell):.9g}" for cell in cells) + f" {length}^3 (error of second order)"
     _table(
         [
-            ("energy at the result's parameters", f"{zeroth:.9g} {energy}"),
+            (f"{what} at the result's parameters", f"{zeroth:.9g} {energy}"),
             ("first-order term", f"{first:+.6g} {energy}"),
             ("second-order term", f"{second:+.6g} {energy}"),
-            ("predicted energy", f"{prediction.energy:.9g} {energy} (error of third order)"),
+            (f"predicted {what}", f"{prediction.energy:.9g} {energy} (error of third order)"),
+            *([("predicted volume", volume)] if known.strain_jacobian is not None else []),
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
         ]
     )
@@ -293,11 +375,30 @@ def _variables(settings: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
+    """What became of a cell that was relaxed."""
+    if minimum.cell == "none":
+        return []
+    units, engine = minimum.units, minimum.engine
+    xx, yy, zz = np.diag(engine.pressure) * units.pressures
+    return [
+        ("volume", f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.length}^3"),
+        ("pressure (xx, yy, zz)", f"{xx:.6g}, {yy:.6g}, {zz:.6g} {units.pressure}"),
+    ]
+
+
 def _table(rows: list[tuple[str, str]]) -> None:
     if _rank() == 0:
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
             print(f"  {name:<{width}}  {value}")
+
+
+def _columns(rows: list[tuple[str, ...]]) -> None:
+    if _rank() == 0:
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            print("  " + "  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _say(line: str) -> None:

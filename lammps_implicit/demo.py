@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from lammps_implicit import plots
 from lammps_implicit.errors import OutputError
-from lammps_implicit.expansion import Prediction, predict
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.parallel import on_root
+from lammps_implicit.predictions import Prediction, predict
 from lammps_implicit.progress import progress
 from lammps_implicit.results import Sensitivity, read_sensitivity, write_sensitivity
 

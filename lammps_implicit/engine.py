@@ -330,7 +330,7 @@ class Engine:
     def set_reference(self, reference: tuple[FloatArray, NDArray[Any], FloatArray]) -> None:
         """Make an earlier reference, taken with the same owners and order, the reference again."""
         self.positions, self._images, cell = reference
-        if not np.array_equal(cell, self._cell):
+        if self._strained or not np.array_equal(cell, self._cell):
             self._cell = cell
             self.unstrain()
         self._owned("image", len(self.ids))[:] = self._images

@@ -1,194 +1,380 @@
-"""Taylor models: the relaxed structure and energy at changed parameters, from derivatives at one minimum."""
+"""Taylor models of a minimum: structure, cell, energy and pressure at changed parameters.
+
+With W = U + TV the enthalpy at the target pressure T, and z = (X, e) the unknowns that may answer,
+
+    W*(Θ + δ) = W* + B·δ + ½ δᵀ(Cᵀ dz/dΘ)δ + O(δ³),    z*(Θ + δ) = z* + dz/dΘ δ + O(δ²),
+
+and W re-evaluated at the structure of first order is right to third order (the 2n + 1 rule). What may answer makes a
+variant: nothing, the cell alone (homogeneous strain, which much of the literature stops at), positions alone, or both.
+"""
 
 from __future__ import annotations
 
-import csv
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit.errors import OutputError, PotentialError
-from lammps_implicit.files import hdf5_written_whole, refuse_to_overwrite, written_whole
-from lammps_implicit.potentials.snap_files import CoefficientFile, parse_coefficients, read_coefficients
-from lammps_implicit.results import Sensitivity, write_structure
+from lammps_implicit.cell import CellSystem, Coupling, components, tensor
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.jacobian import Jacobian
+
+if TYPE_CHECKING:
+    from lammps_implicit.minimum import Minimum
 
 FloatArray = NDArray[np.float64]
+
+VARIANTS = ("constant", "homogeneous", "fixed", "both")
+"""What may answer: nothing, the cell alone, positions in the cell as it is, positions and cell."""
+
+EXACT = 4
+"""Changes up to which errors are evaluated one by one."""
+
+TRUST_STEPS = 12
+"""Evaluations of the error after which the search for a trust radius gives up."""
+
+FIRST_CHANGE = 1e-3
+"""Relative change of the parameters that the search for a trust radius starts from."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a minimum answers when some of its unknowns may.
+
+    Attributes
+    ----------
+    jacobian : Jacobian
+        dX*/dΘ; no patterns where positions do not answer.
+    strain_jacobian : (P, 6) float array
+        Components (xx, yy, zz, yz, xz, xy) of the strain.
+    hessian : (P, P) float array
+        d²W/dΘ².
+    """
+
+    jacobian: Jacobian
+    strain_jacobian: FloatArray
+    hessian: FloatArray
+
+
+@dataclass(frozen=True)
+class Missed:
+    """What re-evaluating at a predicted structure tells of its errors.
+
+    Attributes
+    ----------
+    enthalpy : float
+        W(z* + dz, Θ + δ).
+    decrement : float
+        About how far that lies above the minimum: ½ gᵀK⁻¹g with the forces and stresses g left there.
+    displacement : float
+        About the largest distance of an atom from where it should be, Å.
+    """
+
+    enthalpy: float
+    decrement: float
+    displacement: float
+
+
+class Expansion:
+    """Predictions around one minimum; make it with `Minimum.expansion`.
+
+    The minimum must stay where it is while the expansion is used for third orders, errors or pressures, which evaluate
+    LAMMPS; everything else is algebra.
+
+    Attributes
+    ----------
+    order : int
+        Of energies: 1, 2 or 3.
+    variants : dict of str to Variant
+        ``constant`` and ``fixed``; with a cell that answers also ``homogeneous`` and ``both``.
+    default : str
+        The most complete of them.
+    """
+
+    def __init__(
+        self,
+        minimum: Minimum,
+        order: int,
+        variants: dict[str, Variant],
+        target: FloatArray,
+        system: CellSystem | None,
+    ) -> None:
+        if order not in (1, 2, 3):
+            raise LammpsImplicitError(f"order {order} is not 1, 2 or 3")
+        self.minimum = minimum
+        self.order = order
+        self.variants = variants
+        self.default = "both" if system is not None else "fixed"
+        self.target = target
+        self.system = system
+        self.energy, self.gradient = minimum.energy, minimum.energy_gradient()
+        self.cell, self.volume = minimum.engine.cell, minimum.engine.volume
+        self.positions, self.ids = minimum.positions, minimum.ids
+        self.enthalpy = self.energy + self._pressure * self.volume
+        self._coupling: Coupling | None = None
+
+    @property
+    def _pressure(self) -> float:
+        return float(np.trace(self.target)) / 3
+
+    def predict(self, dtheta: ArrayLike, variant: str | None = None) -> Prediction:
+        """Predict what Θ + δΘ leads to.
+
+        Parameters
+        ----------
+        dtheta : (P,) or (..., P) array_like
+            One change of the parameters or many; everything predicted has the same leading axes.
+        variant : str, optional
+            What may answer: one of `variants`, default the most complete.
+        """
+        variant = self.default if variant is None else variant
+        if variant not in self.variants:
+            raise LammpsImplicitError(f"variant '{variant}' is not one of {', '.join(self.variants)}")
+        changes = np.asarray(dtheta, float)
+        if changes.shape[-1:] != self.gradient.shape or not np.isfinite(changes).all():
+            raise LammpsImplicitError(
+                f"dtheta of shape {changes.shape}: its last axis holds {len(self.gradient)} finite numbers"
+            )
+        return Prediction(self, variant, changes)
+
+    def trust_radius(
+        self, direction: ArrayLike, energy: float = 1e-3, displacement: float = 0.02, variant: str | None = None
+    ) -> float:
+        """|δΘ| along a direction at which an estimated error passes its limit.
+
+        Parameters
+        ----------
+        direction : (P,) array_like
+            Its length does not matter.
+        energy : float
+            Limit of the enthalpy's error, eV.
+        displacement : float
+            Limit of any atom's error, Å.
+        variant : str, optional
+
+        Raises
+        ------
+        LammpsImplicitError
+            If nothing answers to this direction.
+        """
+        direction = np.asarray(direction, float)
+        length = float(np.linalg.norm(direction))
+        theta = self.minimum.potential.theta
+        if not (np.isfinite(length) and length > 0):
+            raise LammpsImplicitError("a trust radius needs a direction of finite length that is not zero")
+        unit = direction / length
+        size = FIRST_CHANGE * float(np.linalg.norm(theta)) or FIRST_CHANGE
+        low, high = 0.0, np.inf
+        for _ in range(TRUST_STEPS):
+            predicted = self.predict(size * unit, variant)
+            share = max(float(predicted.energy_error) / energy, float(predicted.displacement_error) / displacement)
+            if share == 0:
+                raise LammpsImplicitError("nothing answers to this direction of the parameters: no radius limits it")
+            if 0.9 < share < 1.1:
+                break
+            low, high = (size, high) if share < 1 else (low, size)
+            # Errors grow with the second power of the change at least, and with the fourth at most.
+            guess = size * float(np.clip(share ** (-1 / 2 if share > 1 else -1 / 3), 0.05, 20.0))
+            size = guess if low < guess < high else float(np.sqrt(max(low, 0.05 * high) * high))
+        return size
+
+    def _natural_coupling(self) -> Coupling:
+        """Derivatives under all strains that LAMMPS' cell allows, around the pressure that it has."""
+        if self._coupling is None:
+            self._coupling = self.minimum.natural_coupling()
+        return self._coupling
+
+    def pressure_gradient(self, variant: str) -> FloatArray:
+        """dP/dΘ, (P, 6): components (xx, yy, zz, yz, xz, xy); not a number where the cell cannot be strained."""
+        coupling, answer, engine = self._natural_coupling(), self.variants[variant], self.minimum.engine
+        drive = coupling.mixed.T  # (P, c)
+        if answer.jacobian.rank:
+            felt = np.asarray(engine.sum(np.einsum("rna,nac->rc", answer.jacobian.left, coupling.forces)))
+            drive = drive + answer.jacobian.right @ felt
+        if np.any(answer.strain_jacobian):
+            # Patterns hold the homogeneous motion, which S, taken at fixed fractional coordinates, has already.
+            offset = engine.positions - engine.origin
+            carried = np.stack([(offset @ tensor(unit).T) for unit in np.eye(6)])
+            doubly = np.asarray(engine.sum(np.einsum("sna,nac->sc", carried, coupling.forces)))
+            strains = coupling.freedom.basis.T  # (c, 6): the natural strains are components themselves
+            drive = drive + answer.strain_jacobian @ (strains.T @ coupling.stiffness.T - doubly)
+        gradient = np.full((len(drive), 6), np.nan)
+        gradient[:, np.argmax(coupling.freedom.basis, axis=0)] = -drive / self.volume
+        return gradient
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the derivatives at Θ say of Θ + δΘ.
+    """What an expansion says of Θ + δΘ. Leading axes are those of `dtheta`.
 
     Attributes
     ----------
-    dtheta : (P,) float array
-    displacement : (N, 3) float array
-        First order, dX*/dΘ δΘ; its error falls as |δΘ|².
-    energy_terms : (3,) float array
-        E(Θ); dE/dΘ·δΘ; ½ δΘ·d²E/dΘ²·δΘ. The error of their sum falls as |δΘ|³.
+    expansion : Expansion
+    variant : str
+    dtheta : (..., P) float array
     """
 
+    expansion: Expansion
+    variant: str
     dtheta: FloatArray
-    displacement: FloatArray
-    energy_terms: FloatArray
 
     @property
-    def energy(self) -> float:
-        """Sum of the energy terms."""
-        return float(self.energy_terms.sum())
+    def _answer(self) -> Variant:
+        return self.expansion.variants[self.variant]
 
+    @property
+    def enthalpy_terms(self) -> FloatArray:
+        """W*, and its terms of each order up to the expansion's, (..., order + 1), eV.
 
-def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> Prediction:
-    """Predict structure and energy at Θ + δΘ.
+        The third comes from U at the predicted structure: four force evaluations a change.
+        """
+        model = self.expansion
+        terms = [np.full(self.dtheta.shape[:-1], model.enthalpy), self.dtheta @ model.gradient]
+        if model.order >= 2:
+            terms.append(0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta))
+        if model.order >= 3:
+            terms.append(self._evaluated("enthalpy") - sum(terms))
+        return np.stack(np.broadcast_arrays(*terms), axis=-1)
 
-    E(Θ + δ) = E + B·δ + ½ δᵀ(Cᵀ dX*/dΘ) δ + O(δ³); X*(Θ + δ) = X* + dX*/dΘ δ + O(δ²).
-    """
-    first = float(sensitivity.energy_gradient @ dtheta)
-    second = 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
-    terms = np.array([sensitivity.energy, first, second])
-    return Prediction(dtheta, sensitivity.displacement(dtheta), terms)
+    @property
+    def enthalpy(self) -> FloatArray:
+        """Sum of `enthalpy_terms`, (...), eV; U + pV at the target pressure p."""
+        return self.enthalpy_terms.sum(axis=-1)
 
+    @property
+    def energy(self) -> FloatArray:
+        """U alone, (...), eV. Under pressure its error is of second order, through that of the volume."""
+        model = self.expansion
+        deviator = model.target - model._pressure * np.eye(3)
+        work = model.volume * np.einsum("ab,...ab->...", deviator, self.strain)
+        return self.enthalpy - model._pressure * self.volume - work
 
-def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatArray:
-    """Read new parameters from a coefficient file, ``.npy`` or ``.csv``.
+    @property
+    def strain(self) -> FloatArray:
+        """ε, (..., 3, 3), upper triangular."""
+        return np.apply_along_axis(tensor, -1, self.dtheta @ self._answer.strain_jacobian)
 
-    Parameters
-    ----------
-    path : path-like
-        ``.npy``: (P,) floats. ``.csv``: one number a line, or ``label,value`` lines in any order, or one line of
-        numbers. Anything else: a coefficient file as LAMMPS reads it.
-    sensitivity : Sensitivity
-        Says which parameters are expected.
+    @property
+    def cell(self) -> FloatArray:
+        """Cell vectors as rows, (..., 3, 3), Å."""
+        deformed: FloatArray = self.expansion.cell @ np.swapaxes(np.eye(3) + self.strain, -1, -2)
+        return deformed
 
-    Returns
-    -------
-    (P,) float array
-        In the order of ``sensitivity.names``.
+    @property
+    def volume(self) -> FloatArray:
+        """(...), Å³: that of the predicted cell."""
+        return np.linalg.det(self.cell)
 
-    Raises
-    ------
-    PotentialError
-        If the file does not fit.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise PotentialError(f"parameter file {path} does not exist")
-    reader = {".npy": _read_npy, ".csv": _read_csv}.get(path.suffix.lower(), _read_coefficient_file)
-    theta = reader(path, sensitivity)
-    if theta.shape != (len(sensitivity.names),):
-        raise PotentialError(f"{path}: {len(sensitivity.names)} parameters expected, array of shape {theta.shape} read")
-    if not np.isfinite(theta).all():
-        raise PotentialError(f"{path}: parameter {sensitivity.names[int(np.argmin(np.isfinite(theta)))]} is not finite")
-    return theta
+    @property
+    def displacement(self) -> FloatArray:
+        """Of this rank's atoms, (..., n, 3), Å; first order, Cartesian, the part that follows the cell included."""
+        jacobian = self._answer.jacobian
+        return np.tensordot(self.dtheta @ jacobian.right, jacobian.left, axes=1)
 
+    @property
+    def positions(self) -> FloatArray:
+        """Of this rank's atoms, (..., n, 3), Å."""
+        return self.expansion.positions + self.displacement
 
-def write_prediction(
-    path: str | os.PathLike[str], sensitivity: Sensitivity, prediction: Prediction, overwrite: bool = False
-) -> list[Path]:
-    """Write a prediction as HDF5, extended XYZ with displacement vectors, and a LAMMPS data file.
+    @property
+    def pressure(self) -> FloatArray:
+        """Pressure tensor, (..., 3, 3), eV/Å³, first order; not a number where the cell cannot be strained."""
+        now = components(self.expansion.minimum.engine.pressure)
+        xx, yy, zz, yz, xz, xy = np.moveaxis(now + self.dtheta @ self.expansion.pressure_gradient(self.variant), -1, 0)
+        rows = [np.stack(row, axis=-1) for row in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))]
+        return np.stack(rows, axis=-2)
 
-    Returns
-    -------
-    list of Path
-        The files: `path`, and beside it the same name ending in ``.xyz`` and ``.data``.
+    @property
+    def energy_error(self) -> FloatArray:
+        """Estimated error of the enthalpy, (...), eV: the size of the next order's term.
 
-    Raises
-    ------
-    OutputError
-        If one exists or cannot be written.
-    """
-    import h5py
+        For orders two and three U is evaluated at the predicted structure; with more than `EXACT` changes at those of
+        them that change the energy most, and scaled to the others by the powers that the terms grow with.
+        """
+        model = self.expansion
+        second = 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
+        if model.order == 1:
+            return np.abs(second)
+        if model.order == 3:
+            return self._scaled("decrement", np.abs(second) ** 2)
+        upto = model.enthalpy + self.dtheta @ model.gradient + second
+        return self._scaled("enthalpy", np.abs(second) ** 1.5, upto)
 
-    path = Path(path)
-    xyz, data = path.with_suffix(".xyz"), path.with_suffix(".data")
-    if path in (xyz, data):
-        raise OutputError(f"{path} is to be an HDF5 file, with .xyz and .data of the same name beside it: name it .h5")
-    for target in (path, xyz, data):
-        refuse_to_overwrite(target, overwrite)
-    moved = sensitivity.moved(prediction.displacement)
-    length, energy = (str(sensitivity.attributes[name]) for name in ("length_unit", "energy_unit"))
-    with hdf5_written_whole(path, overwrite) as file:
-        file.attrs.update(
-            {**sensitivity.attributes, "kind": "lammps-implicit prediction", "from": sensitivity.path.name}
+    @property
+    def displacement_error(self) -> FloatArray:
+        """Estimated largest distance of an atom from where it should be, (...), Å; see `energy_error`."""
+        second = 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
+        return self._scaled("displacement", np.abs(second))
+
+    def _scaled(self, what: str, power: FloatArray, known: FloatArray | float = 0.0) -> FloatArray:
+        """|what - known| of every change: evaluated, or scaled with `power` from those where it is largest."""
+        flat, powers = self.dtheta.reshape(-1, self.dtheta.shape[-1]), np.reshape(power, -1)
+        base = np.broadcast_to(known, power.shape).reshape(-1)
+        if len(flat) <= EXACT:
+            found = np.array([getattr(missed, what) for missed in self._missed(range(len(flat)))])
+            return np.abs(found - base).reshape(power.shape)
+        chosen = np.argsort(powers)[-EXACT:]
+        found = np.array([getattr(missed, what) for missed in self._missed(chosen)])
+        scale = np.max(np.abs(found - base[chosen]) / np.maximum(powers[chosen], np.finfo(float).tiny))
+        return (scale * powers).reshape(power.shape)
+
+    def _evaluated(self, what: str) -> FloatArray:
+        count = int(np.prod(self.dtheta.shape[:-1], dtype=int))
+        return np.array([getattr(missed, what) for missed in self._missed(range(count))]).reshape(
+            self.dtheta.shape[:-1]
         )
-        write_structure(file, moved, length)
-        file["displacement"] = prediction.displacement
-        file["displacement"].attrs.update({"units": length, "order": "first; error of order |dtheta|^2"})
-        file["theta"] = sensitivity.theta + prediction.dtheta
-        file["parameter_names"] = np.array(sensitivity.names, dtype=h5py.string_dtype())
-        file["energy"] = prediction.energy
-        file["energy"].attrs.update({"units": energy, "order": "second; error of order |dtheta|^3"})
-        file["energy_terms"] = prediction.energy_terms
-        file["energy_terms"].attrs.update({"units": energy, "order": "zeroth, first, second"})
-    with written_whole(xyz, overwrite) as temporary:
-        atoms = moved.to_ase(displacement=prediction.displacement)
-        atoms.info["energy"] = prediction.energy
-        atoms.write(temporary, format="extxyz", parallel=False)
-    with written_whole(data, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as text:
-        moved.write_data(text, f"predicted from {sensitivity.path.name}")
-    return [path, xyz, data]
+
+    def _missed(self, chosen: Iterator[int] | range | NDArray[np.int64]) -> Iterator[Missed]:
+        flat = self.dtheta.reshape(-1, self.dtheta.shape[-1])
+        for index in chosen:
+            yield missed_at(self.expansion, flat[index], self._answer)
 
 
-def _read_npy(path: Path, sensitivity: Sensitivity) -> FloatArray:
-    try:
-        array = np.load(path, allow_pickle=False)
-        if np.iscomplexobj(array):
-            raise ValueError("complex")
-        return np.asarray(array, dtype=float)
-    except (ValueError, OSError, EOFError, TypeError) as error:
-        raise PotentialError(f"{path}: not an array of numbers ({error})") from None
-
-
-def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [[word.strip() for word in row] for row in csv.reader(file)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PotentialError(f"{path}: not a text file of numbers ({error})") from None
-    rows = [row for row in rows if row and not row[0].startswith("#")]
-    try:
-        if all(len(row) == 2 for row in rows) and not _is_number(rows[0][0] if rows else "0"):
-            header = rows[0][0] not in sensitivity.names and not _is_number(rows[0][1])
-            labelled = {row[0]: row[1] for row in rows[header:]}
-            missing = [name for name in sensitivity.names if name not in labelled]
-            unknown = [name for name in labelled if name not in sensitivity.names]
-            if missing or unknown:
-                wrong = f"no value for {missing[0]}" if missing else f"{unknown[0]} is not one of the parameters"
-                raise PotentialError(f"{path}: {wrong}")
-            return np.array([float(labelled[name]) for name in sensitivity.names])
-        return np.array([float(word) for row in rows for word in row])
-    except ValueError as error:
-        raise PotentialError(f"{path}: not a number where one is expected ({error})") from None
-
-
-def _read_coefficient_file(path: Path, sensitivity: Sensitivity) -> FloatArray:
-    new = read_coefficients(path)
-    old = parse_coefficients(sensitivity.potential_text, "the potential of the result")
-    if new.names != old.names:
-        raise PotentialError(
-            f"{path}: {len(new.names)} coefficients ({new.names[0]} to {new.names[-1]}), but the result was computed "
-            f"with {len(old.names)} ({old.names[0]} to {old.names[-1]})"
+def missed_at(model: Expansion, dtheta: FloatArray, answer: Variant) -> Missed:
+    """Evaluate U, forces and pressure at the structure predicted for one change: about four force evaluations."""
+    minimum = model.minimum
+    if not minimum.engine.owns_still(model.ids) or minimum.engine.max_abs(minimum.positions - model.positions) > 0:
+        raise LammpsImplicitError("the minimum has been relaxed or moved since this expansion was made: make another")
+    strain = tensor(dtheta @ answer.strain_jacobian)
+    state = minimum.state_at(dtheta, answer.jacobian.dot(dtheta), strain)
+    deviator = model.target - model._pressure * np.eye(3)
+    work = model._pressure * state.volume + model.volume * float(np.sum(deviator * strain))
+    pulled = -state.forces
+    moved = minimum.preconditioned(pulled)
+    decrement = 0.5 * minimum.engine.dot(pulled, moved)
+    if model.system is not None and answer.strain_jacobian.any():
+        drive = components(state.volume * (model.target - state.pressure) @ np.linalg.inv(np.eye(3) + strain).T)
+        left = model.system.freedom.basis.T @ drive - np.asarray(
+            minimum.engine.sum(np.einsum("nak,na->k", model.system.relaxed, pulled))
         )
-    if new.blocks != old.blocks:
-        raise PotentialError(f"{path}: radii or weights of elements differ; they are not parameters")
-    _require_same_elsewhere(path, new, old, sensitivity.names)
-    values = dict(zip(new.names, new.theta, strict=True))
-    return np.array([values[name] for name in sensitivity.names])
+        stretch = np.linalg.solve(model.system.stiffness, left)
+        decrement += 0.5 * float(left @ stretch)
+        moved = moved + np.tensordot(stretch, model.system.patterns(), axes=1)
+    distance = minimum.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
+    return Missed(state.energy + work, decrement, distance)
 
 
-def _require_same_elsewhere(path: Path, new: CoefficientFile, old: CoefficientFile, selected: tuple[str, ...]) -> None:
-    changed = [name for name, a, b in zip(new.names, new.theta, old.theta, strict=True) if a != b]
-    outside = [name for name in changed if name not in set(selected)]
-    if outside:
-        raise PotentialError(f"{path}: {outside[0]} differs, but derivatives were restricted to other parameters")
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def expand(minimum: Minimum, order: int, cell: str, pressure: float | str | ArrayLike | None, tol: float) -> Expansion:
+    """Collect the derivatives that an expansion needs; see `Minimum.expansion`."""
+    fixed = minimum.jacobian(tol)
+    parameters = len(minimum.potential.theta)
+    none, still = np.zeros((parameters, 6)), np.zeros((parameters, parameters))
+    nothing = Jacobian(np.zeros((0, *minimum.positions.shape)), np.zeros((parameters, 0)))
+    variants = {
+        "constant": Variant(nothing, none, still),
+        "fixed": Variant(fixed, none, minimum.energy_hessian(tol)),
+    }
+    if cell == "none":
+        return Expansion(minimum, order, variants, minimum.target, None)
+    system = minimum.cell_system(tol, cell, pressure)
+    coupling, basis = system.coupling, system.freedom.basis
+    strain = np.asarray(-np.linalg.solve(coupling.stiffness, coupling.mixed).T, np.float64)
+    carried = Jacobian(system.homogeneous(), strain)
+    variants["homogeneous"] = Variant(carried, strain @ basis.T, coupling.mixed.T @ strain.T)
+    both = minimum.jacobian(tol, cell=cell, pressure=pressure)
+    hessian = minimum.energy_hessian(tol, cell=cell, pressure=pressure)
+    variants["both"] = Variant(both, system.strain_jacobian @ basis.T, hessian)
+    ordered = {name: variants[name] for name in VARIANTS}
+    return Expansion(minimum, order, ordered, system.freedom.target, system)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from lammps_implicit import potentials
 from lammps_implicit.cell import (
     AT_TARGET,
+    COMPONENTS,
     CellFreedom,
     CellSystem,
+    Coupling,
     Response,
     cell_freedom,
     driving_force,
@@ -26,6 +28,8 @@ from lammps_implicit.cell import (
 from lammps_implicit.deck import deck_path, sha256
 from lammps_implicit.engine import Engine, Evaluations, Neighbourhood
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
+from lammps_implicit.expansion import Expansion, expand
+from lammps_implicit.follow import Path, follow
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.operators import Hessian, MixedDerivative
@@ -42,6 +46,7 @@ from lammps_implicit.solvers import (
 )
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import dense_inverse
+from lammps_implicit.solvers.softest import Mode, softest_mode
 from lammps_implicit.springs import fit_springs, random_vector
 from lammps_implicit.units import Units, units_of
 
@@ -142,6 +147,37 @@ class _FittedSprings:
         return engine.max_abs(engine.nearest_image(engine.positions - self.positions)) < SPRINGS_HOLD
 
 
+class State(NamedTuple):
+    """What LAMMPS says of a structure.
+
+    Attributes
+    ----------
+    energy : float
+    forces : (n, 3) float array
+    pressure : (3, 3) float array
+        Energy per volume.
+    volume : float
+    """
+
+    energy: float
+    forces: FloatArray
+    pressure: FloatArray
+    volume: float
+
+
+@dataclass
+class Excursion:
+    """A visit to other parameters.
+
+    Attributes
+    ----------
+    stay : bool
+        Whether not to come back.
+    """
+
+    stay: bool = False
+
+
 class Relaxed(NamedTuple):
     """What relaxing again led to.
 
@@ -208,7 +244,7 @@ class Minimum:
         self.target = self.units.pressure_tensor(engine.deck.pressure)
         self.statistics = Statistics("iterative", 0.0)
         self._take(engine.settle())
-        self.initial_force = self.max_force
+        self.initial_force, self.initial_volume = self.max_force, engine.volume
         limit = force_limit * self.units.force
         if self.max_force > limit:
             raise NotAMinimumError(
@@ -523,6 +559,26 @@ class Minimum:
         self.jacobian(tol, cell=cell, pressure=pressure)
         return self._hessians[self._key(tol, cell, pressure)]
 
+    def expansion(
+        self,
+        order: int = 2,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+        tol: float = 1e-5,
+    ) -> Expansion:
+        """Taylor model of structure, cell, energy and pressure at changed parameters, from one Jacobian.
+
+        Parameters
+        ----------
+        order : int
+            Of energies: 1, 2, or 3, which re-evaluates U at each predicted structure. Structures are of first order.
+        cell, pressure
+            As for `jvp`.
+        tol : float
+            Of the Jacobian.
+        """
+        return expand(self, order, cell, pressure, tol)
+
     # -- relaxing ----------------------------------------------------------------------------------------------------
 
     def relax(
@@ -581,9 +637,9 @@ class Minimum:
             if not in_place:
                 self._take(engine.settle())  # wherever it stopped is where it stands now
             raise
-        # Ranks own the atoms that were near them; a potential can be installed only where they still are.
-        moved = not in_place and engine.comm.size > 1 and engine.drift > 0
-        self._take(engine.settle() if moved else forces)
+        self._take(forces)
+        if not in_place:  # a potential can be installed only where ranks own what is near them
+            self.settle()
 
     def _relax_cell(self, freedom: CellFreedom, ftol: float, in_place: bool, progress: Progress) -> None:
         """Bring a cell with relaxed positions to its target: Newton steps with positions eliminated.
@@ -621,6 +677,42 @@ class Minimum:
 
     def _moved(self, forces: FloatArray) -> None:
         self.hessian.reference_forces = forces
+
+    def follow(
+        self,
+        theta: ArrayLike,
+        *,
+        ftol: float = 1e-8,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+        missed: float = 0.02,
+        stop_at_new_neighbours: bool = True,
+        progress: Progress = _no_progress,
+    ) -> Path:
+        """Follow the minimum to other parameters, however far: predictions from the derivative, relaxed one by one.
+
+        Parameters
+        ----------
+        theta : (P,) array_like
+        ftol : float
+            eV/Å, of every relaxation.
+        cell, pressure
+            As for `relax`.
+        missed : float
+            Å; how far atoms may be from where they were predicted: what steps are as long as.
+        stop_at_new_neighbours : bool
+            Whether to end where atoms get other neighbours.
+        progress : callable, optional
+            Called with thousandths of the way.
+
+        Returns
+        -------
+        Path
+            Its steps, and why it ended. The minimum stands at the last one: the parameters asked for where ``reached``,
+            else the last good minimum on the way, where it disappears or changes its topology.
+        """
+        with self._measured("relaxation", ftol):
+            return follow(self, theta, ftol, cell, pressure, missed, stop_at_new_neighbours, progress)
 
     @overload
     def relaxed_at(  # type: ignore[overload-overlap]
@@ -665,7 +757,7 @@ class Minimum:
             If there is no minimum near.
         """
         start, freedom = self.positions, self._freedom(cell, pressure)
-        with self._away(dtheta, np.zeros_like(start)):
+        with self.excursion(dtheta):
             self._relax_atoms(ftol * self.units.force, np.inf, True, _no_progress)
             if freedom is not None:
                 self._relax_cell(freedom, ftol * self.units.force, True, _no_progress)
@@ -674,30 +766,143 @@ class Minimum:
                 return displacement, self.energy
             return Relaxed(displacement, self.energy, self.engine.cell)
 
+    def state_at(self, dtheta: ArrayLike, displacement: ArrayLike, strain: FloatArray | None = None) -> State:
+        """Energy, forces and pressure at X* + δX in a strained cell with Θ + δΘ, unrelaxed.
+
+        Parameters
+        ----------
+        dtheta : (P,) array_like
+        displacement : (n, 3) array_like
+            Å; Cartesian, the part that follows the cell included.
+        strain : (3, 3) float array, optional
+            Upper triangular.
+        """
+        moved = _vector(self.engine, displacement, self.positions.shape, "displacement")
+        with self.excursion(dtheta, moved, strain):
+            return State(self.energy, self.hessian.reference_forces, self.engine.pressure, self.engine.volume)
+
+    def answer(
+        self, dtheta: FloatArray, tol: float, cell: str, pressure: float | str | ArrayLike | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Displacement, (n, 3), and strain tensor, (3, 3), along δΘ, whatever the cell may do."""
+        if cell == "none":
+            return self.jvp(dtheta, tol), np.zeros((3, 3))
+        response = self.jvp(dtheta, tol, cell=cell, pressure=pressure)
+        return response.displacement, np.tensordot(
+            response.strain, self.cell_system(tol, cell, pressure).freedom.tensors(), 1
+        )
+
+    def relax_in_place(self, ftol: float, cell: str = "none", pressure: float | str | ArrayLike | None = None) -> float:
+        """Relax as `relax` does, atoms keeping their ranks; return the largest distance that one moved, Å."""
+        start, freedom = self.positions, self._freedom(cell, pressure)
+        self._relax_atoms(ftol * self.units.force, np.inf, True, _no_progress)
+        if freedom is not None:
+            self._relax_cell(freedom, ftol * self.units.force, True, _no_progress)
+        moved = self.engine.nearest_image(self.positions - start)
+        return self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
+
+    def settle(self) -> None:
+        """Let ranks own the atoms that have come near them. Rows may change on several ranks."""
+        if self.engine.comm.size > 1 and self.engine.drift > 0:
+            self._take(self.engine.settle())
+
+    def softest_mode(self, start: ArrayLike | None = None) -> Mode:
+        """The mode that resists least, measured against the springs: see `solvers.softest`.
+
+        Parameters
+        ----------
+        start : (n, 3) array_like, optional
+            Its ``pull`` from an earlier call, as guess; default random.
+        """
+        solver = self._prepared()
+        guess = solver.probe if start is None else np.asarray(start, float)
+        return softest_mode(replace(solver.system, saddle=True), guess)
+
+    def preconditioned(self, vector: FloatArray) -> FloatArray:
+        """K⁻¹v with the learned springs, (n, 3): about H⁻¹v, without a force evaluation once they are fitted."""
+        return self._prepared().system.preconditioned(vector * self.engine.free)
+
+    def cell_system(
+        self, tol: float = 1e-6, cell: str = "iso", pressure: float | str | ArrayLike | None = None
+    ) -> CellSystem:
+        """The cell's part of the coupled system: its stiffness, and how positions follow each strain."""
+        return self._required_cell(cell, pressure, tol)
+
+    def natural_coupling(self) -> Coupling:
+        """Derivatives under all strains that LAMMPS' cell allows, around the pressure that it has."""
+        return measure_coupling(self.mixed, self._natural_freedom())
+
+    def free_cell_system(self, tol: float = 1e-6) -> CellSystem:
+        """As `cell_system`, under all strains that LAMMPS' cell allows and around the pressure that it has.
+
+        Its stiffness is -V dP/dε, positions following, whether or not the cell was relaxed.
+        """
+        _check_tolerance(tol)
+        return self._new_cell_system(self._natural_freedom(), tol)
+
+    def _natural_freedom(self) -> CellFreedom:
+        engine = self.engine
+        names = [name for name in COMPONENTS if all(engine.periodic["xyz".index(axis)] for axis in name)]
+        allowed = [name for name in names if engine.triclinic or name[0] == name[1]]
+        if not allowed:
+            raise LammpsImplicitError("no direction is periodic: the cell cannot be strained, and has no pressure")
+        return cell_freedom(",".join(allowed), engine.pressure, engine)
+
     def energy_at(self, dtheta: ArrayLike, displacement: ArrayLike) -> float:
         """U(X* + δX, Θ + δΘ), unrelaxed. With δX = jvp(δΘ) it equals the relaxed energy to third order in δΘ."""
-        with self._away(dtheta, _vector(self.engine, displacement, self.positions.shape, "displacement")):
+        with self.excursion(dtheta, _vector(self.engine, displacement, self.positions.shape, "displacement")):
             return self.energy
 
     @contextmanager
-    def _away(self, dtheta: ArrayLike, displacement: FloatArray) -> Iterator[None]:
-        """Stand at other parameters and positions; everything known of this minimum is restored on leaving."""
+    def excursion(
+        self, dtheta: ArrayLike, displacement: FloatArray | None = None, strain: FloatArray | None = None
+    ) -> Iterator[Excursion]:
+        """Stand at other parameters, positions and cell; everything known of this minimum is restored on leaving.
+
+        Parameters
+        ----------
+        dtheta : (P,) array_like
+        displacement : (n, 3) float array, optional
+            Å; Cartesian, the part that follows the cell included.
+        strain : (3, 3) float array, optional
+            Upper triangular.
+
+        Yields
+        ------
+        Excursion
+            Set its ``stay`` to make where it stands then, with Θ + δΘ, the minimum.
+        """
         dtheta = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
-        known, reference, ids = dict(self.__dict__), self.engine.reference(), self.ids
+        engine, trip = self.engine, Excursion()
+        known, reference, ids = dict(self.__dict__), engine.reference(), self.ids
         try:
-            forces = self.potential.install(self.engine, dtheta)
-            if displacement.any():
-                self.engine.shift(displacement)
-                forces = self.engine.forces()
+            forces = self.potential.install(engine, dtheta)
+            strained = strain is not None and bool(np.any(strain))
+            if displacement is not None and displacement.any():
+                inside = displacement
+                if strain is not None and strained:  # what is left of it in the cell before it is strained
+                    beyond = displacement - (self.positions - engine.origin) @ strain.T
+                    inside = np.asarray(np.linalg.solve(np.eye(3) + strain, beyond.T).T, np.float64)
+                engine.shift(inside)
+            if strain is not None and strained:
+                forces = engine.strain_reference(strain)
+            elif engine.drift > 0:
+                forces = engine.forces()
             self._take(forces)
-            yield
+            yield trip
+        except BaseException:
+            trip.stay = False
+            raise
         finally:
-            if not self.engine.owns_still(ids):
-                self.engine.close()  # rows have lost their meaning
-                raise LammpsImplicitError("atoms changed ranks on the way: relax again on one rank")
-            self.engine.set_reference(reference)
-            self.potential.install(self.engine, np.zeros_like(dtheta))
-            self.__dict__.update(known)
+            if trip.stay:
+                self.potential.rebase(dtheta)
+            else:
+                if not engine.owns_still(ids):
+                    engine.close()  # rows have lost their meaning
+                    raise LammpsImplicitError("atoms changed ranks on the way: do this on one rank")
+                engine.set_reference(reference)
+                self.potential.install(engine, np.zeros_like(dtheta))
+                self.__dict__.update(known)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -822,6 +1027,11 @@ class Minimum:
             engine, hessian = self.engine, self.hessian
             if not self._free_count():
                 raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
+            rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
+            if len(rigid.vectors) == self._free_count():  # one atom a cell: nothing can move but all together
+                still = np.zeros_like(self.positions)
+                self._solver = _Solver(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
+                return self._solver
             known = self._springs is not None and self._springs.hold(engine)
             around = None if known else engine.neighbourhood()
             probe = random_vector(self.ids) * engine.free

@@ -36,11 +36,11 @@ def global_rows(comm: Any, ids: IntArray, wanted: IntArray) -> IntArray:
     (m,) int array
     """
     rows = first_row(comm, len(ids)) + np.arange(len(ids), dtype=np.int64)
-    told_ids, _, _ = _exchange(comm, ids, ids % comm.size)
-    told_rows, _, _ = _exchange(comm, rows, ids % comm.size)
+    told_ids, _, _ = exchange(comm, ids, ids % comm.size)
+    told_rows, _, _ = exchange(comm, rows, ids % comm.size)
     order = np.argsort(told_ids)
     unique, inverse = np.unique(wanted, return_inverse=True)
-    asked, sent, received = _exchange(comm, unique, unique % comm.size)
+    asked, sent, received = exchange(comm, unique, unique % comm.size)
     answers = told_rows[order[np.searchsorted(told_ids, asked, sorter=order)]]
     returned = np.empty(len(unique), np.int64)
     comm.Alltoallv([answers, received, MPI.INT64_T], [returned, sent, MPI.INT64_T])
@@ -49,7 +49,7 @@ def global_rows(comm: Any, ids: IntArray, wanted: IntArray) -> IntArray:
     return back[inverse]
 
 
-def _exchange(comm: Any, values: IntArray, to: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+def exchange(comm: Any, values: IntArray, to: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """Send each value to a rank; return what arrived, and how many went to and came from each rank."""
     sent = np.bincount(to, minlength=comm.size).astype(np.int64)
     received = np.empty_like(sent)

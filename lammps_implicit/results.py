@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from lammps_implicit.cell import tensor
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
-from lammps_implicit.minimum import Minimum
+from lammps_implicit.minimum import Minimum, Statistics
 from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
 from lammps_implicit.structures import Structure, write_data_header, write_data_rows
 
@@ -41,10 +42,17 @@ class Sensitivity:
     energy : float
     energy_gradient : (P,) float array
     energy_hessian : (P, P) float array
+        Both of the enthalpy, where the cell answers under pressure.
     potential_text : str
         The coefficient file the minimum was computed with.
     attributes : dict
         Versions, deck, units, tolerance, method, cost.
+    enthalpy : float
+        The energy itself where the cell does not answer.
+    strain_jacobian : (P, k) float array or None
+        Where the cell answers too.
+    strain_basis : (6, k) float array or None
+        Components (xx, yy, zz, yz, xz, xy) of each of its strains.
     """
 
     path: Path
@@ -56,6 +64,15 @@ class Sensitivity:
     energy_hessian: FloatArray
     potential_text: str
     attributes: dict[str, Any]
+    enthalpy: float
+    strain_jacobian: FloatArray | None = None
+    strain_basis: FloatArray | None = None
+
+    def strain(self, dtheta: FloatArray) -> FloatArray:
+        """ε = dε/dΘ δΘ, upper triangular (3, 3); zero where the cell does not answer."""
+        if self.strain_jacobian is None or self.strain_basis is None:
+            return np.zeros((3, 3))
+        return tensor(self.strain_basis @ (dtheta @ self.strain_jacobian))
 
     def displacement(self, dtheta: FloatArray) -> FloatArray:
         """δX = dX*/dΘ δΘ, (N, 3), read pattern by pattern."""
@@ -71,9 +88,10 @@ class Sensitivity:
                 moved += weights[index] * patterns[index]
         return moved
 
-    def moved(self, displacement: FloatArray) -> Structure:
-        """Return the structure with its atoms displaced by (N, 3)."""
-        return replace(self.structure, positions=self.structure.positions + displacement)
+    def moved(self, dtheta: FloatArray, displacement: FloatArray) -> Structure:
+        """Return the structure with its atoms displaced by (N, 3), in the cell predicted for δΘ."""
+        cell = self.structure.cell @ (np.eye(3) + self.strain(dtheta)).T
+        return replace(self.structure, positions=self.structure.positions + displacement, cell=cell)
 
 
 def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overwrite: bool = False) -> None:
@@ -112,6 +130,8 @@ def write_sensitivity(
     tol: float,
     overwrite: bool = False,
     form: str = "auto",
+    cell: str = "none",
+    pressure: float | str | ArrayLike | None = None,
 ) -> None:
     """Write a minimum, its Jacobian and energy derivatives, streaming in id order.
 
@@ -120,7 +140,7 @@ def write_sensitivity(
     path : path-like
     minimum : Minimum
     jacobian : Jacobian
-        ``minimum.jacobian(tol)``.
+        ``minimum.jacobian(tol, cell=cell, pressure=pressure)``.
     tol : float
         Its tolerance.
     overwrite : bool
@@ -128,6 +148,10 @@ def write_sensitivity(
         ``full``: dataset ``jacobian`` (P, N, 3). ``factored``: its factors ``jacobian_left`` (r, N, 3) and
         ``jacobian_right`` (P, r). ``auto`` takes the former up to `FULL_BYTES`. The attribute ``jacobian_form`` says
         which.
+    cell, pressure
+        Of the Jacobian. With a cell that answers, datasets ``strain_jacobian`` (P, k), ``strain_basis`` (6, k),
+        ``volume_gradient`` (P,), ``pressure`` (3, 3) and ``enthalpy`` come on top, and derivatives of the energy are
+        those of the enthalpy.
 
     Raises
     ------
@@ -142,13 +166,25 @@ def write_sensitivity(
         "theta": (minimum.potential.theta, "the coefficient file's"),
         "energy": (minimum.energy, energy),
         "energy_gradient": (minimum.energy_gradient(), f"{energy} / theta"),
-        "energy_hessian": (minimum.energy_hessian(tol), f"{energy} / theta^2"),
+        "energy_hessian": (minimum.energy_hessian(tol, cell=cell, pressure=pressure), f"{energy} / theta^2"),
         "cell": (engine.cell, length),
         "origin": (engine.origin, length),
         "periodic": (np.array(engine.periodic), ""),
         "masses": (engine.masses(), "mass of each type"),
     }
-    attributes = {**_attributes(minimum, tol), "jacobian_form": form}
+    if jacobian.strain_jacobian is not None and jacobian.volume_gradient is not None:
+        freedom = minimum.cell_system(tol, cell, pressure).freedom
+        held = np.trace(freedom.target) / 3
+        scalars |= {
+            "strain_jacobian": (jacobian.strain_jacobian, "1 / theta"),
+            "strain_basis": (freedom.basis, "xx, yy, zz, yz, xz, xy"),
+            "volume": (engine.volume, f"{length}^3"),
+            "volume_gradient": (jacobian.volume_gradient, f"{length}^3 / theta"),
+            "pressure": (freedom.target * minimum.units.pressures, minimum.units.pressure),
+            "enthalpy": (minimum.energy + held * engine.volume, energy),
+        }
+    cost = minimum.jacobian_statistics(tol, cell=cell, pressure=pressure)
+    attributes = {**_attributes(minimum, tol, cost), "jacobian_form": form, "cell_freedom": cell}
     order = IdOrder(engine.comm, engine.ids)
     with opened_on_root(engine.comm, lambda: hdf5_written_whole(path, overwrite)) as file:
         if file is not None:
@@ -229,6 +265,8 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
                 energy_hessian=file["energy_hessian"][()],
                 potential_text=file["potential"].asstr()[()],
                 attributes=dict(file.attrs),
+                enthalpy=float(file["enthalpy" if "enthalpy" in file else "energy"][()]),
+                **{name: file[name][()] for name in ("strain_jacobian", "strain_basis") if name in file},
             )
     except (OSError, KeyError) as error:
         reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
@@ -255,10 +293,9 @@ def read_structure(file: Any) -> Structure:
     return Structure(elements=tuple(file["elements"].asstr()[()]), **arrays)
 
 
-def _attributes(minimum: Minimum, tol: float) -> dict[str, Any]:
+def _attributes(minimum: Minimum, tol: float, cost: Statistics) -> dict[str, Any]:
     from lammps_implicit import __version__
 
-    cost = minimum.jacobian_statistics(tol)
     return {
         "kind": _KIND,
         "package_version": __version__,

@@ -148,7 +148,7 @@ def fit_springs(engine: Engine, around: Neighbourhood, product: FloatArray, seed
     seed : int
         The seed of w, to know its values on ghost atoms.
     """
-    bonds = _find_bonds(engine, around)
+    bonds, _ = find_bonds(engine, around, REACH)
     values = random_vector(around.ids, seed) * around.free
     unknowns = 2 * KNOTS * (int(bonds.kinds.max()) + 1)
     gram, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
@@ -234,7 +234,8 @@ def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> Floa
     return np.stack(columns, axis=2)
 
 
-def _find_bonds(engine: Engine, around: Neighbourhood) -> Bonds:
+def find_bonds(engine: Engine, around: Neighbourhood, factor: float) -> tuple[Bonds, float]:
+    """Find the pairs closer than `factor` mean nearest-neighbour distances, and return that distance too, Å."""
     n = len(engine.ids)
     tree = cKDTree(around.positions)
     nearest = np.concatenate(
@@ -242,7 +243,8 @@ def _find_bonds(engine: Engine, around: Neighbourhood) -> Bonds:
     )
     nearest = nearest[np.isfinite(nearest)]
     count = engine.sum(len(nearest))
-    reach = REACH * float(engine.sum(float(nearest.sum()))) / max(count, 1)
+    spacing = float(engine.sum(float(nearest.sum()))) / max(count, 1)
+    reach = factor * spacing
     starts, ends, shortest = [np.empty(0, np.int32)], [np.empty(0, np.int32)], reach
     for first in range(0, n, CHUNK):
         owned = cKDTree(around.positions[first : min(first + CHUNK, n)])
@@ -253,7 +255,7 @@ def _find_bonds(engine: Engine, around: Neighbourhood) -> Bonds:
         ends.append(pairs["j"].astype(np.int32))
         shortest = min(shortest, float(pairs["v"].min(initial=reach)))
     knots = np.linspace(-engine.max(-shortest), reach, KNOTS)
-    return Bonds(around, np.concatenate(starts), np.concatenate(ends), knots, _kinds(engine.n_types))
+    return Bonds(around, np.concatenate(starts), np.concatenate(ends), knots, _kinds(engine.n_types)), spacing
 
 
 def _kinds(n_types: int) -> IntArray:

@@ -52,6 +52,10 @@ class Potential(Protocol):
         """Install Θ + δΘ and return the forces at the reference, (n, 3). One force evaluation."""
         ...
 
+    def rebase(self, dtheta: NDArray[np.float64]) -> None:
+        """Make the Θ + δΘ installed last the Θ that all changes count from."""
+        ...
+
     def atom_descriptors(self, engine: Engine) -> NDArray[np.float64]:
         """Per-atom descriptors at the last evaluated positions, (n, K), until the next. One descriptor evaluation."""
         ...

@@ -102,8 +102,7 @@ class SnapPotential:
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
         """Install Θ + δΘ and return the forces at the reference, (n, 3)."""
-        theta = self.coefficients.theta.copy()
-        theta[self.selected] += dtheta
+        theta = self._changed(dtheta)
         coefficient_file, parameter_file = engine.scratch / "theta.snapcoeff", engine.scratch / "theta.snapparam"
 
         def write() -> None:
@@ -113,6 +112,15 @@ class SnapPotential:
         engine.on_root(write)
         names = " ".join("NULL" if element is None else element for element in self.elements)
         return engine.reissue(f'pair_coeff * * {self.substyle} "{coefficient_file}" "{parameter_file}" {names}')
+
+    def rebase(self, dtheta: FloatArray) -> None:
+        """Make the Θ + δΘ installed last the Θ that all changes count from."""
+        self.coefficients = self.coefficients.with_theta(self._changed(dtheta))
+
+    def _changed(self, dtheta: FloatArray) -> FloatArray:
+        theta = self.coefficients.theta.copy()
+        theta[self.selected] += dtheta
+        return theta
 
     def atom_descriptors(self, engine: Engine) -> FloatArray:
         """Descriptors of each atom at the last evaluated positions, (n, K), constant term left out."""

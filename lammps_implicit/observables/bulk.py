@@ -1,0 +1,128 @@
+"""Properties of a perfect crystal: lattice parameters, cohesive energy, elastic constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.cell import COMPONENTS, CellSystem, tensor
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.cells import composition, enthalpy
+from lammps_implicit.observables.observable import Observable, combine
+
+FloatArray = NDArray[np.float64]
+
+ELASTIC_STEP = 1e-3
+"""Relative step of the parameters that elastic constants are differenced with."""
+
+
+def lattice_parameters(bulk: Minimum, repeat: Sequence[int] = (1, 1, 1), tol: float = 1e-6) -> Observable:
+    """Lengths of the cell vectors divided by the number of repetitions along each, (3,), Å.
+
+    Parameters
+    ----------
+    bulk : Minimum
+        With a relaxed cell.
+    repeat : sequence of int
+        Unit cells along each vector.
+    tol : float
+    """
+    if bulk.cell == "none":
+        raise LammpsImplicitError(f"{bulk.deck_name}: lattice parameters depend on Θ only where the cell is relaxed")
+    counts = np.asarray(repeat, float)
+    if counts.shape != (3,) or not (counts > 0).all():
+        raise LammpsImplicitError(f"repeat {list(repeat)}: three positive numbers of unit cells are needed")
+    system = bulk.cell_system(tol, bulk.cell)
+    vectors = bulk.engine.cell
+    lengths = np.linalg.norm(vectors, axis=1)
+    # d|a| = a·(ε a)/|a| for each cell vector a.
+    stretched = np.stack([np.einsum("va,va->v", vectors, vectors @ strain.T) for strain in system.freedom.tensors()])
+    gradient = system.strain_jacobian @ (stretched / lengths)
+    return Observable(lengths / counts, gradient / counts, bulk.units.length)
+
+
+def cohesive_energy(
+    bulk: Minimum, isolated: float | Mapping[str, float] = 0.0, tol: float = 1e-5, second: bool = True
+) -> Observable:
+    """Energy of isolated atoms less that of the crystal, per atom.
+
+    Parameters
+    ----------
+    bulk : Minimum
+    isolated : float or mapping of str to float
+        Energy of an isolated atom, of each element. Constants: they do not depend on Θ.
+    tol : float
+    second : bool
+    """
+    counts = composition(bulk)
+    atoms = isolated if isinstance(isolated, Mapping) else dict.fromkeys(counts, float(isolated))
+    unknown = [element for element in counts if element not in atoms]
+    if unknown:
+        raise LammpsImplicitError(f"the energy of an isolated atom of {', '.join(unknown)} is missing")
+    free = sum(atoms[element] * count for element, count in counts.items()) / bulk.engine.n_atoms
+    return combine([(-1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, second))], free)
+
+
+def elastic_constants(bulk: Minimum, tol: float = 1e-6) -> Observable:
+    """Elastic constants C_ij, (6, 6), of the relaxed crystal, positions following; order xx, yy, zz, yz, xz, xy.
+
+    Their derivatives are differences of C at parameters changed one by one, in structures predicted by dz/dΘ: about
+    thirty evaluations a parameter. Use the smallest cell there is.
+
+    Parameters
+    ----------
+    bulk : Minimum
+        Relaxed with ``cell="full"``.
+    tol : float
+
+    Returns
+    -------
+    Observable
+        In LAMMPS' unit of pressure.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the cell cannot take all strains.
+    """
+    if bulk.cell != "full":
+        raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains, relax with cell 'full'")
+    value = _stiffness(bulk, tol)
+    jacobian = bulk.jacobian(max(tol, 1e-6), cell="full")
+    assert jacobian.strain_jacobian is not None
+    theta = bulk.potential.theta
+    typical = float(np.abs(theta).mean()) or 1.0
+    gradient = np.zeros((len(theta), 6, 6))
+    for index, parameter in enumerate(theta):
+        step = ELASTIC_STEP * max(abs(parameter), 1e-3 * typical)
+        ends = []
+        for sign in (1, -1):
+            dtheta = np.zeros(len(theta))
+            dtheta[index] = sign * step
+            strain = tensor(dtheta @ jacobian.strain_jacobian)
+            with bulk.excursion(dtheta, jacobian.dot(dtheta), strain):
+                ends.append(_stiffness(bulk, tol))
+        gradient[index] = (ends[0] - ends[1]) / (2 * step)
+    return Observable(value, gradient, bulk.units.pressure)
+
+
+def named_constants(constants: Observable, names: Sequence[str] = ("C11", "C12", "C44")) -> dict[str, Observable]:
+    """Pick components C_ij of the elastic constants by name."""
+    picked = {}
+    for name in names:
+        row, column = int(name[1]) - 1, int(name[2]) - 1
+        gradient = constants.gradient[:, row, column]
+        picked[name] = Observable(np.asarray(constants.value[row, column]), gradient, constants.units)
+    return picked
+
+
+def _stiffness(bulk: Minimum, tol: float) -> FloatArray:
+    """(6, 6), symmetric, LAMMPS' unit of pressure: d(stress)/d(strain) at the pressure the crystal has."""
+    system: CellSystem = bulk.free_cell_system(tol)
+    stiffness = system.stiffness * bulk.units.pressures / bulk.engine.volume
+    if stiffness.shape != (len(COMPONENTS),) * 2:
+        raise LammpsImplicitError(f"{bulk.deck_name}: the cell cannot take all strains")
+    return (stiffness + stiffness.T) / 2

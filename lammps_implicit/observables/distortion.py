@@ -1,0 +1,78 @@
+"""Lattice distortion of random alloys: how far atoms are from their ideal sites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.jacobian import Jacobian
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.observable import Observable
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """Displacements from ideal sites, net translation removed.
+
+    Attributes
+    ----------
+    minimum : Minimum
+    displacement : (n, 3) float array
+        Of this rank's atoms, Å.
+    """
+
+    minimum: Minimum
+    displacement: FloatArray
+
+    def mean_square(self, tol: float = 1e-6) -> Observable:
+        """⟨|u|²⟩ with its gradient, from one ``vjp``, Å²."""
+        engine = self.minimum.engine
+        value = engine.dot(self.displacement, self.displacement) / engine.n_atoms
+        gradient = self.minimum.vjp(2 * self.displacement / engine.n_atoms, tol)
+        return Observable(np.asarray(value), gradient, f"{self.minimum.units.length}^2")
+
+    def predict(self, jacobian: Jacobian, dtheta: ArrayLike) -> FloatArray:
+        """⟨|u|²⟩ at Θ + δΘ with displacements of first order, (...), Å², for δΘ of shape (..., P).
+
+        Parameters
+        ----------
+        jacobian : Jacobian
+            Of the minimum at fixed cell.
+        dtheta : (P,) or (..., P) array_like
+        """
+        engine = self.minimum.engine
+        # |u + Lw|² is a quadratic form in the few weights w of the patterns: no displacement is formed.
+        left = _without_translation(self.minimum, np.moveaxis(jacobian.left, 0, -1))
+        weights = np.asarray(dtheta, float) @ jacobian.right
+        square = engine.dot(self.displacement, self.displacement)
+        linear = np.asarray(engine.sum(np.einsum("na,nar->r", self.displacement, left)))
+        quadratic = np.asarray(engine.sum(np.einsum("nar,nas->rs", left, left)))
+        total = square + 2 * weights @ linear + np.einsum("...r,rs,...s->...", weights, quadratic, weights)
+        return np.asarray(total / engine.n_atoms)
+
+
+def distortion_from(minimum: Minimum, sites: ArrayLike) -> Distortion:
+    """Displacements of a minimum from ideal sites.
+
+    Parameters
+    ----------
+    minimum : Minimum
+        With its cell held fixed.
+    sites : (n, 3) array_like
+        Ideal position of each of this rank's atoms, in the order of ``minimum.ids``; any periodic image.
+    """
+    ideal = np.asarray(sites, float)
+    if minimum.engine.any(ideal.shape != minimum.positions.shape):
+        raise LammpsImplicitError(f"sites have shape {ideal.shape}, expected {minimum.positions.shape}")
+    moved = minimum.engine.nearest_image(minimum.positions - ideal)
+    return Distortion(minimum, _without_translation(minimum, moved))
+
+
+def _without_translation(minimum: Minimum, array: FloatArray) -> FloatArray:
+    """Remove the mean over all atoms of an (n, 3, ...) array."""
+    return array - np.asarray(minimum.engine.sum(array.sum(axis=0))) / minimum.engine.n_atoms

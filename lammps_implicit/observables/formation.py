@@ -1,0 +1,147 @@
+"""Energies and volumes of defects, as differences of cells with reservoirs for what is added or missing.
+
+E_f = E(defect) - Σ_s n_s μ_s, where the host's chemical potentials sum up to its bulk energy, Σ_s N_s μ_s = E(bulk).
+Of a pure host that gives μ; of a compound all but one need a reservoir, unless the defect leaves its composition alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Union
+
+import numpy as np
+
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.cells import composition, enthalpy, require_comparable, volume
+from lammps_implicit.observables.observable import Observable, combine
+
+Reservoir = Union[Minimum, float]
+"""A cell of the pure element, or its chemical potential as a number that does not depend on Θ."""
+
+
+def formation_energy(
+    defect: Minimum,
+    bulk: Minimum,
+    reservoirs: Mapping[str, Reservoir] | None = None,
+    tol: float = 1e-5,
+    second: bool = True,
+) -> Observable:
+    """Formation energy of what a cell holds beside its host; the enthalpy under pressure.
+
+    Parameters
+    ----------
+    defect, bulk : Minimum
+        With the same potential; either both with relaxed cells, at the same pressure, or both without.
+    reservoirs : mapping of str to (Minimum or float), optional
+        Where elements come from that the bulk does not fix.
+    tol : float
+    second : bool
+        Whether to take second derivatives.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If potentials, units or pressures differ, or the composition does not balance.
+    """
+    return _difference(defect, bulk, reservoirs or {}, lambda cell: enthalpy(cell, tol, second))
+
+
+def formation_volume(
+    defect: Minimum, bulk: Minimum, reservoirs: Mapping[str, Reservoir] | None = None, tol: float = 1e-5
+) -> Observable:
+    """Formation volume: that of the cell less the volumes its atoms have in bulk and reservoirs.
+
+    A reservoir that is a number has no volume; see `relaxation_volume` then.
+    """
+    return _difference(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol))
+
+
+def relaxation_volume(defect: Minimum, bulk: Minimum, tol: float = 1e-5) -> Observable:
+    """Volume of the cell less that of the perfect crystal with as many lattice sites."""
+    require_comparable([defect, bulk])
+    sites = round(defect.engine.volume / bulk.engine.volume * bulk.engine.n_atoms)
+    return combine([(1.0, volume(defect, tol)), (-sites / bulk.engine.n_atoms, volume(bulk, tol))])
+
+
+def binding_energy(complex_: Observable, parts: Sequence[Observable]) -> Observable:
+    """Sum of the parts' formation energies less that of their complex: positive where they attract."""
+    return combine([(1.0, part) for part in parts] + [(-1.0, complex_)])
+
+
+def relaxation_energy(unrelaxed: Minimum, relaxed: Minimum, tol: float = 1e-5, second: bool = True) -> Observable:
+    """What relaxing gains: the energy of a structure held as it is less that of the minimum.
+
+    Parameters
+    ----------
+    unrelaxed : Minimum
+        ``Minimum.from_deck(deck, ftol=inf, force_limit=inf)`` of a deck that does not minimise.
+    relaxed : Minimum
+    """
+    if composition(unrelaxed) != composition(relaxed):
+        raise LammpsImplicitError("the relaxed and the unrelaxed structure hold different atoms")
+    held = Observable(
+        np.asarray(unrelaxed.energy),
+        unrelaxed.energy_gradient(),
+        unrelaxed.units.energy,
+        np.zeros((len(unrelaxed.potential.theta),) * 2) if second else None,
+    )
+    return combine([(1.0, held), (-1.0, enthalpy(relaxed, tol, second))])
+
+
+def weights(
+    defect: Mapping[str, int], bulk: Mapping[str, int], reservoirs: Mapping[str, int]
+) -> tuple[float, dict[str, float]]:
+    """How many bulk cells, and how many reservoir cells or atoms, hold the atoms of the defect's cell.
+
+    Parameters
+    ----------
+    defect, bulk : mapping of str to int
+        Compositions.
+    reservoirs : mapping of str to int
+        Atoms in each reservoir's cell; 1 for a number.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If they cannot.
+    """
+    open_ = [element for element in bulk if element not in reservoirs]
+    missing = [element for element in defect if element not in bulk and element not in reservoirs]
+    if missing:
+        raise LammpsImplicitError(
+            f"the composition does not balance: {', '.join(missing)} is neither in the bulk ("
+            f"{', '.join(bulk)}) nor has it a reservoir; give its chemical potential"
+        )
+    shares = {element: defect.get(element, 0) / bulk[element] for element in open_}
+    if shares and max(shares.values()) - min(shares.values()) > 1e-12:
+        told = ", ".join(f"{defect.get(element, 0)} {element}" for element in open_)
+        raise LammpsImplicitError(
+            f"the composition does not balance: {told} are no whole of the bulk's "
+            f"{', '.join(f'{bulk[element]} {element}' for element in open_)}; give chemical potentials of all but one"
+        )
+    cells = next(iter(shares.values()), 0.0)
+    return cells, {
+        element: (defect.get(element, 0) - cells * bulk.get(element, 0)) / count
+        for element, count in reservoirs.items()
+    }
+
+
+def _difference(
+    defect: Minimum, bulk: Minimum, reservoirs: Mapping[str, Reservoir], quantity: Callable[[Minimum], Observable]
+) -> Observable:
+    cells = {element: cell for element, cell in reservoirs.items() if isinstance(cell, Minimum)}
+    require_comparable([defect, bulk, *cells.values()])
+    for element, cell in cells.items():
+        if set(composition(cell)) != {element}:
+            raise LammpsImplicitError(f"the reservoir of {element} holds {', '.join(composition(cell))}")
+    sizes = {element: cells[element].engine.n_atoms if element in cells else 1 for element in reservoirs}
+    count, shares = weights(composition(defect), composition(bulk), sizes)
+    terms = [(1.0, quantity(defect))]
+    if count:
+        terms.append((-count, quantity(bulk)))
+    terms += [(-shares[element], quantity(cell)) for element, cell in cells.items() if shares[element]]
+    numbers = {element: value for element, value in reservoirs.items() if not isinstance(value, Minimum)}
+    energy = terms[0][1].units == defect.units.energy
+    constant = -sum(shares[element] * value for element, value in numbers.items()) if energy else 0.0
+    return combine(terms, constant)

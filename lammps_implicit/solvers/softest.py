@@ -1,0 +1,87 @@
+"""The softest mode of a Hessian, measured against the springs: zero where a minimum is about to disappear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from lammps_implicit.solvers import LinearSystem
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A displacement and how stiff it is.
+
+    Attributes
+    ----------
+    vector, pull : (n, 3) float arrays
+        v, of unit length over all ranks, and Kv.
+    stiffness : float
+        vᵀHv / vᵀKv: about 1 for most modes, whatever the size of the cell.
+    curvature : float
+        vᵀHv / vᵀv, eV/Å².
+    """
+
+    vector: FloatArray
+    pull: FloatArray
+    stiffness: float
+    curvature: float
+
+
+def softest_mode(system: LinearSystem, start: FloatArray, tol: float = 0.02, maxiter: int = 40) -> Mode:
+    """Find the lowest eigenvalue of H v = θ K v, from K⁻¹ alone.
+
+    Locally optimal conjugate gradients (A. V. Knyazev, SIAM J. Sci. Comput. 23, 517 (2001)) with one vector. K is never
+    applied: every vector is kept with its K-product, as v = K⁻¹(Kv) for all that come in.
+
+    Parameters
+    ----------
+    system : LinearSystem
+        Its operator may curve downwards.
+    start : (n, 3) float array
+        Forces to start from, v = K⁻¹ start: the ``pull`` of a mode found nearby, or random ones.
+    tol : float
+        Relative change of θ between iterations to stop at.
+    maxiter : int
+        Hessian products spent at most.
+    """
+    engine, project = system.engine, system.null_space.project
+
+    def product(v: FloatArray) -> FloatArray:
+        return project(system.operator(v, 1e-3, None))
+
+    pulled = project(start)
+    v = system.preconditioned(pulled)
+    # Columns: vectors, their K-products, their H-products.
+    basis = [_scaled(engine.norm(v), v, pulled, product(v))]
+    stiffness = np.inf
+    for _ in range(maxiter):
+        gram_h = np.array([[engine.dot(a[0], b[2]) for b in basis] for a in basis])
+        gram_k = np.array([[engine.dot(a[0], b[1]) for b in basis] for a in basis])
+        values, weights = eigh((gram_h + gram_h.T) / 2, (gram_k + gram_k.T) / 2)
+        best = [sum(w * member[part] for w, member in zip(weights[:, 0], basis, strict=True)) for part in range(3)]
+        last, stiffness = stiffness, float(values[0])
+        size = engine.norm(best[0])
+        current = _scaled(size, *best)
+        if abs(last - stiffness) <= tol * abs(stiffness):
+            break
+        step = [
+            sum((w * member[part] for w, member in zip(weights[1:, 0], basis[1:], strict=True)), np.zeros_like(v))
+            for part in range(3)
+        ]
+        residual = current[2] - stiffness * current[1]
+        down = system.preconditioned(residual)
+        basis = [current, _scaled(engine.norm(down), down, residual, product(down))]
+        if engine.norm(step[0]) > 1e-12 * size:
+            basis.append(_scaled(engine.norm(step[0]), *step))
+    vector, pull, force = current
+    return Mode(vector, pull, stiffness, engine.dot(vector, force))
+
+
+def _scaled(size: float, *arrays: FloatArray) -> tuple[FloatArray, ...]:
+    return tuple(array / size for array in arrays)

@@ -1,0 +1,153 @@
+"""Taylor models against relaxing again: orders of convergence, variants, error estimates, trust radius."""
+
+import numpy as np
+import pytest
+from conftest import DECKS, TA_VACANCY
+
+from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.cell import tensor
+
+SIZES = np.geomspace(3e-2, 3e-4, 3)
+
+
+@pytest.fixture(scope="module")
+def pressed():
+    """A W vacancy at 1 GPa, and a direction that changes each parameter by a random share of its value."""
+    with Minimum.from_deck(
+        DECKS / "in.w_vacancy", variables={"n": "2"}, cell="iso", pressure="1 GPa", ftol=1e-9
+    ) as minimum:
+        theta = minimum.potential.theta
+        yield minimum, np.random.default_rng(3).standard_normal(len(theta)) * np.abs(theta)
+
+
+@pytest.fixture(scope="module")
+def truth(pressed):
+    """Relaxed again at changes of several sizes: displacements, volumes, enthalpies."""
+    minimum, direction = pressed
+    pressure = minimum.units.pressure_tensor("1 GPa")[0, 0]
+    found = []
+    for size in SIZES:
+        relaxed = minimum.relaxed_at(size * direction, 1e-10, cell="iso")
+        volume = np.linalg.det(relaxed.cell)
+        found.append((relaxed.displacement, volume, relaxed.energy + pressure * volume))
+    return found
+
+
+def slope(errors):
+    return np.polyfit(np.log(SIZES), np.log(errors), 1)[0]
+
+
+def test_errors_fall_with_the_expected_powers(pressed, truth):
+    minimum, direction = pressed
+    models = {order: minimum.expansion(order, "iso", tol=1e-7) for order in (1, 2, 3)}
+    errors = {order: [] for order in models}
+    positions, volumes = [], []
+    for size, (moved, volume, enthalpy) in zip(SIZES, truth, strict=True):
+        for order, model in models.items():
+            errors[order].append(abs(float(model.predict(size * direction).enthalpy) - enthalpy))
+        prediction = models[2].predict(size * direction)
+        missed = prediction.displacement - moved
+        positions.append(np.linalg.norm(missed - missed.mean(axis=0)))
+        volumes.append(abs(float(prediction.volume) - volume))
+    assert slope(positions) == pytest.approx(2, abs=0.15)
+    assert slope(volumes) == pytest.approx(2, abs=0.15)
+    assert slope(errors[1]) == pytest.approx(2, abs=0.15)
+    assert slope(errors[2]) == pytest.approx(3, abs=0.15)
+    # The last is at round-off for the smallest change.
+    assert np.polyfit(np.log(SIZES[:2]), np.log(errors[3][:2]), 1)[0] == pytest.approx(4, abs=0.15)
+
+
+def test_estimated_errors_are_about_the_true_ones(pressed, truth):
+    minimum, direction = pressed
+    for order in (1, 2, 3):
+        prediction = minimum.expansion(order, "iso", tol=1e-7).predict(SIZES[1] * direction)
+        true = abs(float(prediction.enthalpy) - truth[1][2])
+        assert float(prediction.energy_error) == pytest.approx(true, rel=0.3)
+    missed = prediction.displacement - truth[1][0]
+    largest = np.linalg.norm(missed - missed.mean(axis=0), axis=1).max()
+    assert largest / 3 < float(prediction.displacement_error) < 3 * largest
+
+
+def test_many_changes_at_once_are_predicted_as_one_by_one(pressed):
+    minimum, direction = pressed
+    model = minimum.expansion(2, "iso")
+    changes = np.linspace(-1e-2, 1e-2, 6)[:, None] * direction
+    together, alone = model.predict(changes), [model.predict(change) for change in changes]
+    for name in ("enthalpy", "energy", "volume", "cell", "strain", "displacement", "positions", "pressure"):
+        assert np.allclose(getattr(together, name), [getattr(one, name) for one in alone], rtol=1e-12), name
+    assert together.energy_error == pytest.approx([float(one.energy_error) for one in alone], rel=0.5)
+    assert model.predict(changes.reshape(2, 3, -1)).enthalpy.shape == (2, 3)
+
+
+def test_variants_let_answer_what_they_say(pressed, truth):
+    minimum, direction = pressed
+    model = minimum.expansion(2, "iso")
+    change = SIZES[1] * direction
+    volume, energy = minimum.engine.volume, truth[1][2]
+    found = {name: model.predict(change, name) for name in ("constant", "homogeneous", "fixed", "both")}
+    assert float(found["constant"].volume) == float(found["fixed"].volume) == pytest.approx(volume)
+    assert not found["constant"].displacement.any()
+    # Each freedom lowers the energy, and the coupled volume beats the homogeneous one.
+    enthalpies = {name: float(prediction.enthalpy) for name, prediction in found.items()}
+    assert enthalpies["both"] < min(enthalpies["homogeneous"], enthalpies["fixed"])
+    assert max(enthalpies["homogeneous"], enthalpies["fixed"]) < enthalpies["constant"]
+    assert enthalpies["both"] == pytest.approx(energy, abs=1e-4)
+    missed = {name: abs(float(prediction.volume) - truth[1][1]) for name, prediction in found.items()}
+    assert missed["both"] < 0.1 * missed["homogeneous"] < 0.1 * missed["constant"]
+    fractional = np.linalg.solve(
+        found["homogeneous"].cell.T, (found["homogeneous"].positions - minimum.engine.origin).T
+    ).T
+    known = np.linalg.solve(minimum.engine.cell.T, (minimum.positions - minimum.engine.origin).T).T
+    assert fractional == pytest.approx(known, abs=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["constant", "homogeneous", "fixed", "both"])
+def test_predicted_pressures_are_derivatives_of_pressures(pressed, variant):
+    minimum, direction = pressed
+    model = minimum.expansion(2, "iso", tol=1e-7)
+    answer, change = model.variants[variant], 1e-4 * direction
+
+    def pressure(sign):
+        displacement = answer.jacobian.dot(sign * change)
+        return minimum.state_at(sign * change, displacement, tensor(sign * change @ answer.strain_jacobian)).pressure
+
+    expected = np.diag(pressure(1) - pressure(-1)) / 2
+    found = np.diag(model.predict(change, variant).pressure - minimum.engine.pressure)
+    scale = np.abs(np.diag(model.predict(change, "constant").pressure - minimum.engine.pressure)).max()
+    assert found == pytest.approx(expected, abs=1e-5 * scale)
+
+
+def test_at_the_trust_radius_the_error_is_its_limit(pressed):
+    minimum, direction = pressed
+    model = minimum.expansion(2, "iso")
+    radius = model.trust_radius(direction, energy=1e-4, displacement=1.0)
+    unit = direction / np.linalg.norm(direction)
+    assert float(model.predict(radius * unit).energy_error) == pytest.approx(1e-4, rel=0.15)
+    assert model.trust_radius(direction, energy=1e-5, displacement=1.0) < radius
+    short = model.trust_radius(direction, energy=1.0, displacement=1e-4)
+    assert float(model.predict(short * unit).displacement_error) == pytest.approx(1e-4, rel=0.15)
+
+
+def test_an_expansion_whose_minimum_has_moved_says_so(write_deck):
+    with Minimum.from_deck(write_deck(TA_VACANCY)) as minimum:
+        theta = minimum.potential.theta
+        model = minimum.expansion(3)
+        with minimum.excursion(1e-3 * theta) as trip:
+            minimum.relax_in_place(1e-8)
+            trip.stay = True
+        with pytest.raises(LammpsImplicitError, match="make another"):
+            _ = model.predict(1e-3 * theta).enthalpy
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.expansion(4), "order 4"),
+        (lambda m: m.expansion().predict([1.0, 2.0]), "31 finite numbers"),
+        (lambda m: m.expansion().predict(m.potential.theta, "both"), "not one of constant, fixed"),
+        (lambda m: m.expansion().trust_radius(0 * m.potential.theta), "direction"),
+    ],
+)
+def test_what_cannot_be_expanded_is_refused(ta_vacancy, call, message):
+    with pytest.raises(LammpsImplicitError, match=message):
+        call(ta_vacancy)

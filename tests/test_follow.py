@@ -1,0 +1,96 @@
+"""Following a minimum to parameters far away."""
+
+import numpy as np
+import pytest
+from brute_force import Relaxer
+from conftest import DECKS, TA_VACANCY
+
+from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.neighbours import NeighbourGraph
+
+
+def test_it_ends_where_plain_lammps_ends_in_small_steps_far_beyond_the_trust_radius(tmp_path):
+    variables = {"n": "3"}
+    names = "W_2940_2017_2.snapcoeff", "W_2940_2017_2.snapparam"
+    relaxer = Relaxer(DECKS / "in.w_vacancy", "pair_coeff * * snap", *names, "W", tmp_path, variables)
+    with Minimum.from_deck(DECKS / "in.w_vacancy", variables=variables) as minimum:
+        theta = minimum.potential.theta
+        direction = np.random.default_rng(3).standard_normal(len(theta)) * np.abs(theta)
+        direction /= np.linalg.norm(direction)
+        radius = minimum.expansion().trust_radius(direction, energy=1e-6)
+        start = minimum.gather(minimum.positions).copy()
+        change = 40 * radius * direction
+        path = minimum.follow(theta + change)
+        assert path.reached, path.reason
+        assert minimum.potential.theta == pytest.approx(theta + change, rel=1e-12)
+        moved = minimum.engine.nearest_image(minimum.gather(minimum.positions) - start)
+    for share in np.linspace(0.1, 1.0, 10):
+        true, energy = relaxer.relax(share * change)
+    relaxer.close()
+    assert np.abs(true).max() > 0.02
+    assert moved - moved.mean(axis=0) == pytest.approx(true - true.mean(axis=0), abs=1e-5)
+    assert path.steps[-1].energy == pytest.approx(energy, abs=1e-7)
+
+
+def test_it_stops_where_the_minimum_disappears(write_deck):
+    with Minimum.from_deck(write_deck()) as minimum:
+        theta = minimum.potential.theta
+        path = minimum.follow(theta - 8 * np.where(np.arange(len(theta)) == 1, np.abs(theta), 0.0))
+        assert not path.reached
+        assert "disappears" in path.reason or "topology" in path.reason
+        assert 0 < path.steps[-1].share < 1
+        assert minimum.max_force <= 1e-8
+        # It stands at the parameters of its last step, and is differentiated there.
+        assert minimum.jvp(theta).shape == minimum.positions.shape
+
+
+def test_a_cell_is_followed_too(write_deck):
+    with Minimum.from_deck(write_deck(), cell="iso") as minimum:
+        theta, volume = minimum.potential.theta, minimum.engine.volume
+        change = 2e-3 * np.random.default_rng(0).standard_normal(len(theta)) * np.abs(theta)
+        relaxed = minimum.relaxed_at(change, cell="iso")
+        path = minimum.follow(theta + change, cell="iso")
+        assert path.reached
+        assert minimum.engine.volume == pytest.approx(np.linalg.det(relaxed.cell), rel=1e-8)
+        assert path.steps[0].volume == volume
+        assert minimum.energy == pytest.approx(relaxed.energy, abs=1e-8)
+
+
+def test_no_way_to_go_is_no_step(ta_vacancy):
+    path = ta_vacancy.follow(ta_vacancy.potential.theta)
+    assert path.reached
+    assert len(path.steps) == 1
+
+
+def test_parameters_of_another_shape_are_refused(ta_vacancy):
+    with pytest.raises(LammpsImplicitError, match="expected"):
+        ta_vacancy.follow([1.0, 2.0])
+
+
+def test_the_softest_mode_is_that_of_a_dense_pencil(write_deck):
+    with Minimum.from_deck(write_deck(TA_VACANCY.replace("0 3 0 3 0 3", "0 2 0 2 0 2"))) as minimum:
+        mode = minimum.softest_mode()
+        system = minimum._prepared().system
+        units = np.eye(minimum.positions.size).reshape(-1, *minimum.positions.shape)
+        hessian = np.stack([minimum.hessian.central(unit).ravel() for unit in units])
+        inverse = np.stack([system.preconditioned(system.null_space.project(unit)).ravel() for unit in units])
+        values = np.sort(np.abs(np.linalg.eigvals(inverse @ hessian)))
+        assert mode.stiffness == pytest.approx(values[values > 1e-6][0], rel=0.05)
+        product = minimum.hessian.central(mode.vector)
+        assert mode.curvature == pytest.approx(np.sum(mode.vector * product), rel=1e-3)
+
+
+def test_neighbours_change_when_an_atom_hops(write_deck):
+    with Minimum.from_deck(write_deck()) as minimum:
+        engine = minimum.engine
+        graph = NeighbourGraph.of(engine)
+        assert graph.difference(engine) == ""
+        assert len(graph.bonded) == 53 * 14 - 14
+        hop = np.zeros_like(minimum.positions)
+        near = np.linalg.norm(engine.nearest_image(minimum.positions), axis=1).argmin()
+        hop[near] = -engine.nearest_image(minimum.positions[near : near + 1])[0]
+        engine.shift(hop)
+        engine.settle()
+        told = graph.difference(engine)
+        assert "part" in told
+        assert "meet" in told
