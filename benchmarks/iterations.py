@@ -38,7 +38,9 @@ def screw_dislocation(folder: Path, radius: int) -> Cell:
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
     with tempfile.TemporaryDirectory() as folder:
         cells = up_to(vacancies(Path(folder), "Ta", EDGES), options.largest)
-        cells += [screw_dislocation(Path(folder), r) for r, atoms in RADII.items() if atoms <= options.largest]
+        chosen = [radius for radius, atoms in RADII.items() if options.smallest <= atoms <= options.largest]
+        cells = [cell for cell in cells if cell.atoms >= options.smallest]
+        cells += [screw_dislocation(Path(folder), radius) for radius in chosen]
         yield from measure(sorted(cells, key=lambda cell: cell.atoms), say, options.ranks)
 
 

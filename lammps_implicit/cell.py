@@ -134,9 +134,9 @@ def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
     return CellFreedom(names, basis, target)
 
 
-def driving_force(engine: Engine, strain: FloatArray, target: FloatArray) -> FloatArray:
-    """∂U/∂ε + T ∂V/∂ε at a strained state LAMMPS stands at, six components: V (T - P) F⁻ᵀ with F = 1 + ε."""
-    return components(engine.volume * (target - engine.pressure) @ np.linalg.inv(np.eye(3) + strain).T)
+def driving_force(volume: float, pressure: FloatArray, strain: FloatArray, target: FloatArray) -> FloatArray:
+    """∂U/∂ε + T ∂V/∂ε at a strained state with this volume and pressure: V (T - P) F⁻ᵀ with F = 1 + ε, (6,)."""
+    return components(volume * (target - pressure) @ np.linalg.inv(np.eye(3) + strain).T)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def measure_coupling(mixed: MixedDerivative, freedom: CellFreedom) -> Coupling:
         for step in (STRAIN_STEP, -STRAIN_STEP):
             # Forces in strained axes; where they vanish the difference does not matter, and they nearly do.
             pulls.append(engine.strained_forces(step * strain).copy())
-            drives.append(driving_force(engine, step * strain, freedom.target))
+            drives.append(driving_force(engine.volume, engine.pressure, step * strain, freedom.target))
             descriptors.append(potential.atom_descriptors(engine).copy())
         forces.append((pulls[1] - pulls[0]) / (2 * STRAIN_STEP))
         stiffness.append((drives[0] - drives[1]) / (2 * STRAIN_STEP))
@@ -183,7 +183,7 @@ def measure_coupling(mixed: MixedDerivative, freedom: CellFreedom) -> Coupling:
         change = (descriptors[0] - descriptors[1]) / (2 * STRAIN_STEP)
         derivatives.append(potential.sum_descriptors(engine, change))
     engine.unstrain()
-    residual = freedom.basis.T @ driving_force(engine, np.zeros((3, 3)), freedom.target)
+    residual = freedom.basis.T @ driving_force(engine.volume, engine.pressure, np.zeros((3, 3)), freedom.target)
     derivative = np.array(derivatives)
     if mixed.odd.size:
         # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.

@@ -380,7 +380,7 @@ def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
     if minimum.cell == "none":
         return []
     units, engine = minimum.units, minimum.engine
-    xx, yy, zz = np.diag(engine.pressure) * units.pressures
+    xx, yy, zz = np.diag(minimum.pressure) * units.pressures
     return [
         ("volume", f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.length}^3"),
         ("pressure (xx, yy, zz)", f"{xx:.6g}, {yy:.6g}, {zz:.6g} {units.pressure}"),

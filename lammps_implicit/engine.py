@@ -246,10 +246,13 @@ class Engine:
     # -- evaluations -------------------------------------------------------------------------------------------------
 
     def settle(self) -> FloatArray:
-        """Build neighbour lists at LAMMPS' current positions, make them the reference, and return the forces.
+        """Build neighbour lists at the reference, wherever LAMMPS stands, or where it has moved it; return the forces.
 
-        One force evaluation. Atoms may change owner or order: arrays taken before are void.
+        One force evaluation. Atoms are brought back into the cell, and may change owner or order: arrays taken before
+        are void.
         """
+        if self._displaced:
+            self._owned("x", len(self.ids))[:] = self.positions
         self._timed(self.command, "run 0 post no")
         self.evaluations.forces += 1
         n = self.lmp.extract_setting("nlocal")
@@ -372,6 +375,7 @@ class Engine:
         self._set_cell(self._cell)
         n, ids = len(self.ids), self.ids
         self._owned("x", n)[:], self._owned("image", n)[:] = self.positions, self._images
+        self._displaced = False
         forces = self.settle()
         if not self.owns_still(ids):
             raise LammpsImplicitError(_REORDERED)
@@ -384,6 +388,7 @@ class Engine:
         """
         self._owned("x", len(self.ids))[:] = self.positions
         self._change_box(self._cell @ (np.eye(3) + strain).T)
+        self._displaced = False  # LAMMPS has carried the reference along
         return self.settle()
 
     def allow_tilt(self) -> None:
@@ -391,6 +396,7 @@ class Engine:
         if not self.triclinic:
             self._owned("x", len(self.ids))[:] = self.positions
             self.command("change_box all triclinic")
+            self._displaced = False  # atoms may have changed owner
 
     def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
         """Run LAMMPS' own conjugate-gradient minimiser from the reference; return forces at its end, the new reference.
@@ -402,6 +408,7 @@ class Engine:
         self._timed(self.command, f"minimize 0.0 {ftol!r} {maxiter} {maxeval}")
         self.evaluations.forces += self._minimizer_evaluations()
         self.command("neigh_modify delay 0 every 1000000000 check no")
+        self._displaced = False  # it is the reference that has moved
         return self.settle()
 
     def compute_atom(self, id: str) -> FloatArray:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit.cell import CellSystem, Coupling, components, tensor
+from lammps_implicit.cell import CellSystem, Coupling, components, driving_force, tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.jacobian import Jacobian
 
@@ -31,6 +31,9 @@ VARIANTS = ("constant", "homogeneous", "fixed", "both")
 
 EXACT = 4
 """Changes up to which errors are evaluated one by one."""
+
+UNMOVED = 1e-9
+"""Å that atoms of an expansion's minimum may have moved: what is lost when LAMMPS wraps a triclinic cell."""
 
 TRUST_STEPS = 12
 """Evaluations of the error after which the search for a trust radius gives up."""
@@ -281,7 +284,7 @@ class Prediction:
     @property
     def pressure(self) -> FloatArray:
         """Pressure tensor, (..., 3, 3), eV/Å³, first order; not a number where the cell cannot be strained."""
-        now = components(self.expansion.minimum.engine.pressure)
+        now = components(self.expansion.minimum.pressure)
         xx, yy, zz, yz, xz, xy = np.moveaxis(now + self.dtheta @ self.expansion.pressure_gradient(self.variant), -1, 0)
         rows = [np.stack(row, axis=-1) for row in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))]
         return np.stack(rows, axis=-2)
@@ -335,7 +338,8 @@ class Prediction:
 def missed_at(model: Expansion, dtheta: FloatArray, answer: Variant) -> Missed:
     """Evaluate U, forces and pressure at the structure predicted for one change: about four force evaluations."""
     minimum = model.minimum
-    if not minimum.engine.owns_still(model.ids) or minimum.engine.max_abs(minimum.positions - model.positions) > 0:
+    same = minimum.engine.owns_still(model.ids)
+    if not same or minimum.engine.max_abs(minimum.positions - model.positions) > UNMOVED:
         raise LammpsImplicitError("the minimum has been relaxed or moved since this expansion was made: make another")
     strain = tensor(dtheta @ answer.strain_jacobian)
     state = minimum.state_at(dtheta, answer.jacobian.dot(dtheta), strain)
@@ -345,7 +349,7 @@ def missed_at(model: Expansion, dtheta: FloatArray, answer: Variant) -> Missed:
     moved = minimum.preconditioned(pulled)
     decrement = 0.5 * minimum.engine.dot(pulled, moved)
     if model.system is not None and answer.strain_jacobian.any():
-        drive = components(state.volume * (model.target - state.pressure) @ np.linalg.inv(np.eye(3) + strain).T)
+        drive = driving_force(state.volume, state.pressure, strain, model.target)
         left = model.system.freedom.basis.T @ drive - np.asarray(
             minimum.engine.sum(np.einsum("nak,na->k", model.system.relaxed, pulled))
         )

@@ -96,9 +96,10 @@ def follow(
 ) -> Path:
     """Walk to other parameters; see `Minimum.follow`."""
     start = minimum.potential.theta
-    way = np.asarray(theta, float) - start
-    if way.shape != start.shape or not np.isfinite(way).all():
-        raise LammpsImplicitError(f"theta has shape {way.shape}, expected {start.shape} finite numbers")
+    end = np.asarray(theta, float)
+    if end.shape != start.shape or not np.isfinite(end).all():
+        raise LammpsImplicitError(f"theta has shape {end.shape}, expected {start.shape} finite numbers")
+    way = end - start
     before = minimum.engine.evaluations.forces
     path, share, length = Path(), 0.0, FIRST_SHARE
     softness = minimum.softest_mode()

@@ -206,8 +206,14 @@ class Minimum:
         ``potential.theta`` (P,) and ``potential.names``: the parameters that derivatives are taken for.
     energy : float
         eV in ``units metal``.
+    pressure : (3, 3) float array
+        Pressure tensor, eV/Å³; times ``units.pressures`` in LAMMPS' unit.
     max_force : float
         Largest force component on a free degree of freedom, eV/Å.
+    cell : str
+        What the cell was relaxed over last, ``none`` if it was not.
+    target : (3, 3) float array
+        Pressure tensor that it is held at.
     statistics : Statistics
         Of the last product.
     setup : Evaluations
@@ -638,7 +644,7 @@ class Minimum:
                 self._take(engine.settle())  # wherever it stopped is where it stands now
             raise
         self._take(forces)
-        if not in_place:  # a potential can be installed only where ranks own what is near them
+        if not in_place:
             self.settle()
 
     def _relax_cell(self, freedom: CellFreedom, ftol: float, in_place: bool, progress: Progress) -> None:
@@ -656,7 +662,9 @@ class Minimum:
             fresh = system is None
             if system is None:
                 system = self._new_cell_system(freedom, 1e-3)
-            strain = system.step(freedom.basis.T @ driving_force(engine, np.zeros((3, 3)), freedom.target))
+            strain = system.step(
+                freedom.basis.T @ driving_force(engine.volume, self.pressure, np.zeros((3, 3)), freedom.target)
+            )
             last, size = size, float(np.abs(strain).max())
             if size <= CELL_CONVERGED:
                 system.require_minimum()
@@ -779,7 +787,7 @@ class Minimum:
         """
         moved = _vector(self.engine, displacement, self.positions.shape, "displacement")
         with self.excursion(dtheta, moved, strain):
-            return State(self.energy, self.hessian.reference_forces, self.engine.pressure, self.engine.volume)
+            return State(self.energy, self.hessian.reference_forces, self.pressure, self.engine.volume)
 
     def answer(
         self, dtheta: FloatArray, tol: float, cell: str, pressure: float | str | ArrayLike | None
@@ -802,8 +810,12 @@ class Minimum:
         return self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
 
     def settle(self) -> None:
-        """Let ranks own the atoms that have come near them. Rows may change on several ranks."""
-        if self.engine.comm.size > 1 and self.engine.drift > 0:
+        """Let ranks own the atoms that have come near them, and bring those that have left the cell back into it.
+
+        A potential can be installed only where ranks own what is near them, and a displacement that follows the cell is
+        that of the periodic image where an atom is. One force evaluation; rows may change on several ranks.
+        """
+        if self.engine.drift > 0:
             self._take(self.engine.settle())
 
     def softest_mode(self, start: ArrayLike | None = None) -> Mode:
@@ -846,7 +858,7 @@ class Minimum:
         allowed = [name for name in names if engine.triclinic or name[0] == name[1]]
         if not allowed:
             raise LammpsImplicitError("no direction is periodic: the cell cannot be strained, and has no pressure")
-        return cell_freedom(",".join(allowed), engine.pressure, engine)
+        return cell_freedom(",".join(allowed), self.pressure, engine)
 
     def energy_at(self, dtheta: ArrayLike, displacement: ArrayLike) -> float:
         """U(X* + δX, Θ + δΘ), unrelaxed. With δX = jvp(δΘ) it equals the relaxed energy to third order in δΘ."""
@@ -910,7 +922,8 @@ class Minimum:
         """Take the engine's reference, with these forces, as the minimum; forget what was known of another state."""
         self.hessian = Hessian(self.engine, forces)
         self.mixed = MixedDerivative(self.engine, self.potential, self.hessian)
-        self.energy, self.max_force = self.engine.energy, self.engine.max_abs(forces)
+        self.energy, self.pressure = self.engine.energy, self.engine.pressure
+        self.max_force = self.engine.max_abs(forces)
         self._solver = self._inverse = self._gradient = None
         self._jacobians, self._hessians, self._jacobian_statistics, self._cells = {}, {}, {}, {}
 
@@ -943,7 +956,7 @@ class Minimum:
             missing = float(np.abs(system.step(system.coupling.residual)).max())
             if missing > AT_TARGET:
                 held = np.trace(freedom.target) / 3 * self.units.pressures
-                now = np.trace(self.engine.pressure) / 3 * self.units.pressures
+                now = np.trace(self.pressure) / 3 * self.units.pressures
                 raise NotAMinimumError(
                     f"the cell is not relaxed: it is at a pressure of {now:.6g} {self.units.pressure}, held at "
                     f"{held:.6g}, and would strain by {missing:.1e}; relax it first with relax(cell='{cell}', "

@@ -165,3 +165,41 @@ def test_the_readme_example_runs(tmp_path):
     outcome = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert outcome.returncode == 0, outcome.stderr
     assert "relaxed energy" in outcome.stdout
+
+
+def test_a_cell_that_answers_is_stored_and_predicted(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    common = ["in.ta", "--cell", "iso", "--pressure", "20 GPa"]
+    assert "volume" in _run(tmp_path, "sensitivity", *common, "-o", "ta.h5", "--tol", "1e-6")
+    with Minimum.from_deck(tmp_path / "in.ta", cell="iso", pressure="20 GPa") as minimum:
+        change = 3e-4 * minimum.potential.theta
+        relaxed = minimum.relaxed_at(change, 1e-10, cell="iso")
+        pressure, volume = minimum.target[0, 0], minimum.engine.volume
+        gradient, known = minimum.volume_gradient(1e-6), minimum.engine.cell
+        ids, energy = np.sort(minimum.ids), minimum.energy
+    np.save(tmp_path / "new.npy", minimum.potential.theta + change)
+    told = _run(tmp_path, "predict", "ta.h5", "--theta", "new.npy", "-o", "new.h5")
+    assert "predicted enthalpy" in told
+    assert "predicted volume" in told
+    with h5py.File(tmp_path / "ta.h5") as file:
+        assert file["strain_jacobian"].shape == (31, 1)
+        assert file["volume_gradient"][()] == pytest.approx(gradient, rel=1e-4, abs=1e-4 * np.abs(gradient).max())
+        assert file["pressure"][()] == pytest.approx(2e5 * np.eye(3))
+        assert file["enthalpy"][()] == pytest.approx(energy + pressure * volume, abs=1e-7)
+        assert file.attrs["cell_freedom"] == "iso"
+    with h5py.File(tmp_path / "new.h5") as file:
+        assert file["ids"][()].tolist() == ids.tolist()
+        assert file["cell"][()] - known == pytest.approx(
+            relaxed.cell - known, abs=0.02 * np.abs(relaxed.cell - known).max()
+        )
+        enthalpy = relaxed.energy + pressure * np.linalg.det(relaxed.cell)
+        assert file["energy"][()] == pytest.approx(enthalpy, abs=1e-6)
+    # The structure files have the new cell too.
+    assert ase.io.read(tmp_path / "new.xyz").cell[0, 0] == pytest.approx(relaxed.cell[0, 0], abs=1e-4)
+
+
+def test_a_cell_is_relaxed_by_the_command(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    told = _run(tmp_path, "relax", "in.ta", "--cell", "iso", "--pressure", "200000", "-o", "relaxed.data")
+    assert "200000, 200000, 200000 bar" in told
+    assert " -> " in next(line for line in told.splitlines() if "volume" in line)

@@ -81,6 +81,29 @@ def test_relaxation_takes_atoms_to_other_ranks_and_ends_where_one_process_does(w
         assert all(np.abs(one[i] - mean[0] - row + mean[1]).max() < 1e-5 * scale for i, row in many.items())
 
 
+@pytest.mark.parallel(nprocs=[2, 3])
+@pytest.mark.parametrize("cell", ["iso", "full"])
+def test_cells_answer_as_on_one_process(write_deck, cell):
+    deck, change = write_deck(SETUP), 1e-3 * np.cos(np.arange(31))
+    found = []
+    for comm in (ALONE, WORLD):
+        with Minimum.from_deck(deck, comm=comm, force_limit=np.inf, cell=cell, pressure="20 GPa") as minimum:
+            response = minimum.jvp(change, 1e-8, cell=cell)
+            gradient = minimum.vjp(_pull(minimum), 1e-8, cell=cell)
+            third = minimum.expansion(3, cell).predict(change)
+            again = minimum.relaxed_at(change, cell=cell)
+            numbers = [minimum.engine.volume, float(third.enthalpy), float(third.energy_error), again.energy]
+            path = minimum.follow(minimum.potential.theta + change, cell=cell)
+            assert path.reached
+            assert minimum.energy == pytest.approx(again.energy, abs=1e-7)
+            found.append((_by_id(minimum, response.displacement), response.strain, gradient, np.array(numbers)))
+    one, many = found
+    scale = max(np.abs(row).max() for row in one[0].values())
+    assert all(np.abs(one[0][id_] - row).max() < 1e-6 * scale for id_, row in many[0].items())
+    for a, b in zip(one[1:], many[1:], strict=True):
+        assert b == pytest.approx(a, rel=1e-6, abs=1e-6 * np.abs(a).max())
+
+
 @pytest.mark.parallel(nprocs=2)
 def test_saddles_are_solved_for_on_two_ranks(write_deck):
     deck = write_deck(SETUP)

@@ -12,7 +12,7 @@ from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure
 TIGHT, LOOSE = 1e-8, 1e-6
 """Relative tolerances."""
 
-BARE_ATOMS = 65_535
+BARE_ATOMS = 20_000
 """Largest cell that is solved without preconditioner too."""
 
 

@@ -142,11 +142,12 @@ def full_size(
     describe : str
         For ``--help``.
     measure : callable
-        Options, among them ``largest`` in atoms, and what to tell the next measurement, to records.
+        Options, among them ``largest`` and ``smallest`` in atoms, and what to tell the next measurement, to records.
     """
     parser = argparse.ArgumentParser(description=describe, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), help="folder for the files")
     parser.add_argument("--largest", type=int, required=True, metavar="ATOMS", help="leave larger cells out")
+    parser.add_argument("--smallest", type=int, default=0, metavar="ATOMS", help="and smaller ones, in iterations.py")
     parser.add_argument("--ranks", type=int, default=1, help="ranks of each measurement, where the benchmark has one")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace the records of an earlier run")

@@ -33,6 +33,12 @@ class Bulk(Deck):
     repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="unit cells along each vector")
 
 
+class Defect(Deck):
+    """A cell with a defect."""
+
+    sites: Union[int, None] = Field(default=None, gt=0, description="lattice sites of its cell without the defect")
+
+
 class Binding(_Strict):
     """A complex and the defects it is made of."""
 
@@ -46,7 +52,8 @@ class Configuration(_Strict):
     Attributes
     ----------
     bulk : Bulk
-    defects : dict of str to Deck
+    defects : dict of str to Defect
+        The relaxation volume is left out where their ``sites`` are not given.
     reservoirs : dict of str to (Deck or float)
         Cells of pure elements, or chemical potentials, of elements that the bulk does not fix.
     bindings : dict of str to Binding
@@ -64,7 +71,7 @@ class Configuration(_Strict):
     """
 
     bulk: Bulk
-    defects: dict[str, Deck] = Field(default_factory=dict)
+    defects: dict[str, Defect] = Field(default_factory=dict)
     reservoirs: dict[str, Union[Deck, float]] = Field(default_factory=dict)
     bindings: dict[str, Binding] = Field(default_factory=dict)
     isolated: dict[str, float] = Field(default_factory=dict)

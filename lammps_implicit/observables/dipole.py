@@ -36,7 +36,7 @@ def elastic_dipole(defect: Minimum, bulk: Minimum | None = None, tol: float = 1e
     names = system.freedom.names
     places = [COMPONENTS.index(name) for name in names]
     volume = defect.engine.volume
-    now = components(defect.engine.pressure)
+    now = components(defect.pressure)
     value, gradient = volume * now, -system.effective.T
     if bulk is not None:
         if bulk.cell == "none":
@@ -44,7 +44,7 @@ def elastic_dipole(defect: Minimum, bulk: Minimum | None = None, tol: float = 1e
         require_same_potential([defect, bulk])
         lattice = bulk.cell_system(tol, bulk.cell)
         strain = lattice.strain_jacobian @ lattice.freedom.basis.T
-        held = components(bulk.engine.pressure)
+        held = components(bulk.pressure)
         value = value - volume * held
         gradient = gradient - strain[:, places] @ system.stiffness.T
         gradient = gradient + volume * np.outer(strain[:, :3].sum(axis=1), (now - held)[places])

@@ -57,10 +57,9 @@ def formation_volume(
     return _difference(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol))
 
 
-def relaxation_volume(defect: Minimum, bulk: Minimum, tol: float = 1e-5) -> Observable:
-    """Volume of the cell less that of the perfect crystal with as many lattice sites."""
+def relaxation_volume(defect: Minimum, bulk: Minimum, sites: int, tol: float = 1e-5) -> Observable:
+    """Volume of the cell less that of the perfect crystal with so many lattice sites."""
     require_comparable([defect, bulk])
-    sites = round(defect.engine.volume / bulk.engine.volume * bulk.engine.n_atoms)
     return combine([(1.0, volume(defect, tol)), (-sites / bulk.engine.n_atoms, volume(bulk, tol))])
 
 

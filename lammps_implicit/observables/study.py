@@ -118,7 +118,8 @@ def run_study(configuration: Configuration, comm: Any = None, say: Say = lambda 
                 if configuration.cell != "none":
                     if all(isinstance(cell, Minimum) for cell in reservoirs.values()):
                         found[f"{name}: formation volume"] = formation_volume(defect, bulk, reservoirs, tol)
-                    found[f"{name}: relaxation volume"] = relaxation_volume(defect, bulk, tol)
+                    if deck.sites is not None:
+                        found[f"{name}: relaxation volume"] = relaxation_volume(defect, bulk, deck.sites, tol)
             except LammpsImplicitError as error:
                 raise type(error)(f"{name}: {error}") from None
             evaluations += defect.engine.evaluations.forces

@@ -36,6 +36,8 @@ def dense_inverse(
     """
     engine, null_space = system.engine, system.null_space
     free = np.flatnonzero(engine.free.reshape(-1))
+    if len(null_space.vectors) == free.size:
+        return np.zeros_like
     hessian = np.empty((free.size, free.size))
     unit = np.zeros(engine.free.shape)
     for count, index in enumerate(free):

@@ -1,0 +1,39 @@
+"""Predicted positions, volumes and enthalpies of defects against relaxing again, coupled and homogeneous, one core.
+
+python benchmarks/expansions.py --largest 60
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from lammps_implicit.benchmarks.cells import Cell
+from lammps_implicit.benchmarks.expansions import BENCHMARK, Case, measure
+from lammps_implicit.benchmarks.processes import Record
+from lammps_implicit.benchmarks.report import Say, full_size
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
+
+CASES = [
+    ("W vacancy", "in.w_vacancy", "3", 53, "iso", 0.0),
+    ("W vacancy", "in.w_vacancy", "3", 53, "iso", 10.0),
+    ("W vacancy", "in.w_vacancy", "4", 127, "iso", 0.0),
+    ("W crowdion", "in.w_interstitial", "3", 55, "iso", 0.0),
+    ("W crowdion", "in.w_interstitial", "3", 55, "full", 0.0),
+    ("Be in W", "in.be_in_w", "3", 54, "iso", 0.0),
+    ("Be vacancy, hcp", "in.be_hcp_vacancy", "3", 47, "ortho", 0.0),
+    ("W with 5 % Be", "in.w_be_alloy", "3", 54, "iso", 0.0),
+]
+
+
+def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
+    cases = [
+        Case(Cell(system, atoms, SCRIPTS / deck, {"n": n}), freedom, pressure)
+        for system, deck, n, atoms, freedom, pressure in CASES
+        if options.smallest <= atoms <= options.largest
+    ]
+    yield from measure(cases, say)
+
+
+if __name__ == "__main__":
+    full_size(BENCHMARK, __doc__, records)

@@ -1,0 +1,144 @@
+"""Predicted positions, volumes and enthalpies against relaxing again, for what may answer and for each order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lammps_implicit.benchmarks.cells import Cell
+from lammps_implicit.benchmarks.processes import Record
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, save
+from lammps_implicit.minimum import Minimum
+
+SIZES = (3e-2, 9.5e-3, 3e-3, 9.5e-4, 3e-4)
+"""Relative changes of the parameters, each by a random share of its value: two decades."""
+
+ORDERS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell and the pressure it is held at, GPa."""
+
+    cell: Cell
+    freedom: str
+    pressure: float = 0.0
+
+
+def measure(cases: Sequence[Case], say: Say) -> Iterator[Record]:
+    """Yield one record for each case and size of the change.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    say : callable
+    """
+    for case in cases:
+        say(f"expansions: {case.cell.system}, cell {case.freedom}, {case.pressure:g} GPa")
+        yield from _of(case)
+
+
+def _of(case: Case) -> Iterator[Record]:
+    held = f"{case.pressure} GPa"
+    with Minimum.from_deck(
+        case.cell.deck, variables=case.cell.variables, cell=case.freedom, pressure=held, ftol=1e-9
+    ) as minimum:
+        theta, pressure = minimum.potential.theta, minimum.target[0, 0]
+        direction = theta * np.random.default_rng(3).standard_normal(len(theta))
+        models = {order: minimum.expansion(order, case.freedom, tol=1e-7) for order in ORDERS}
+        for size in SIZES:
+            change = size * direction
+            relaxed = minimum.relaxed_at(change, 1e-10, cell=case.freedom)
+            volume = float(np.linalg.det(relaxed.cell))
+            predicted = {name: models[2].predict(change, name) for name in models[2].variants}
+            moved = predicted["both"].displacement - relaxed.displacement
+            enthalpies = [float(models[order].predict(change).enthalpy) for order in ORDERS]
+            true = relaxed.energy + pressure * volume
+            yield {
+                "system": case.cell.system,
+                "atoms": minimum.engine.n_atoms,
+                "cell": case.freedom,
+                "pressure": case.pressure,
+                "change": size,
+                "volume_change": volume - minimum.engine.volume,
+                "volume_errors": {name: float(p.volume) - volume for name, p in predicted.items()},
+                "position_error": float(np.linalg.norm(moved - moved.mean(axis=0))),
+                "enthalpy_errors": [enthalpy - true for enthalpy in enthalpies],
+            }
+
+
+def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Rows of the table."""
+    return [
+        (
+            record["system"],
+            str(record["atoms"]),
+            record["cell"],
+            f"{record['pressure']:g}",
+            f"{record['change']:.0e}",
+            f"{record['volume_change']:+.4f}",
+            f"{record['volume_errors']['homogeneous']:+.1e}",
+            f"{record['volume_errors']['both']:+.1e}",
+            f"{abs(record['volume_errors']['homogeneous'] / record['volume_errors']['both']):.3g}",
+            f"{record['position_error']:.1e}",
+            *(f"{error:+.0e}" for error in record["enthalpy_errors"]),
+        )
+        for record in sorted(records, key=_order)
+    ]
+
+
+def plot(path: Path, records: Sequence[Record]) -> None:
+    """Draw errors of volumes, positions and enthalpies against the size of the change."""
+    drawn, panels = figure(3)
+    for number, system in enumerate(dict.fromkeys(_label(record) for record in records)):
+        curve = sorted((r for r in records if _label(r) == system), key=lambda record: record["change"])
+        sizes = [record["change"] for record in curve]
+        style = {"color": f"C{number}", "ms": 4}
+        for name, line in (("homogeneous", "s--"), ("both", "o-")):
+            errors = [abs(record["volume_errors"][name]) for record in curve]
+            panels[0].plot(sizes, errors, line, label=f"{system}, {name}", **style)
+        panels[1].plot(sizes, [record["position_error"] for record in curve], "o-", **style)
+        for order, line in zip(ORDERS, ("v:", "s--", "o-"), strict=True):
+            errors = [abs(record["enthalpy_errors"][order - 1]) for record in curve]
+            panels[2].plot(sizes, errors, line, **style)
+    titles = ("volume (Å³)", "positions, norm (Å)", "enthalpy, orders 1, 2, 3 (eV)")
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set(xscale="log", yscale="log", xlabel="relative change of the parameters", ylabel=f"error of the {title}")
+        axes.grid(alpha=0.3)
+    legend(drawn, panels[0], 2)
+    save(drawn, path)
+
+
+def _label(record: Record) -> str:
+    return f"{record['system']}, {record['cell']}, {record['pressure']:g} GPa"
+
+
+def _order(record: Record) -> tuple[str, str, float, float]:
+    return record["system"], record["cell"], record["pressure"], -record["change"]
+
+
+BENCHMARK = Benchmark(
+    "expansions",
+    "Predicted volumes, positions and enthalpies against relaxing again",
+    ("system", "atoms", "cell", "pressure", "change"),
+    (
+        "system",
+        "atoms",
+        "cell",
+        "GPa",
+        "change",
+        "ΔV (Å³)",
+        "homog.",
+        "coupled",
+        "better",
+        "positions",
+        "1st",
+        "2nd",
+        "3rd",
+    ),
+    rows,
+    plot,
+)
