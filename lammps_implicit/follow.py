@@ -151,7 +151,7 @@ def follow(
 def _correct(minimum: Minimum, ftol: float, cell: str, pressure: float | str | ArrayLike | None) -> tuple[float, str]:
     """Relax where the prediction led; return how far atoms moved, Å, and what went wrong."""
     try:
-        return minimum.relax_in_place(ftol, cell, pressure), ""
+        return minimum.relax_away(ftol, cell, pressure), ""
     except (ConvergenceError, NotAMinimumError) as failure:
         return np.inf, str(failure)
 

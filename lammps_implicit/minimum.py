@@ -33,6 +33,7 @@ from lammps_implicit.follow import Path, follow
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.operators import Hessian, MixedDerivative
+from lammps_implicit.ownership import fetch
 from lammps_implicit.parallel import IdOrder
 from lammps_implicit.potentials import Potential
 from lammps_implicit.relaxation import newton, relax
@@ -622,12 +623,12 @@ class Minimum:
             raise LammpsImplicitError(f"force tolerance {ftol:g} is not positive")
         freedom = self._freedom(cell, pressure)
         with self._measured("relaxation", ftol * self.units.force):
-            self._relax_atoms(ftol * self.units.force, within, False, progress)
+            self._relax_atoms(ftol * self.units.force, within, progress)
             if freedom is not None:
-                self._relax_cell(freedom, ftol * self.units.force, False, progress)
+                self._relax_cell(freedom, ftol * self.units.force, progress)
                 self.cell, self.target = cell, freedom.target
 
-    def _relax_atoms(self, ftol: float, within: float, in_place: bool, progress: Progress) -> None:
+    def _relax_atoms(self, ftol: float, within: float, progress: Progress) -> None:
         """Relax positions in the cell as it is, forces in LAMMPS' unit."""
         engine = self.engine
         if self.max_force <= ftol:
@@ -638,16 +639,14 @@ class Minimum:
                 forces = newton(engine, forces, partial(self._solve, probe=False), ftol, self._moved)
             else:
                 far = FAR_FROM_MINIMUM * self.units.force
-                forces = relax(engine, forces, self._springs_there, ftol, far, within, in_place, progress)
+                forces = relax(engine, forces, self._springs_there, ftol, far, within, progress)
         except ConvergenceError:
-            if not in_place:
-                self._take(engine.settle())  # wherever it stopped is where it stands now
+            self._take(engine.settle())  # wherever it stopped is where it stands now
             raise
         self._take(forces)
-        if not in_place:
-            self.settle()
+        self.settle()
 
-    def _relax_cell(self, freedom: CellFreedom, ftol: float, in_place: bool, progress: Progress) -> None:
+    def _relax_cell(self, freedom: CellFreedom, ftol: float, progress: Progress) -> None:
         """Bring a cell with relaxed positions to its target: Newton steps with positions eliminated.
 
         The derivatives of one step serve the next ones while they bring the target ten times closer each.
@@ -677,7 +676,7 @@ class Minimum:
             self._take(engine.strain_reference(np.tensordot(strain, freedom.tensors(), axes=1)))
             if not engine.owns_still(ids):
                 system = None
-            self._relax_atoms(ftol, np.inf, in_place, progress)
+            self._relax_atoms(ftol, np.inf, progress)
         raise ConvergenceError(
             f"the cell did not reach its pressure in {CELL_STEPS} steps (a strain of {size:.1e} is missing): there may "
             "be no minimum of the enthalpy near"
@@ -764,13 +763,12 @@ class Minimum:
         NotAMinimumError, ConvergenceError
             If there is no minimum near.
         """
-        start, freedom = self.positions, self._freedom(cell, pressure)
+        start, ids = self.positions, self.ids
         with self.excursion(dtheta):
-            self._relax_atoms(ftol * self.units.force, np.inf, True, _no_progress)
-            if freedom is not None:
-                self._relax_cell(freedom, ftol * self.units.force, True, _no_progress)
-            displacement = self.engine.nearest_image(self.positions - start)
-            if freedom is None:
+            self._relax_within(ftol, cell, pressure)
+            relaxed = fetch(self.engine.comm, self.ids, self.positions, ids)
+            displacement = self.engine.nearest_image(relaxed - start)
+            if cell == "none":
                 return displacement, self.energy
             return Relaxed(displacement, self.energy, self.engine.cell)
 
@@ -785,9 +783,10 @@ class Minimum:
         strain : (3, 3) float array, optional
             Upper triangular.
         """
-        moved = _vector(self.engine, displacement, self.positions.shape, "displacement")
+        moved, ids = _vector(self.engine, displacement, self.positions.shape, "displacement"), self.ids
         with self.excursion(dtheta, moved, strain):
-            return State(self.energy, self.hessian.reference_forces, self.pressure, self.engine.volume)
+            forces = fetch(self.engine.comm, self.ids, self.hessian.reference_forces, ids)
+            return State(self.energy, forces, self.pressure, self.engine.volume)
 
     def answer(
         self, dtheta: FloatArray, tol: float, cell: str, pressure: float | str | ArrayLike | None
@@ -800,14 +799,18 @@ class Minimum:
             response.strain, self.cell_system(tol, cell, pressure).freedom.tensors(), 1
         )
 
-    def relax_in_place(self, ftol: float, cell: str = "none", pressure: float | str | ArrayLike | None = None) -> float:
-        """Relax as `relax` does, atoms keeping their ranks; return the largest distance that one moved, Å."""
-        start, freedom = self.positions, self._freedom(cell, pressure)
-        self._relax_atoms(ftol * self.units.force, np.inf, True, _no_progress)
-        if freedom is not None:
-            self._relax_cell(freedom, ftol * self.units.force, True, _no_progress)
-        moved = self.engine.nearest_image(self.positions - start)
+    def relax_away(self, ftol: float, cell: str = "none", pressure: float | str | ArrayLike | None = None) -> float:
+        """Relax as `relax` does, during an excursion; return the largest distance that an atom moved, Å."""
+        start, ids = self.positions, self.ids
+        self._relax_within(ftol, cell, pressure)
+        moved = self.engine.nearest_image(self.positions - fetch(self.engine.comm, ids, start, self.ids))
         return self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
+
+    def _relax_within(self, ftol: float, cell: str, pressure: float | str | ArrayLike | None) -> None:
+        freedom = self._freedom(cell, pressure)
+        self._relax_atoms(ftol * self.units.force, np.inf, _no_progress)
+        if freedom is not None:
+            self._relax_cell(freedom, ftol * self.units.force, _no_progress)
 
     def settle(self) -> None:
         """Let ranks own the atoms that have come near them, and bring those that have left the cell back into it.
@@ -886,7 +889,7 @@ class Minimum:
         """
         dtheta = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         engine, trip = self.engine, Excursion()
-        known, reference, ids = dict(self.__dict__), engine.reference(), self.ids
+        known, reference = dict(self.__dict__), engine.reference()
         try:
             forces = self.potential.install(engine, dtheta)
             strained = strain is not None and bool(np.any(strain))
@@ -909,9 +912,6 @@ class Minimum:
             if trip.stay:
                 self.potential.rebase(dtheta)
             else:
-                if not engine.owns_still(ids):
-                    engine.close()  # rows have lost their meaning
-                    raise LammpsImplicitError("atoms changed ranks on the way: do this on one rank")
                 engine.set_reference(reference)
                 self.potential.install(engine, np.zeros_like(dtheta))
                 self.__dict__.update(known)

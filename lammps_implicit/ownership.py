@@ -20,9 +20,6 @@ def first_row(comm: Any, count: int) -> int:
 def global_rows(comm: Any, ids: IntArray, wanted: IntArray) -> IntArray:
     """Return the global row of each wanted atom: rows count atoms rank by rank, in each rank's own order.
 
-    Every id has a home rank (id modulo the number of ranks) that its owner reports to and that others ask: two
-    all-to-all exchanges of what each rank owns and wants.
-
     Parameters
     ----------
     comm : mpi4py communicator
@@ -35,26 +32,53 @@ def global_rows(comm: Any, ids: IntArray, wanted: IntArray) -> IntArray:
     -------
     (m,) int array
     """
-    rows = first_row(comm, len(ids)) + np.arange(len(ids), dtype=np.int64)
+    return fetch(comm, ids, first_row(comm, len(ids)) + np.arange(len(ids), dtype=np.int64), wanted)
+
+
+def fetch(comm: Any, ids: IntArray, values: NDArray[Any], wanted: IntArray) -> NDArray[Any]:
+    """Return the values of wanted atoms, whichever rank holds them.
+
+    Every id has a home rank (id modulo the number of ranks) that its owner reports to and that others ask: two
+    all-to-all exchanges of what each rank owns and wants.
+
+    Parameters
+    ----------
+    comm : mpi4py communicator
+    ids : (n,) int array
+        Of the atoms this rank holds values of.
+    values : (n, ...) array
+        Integers or floats.
+    wanted : (m,) int array
+        Ids held by any rank.
+
+    Returns
+    -------
+    (m, ...) array
+    """
     told_ids, _, _ = exchange(comm, ids, ids % comm.size)
-    told_rows, _, _ = exchange(comm, rows, ids % comm.size)
+    told, _, _ = exchange(comm, values, ids % comm.size)
     order = np.argsort(told_ids)
     unique, inverse = np.unique(wanted, return_inverse=True)
     asked, sent, received = exchange(comm, unique, unique % comm.size)
-    answers = told_rows[order[np.searchsorted(told_ids, asked, sorter=order)]]
-    returned = np.empty(len(unique), np.int64)
-    comm.Alltoallv([answers, received, MPI.INT64_T], [returned, sent, MPI.INT64_T])
-    back = np.empty(len(unique), np.int64)
-    back[np.argsort(unique % comm.size, kind="stable")] = returned
+    answers = told[order[np.searchsorted(told_ids, asked, sorter=order)]]
+    back = np.empty((len(unique), *values.shape[1:]), values.dtype)
+    back[np.argsort(unique % comm.size, kind="stable")] = _all_to_all(comm, answers, received, sent)
     return back[inverse]
 
 
-def exchange(comm: Any, values: IntArray, to: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Send each value to a rank; return what arrived, and how many went to and came from each rank."""
+def exchange(comm: Any, values: NDArray[Any], to: IntArray) -> tuple[NDArray[Any], IntArray, IntArray]:
+    """Send each value (a number or a row) to a rank; return what arrived, and how many went to and came from each."""
     sent = np.bincount(to, minlength=comm.size).astype(np.int64)
     received = np.empty_like(sent)
     comm.Alltoall([sent, MPI.INT64_T], [received, MPI.INT64_T])
-    arrived = np.empty(int(received.sum()), np.int64)
-    outgoing = np.ascontiguousarray(values[np.argsort(to, kind="stable")], np.int64)
-    comm.Alltoallv([outgoing, sent, MPI.INT64_T], [arrived, received, MPI.INT64_T])
-    return arrived, sent, received
+    return _all_to_all(comm, values[np.argsort(to, kind="stable")], sent, received), sent, received
+
+
+def _all_to_all(comm: Any, values: NDArray[Any], sent: IntArray, received: IntArray) -> NDArray[Any]:
+    """Send rows that stand rank by rank."""
+    kind, datatype = (np.float64, MPI.DOUBLE) if values.dtype.kind == "f" else (np.int64, MPI.INT64_T)
+    width = int(np.prod(values.shape[1:], dtype=int))
+    arrived = np.empty((int(received.sum()), *values.shape[1:]), kind)
+    outgoing = np.ascontiguousarray(values, kind)
+    comm.Alltoallv([outgoing, sent * width, datatype], [arrived, received * width, datatype])
+    return arrived

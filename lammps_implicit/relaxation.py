@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +93,6 @@ def relax(
     ftol: float,
     far: float,
     within: float = np.inf,
-    in_place: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> FloatArray:
     """Move the reference to a minimum; return the forces there.
@@ -113,8 +111,6 @@ def relax(
         eV/Å.
     within : float
         Å; how far any atom may move.
-    in_place : bool
-        Whether atoms must keep their owners and order.
     progress : callable
         Told the steps done, and in all as expected from how fast forces have fallen.
 
@@ -123,29 +119,26 @@ def relax(
     ConvergenceError
         If the minimum lies beyond `within`, or is not reached; a state no higher in energy than the first is kept.
     """
-    start, energy, ids = engine.reference(), engine.energy, engine.ids
+    start, energy = engine.reference(), engine.energy
     report = _Report(progress, engine.max_abs(forces), ftol)
     # Neighbour lists hold while no atom has moved half the skin: drift, descent and a last step add up to less.
     unit = max(engine.skin / 14, SMALLEST_UNIT)
-    in_place = in_place and engine.comm.size > 1  # one rank's atoms always keep their order
     inverse: InverseHessian | None = None
     moved, helped = 0.0, False
     for _ in range(ROUNDS):
         largest = engine.max_abs(forces)
         if moved + engine.drift > within:
-            _return_to(engine, start, ids)
+            engine.set_reference(start)
             raise ConvergenceError(
                 f"the minimum is more than {within:g} Å from where the deck ends (largest force {report.first:.2g}): "
                 "minimise further before differentiating"
             )
         if largest <= ftol and engine.drift <= 4 * unit:
             return forces
-        if in_place and (engine.drift > 2 * unit or not largest <= far):
-            break
         if not (largest <= far or helped):
             forces, helped, inverse = engine.minimize(far, 1_000, 10_000), True, None
             continue
-        if engine.drift > unit and not in_place:
+        if engine.drift > unit:
             owned, moved = engine.ids, moved + engine.drift
             forces = engine.settle()
             if not engine.owns_still(owned):
@@ -158,23 +151,15 @@ def relax(
         before = engine.positions
         forces = _descend(engine, forces, inverse, ftol, min(unit, LONGEST_STEP), 2 * unit, report)
         if engine.max_abs(engine.positions - before) == 0:  # no way down, as far as forces tell
-            if helped or in_place or largest <= far * 1e-3:
+            if helped or largest <= far * 1e-3:
                 break
             forces, helped, inverse = engine.minimize(max(ftol, 1e-3 * far), 1_000, 10_000), True, None
     if engine.energy > energy:
-        _return_to(engine, start, ids)
-    if in_place and engine.drift > 2 * unit:
-        raise ConvergenceError("the minimum is too far for several ranks to keep their atoms: relax on one rank")
+        engine.set_reference(start)
     raise ConvergenceError(
         f"forces stopped falling at {engine.max_abs(forces):.2g} (asked for {ftol:.2g}): the energy may not be smooth "
         "here, or have no minimum near"
     )
-
-
-def _return_to(engine: Engine, start: Any, ids: NDArray[np.int64]) -> None:
-    """Go back to a reference, where atoms still have the owners they had there."""
-    if engine.owns_still(ids):
-        engine.set_reference(start)
 
 
 class _Report:

@@ -135,7 +135,7 @@ def test_an_expansion_whose_minimum_has_moved_says_so(write_deck):
         theta = minimum.potential.theta
         model = minimum.expansion(3)
         with minimum.excursion(1e-3 * theta) as trip:
-            minimum.relax_in_place(1e-8)
+            minimum.relax_away(1e-8)
             trip.stay = True
         with pytest.raises(LammpsImplicitError, match="make another"):
             _ = model.predict(1e-3 * theta).enthalpy
