@@ -288,7 +288,7 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     prediction = predictions.predict(known, predictions.read_theta(theta, known) - known.theta)
     files = predictions.write_prediction(output, known, prediction, overwrite)
     energy, length = known.attributes["energy_unit"], known.attributes["length_unit"]
-    zeroth, first, second = prediction.energy_terms
+    zeroth, first, second = prediction.enthalpy_terms
     what = "energy" if known.strain_jacobian is None else "enthalpy"
     cells = known.structure.cell, known.moved(prediction.dtheta, prediction.displacement).cell
     volume = " -> ".join(f"{np.linalg.det(cell):.9g}" for cell in cells) + f" {length}^3 (error of second order)"
@@ -297,7 +297,7 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
             (f"{what} at the result's parameters", f"{zeroth:.9g} {energy}"),
             ("first-order term", f"{first:+.6g} {energy}"),
             ("second-order term", f"{second:+.6g} {energy}"),
-            (f"predicted {what}", f"{prediction.energy:.9g} {energy} (error of third order)"),
+            (f"predicted {what}", f"{prediction.enthalpy:.9g} {energy} (error of third order)"),
             *([("predicted volume", volume)] if known.strain_jacobian is not None else []),
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
         ]

@@ -139,7 +139,7 @@ def _energy_errors(
         prediction = predict(sensitivity, size * direction)
         true = minimum.relaxed_at(prediction.dtheta)[1]
         third = minimum.energy_at(prediction.dtheta, jacobian.dot(prediction.dtheta))
-        first = float(prediction.energy_terms[:2].sum())
+        first = float(prediction.enthalpy_terms[:2].sum())
         errors[:, column] = np.abs(np.array([first, prediction.energy, third]) - true)
     labels = ("first order", "second order", "third order: U at the predicted structure")
     return {label: (slope, errors[slope - 2]) for slope, label in enumerate(labels, 2)}

@@ -34,6 +34,9 @@ LONGEST_GROWTH = 3.0
 
 STEPS = 400
 
+PREDICTOR_TOLERANCE = 1e-3
+"""Relative residual of the derivative that steps are predicted from: what it misses, the relaxation finds."""
+
 TOLERATED = 4.0
 """Times the error aimed at with which a step is still taken."""
 
@@ -117,11 +120,17 @@ def follow(
         return path
     graph = NeighbourGraph.of(minimum.engine)
     while len(path.steps) < STEPS:
-        displacement, strain = minimum.answer(way, 1e-3, cell, pressure)
         ids, failure = minimum.ids, ""
+        try:
+            displacement, strain = minimum.answer(way, PREDICTOR_TOLERANCE, cell, pressure)
+        except NotAMinimumError as gone:
+            path.reason = _why(str(gone), softness.stiffness / first, share)
+            return path
         while True:
             length = min(length, 1.0 - share)
-            with minimum.excursion(length * way, length * displacement, length * strain) as trip:
+            # The last step ends at the parameters asked for to the last digit.
+            change = length * way if share + length < 1.0 else end - minimum.potential.theta
+            with minimum.excursion(change, length * displacement, length * strain) as trip:
                 error, failure = _correct(minimum, ftol, cell, pressure)
                 if error <= TOLERATED * missed and stop_at_new_neighbours:
                     failure = graph.difference(minimum.engine)
@@ -134,7 +143,6 @@ def follow(
                 path.reason = _why(failure, softness.stiffness / first, share)
                 return path
         share += length
-        minimum.settle()
         softness = minimum.softest_mode(softness.pull if minimum.engine.owns_still(ids) else None)
         note(error)
         if not softness.stiffness > SOFT * first:

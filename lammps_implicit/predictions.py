@@ -29,20 +29,28 @@ class Prediction:
         First order, dX*/dΘ δΘ; its error falls as |δΘ|². The part that follows the cell included.
     strain : (3, 3) float array
         Of the cell, first order, upper triangular.
-    energy_terms : (3,) float array
-        E(Θ); dE/dΘ·δΘ; ½ δΘ·d²E/dΘ²·δΘ. The error of their sum falls as |δΘ|³. E is the enthalpy where the cell
-        answers.
+    enthalpy_terms : (3,) float array
+        W(Θ); dW/dΘ·δΘ; ½ δΘ·d²W/dΘ²·δΘ, where W = U + pV at the pressure p that a cell which answers is held at, and
+        the energy U where it does not. The error of their sum falls as |δΘ|³.
+    work : float
+        pV of the predicted cell; zero where it does not answer.
     """
 
     dtheta: FloatArray
     displacement: FloatArray
     strain: FloatArray
-    energy_terms: FloatArray
+    enthalpy_terms: FloatArray
+    work: float
+
+    @property
+    def enthalpy(self) -> float:
+        """Sum of the terms."""
+        return float(self.enthalpy_terms.sum())
 
     @property
     def energy(self) -> float:
-        """Sum of the energy terms."""
-        return float(self.energy_terms.sum())
+        """U; under pressure its error falls as |δΘ|² only, through that of the volume."""
+        return self.enthalpy - self.work
 
 
 def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> Prediction:
@@ -53,7 +61,9 @@ def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> Prediction:
     first = float(sensitivity.energy_gradient @ dtheta)
     second = 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
     terms = np.array([sensitivity.enthalpy, first, second])
-    return Prediction(dtheta, sensitivity.displacement(dtheta), sensitivity.strain(dtheta), terms)
+    displacement, strain = sensitivity.displacement(dtheta), sensitivity.strain(dtheta)
+    cell = sensitivity.structure.cell @ (np.eye(3) + strain).T
+    return Prediction(dtheta, displacement, strain, terms, sensitivity.pressure * float(np.linalg.det(cell)))
 
 
 def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatArray:
@@ -125,9 +135,14 @@ def write_prediction(
         file["theta"] = sensitivity.theta + prediction.dtheta
         file["parameter_names"] = np.array(sensitivity.names, dtype=h5py.string_dtype())
         file["energy"] = prediction.energy
-        file["energy"].attrs.update({"units": energy, "order": "second; error of order |dtheta|^3"})
-        file["energy_terms"] = prediction.energy_terms
-        file["energy_terms"].attrs.update({"units": energy, "order": "zeroth, first, second"})
+        power = 3 if prediction.work == 0 else 2
+        file["energy"].attrs.update({"units": energy, "order": f"error of order |dtheta|^{power}"})
+        if sensitivity.strain_jacobian is not None:
+            file["enthalpy"] = prediction.enthalpy
+            file["enthalpy"].attrs.update({"units": energy, "order": "second; error of order |dtheta|^3"})
+        terms = "energy_terms" if sensitivity.strain_jacobian is None else "enthalpy_terms"
+        file[terms] = prediction.enthalpy_terms
+        file[terms].attrs.update({"units": energy, "order": "zeroth, first, second"})
     with written_whole(xyz, overwrite) as temporary:
         atoms = moved.to_ase(displacement=prediction.displacement)
         atoms.info["energy"] = prediction.energy

@@ -19,6 +19,7 @@ from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.minimum import Minimum, Statistics
 from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
 from lammps_implicit.structures import Structure, write_data_header, write_data_rows
+from lammps_implicit.units import units_of
 
 FloatArray = NDArray[np.float64]
 
@@ -47,8 +48,8 @@ class Sensitivity:
         The coefficient file the minimum was computed with.
     attributes : dict
         Versions, deck, units, tolerance, method, cost.
-    enthalpy : float
-        The energy itself where the cell does not answer.
+    pressure : float
+        What the cell is held at, energy per volume; zero where it does not answer.
     strain_jacobian : (P, k) float array or None
         Where the cell answers too.
     strain_basis : (6, k) float array or None
@@ -64,9 +65,14 @@ class Sensitivity:
     energy_hessian: FloatArray
     potential_text: str
     attributes: dict[str, Any]
-    enthalpy: float
+    pressure: float
     strain_jacobian: FloatArray | None = None
     strain_basis: FloatArray | None = None
+
+    @property
+    def enthalpy(self) -> float:
+        """U + pV; the energy itself where the cell does not answer."""
+        return self.energy + self.pressure * float(np.linalg.det(self.structure.cell))
 
     def strain(self, dtheta: FloatArray) -> FloatArray:
         """ε = dε/dΘ δΘ, upper triangular (3, 3); zero where the cell does not answer."""
@@ -265,12 +271,18 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
                 energy_hessian=file["energy_hessian"][()],
                 potential_text=file["potential"].asstr()[()],
                 attributes=dict(file.attrs),
-                enthalpy=float(file["enthalpy" if "enthalpy" in file else "energy"][()]),
+                pressure=_held_at(file),
                 **{name: file[name][()] for name in ("strain_jacobian", "strain_basis") if name in file},
             )
     except (OSError, KeyError) as error:
         reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
         raise OutputError(f"cannot read {path}: {reason}") from None
+
+
+def _held_at(file: Any) -> float:
+    if "pressure" not in file:
+        return 0.0
+    return float(np.trace(file["pressure"][()])) / 3 / units_of(str(file.attrs["units"])).pressures
 
 
 def write_structure(file: Any, structure: Structure, length: str) -> None:

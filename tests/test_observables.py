@@ -92,6 +92,36 @@ def test_formation_energy_and_volume_of_a_vacancy(tantalum):
     assert abs(float(energy.predict(larger)) - true) < 0.2 * abs(first - true)
 
 
+@pytest.fixture(scope="module")
+def tungsten():
+    """Bulk W and the Be that solutes come from."""
+    with (
+        Minimum.from_deck(DECKS / "in.w_bulk", cell="iso", ftol=1e-9, force_limit=np.inf) as bulk,
+        Minimum.from_deck(DECKS / "in.be_hcp", variables={"n": "1"}, cell="ortho", ftol=1e-9) as beryllium,
+    ):
+        yield bulk, beryllium
+
+
+@pytest.mark.parametrize("deck", ["in.w_be_vacancy", "in.w_be_interstitial", "in.be_in_w"])
+def test_defects_in_tungsten(tungsten, deck):
+    bulk, beryllium = tungsten
+    change = change_of(bulk, 3e-4)
+    with Minimum.from_deck(DECKS / deck, variables={"n": "3"}, cell="iso", ftol=1e-9) as defect:
+        reservoirs = {"Be": beryllium} if deck == "in.be_in_w" else {}
+        energy = formation_energy(defect, bulk, reservoirs, second=False)
+        volume = formation_volume(defect, bulk, reservoirs, 1e-6)
+        expected = differences(defect, change) - 53 / 16 * differences(bulk, change)
+        if deck == "in.be_in_w":
+            ends = [beryllium.relaxed_at(sign * change, 1e-10, cell="ortho") for sign in (1, -1)]
+            each = [np.array([end.energy, np.linalg.det(end.cell)]) for end in ends]
+            expected -= (each[0] - each[1]) / 2 / beryllium.engine.n_atoms
+        elif deck == "in.w_be_interstitial":
+            expected -= 2 / 16 * differences(bulk, change)
+    # Differences of such steps are themselves good to some 1e-5.
+    assert energy.gradient @ change == pytest.approx(expected[0], rel=1e-4)
+    assert volume.gradient @ change == pytest.approx(expected[1], rel=1e-4)
+
+
 def test_lattice_parameters_and_cohesive_energy(tantalum):
     bulk, _ = tantalum
     change = change_of(bulk, 2e-4)
