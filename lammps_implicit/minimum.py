@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
@@ -26,48 +26,30 @@ from lammps_implicit.cell import (
     measure_coupling,
 )
 from lammps_implicit.deck import deck_path, sha256
-from lammps_implicit.engine import Engine, Evaluations, Neighbourhood
+from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.expansion import Expansion, expand
 from lammps_implicit.follow import Path, follow
-from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
-from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
+from lammps_implicit.jacobian import Jacobian
+from lammps_implicit.linear_response import JACOBIAN_MARGIN, LinearResponse, Statistics, no_progress
+from lammps_implicit.nullspace import NullSpace
 from lammps_implicit.operators import Hessian, MixedDerivative
 from lammps_implicit.ownership import fetch
 from lammps_implicit.parallel import IdOrder
 from lammps_implicit.potentials import Potential
+from lammps_implicit.preconditioner import Preconditioner, backend
 from lammps_implicit.relaxation import newton, relax
-from lammps_implicit.solvers import (
-    PRODUCT_SHARE,
-    LinearSystem,
-    Solution,
-    embedded,
-    iterations_expected,
-    require_every_atom_held,
-)
-from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
-from lammps_implicit.solvers.dense import dense_inverse
 from lammps_implicit.solvers.softest import Mode, softest_mode
-from lammps_implicit.springs import fit_springs, random_vector
 from lammps_implicit.units import Units, units_of
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
-
-PROBE = 100.0
-"""Size, relative to the tolerance, of what the probe for saddles puts into the residual along a typical mode."""
-
-JACOBIAN_MARGIN = 0.1
-"""Residuals of a Jacobian's solves relative to its tolerance."""
 
 FAR_FROM_MINIMUM = 50.0
 """Largest force, eV/Å, from which the preconditioned relaxation starts."""
 
 NEIGHBOURHOOD = 0.1
 """Å that atoms may move from where the deck ends for its minimum to be the one that was meant."""
-
-SPRINGS_HOLD = 0.3
-"""Å that atoms may move from where springs were fitted before others are fitted."""
 
 CELL_CONVERGED = 1e-10
 """Strain by which a relaxed cell may be off its target."""
@@ -77,75 +59,6 @@ CELL_STEP = 0.02
 
 CELL_STEPS = 30
 """Steps after which the relaxation of a cell gives up."""
-
-NO_COUPLING = 1e-6
-"""Forces under strain, relative to the typical stiffness times 1 Å, that are noise: atoms at centres of symmetry."""
-
-RECYCLING_MEMORY = 512 * 2**20
-"""Bytes spent on the search directions that the solves of a Jacobian share."""
-
-
-def _no_progress(done: int, total: int) -> None:
-    pass
-
-
-@dataclass
-class Statistics:
-    """Cost and quality of one product.
-
-    Attributes
-    ----------
-    method : str
-        ``"iterative"``, ``"dense"`` or ``"relaxation"``.
-    tolerance : float
-        Relative tolerance asked for; force tolerance of a relaxation.
-    evaluations : Evaluations
-        LAMMPS evaluations spent, preparation of the preconditioner included when this product needed it.
-    iterations : int
-        Hessian products of the linear solves.
-    solves : int
-    residual : float
-        Largest relative residual of its solves.
-    differencing_error : float
-        Estimate of what differences in place of exact Hessian products left in the residual of a solve, relative to the
-        right-hand side. Beyond the tolerance where round-off of a large cell allows no better.
-    seconds, seconds_in_lammps : float
-    """
-
-    method: str
-    tolerance: float
-    evaluations: Evaluations = field(default_factory=Evaluations)
-    iterations: int = 0
-    solves: int = 0
-    residual: float = 0.0
-    differencing_error: float = 0.0
-    seconds: float = 0.0
-    seconds_in_lammps: float = 0.0
-
-
-@dataclass
-class _Solver:
-    """What solves share at one reference state: the system, and a vector with known product."""
-
-    system: LinearSystem
-    probe: FloatArray
-    probe_product: FloatArray
-    probed: bool = False
-
-
-@dataclass(frozen=True)
-class _FittedSprings:
-    """K⁻¹ and where its springs were fitted."""
-
-    precondition: Callable[[FloatArray], FloatArray]
-    positions: FloatArray
-    ids: NDArray[np.int64]
-
-    def hold(self, engine: Engine) -> bool:
-        """Whether the same atoms are still about where they were."""
-        if not engine.owns_still(self.ids):
-            return False
-        return engine.max_abs(engine.nearest_image(engine.positions - self.positions)) < SPRINGS_HOLD
 
 
 class State(NamedTuple):
@@ -228,7 +141,7 @@ class Minimum:
         ftol: float,
         force_limit: float,
         saddle: bool = False,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         cell: str = "none",
         pressure: float | str | ArrayLike | None = None,
     ) -> None:
@@ -237,11 +150,8 @@ class Minimum:
         self.deck_name = ""
         self.deck_sha256 = ""
         self.units: Units = units_of(engine.deck.units)
-        self._backend: Any = _backend(engine.comm)
+        self.preconditioner = Preconditioner(engine)
         self.saddle = saddle
-        self._solver: _Solver | None = None
-        self._springs: _FittedSprings | None = None
-        self._inverse: tuple[Callable[[FloatArray], FloatArray], float] | None = None  # H⁻¹ and its accuracy
         self._gradient: FloatArray | None = None
         self._jacobians: dict[tuple[float, bytes], Jacobian] = {}
         self._hessians: dict[tuple[float, bytes], FloatArray] = {}
@@ -276,7 +186,7 @@ class Minimum:
         ftol: float = 1e-8,
         force_limit: float = 1e-2,
         saddle: bool = False,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         cell: str = "none",
         pressure: float | str | ArrayLike | None = None,
     ) -> Minimum:
@@ -312,7 +222,7 @@ class Minimum:
         deck = deck_path(path)
         engine = Engine.start(comm, variables)
         try:
-            _backend(engine.comm)  # what is missing is missed before a long deck runs
+            backend(engine.comm)  # what is missing is missed before a long deck runs
             engine.run_deck(deck)
             potential = potentials.from_engine(engine, parameters)
             engine.take_over()
@@ -373,9 +283,19 @@ class Minimum:
         return self.engine.positions
 
     @property
+    def hessian(self) -> Hessian:
+        """H at the reference."""
+        return self.response.hessian
+
+    @property
+    def mixed(self) -> MixedDerivative:
+        """C at the reference."""
+        return self.response.mixed
+
+    @property
     def null_space(self) -> NullSpace:
         """Rigid motions that cost no energy; displacements are orthogonal to them."""
-        return self._prepared().system.null_space
+        return self.response.prepared().system.null_space
 
     def gather(self, array: ArrayLike) -> NDArray[Any] | None:
         """Collect a per-atom array (n, …) from all ranks in id order on rank 0; None on the others."""
@@ -403,7 +323,7 @@ class Minimum:
         self,
         dtheta: ArrayLike,
         tol: float = 1e-6,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         *,
         cell: str = "none",
         pressure: float | str | ArrayLike | None = None,
@@ -438,14 +358,14 @@ class Minimum:
         direction = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         with self._measured("iterative", tol):
             system = self._cell_system(cell, pressure, tol)
-            displacement = self._solve(-self.mixed.times(direction), tol, progress=progress)
+            displacement = self.response.solve(-self.mixed.times(direction), tol, progress=progress)
             return displacement if system is None else system.forward(displacement, direction)
 
     def vjp(
         self,
         cotangent: ArrayLike,
         tol: float = 1e-6,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         *,
         strain_cotangent: ArrayLike | None = None,
         cell: str = "none",
@@ -475,7 +395,7 @@ class Minimum:
         with self._measured("iterative", tol):
             system = self._cell_system(cell, pressure, tol)
             self.mixed.prepare()
-            gradient = -self.mixed.transposed_times(self._solve(g * self.engine.free, tol, progress=progress))
+            gradient = -self.mixed.transposed_times(self.response.solve(g * self.engine.free, tol, progress=progress))
             if system is None:
                 if strain_cotangent is not None:
                     raise LammpsImplicitError("strain_cotangent needs a cell that answers: give cell too")
@@ -488,7 +408,7 @@ class Minimum:
         self,
         tol: float = 1e-5,
         method: str = "auto",
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         *,
         cell: str = "none",
         pressure: float | str | ArrayLike | None = None,
@@ -513,7 +433,12 @@ class Minimum:
         if key in self._jacobians and method in ("auto", self._jacobian_statistics[key].method):
             return self._jacobians[key]
         with self._measured("iterative", tol):
-            jacobian, hessian = self._fixed_cell(tol, method, progress)
+            fixed = self._key(tol, "none", None)
+            if key != fixed and fixed in self._jacobians and method == "auto":
+                jacobian, hessian = self._jacobians[fixed], self._hessians[fixed]
+            else:
+                jacobian = self.response.jacobian(tol, method, progress)
+                hessian = self.response.second_derivative(jacobian)
             system = self._cell_system(cell, pressure, JACOBIAN_MARGIN * tol)
             if system is not None:
                 jacobian = jacobian.with_cell(system.patterns(), system.strain_jacobian, system.volume_gradient)
@@ -592,7 +517,7 @@ class Minimum:
         self,
         ftol: float = 1e-8,
         within: float = np.inf,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
         *,
         cell: str = "none",
         pressure: float | str | ArrayLike | None = None,
@@ -636,10 +561,10 @@ class Minimum:
         forces = self.hessian.reference_forces
         try:
             if self.saddle:
-                forces = newton(engine, forces, partial(self._solve, probe=False), ftol, self._moved)
+                forces = newton(engine, forces, partial(self.response.solve, probe=False), ftol, self._moved)
             else:
                 far = FAR_FROM_MINIMUM * self.units.force
-                forces = relax(engine, forces, self._springs_there, ftol, far, within, progress)
+                forces = relax(engine, forces, self.preconditioner.near, ftol, far, within, progress)
         except ConvergenceError:
             self._take(engine.settle())  # wherever it stopped is where it stands now
             raise
@@ -660,7 +585,7 @@ class Minimum:
         for _ in range(CELL_STEPS):
             fresh = system is None
             if system is None:
-                system = self._new_cell_system(freedom, 1e-3)
+                system = self.response.cell_system(freedom, 1e-3)
             strain = system.step(
                 freedom.basis.T @ driving_force(engine.volume, self.pressure, np.zeros((3, 3)), freedom.target)
             )
@@ -694,7 +619,7 @@ class Minimum:
         pressure: float | str | ArrayLike | None = None,
         missed: float = 0.02,
         stop_at_new_neighbours: bool = True,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
     ) -> Path:
         """Follow the minimum to other parameters, however far: predictions from the derivative, relaxed one by one.
 
@@ -808,9 +733,9 @@ class Minimum:
 
     def _relax_within(self, ftol: float, cell: str, pressure: float | str | ArrayLike | None) -> None:
         freedom = self._freedom(cell, pressure)
-        self._relax_atoms(ftol * self.units.force, np.inf, _no_progress)
+        self._relax_atoms(ftol * self.units.force, np.inf, no_progress)
         if freedom is not None:
-            self._relax_cell(freedom, ftol * self.units.force, _no_progress)
+            self._relax_cell(freedom, ftol * self.units.force, no_progress)
 
     def settle(self) -> None:
         """Let ranks own the atoms that have come near them, and bring those that have left the cell back into it.
@@ -821,6 +746,10 @@ class Minimum:
         if self.engine.drift > 0:
             self._take(self.engine.settle())
 
+    def forget(self) -> None:
+        """Forget all derivatives, so that the next ones are computed anew; springs that still hold are kept."""
+        self._take(self.engine.forces())
+
     def softest_mode(self, start: ArrayLike | None = None) -> Mode:
         """The mode that resists least, measured against the springs: see `solvers.softest`.
 
@@ -829,13 +758,13 @@ class Minimum:
         start : (n, 3) array_like, optional
             Its ``pull`` from an earlier call, as guess; default random.
         """
-        solver = self._prepared()
+        solver = self.response.prepared()
         guess = solver.probe if start is None else np.asarray(start, float)
         return softest_mode(replace(solver.system, saddle=True), guess)
 
     def preconditioned(self, vector: FloatArray) -> FloatArray:
         """K⁻¹v with the learned springs, (n, 3): about H⁻¹v, without a force evaluation once they are fitted."""
-        return self._prepared().system.preconditioned(vector * self.engine.free)
+        return self.response.prepared().system.preconditioned(vector * self.engine.free)
 
     def cell_system(
         self, tol: float = 1e-6, cell: str = "iso", pressure: float | str | ArrayLike | None = None
@@ -853,7 +782,7 @@ class Minimum:
         Its stiffness is -V dP/dε, positions following, whether or not the cell was relaxed.
         """
         _check_tolerance(tol)
-        return self._new_cell_system(self._natural_freedom(), tol)
+        return self.response.cell_system(self._natural_freedom(), tol)
 
     def _natural_freedom(self) -> CellFreedom:
         engine = self.engine
@@ -889,7 +818,7 @@ class Minimum:
         """
         dtheta = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         engine, trip = self.engine, Excursion()
-        known, reference = dict(self.__dict__), engine.reference()
+        known, reference, springs = dict(self.__dict__), engine.reference(), self.preconditioner.fitted
         try:
             forces = self.potential.install(engine, dtheta)
             strained = strain is not None and bool(np.any(strain))
@@ -915,16 +844,18 @@ class Minimum:
                 engine.set_reference(reference)
                 self.potential.install(engine, np.zeros_like(dtheta))
                 self.__dict__.update(known)
+                self.preconditioner.fitted = springs
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _take(self, forces: FloatArray) -> None:
         """Take the engine's reference, with these forces, as the minimum; forget what was known of another state."""
-        self.hessian = Hessian(self.engine, forces)
-        self.mixed = MixedDerivative(self.engine, self.potential, self.hessian)
+        self.response = LinearResponse(
+            self.engine, self.potential, forces, self.preconditioner, self.saddle, self.statistics
+        )
         self.energy, self.pressure = self.engine.energy, self.engine.pressure
         self.max_force = self.engine.max_abs(forces)
-        self._solver = self._inverse = self._gradient = None
+        self._gradient = None
         self._jacobians, self._hessians, self._jacobian_statistics, self._cells = {}, {}, {}, {}
 
     def _freedom(self, cell: str, pressure: float | str | ArrayLike | None) -> CellFreedom | None:
@@ -952,7 +883,7 @@ class Minimum:
                     f"cell '{cell}' tilts a cell that LAMMPS takes to be orthogonal: relax it first with "
                     f"relax(cell='{cell}')"
                 )
-            system = self._new_cell_system(freedom, tol)
+            system = self.response.cell_system(freedom, tol)
             missing = float(np.abs(system.step(system.coupling.residual)).max())
             if missing > AT_TARGET:
                 held = np.trace(freedom.target) / 3 * self.units.pressures
@@ -972,196 +903,15 @@ class Minimum:
             raise LammpsImplicitError("cell 'none' does not strain: name one of iso, ortho, full, or components")
         return system
 
-    def _new_cell_system(self, freedom: CellFreedom, tol: float) -> CellSystem:
-        """Measure the derivatives under strain at the reference, and let positions follow each strain."""
-        coupling = measure_coupling(self.mixed, freedom)
-        relaxed = np.zeros_like(coupling.forces)
-        noise = NO_COUPLING * self._prepared().system.stiffness * self._free_count() ** 0.5
-        for index in range(relaxed.shape[2]):
-            if self.engine.norm(coupling.forces[:, :, index]) > noise:
-                relaxed[:, :, index] = self._solve(coupling.forces[:, :, index], tol)
-        return CellSystem(self.engine, coupling, relaxed, self.mixed)
-
-    def _fixed_cell(self, tol: float, method: str, progress: Progress) -> tuple[Jacobian, FloatArray]:
-        """dX*/dΘ and d²E/dΘ² of the cell as it is."""
-        known = self._key(tol, "none", None)
-        if known in self._jacobians and method in ("auto", self._jacobian_statistics[known].method):
-            return self._jacobians[known], self._hessians[known]
-        # Residuals are held below the tolerance by a margin, so that soft modes too stay within it.
-        inner = JACOBIAN_MARGIN * tol
-        mixed = self.mixed.array
-        # On one rank, so that all solve for the same directions to the last digit.
-        gram = self.mixed.gram()
-        directions = self.engine.on_root(lambda: principal_directions(gram, inner))
-        expected = directions.iterations_expected(inner)
-        if method == "auto":
-            dense_pays = self._free_count() < expected and self.engine.comm.size == 1
-            method = "dense" if dense_pays else "iterative"
-        if method == "dense" and self.engine.comm.size > 1:
-            raise LammpsImplicitError(
-                "the dense method runs on one rank: use method 'iterative', or start without mpirun"
-            )
-        self.statistics.method = method
-        solver = self._prepared()
-        if method == "dense":
-            inverse = dense_inverse(solver.system, inner, progress)
-            self._inverse = inverse, inner
-            jacobian = solve_directions(directions, mixed, lambda right, *_: inverse(right), inner)
-        elif self.saddle:
-            jacobian = solve_directions(directions, mixed, partial(self._solve, progress=progress), inner)
-        else:
-            room = RECYCLING_MEMORY // max(16 * self.positions.size, 1)
-            system = solver.system.reporting(expected, progress)
-            krylov = ConjugateDirections(system, capacity=min(room, int(4 * expected) + 50))
-            solve = partial(self._solve, method=krylov.solve)
-            jacobian = solve_directions(directions, mixed, solve, inner)
-        self.statistics.residual = self._jacobian_residual(jacobian)
-        return jacobian, self._second_derivative(jacobian)
-
-    def _springs_there(self, forces: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        """v → K⁻¹v with springs fitted near the engine's reference, where these are the forces.
-
-        One force evaluation, unless those fitted last still hold.
-        """
-        engine = self.engine
-        self._solver = None
-        if self._springs is None or not self._springs.hold(engine):
-            around = engine.neighbourhood()
-            self._fit_springs(around, Hessian(engine, forces).one_sided(random_vector(engine.ids) * engine.free))
-        assert self._springs is not None
-        apply = self._springs.precondition
-        # What external forces hold in place is not known here, and forces have no part along motions that are free.
-        project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project
-        return lambda v: project(apply(project(v)))
-
-    def _prepared(self) -> _Solver:
-        """Fit the springs and find the null space, once for each reference state."""
-        if self._solver is None:
-            engine, hessian = self.engine, self.hessian
-            if not self._free_count():
-                raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
-            rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
-            if len(rigid.vectors) == self._free_count():  # one atom a cell: nothing can move but all together
-                still = np.zeros_like(self.positions)
-                self._solver = _Solver(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
-                return self._solver
-            known = self._springs is not None and self._springs.hold(engine)
-            around = None if known else engine.neighbourhood()
-            probe = random_vector(self.ids) * engine.free
-            product = hessian.calibrate(probe)
-            require_every_atom_held(engine, product, hessian.stiffness)
-            if around is not None:
-                self._fit_springs(around, product)
-            assert self._springs is not None
-            null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
-            system = LinearSystem(
-                engine, hessian.product, self._springs.precondition, null_space, hessian.stiffness, self.saddle
-            )
-            self._solver = _Solver(system, probe, product)
-        return self._solver
-
-    def _fit_springs(self, around: Neighbourhood, product: FloatArray) -> None:
-        self._springs = None  # multigrid is large: the old one goes before the new one comes
-        precondition = self._backend.preconditioner(self.engine, fit_springs(self.engine, around, product))
-        self._springs = _FittedSprings(precondition, self.engine.positions, self.ids)
-
-    def _solve(
-        self,
-        right: FloatArray,
-        tol: float,
-        scale: float | None = None,
-        method: Callable[..., Solution] | None = None,
-        probe: bool = True,
-        progress: Progress = _no_progress,
-    ) -> FloatArray:
-        """Solve H x = b to ‖b - H x‖ ≤ tol·scale (default ‖b‖), counting into `statistics`.
-
-        `method` takes (right, tol, scale); default the dense inverse, where known well enough, else conjugate
-        gradients. `probe` looks for saddles.
-        """
-        solver = self._prepared()
-        project = solver.system.null_space.project
-        right = project(right)
-        scale = self.engine.norm(right) if scale is None else scale
-        if method is None and self._inverse is not None and self._inverse[1] <= tol:
-            return self._inverse[0](right)
-        start = np.zeros_like(right)
-        if probe and not (solver.probed or self.saddle) and scale > 0:
-            # Start the first solve off its answer by a random displacement whose product is known. A saddle that the
-            # right-hand side is too symmetric to see is then seen: to converge, the iteration must resolve the
-            # unstable mode, and meets its negative curvature on the way.
-            weight = min(1.0, PROBE * tol * self._free_count() ** 0.5) * scale / self.engine.norm(solver.probe_product)
-            start, right = weight * project(solver.probe), right - weight * project(solver.probe_product)
-        # Directions that serve many solves are as accurate as the tightest needs, single solves by their own rule.
-        share = PRODUCT_SHARE if method is None else 1.0
-        if method is None:
-            system = solver.system.reporting(iterations_expected(tol), progress)
-            method = partial(self._backend.solve, system)
-        size = self.engine.norm(right)
-        self.hessian.excess = 0.0
-        if size > tol * scale:
-            solution = method(right, tol, scale)
-        else:
-            solution = Solution(np.zeros_like(right), 0, size / scale if scale > 0 else 0.0, ())
-        # Only a tight solve proves that there is no unstable mode: in a loose one it may hide below the tolerance.
-        solver.probed |= probe and scale > 0 and PROBE * tol * self._free_count() ** 0.5 <= 1.0
-        missed = share * tol * self.hessian.excess
-        self.statistics.differencing_error = max(self.statistics.differencing_error, missed)
-        self.statistics.iterations += solution.iterations
-        self.statistics.solves += 1
-        self.statistics.residual = max(self.statistics.residual, solution.residual)
-        return start + solution.x
-
-    def _jacobian_residual(self, jacobian: Jacobian) -> float:
-        """‖H J δ + C δ‖ / ‖C δ‖ for one random δ, each parameter weighted by its size: one Hessian product."""
-        theta = self.potential.theta
-        dtheta = np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
-        expected = self.mixed.times(dtheta)
-        size = self.engine.norm(expected)
-        if size == 0:
-            return 0.0
-        product = self.hessian.product(jacobian.dot(dtheta), self.statistics.tolerance)
-        return self.engine.norm(self._prepared().system.null_space.project(product + expected)) / size
-
-    def _second_derivative(self, jacobian: Jacobian) -> FloatArray:
-        """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""
-        n_parameters = len(self.potential.theta)
-        left = jacobian.left.reshape(jacobian.rank, -1)
-        gradients, mixed = (
-            np.asarray(self.engine.sum(left @ array.reshape(-1, n_parameters))).T @ jacobian.right.T
-            for array in (self.mixed.gradients, self.mixed.array)
-        )
-        hessian = gradients - 0.5 * mixed
-        return hessian + hessian.T
-
-    def _free_count(self) -> int:
-        """Number of free components on all ranks."""
-        return int(self.engine.sum(np.count_nonzero(self.engine.free)))
-
     @contextmanager
     def _measured(self, method: str, tol: float) -> Iterator[None]:
         """Count what a product costs into fresh `statistics`."""
-        self.statistics = Statistics(method, tol)
+        self.statistics = self.response.statistics = Statistics(method, tol)
         evaluations, inside, start = self.engine.evaluations.copy(), self.engine.seconds, time.perf_counter()
         yield
         self.statistics.evaluations = self.engine.evaluations.since(evaluations)
         self.statistics.seconds_in_lammps = self.engine.seconds - inside
         self.statistics.seconds = time.perf_counter() - start
-
-
-def _backend(comm: Any) -> Any:
-    """The solvers of one process or of many: modules with the same two functions.
-
-    Raises
-    ------
-    LammpsImplicitError
-        If several ranks run without petsc4py.
-    """
-    if comm.size == 1:
-        return embedded
-    from lammps_implicit.solvers import distributed
-
-    return distributed
 
 
 def _check_tolerance(tol: float) -> None:

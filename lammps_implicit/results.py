@@ -16,7 +16,8 @@ from lammps_implicit.cell import tensor
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
-from lammps_implicit.minimum import Minimum, Statistics
+from lammps_implicit.linear_response import Statistics
+from lammps_implicit.minimum import Minimum
 from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
 from lammps_implicit.structures import Structure, write_data_header, write_data_rows
 from lammps_implicit.units import units_of

@@ -70,7 +70,7 @@ def test_parameters_of_another_shape_are_refused(ta_vacancy):
 def test_the_softest_mode_is_that_of_a_dense_pencil(write_deck):
     with Minimum.from_deck(write_deck(TA_VACANCY.replace("0 3 0 3 0 3", "0 2 0 2 0 2"))) as minimum:
         mode = minimum.softest_mode()
-        system = minimum._prepared().system
+        system = minimum.response.prepared().system
         units = np.eye(minimum.positions.size).reshape(-1, *minimum.positions.shape)
         hessian = np.stack([minimum.hessian.central(unit).ravel() for unit in units])
         inverse = np.stack([system.preconditioned(system.null_space.project(unit)).ravel() for unit in units])

@@ -172,7 +172,7 @@ def test_solves_that_stop_short_say_why(write_deck):
     from lammps_implicit.solvers import distributed
 
     with Minimum.from_deck(write_deck(SETUP), force_limit=np.inf) as minimum:
-        system = minimum._prepared().system
+        system = minimum.response.prepared().system
         right = system.null_space.project(_pull(minimum))
         with pytest.raises(LammpsImplicitError, match=r"in 3 iterations .PETSc's reason: .*max it.*0: 1\.0e\+00"):
             distributed.solve(system, right, 1e-8, minimum.engine.norm(right), maxiter=3)

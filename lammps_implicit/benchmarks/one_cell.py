@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from lammps_implicit.benchmarks.machine import peak_memory
 from lammps_implicit.benchmarks.processes import Record, speak, work
 from lammps_implicit.engine import Engine
-from lammps_implicit.minimum import Minimum, _backend, _FittedSprings
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.preconditioner import backend
 from lammps_implicit.progress import progress
 from lammps_implicit.springs import random_vector
 
@@ -101,7 +102,7 @@ def local_pull(minimum: Minimum, radius: float) -> NDArray[np.float64]:
 
 def _load_everything(comm: Any) -> None:
     """Load all libraries, lest they count as memory of the atoms."""
-    _backend(comm)
+    backend(comm)
     if comm.size == 1:
         importlib.import_module("pyamg")
     Engine.start(comm).close()
@@ -109,9 +110,9 @@ def _load_everything(comm: Any) -> None:
 
 def start_afresh(minimum: Minimum, springs: bool = True) -> None:
     """Forget all products, so that the next one counts its preparation; without springs, K⁻¹ is the identity."""
-    minimum._take(minimum.engine.forces())
+    minimum.forget()
     if not springs:
-        minimum._springs = _FittedSprings(np.copy, minimum.positions, minimum.ids)
+        minimum.preconditioner.keep(np.copy)
 
 
 def costs(minimum: Minimum) -> Record:
