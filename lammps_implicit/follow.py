@@ -124,12 +124,15 @@ def follow(
         try:
             displacement, strain = minimum.answer(way, PREDICTOR_TOLERANCE, cell, pressure)
         except NotAMinimumError as gone:
+            if share == 0:  # nothing has been followed yet: what was asked for is at fault
+                raise
             path.reason = _why(str(gone), softness.stiffness / first, share)
             return path
         while True:
+            last = length >= 1.0 - share
             length = min(length, 1.0 - share)
             # The last step ends at the parameters asked for to the last digit.
-            change = length * way if share + length < 1.0 else end - minimum.potential.theta
+            change = end - minimum.potential.theta if last else length * way
             with minimum.excursion(change, length * displacement, length * strain) as trip:
                 error, failure = _correct(minimum, ftol, cell, pressure)
                 if error <= TOLERATED * missed and stop_at_new_neighbours:
@@ -148,7 +151,7 @@ def follow(
         if not softness.stiffness > SOFT * first:
             path.reason = _why("", softness.stiffness / first, share)
             return path
-        if share >= 1.0 - 1e-12:
+        if last:
             path.reached, path.reason = True, "it is at the parameters asked for"
             return path
         length *= float(np.clip(np.sqrt(missed / max(error, 1e-12)), 0.3, LONGEST_GROWTH))

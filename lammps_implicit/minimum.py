@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from lammps_implicit.cell import (
     cell_freedom,
     driving_force,
     measure_coupling,
+    require_strainable,
 )
 from lammps_implicit.deck import deck_path, sha256
 from lammps_implicit.engine import Engine
@@ -59,6 +61,9 @@ CELL_STEP = 0.02
 
 CELL_STEPS = 30
 """Steps after which the relaxation of a cell gives up."""
+
+
+_states = itertools.count()
 
 
 class State(NamedTuple):
@@ -130,6 +135,8 @@ class Minimum:
         Pressure tensor that it is held at.
     statistics : Statistics
         Of the last product.
+    state : int
+        A number of its own for each set of positions, cell and parameters that it has stood at.
     setup : Evaluations
         Spent on taking over from the deck, the relaxation to `ftol` included.
     """
@@ -436,13 +443,15 @@ class Minimum:
             fixed = self._key(tol, "none", None)
             if key != fixed and fixed in self._jacobians and method == "auto":
                 jacobian, hessian = self._jacobians[fixed], self._hessians[fixed]
+                known = self._jacobian_statistics[fixed]
+                self.statistics.method, self.statistics.residual = known.method, known.residual
             else:
                 jacobian = self.response.jacobian(tol, method, progress)
                 hessian = self.response.second_derivative(jacobian)
             system = self._cell_system(cell, pressure, JACOBIAN_MARGIN * tol)
             if system is not None:
                 jacobian = jacobian.with_cell(system.patterns(), system.strain_jacobian, system.volume_gradient)
-                hessian = hessian + system.enthalpy_hessian
+                hessian = hessian + system.enthalpy_hessian if system.freedom.hydrostatic else hessian
             self._jacobians[key], self._hessians[key] = jacobian, hessian
             self._jacobian_statistics[key] = self.statistics
         return jacobian
@@ -487,7 +496,18 @@ class Minimum:
         """d²E/dΘ² = Cᵀ dX*/dΘ, (P, P), of the relaxed energy; symmetric, negative semidefinite.
 
         That of the enthalpy where the cell is relaxed too.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the cell is held at a stress that is not hydrostatic.
         """
+        freedom = self._freedom(cell, pressure)
+        if freedom is not None and not freedom.hydrostatic:
+            raise LammpsImplicitError(
+                "energies and enthalpies have second derivatives at a hydrostatic pressure only: under another stress "
+                "the cell's answer is not that of any energy"
+            )
         self.jacobian(tol, cell=cell, pressure=pressure)
         return self._hessians[self._key(tol, cell, pressure)]
 
@@ -549,9 +569,19 @@ class Minimum:
         freedom = self._freedom(cell, pressure)
         with self._measured("relaxation", ftol * self.units.force):
             self._relax_atoms(ftol * self.units.force, within, progress)
-            if freedom is not None:
+            if freedom is None:
+                return
+            if np.any(freedom.basis[3:]) and not self.engine.triclinic:
+                self.engine.allow_tilt()
+                self._take(self.engine.settle())
+            start = self.engine.reference()
+            try:
                 self._relax_cell(freedom, ftol * self.units.force, progress)
-                self.cell, self.target = cell, freedom.target
+            except (ConvergenceError, NotAMinimumError):
+                self.engine.set_reference(start)
+                self._take(self.engine.forces())
+                raise
+            self.cell, self.target = cell, freedom.target
 
     def _relax_atoms(self, ftol: float, within: float, progress: Progress) -> None:
         """Relax positions in the cell as it is, forces in LAMMPS' unit."""
@@ -577,9 +607,6 @@ class Minimum:
         The derivatives of one step serve the next ones while they bring the target ten times closer each.
         """
         engine = self.engine
-        if np.any(freedom.basis[3:]) and not engine.triclinic:
-            engine.allow_tilt()
-            self._take(engine.settle())
         system: CellSystem | None = None
         size = np.inf
         for _ in range(CELL_STEPS):
@@ -735,7 +762,9 @@ class Minimum:
         freedom = self._freedom(cell, pressure)
         self._relax_atoms(ftol * self.units.force, np.inf, no_progress)
         if freedom is not None:
+            self._require_tilt(freedom, cell)
             self._relax_cell(freedom, ftol * self.units.force, no_progress)
+            self.cell, self.target = cell, freedom.target
 
     def settle(self) -> None:
         """Let ranks own the atoms that have come near them, and bring those that have left the cell back into it.
@@ -818,18 +847,20 @@ class Minimum:
         """
         dtheta = _vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         engine, trip = self.engine, Excursion()
+        strain = np.zeros((3, 3)) if strain is None else strain
+        require_strainable(engine, strain)
         known, reference, springs = dict(self.__dict__), engine.reference(), self.preconditioner.fitted
         try:
-            forces = self.potential.install(engine, dtheta)
-            strained = strain is not None and bool(np.any(strain))
-            if displacement is not None and displacement.any():
-                inside = displacement
-                if strain is not None and strained:  # what is left of it in the cell before it is strained
-                    beyond = displacement - (self.positions - engine.origin) @ strain.T
-                    inside = np.asarray(np.linalg.solve(np.eye(3) + strain, beyond.T).T, np.float64)
-                engine.shift(inside)
-            if strain is not None and strained:
+            self.potential = self.potential.changed(dtheta)
+            forces = self.potential.install(engine, np.zeros_like(dtheta))
+            if displacement is not None:
+                # What is left of it in the cell before it is strained.
+                beyond = displacement - (self.positions - engine.origin) @ strain.T
+                engine.shift(np.asarray(np.linalg.solve(np.eye(3) + strain, beyond.T).T, np.float64))
+            if strain.any():
                 forces = engine.strain_reference(strain)
+            elif engine.any(engine.drift > engine.skin / 4):
+                forces = engine.settle()
             elif engine.drift > 0:
                 forces = engine.forces()
             self._take(forces)
@@ -838,12 +869,10 @@ class Minimum:
             trip.stay = False
             raise
         finally:
-            if trip.stay:
-                self.potential.rebase(dtheta)
-            else:
+            if not trip.stay:
                 engine.set_reference(reference)
-                self.potential.install(engine, np.zeros_like(dtheta))
                 self.__dict__.update(known)
+                self.potential.install(engine, np.zeros_like(dtheta))
                 self.preconditioner.fitted = springs
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -853,6 +882,7 @@ class Minimum:
         self.response = LinearResponse(
             self.engine, self.potential, forces, self.preconditioner, self.saddle, self.statistics
         )
+        self.state = next(_states)
         self.energy, self.pressure = self.engine.energy, self.engine.pressure
         self.max_force = self.engine.max_abs(forces)
         self._gradient = None
@@ -878,11 +908,7 @@ class Minimum:
             return None
         _, key = self._key(tol, cell, pressure)
         if key not in self._cells or self._cells[key][1] > tol:
-            if np.any(freedom.basis[3:]) and not self.engine.triclinic:
-                raise LammpsImplicitError(
-                    f"cell '{cell}' tilts a cell that LAMMPS takes to be orthogonal: relax it first with "
-                    f"relax(cell='{cell}')"
-                )
+            self._require_tilt(freedom, cell)
             system = self.response.cell_system(freedom, tol)
             missing = float(np.abs(system.step(system.coupling.residual)).max())
             if missing > AT_TARGET:
@@ -897,6 +923,13 @@ class Minimum:
             self._cells[key] = system, tol
         return self._cells[key][0]
 
+    def _require_tilt(self, freedom: CellFreedom, cell: str) -> None:
+        if np.any(freedom.basis[3:]) and not self.engine.triclinic:
+            raise LammpsImplicitError(
+                f"cell '{cell}' tilts a cell that LAMMPS takes to be orthogonal: relax it first with "
+                f"relax(cell='{cell}')"
+            )
+
     def _required_cell(self, cell: str, pressure: float | str | ArrayLike | None, tol: float) -> CellSystem:
         system = self._cell_system(cell, pressure, tol)
         if system is None:
@@ -906,12 +939,14 @@ class Minimum:
     @contextmanager
     def _measured(self, method: str, tol: float) -> Iterator[None]:
         """Count what a product costs into fresh `statistics`."""
-        self.statistics = self.response.statistics = Statistics(method, tol)
+        counted = Statistics(method, tol)
+        self.statistics = self.response.statistics = counted
         evaluations, inside, start = self.engine.evaluations.copy(), self.engine.seconds, time.perf_counter()
         yield
-        self.statistics.evaluations = self.engine.evaluations.since(evaluations)
-        self.statistics.seconds_in_lammps = self.engine.seconds - inside
-        self.statistics.seconds = time.perf_counter() - start
+        counted.evaluations = self.engine.evaluations.since(evaluations)
+        counted.seconds_in_lammps = self.engine.seconds - inside
+        counted.seconds = time.perf_counter() - start
+        self.statistics = self.response.statistics = counted
 
 
 def _check_tolerance(tol: float) -> None:

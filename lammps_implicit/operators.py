@@ -140,6 +140,7 @@ class MixedDerivative:
         self.hessian = hessian
         self.odd = potential.inconsistent_directions()
         self._gradients: FloatArray | None = None
+        self._computed: dict[str, int] = {}
         self._odd_products: FloatArray | None = None
         self._odd_pressures = np.zeros((0, 3, 3))
         self._gradient_array: FloatArray | None = None
@@ -200,9 +201,13 @@ class MixedDerivative:
 
     def _evaluate(self) -> FloatArray:
         """∂B/∂X at the reference as LAMMPS holds it."""
-        if self._gradients is None:
+        computed = dict(self.engine.computed)
+        if self._gradients is None or any(computed[id] != count for id, count in self._computed.items()):
             self.engine.return_to_reference()
             self._gradients = self.potential.gradients(self.engine)
+            # It is LAMMPS' own memory: void once whatever was evaluated for it is evaluated again.
+            changed = {id: count for id, count in self.engine.computed.items() if count != computed.get(id)}
+            self._computed = changed
         return self._gradients
 
     @property

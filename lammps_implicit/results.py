@@ -165,6 +165,10 @@ def write_sensitivity(
     OutputError
         If the file exists or cannot be written; nothing is left behind.
     """
+    if cell != "none" and not minimum.cell_system(tol, cell, pressure).freedom.hydrostatic:
+        raise OutputError(
+            "results at a stress that is not hydrostatic cannot be stored: an enthalpy does not exist there"
+        )
     engine, length, energy = minimum.engine, minimum.units.length, minimum.units.energy
     parameters = len(minimum.potential.theta)
     if form == "auto":

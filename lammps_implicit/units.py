@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _BARS = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
 
 
@@ -64,17 +65,15 @@ class Units:
         wanted = "write one number or six (xx, yy, zz, yz, xz, xy), and a unit if it is not LAMMPS' own"
         factor = 1.0
         if isinstance(value, str):
-            match = re.fullmatch(r"\s*(.*?[\d.])\s*([^\W\d][^\s,]*)?\s*", value)
+            match = re.fullmatch(rf"\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*([^\W\d][^\s,]*)?\s*", value)
             if match is None:
                 raise LammpsImplicitError(f"pressure '{value}' is not a number: {wanted}")
             factor = self._pressure_unit(match[2])
-            try:
-                numbers: ArrayLike = [float(part) for part in match[1].split(",")]
-            except ValueError:
-                raise LammpsImplicitError(f"pressure '{value}' is not a number: {wanted}") from None
-        else:
-            numbers = value
-        array = np.asarray(numbers, float)
+            value = [float(part) for part in match[1].split(",")]
+        try:
+            array = np.asarray(value, float)
+        except (TypeError, ValueError):
+            raise LammpsImplicitError(f"pressure {value!r} is not a number: {wanted}") from None
         if array.size not in (1, 6) and array.shape != (3, 3):
             raise LammpsImplicitError(f"pressure of {array.size} numbers: {wanted}")
         if array.size == 1:

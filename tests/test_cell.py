@@ -151,6 +151,29 @@ def test_brute_force_with_a_cell_leaves_no_trace(relaxed_cell):
     assert relaxed_cell.engine.max_abs(relaxed_cell.engine.forces()) < 1e-7
 
 
+def test_derivatives_are_the_same_after_brute_force(relaxed_cell):
+    theta = relaxed_cell.potential.theta
+    cotangent = np.random.default_rng(0).standard_normal(relaxed_cell.positions.shape)
+    before = relaxed_cell.vjp(cotangent, 1e-7), relaxed_cell.jvp(theta, 1e-7)
+    # Strained states, and derivatives taken elsewhere, write over what LAMMPS holds.
+    relaxed_cell.relaxed_at(2e-2 * theta, cell="full")
+    assert relaxed_cell.vjp(cotangent, 1e-7) == pytest.approx(before[0], rel=1e-4, abs=1e-4 * np.abs(before[0]).max())
+    assert relative_error(relaxed_cell.jvp(theta, 1e-7), before[1]) < 1e-5
+
+
+def test_cells_follow_the_forces_where_they_and_energies_disagree():
+    with Minimum.from_deck(DECKS / "in.inp_vacancy", variables={"n": "2"}, cell="iso") as minimum:
+        theta = minimum.potential.theta
+        change = 2e-5 * np.random.default_rng(5).standard_normal(len(theta)) * np.abs(theta)
+        response = minimum.jvp(change, 1e-6, cell="iso")
+        ends = [minimum.relaxed_at(sign * change, 1e-9, cell="iso") for sign in (1, -1)]
+        strain = np.log(ends[0].cell[0, 0] / ends[1].cell[0, 0]) / 2
+        assert response.strain[0] == pytest.approx(strain, rel=1e-4)
+        path = minimum.follow(theta + change, cell="iso")
+        assert path.reached, path.reason
+        assert minimum.engine.cell == pytest.approx(ends[0].cell, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -160,7 +183,8 @@ def test_brute_force_with_a_cell_leaves_no_trace(relaxed_cell):
         ({"cell": "iso", "pressure": "10 eV"}, "none of Pa"),
         ({"cell": "iso", "pressure": [1.0, 2.0]}, "2 numbers"),
         ({"cell": "none", "pressure": 0.0}, "needs a cell"),
-        ({"cell": "iso", "pressure": 0.0}, "not relaxed"),
+        ({"cell": "iso", "pressure": "0"}, "not relaxed"),
+        ({"cell": "iso", "pressure": ["a"]}, "not a number"),
     ],
 )
 def test_a_cell_that_cannot_answer_is_refused(relaxed_cell, arguments, message):
@@ -177,6 +201,37 @@ def test_directions_that_are_not_periodic_are_refused(write_deck):
             minimum.jvp(minimum.potential.theta, cell="iso")
         minimum.relax(cell="xx,yy")
         assert minimum.strain_jacobian(cell="xx,yy").shape == (31, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "bars"),
+    [("1e5", [1e5] * 3), ("-2.5e-1 GPa", [-2500.0] * 3), ("1, 2,3,0,0,0 kbar", [1e3, 2e3, 3e3]), (10, [10.0] * 3)],
+)
+def test_pressures_are_read(relaxed_cell, text, bars):
+    units = relaxed_cell.units
+    assert np.diag(units.pressure_tensor(text)) * units.pressures == pytest.approx(bars)
+
+
+def test_a_stress_that_is_not_hydrostatic_is_taken_up(write_deck):
+    stress = "1e4,2e4,3e4,0,0,0"
+    with Minimum.from_deck(write_deck(), cell="ortho", pressure=stress) as minimum:
+        assert np.diag(minimum.pressure) * minimum.units.pressures == pytest.approx([1e4, 2e4, 3e4], rel=1e-6)
+        theta = minimum.potential.theta
+        change = 1e-4 * np.random.default_rng(1).standard_normal(len(theta)) * np.abs(theta)
+        strain = minimum.jvp(change, 1e-7, cell="ortho").strain
+        ends = [minimum.relaxed_at(sign * change, 1e-10, cell="ortho").cell for sign in (1, -1)]
+        assert strain == pytest.approx(np.log(np.diag(ends[0]) / np.diag(ends[1])) / 2, rel=1e-3)
+        with pytest.raises(LammpsImplicitError, match="hydrostatic"):
+            minimum.energy_hessian(cell="ortho")
+
+
+def test_a_cell_whose_relaxation_fails_is_left_as_it_was(write_deck):
+    with Minimum.from_deck(write_deck()) as minimum:
+        volume, energy = minimum.engine.volume, minimum.energy
+        with pytest.raises((NotAMinimumError, ConvergenceError)):
+            minimum.relax(cell="iso", pressure="-60 GPa")
+        assert minimum.engine.volume == volume
+        assert minimum.energy == pytest.approx(energy, abs=1e-9)
 
 
 def test_a_cell_that_would_expand_without_end_is_refused(write_deck):

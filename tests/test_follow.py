@@ -62,6 +62,20 @@ def test_no_way_to_go_is_no_step(ta_vacancy):
     assert len(path.steps) == 1
 
 
+def test_one_atom_a_cell_is_followed(write_deck):
+    from test_observables import PRIMITIVE
+
+    with Minimum.from_deck(write_deck(PRIMITIVE), cell="iso", pressure="20 GPa") as minimum:
+        path = minimum.follow(1.01 * minimum.potential.theta, cell="iso")
+        assert path.reached
+        assert minimum.cell == "iso"
+
+
+def test_a_cell_that_is_not_relaxed_is_no_end_of_a_path(ta_vacancy):
+    with pytest.raises(LammpsImplicitError, match="not relaxed"):
+        ta_vacancy.follow(1.01 * ta_vacancy.potential.theta, cell="iso", pressure="30 GPa")
+
+
 def test_parameters_of_another_shape_are_refused(ta_vacancy):
     with pytest.raises(LammpsImplicitError, match="expected"):
         ta_vacancy.follow([1.0, 2.0])

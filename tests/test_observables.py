@@ -212,7 +212,7 @@ def test_relaxation_energy(write_deck, ta_vacancy):
 
 
 def test_distortion_of_an_alloy():
-    with Minimum.from_deck(DECKS / "in.w_be_alloy", variables={"n": "4"}) as alloy:
+    with Minimum.from_deck(DECKS / "in.w_be_alloy", variables={"n": "3", "seed": "7"}) as alloy:
         sites = np.round(alloy.positions / (3.1803 / 2)) * (3.1803 / 2)
         distortion = distortion_from(alloy, sites)
         found = distortion.mean_square(1e-7)
@@ -256,6 +256,14 @@ def test_cells_that_cannot_be_compared_are_refused(tantalum, ta_vacancy, write_d
         pytest.raises(LammpsImplicitError, match="different potentials"),
     ):
         formation_energy(ta_vacancy, tungsten)
+    softer = TA_VACANCY.replace("zbl 4.0 4.8", "zbl 4.0 4.7")
+    with (
+        Minimum.from_deck(write_deck(softer)) as other,
+        pytest.raises(LammpsImplicitError, match="different potentials"),
+    ):
+        formation_energy(ta_vacancy, other)
+    with pytest.raises(LammpsImplicitError, match="a number, which has no volume"):
+        formation_volume(vacancy, bulk, {"Ta": -11.8})
     with pytest.raises(LammpsImplicitError, match="full"):
         elastic_constants(bulk)
     with pytest.raises(LammpsImplicitError, match="no dipole left"):

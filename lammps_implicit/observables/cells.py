@@ -65,6 +65,9 @@ def require_same_potential(minima: Sequence[Minimum]) -> None:
             )
         if other.potential.text != first.potential.text:
             raise LammpsImplicitError(f"{pair} have different potentials: the values of their parameters differ")
+        for name, value in first.potential.fixed.items():
+            if other.potential.fixed.get(name, value) != value:
+                raise LammpsImplicitError(f"{pair} have different potentials: {name} differs")
 
 
 def require_comparable(minima: Sequence[Minimum]) -> None:

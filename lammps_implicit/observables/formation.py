@@ -13,7 +13,13 @@ import numpy as np
 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.cells import composition, enthalpy, require_comparable, volume
+from lammps_implicit.observables.cells import (
+    composition,
+    enthalpy,
+    require_comparable,
+    require_same_potential,
+    volume,
+)
 from lammps_implicit.observables.observable import Observable, combine
 
 Reservoir = Union[Minimum, float]
@@ -44,7 +50,7 @@ def formation_energy(
     LammpsImplicitError
         If potentials, units or pressures differ, or the composition does not balance.
     """
-    return _difference(defect, bulk, reservoirs or {}, lambda cell: enthalpy(cell, tol, second))
+    return _difference(defect, bulk, reservoirs or {}, lambda cell: enthalpy(cell, tol, second), True)
 
 
 def formation_volume(
@@ -54,7 +60,7 @@ def formation_volume(
 
     A reservoir that is a number has no volume; see `relaxation_volume` then.
     """
-    return _difference(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol))
+    return _difference(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol), False)
 
 
 def relaxation_volume(defect: Minimum, bulk: Minimum, sites: int, tol: float = 1e-5) -> Observable:
@@ -69,7 +75,7 @@ def binding_energy(complex_: Observable, parts: Sequence[Observable]) -> Observa
 
 
 def relaxation_energy(unrelaxed: Minimum, relaxed: Minimum, tol: float = 1e-5, second: bool = True) -> Observable:
-    """What relaxing gains: the energy of a structure held as it is less that of the minimum.
+    """What relaxing gains: the energy of a structure held as it is less that of the minimum; enthalpies under pressure.
 
     Parameters
     ----------
@@ -79,8 +85,10 @@ def relaxation_energy(unrelaxed: Minimum, relaxed: Minimum, tol: float = 1e-5, s
     """
     if composition(unrelaxed) != composition(relaxed):
         raise LammpsImplicitError("the relaxed and the unrelaxed structure hold different atoms")
+    require_same_potential([unrelaxed, relaxed])
+    pressure = float(np.trace(relaxed.target)) / 3 if relaxed.cell != "none" else 0.0
     held = Observable(
-        np.asarray(unrelaxed.energy),
+        np.asarray(unrelaxed.energy + pressure * unrelaxed.engine.volume),
         unrelaxed.energy_gradient(),
         unrelaxed.units.energy,
         np.zeros((len(unrelaxed.potential.theta),) * 2) if second else None,
@@ -127,8 +135,13 @@ def weights(
 
 
 def _difference(
-    defect: Minimum, bulk: Minimum, reservoirs: Mapping[str, Reservoir], quantity: Callable[[Minimum], Observable]
+    defect: Minimum,
+    bulk: Minimum,
+    reservoirs: Mapping[str, Reservoir],
+    quantity: Callable[[Minimum], Observable],
+    numbers_count: bool,
 ) -> Observable:
+    """The defect's quantity less that of what its atoms come from; `numbers_count`: reservoirs may be numbers."""
     cells = {element: cell for element, cell in reservoirs.items() if isinstance(cell, Minimum)}
     require_comparable([defect, bulk, *cells.values()])
     for element, cell in cells.items():
@@ -140,7 +153,9 @@ def _difference(
     if count:
         terms.append((-count, quantity(bulk)))
     terms += [(-shares[element], quantity(cell)) for element, cell in cells.items() if shares[element]]
-    numbers = {element: value for element, value in reservoirs.items() if not isinstance(value, Minimum)}
-    energy = terms[0][1].units == defect.units.energy
-    constant = -sum(shares[element] * value for element, value in numbers.items()) if energy else 0.0
-    return combine(terms, constant)
+    numbers = {e: value for e, value in reservoirs.items() if not isinstance(value, Minimum) and shares[e]}
+    if numbers and not numbers_count:
+        raise LammpsImplicitError(
+            f"the reservoir of {', '.join(numbers)} is a number, which has no volume: give a cell of the element"
+        )
+    return combine(terms, -sum(shares[element] * value for element, value in numbers.items()))

@@ -116,7 +116,8 @@ def run_study(configuration: Configuration, comm: Any = None, say: Say = lambda 
                 formed[name] = formation_energy(defect, bulk, reservoirs, tol, second)
                 found[f"{name}: formation energy"] = formed[name]
                 if configuration.cell != "none":
-                    if all(isinstance(cell, Minimum) for cell in reservoirs.values()):
+                    used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
+                    if all(isinstance(cell, Minimum) for cell in used):
                         found[f"{name}: formation volume"] = formation_volume(defect, bulk, reservoirs, tol)
                     if deck.sites is not None:
                         found[f"{name}: relaxation volume"] = relaxation_volume(defect, bulk, deck.sites, tol)

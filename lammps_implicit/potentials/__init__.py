@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,6 +40,11 @@ class Potential(Protocol):
         ...
 
     @property
+    def fixed(self) -> Mapping[str, str]:
+        """What the potential has besides Θ, by name: settings, and pair styles beside it for each pair of elements."""
+        ...
+
+    @property
     def elements(self) -> tuple[str | None, ...]:
         """Chemical element of each atom type, None where the potential does not act on it."""
         ...
@@ -52,8 +57,8 @@ class Potential(Protocol):
         """Install Θ + δΘ and return the forces at the reference, (n, 3). One force evaluation."""
         ...
 
-    def rebase(self, dtheta: NDArray[np.float64]) -> None:
-        """Make the Θ + δΘ installed last the Θ that all changes count from."""
+    def changed(self, dtheta: NDArray[np.float64]) -> Potential:
+        """The same potential with Θ + δΘ, to count changes from; LAMMPS is told nothing."""
         ...
 
     def atom_descriptors(self, engine: Engine) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ U = Σ_i Σ_k Θ_{e(i),k} B_k(i), with B_0 = 1 and the quadratic terms B_k B_l c
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,8 @@ class SnapPotential:
         What stands between ``pair_coeff * *`` and the file names; empty for a plain ``pair_style snap``.
     selected : (P,) int array
         Indices into the coefficient file of the parameters that derivatives are taken for.
+    fixed : dict of str to str
+        What is no parameter: the parameter file, and the pair styles beside SNAP for each pair of elements.
     """
 
     coefficients: CoefficientFile
@@ -54,6 +56,7 @@ class SnapPotential:
     elements: tuple[str | None, ...]
     substyle: str
     selected: NDArray[np.int64]
+    fixed: dict[str, str]
 
     @classmethod
     def from_deck(cls, deck: Deck) -> SnapPotential:
@@ -76,7 +79,9 @@ class SnapPotential:
                 f"{files[0]} holds {coefficients.coefficients_per_element} coefficients an element, but {files[1]} "
                 f"calls for {expected}"
             )
-        return cls(coefficients, hyperparameters, elements, substyle, np.arange(len(coefficients.theta)))
+        fixed = {"parameter file": hyperparameters.text, "pair_style": " ".join(deck.pair_style)}
+        fixed |= _beside(deck, line, elements)
+        return cls(coefficients, hyperparameters, elements, substyle, np.arange(len(coefficients.theta)), fixed)
 
     @property
     def theta(self) -> FloatArray:
@@ -102,7 +107,7 @@ class SnapPotential:
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
         """Install Θ + δΘ and return the forces at the reference, (n, 3)."""
-        theta = self._changed(dtheta)
+        theta = self.changed(dtheta).coefficients.theta
         coefficient_file, parameter_file = engine.scratch / "theta.snapcoeff", engine.scratch / "theta.snapparam"
 
         def write() -> None:
@@ -113,14 +118,11 @@ class SnapPotential:
         names = " ".join("NULL" if element is None else element for element in self.elements)
         return engine.reissue(f'pair_coeff * * {self.substyle} "{coefficient_file}" "{parameter_file}" {names}')
 
-    def rebase(self, dtheta: FloatArray) -> None:
-        """Make the Θ + δΘ installed last the Θ that all changes count from."""
-        self.coefficients = self.coefficients.with_theta(self._changed(dtheta))
-
-    def _changed(self, dtheta: FloatArray) -> FloatArray:
+    def changed(self, dtheta: FloatArray) -> SnapPotential:
+        """The same potential with Θ + δΘ."""
         theta = self.coefficients.theta.copy()
         theta[self.selected] += dtheta
-        return theta
+        return replace(self, coefficients=self.coefficients.with_theta(theta))
 
     def atom_descriptors(self, engine: Engine) -> FloatArray:
         """Descriptors of each atom at the last evaluated positions, (n, K), constant term left out."""
@@ -244,6 +246,18 @@ class SnapPotential:
             for keyword in ("sinner", "dinner"):
                 words += [keyword, *(hyper.values[keyword][number] for number in numbers)]
         return " ".join(map(str, words))
+
+
+def _beside(deck: Deck, snap: PairCoeff, elements: tuple[str | None, ...]) -> dict[str, str]:
+    """Coefficients of the styles beside SNAP, by the elements that they are for."""
+    found = {}
+    for line in deck.pair_coeffs:
+        if line is not snap:
+            first, second = (sorted(_types_in(word, len(elements))) for word in line.args[:2])
+            for a, b in itertools.product(first, second):
+                pair = " ".join(sorted(elements[type_ - 1] or "NULL" for type_ in (a, b)))
+                found[f"{line.args[2]} of {pair}"] = " ".join(line.args[2:])
+    return found
 
 
 def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:

@@ -57,6 +57,8 @@ def softest_mode(system: LinearSystem, start: FloatArray, tol: float = 0.02, max
 
     pulled = project(start)
     v = system.preconditioned(pulled)
+    if engine.norm(v) == 0:  # nothing can move but all together
+        return Mode(v, pulled, 1.0, system.stiffness)
     # Columns: vectors, their K-products, their H-products.
     basis = [_scaled(engine.norm(v), v, pulled, product(v))]
     stiffness = np.inf
@@ -76,6 +78,8 @@ def softest_mode(system: LinearSystem, start: FloatArray, tol: float = 0.02, max
         ]
         residual = current[2] - stiffness * current[1]
         down = system.preconditioned(residual)
+        if engine.norm(down) <= 1e-10:
+            break
         basis = [current, _scaled(engine.norm(down), down, residual, product(down))]
         if engine.norm(step[0]) > 1e-12 * size:
             basis.append(_scaled(engine.norm(step[0]), *step))
