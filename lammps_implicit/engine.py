@@ -38,8 +38,8 @@ _TYPE_VECTOR, _TYPE_ARRAY, _SIZE_COLUMNS = 1, 2, 5
 _VIRIAL = "li_virial"
 
 # Per-atom data that can trade places, and flags of atom styles that have more.
-_PER_ATOM = ("id", "type", "mask", "image", "x", "v", "q", "molecule", "rmass", "radius")
-_UNORDERED = ("mu_flag", "ellipsoid_flag", "omega_flag", "torque_flag", "angmom_flag", "peri_flag")
+_PER_ATOM = ("id", "type", "mask", "image", "x", "v", "q", "rmass", "radius")
+_UNORDERED = ("molecule_flag", "mu_flag", "ellipsoid_flag", "omega_flag", "torque_flag", "angmom_flag", "peri_flag")
 
 # Fixes whose forces derive from an energy: part of U, they stay. So do all styles wall/...
 _EXTERNAL_FORCES = frozenset({"addforce", "gravity", "efield", "indent", "spring", "spring/self", "restrain"})
@@ -627,7 +627,7 @@ class Engine:
     def _owned(self, name: str, n: int) -> NDArray[Any]:
         array = self.lmp.numpy.extract_atom(name)
         if n == 0 or array is None:
-            return np.empty((0, 3) if name in ("x", "f") else 0)
+            return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
         return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
     def _free_components(self, count: int) -> NDArray[np.bool_]:

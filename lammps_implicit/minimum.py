@@ -354,7 +354,8 @@ class Minimum:
         -------
         (n, 3) float array, or Response
             Å per unit length of δΘ. Rigid motions that cost no energy are left out. With a cell that answers, positions
-            and strain: new positions are X + displacement in the new cell, whose vectors are h(1 + ε)ᵀ.
+            and strain: new positions are X + displacement in the new cell, whose vectors are h(1 + ε)ᵀ. Displacements
+            that follow the cell are those of the periodic image that `positions` holds.
 
         Raises
         ------

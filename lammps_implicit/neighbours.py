@@ -47,7 +47,8 @@ class NeighbourGraph:
         """Say which pairs have become neighbours, or ceased to be, at the engine's reference; empty if none."""
         now = NeighbourGraph.of(engine)
         parted, met = np.setdiff1d(self.bonded, now.near), np.setdiff1d(now.bonded, self.near)
-        counts = [int(engine.sum(len(keys))) // 2 for keys in (parted, met)]
+        # Every pair counts from both ends, but one of an atom with its own image.
+        counts = [(int(engine.sum(len(keys))) + 1) // 2 for keys in (parted, met)]
         if not any(counts):
             return ""
         told = [

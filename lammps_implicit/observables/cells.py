@@ -32,6 +32,8 @@ def enthalpy(minimum: Minimum, tol: float = 1e-5, second: bool = True) -> Observ
     second : bool
         Whether to take the second derivative, which needs one.
     """
+    if minimum.cell != "none" and not np.array_equal(minimum.target, minimum.target[0, 0] * np.eye(3)):
+        raise LammpsImplicitError(f"{minimum.deck_name}: at a stress that is not hydrostatic there is no enthalpy")
     hessian = minimum.energy_hessian(tol, cell=minimum.cell) if second else None
     pressure = float(np.trace(minimum.target)) / 3 if minimum.cell != "none" else 0.0
     value = minimum.energy + pressure * minimum.engine.volume

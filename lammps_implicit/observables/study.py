@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
@@ -68,79 +68,106 @@ def run_study(configuration: Configuration, comm: Any = None, say: Say = lambda 
     LammpsImplicitError
         With the name of the cell it is about.
     """
-    tol, second = configuration.tol, configuration.second
     with ExitStack() as open_cells:
+        cells: dict[str, Minimum] = {}
 
-        def relaxed(name: str, deck: Deck, cell: str | None = None) -> Minimum:
+        def relaxed(name: str, deck: Deck, cell: str = configuration.cell) -> Minimum:
             say(f"relaxing {name}")
-            try:
-                minimum = Minimum.from_deck(
-                    deck.deck,
-                    comm,
-                    configuration.parameters,
-                    variables=deck.settings(),
-                    force_limit=deck.force_limit,
-                    cell=configuration.cell if cell is None else cell,
-                    pressure=configuration.pressure if (cell or configuration.cell) != "none" else None,
-                )
-            except LammpsImplicitError as error:
-                raise type(error)(f"{name}: {error}") from None
-            return open_cells.enter_context(minimum)
+            with _named(name):
+                cells[name] = open_cells.enter_context(_relaxed(deck, configuration, cell, comm))
+            return cells[name]
 
         bulk = relaxed("bulk", configuration.bulk)
         reservoirs: dict[str, Union[Minimum, float]] = {
             element: relaxed(f"reservoir of {element}", given) if isinstance(given, Deck) else given
             for element, given in configuration.reservoirs.items()
         }
-        found: dict[str, Observable] = {}
-        say("bulk: energy, lattice")
-        per_atom = 1.0 / bulk.engine.n_atoms
-        found["bulk energy per atom"] = combine([(per_atom, enthalpy(bulk, tol, second))])
-        if configuration.cell != "none":
-            lattice = lattice_parameters(bulk, configuration.bulk.repeat, tol)
-            for axis, name in enumerate("abc"):
-                part = Observable(lattice.value[axis], lattice.gradient[:, axis], lattice.units)
-                found[f"lattice parameter {name}"] = part
-        if configuration.isolated:
-            found["cohesive energy"] = cohesive_energy(bulk, configuration.isolated, tol, second)
+        found = _of_bulk(bulk, configuration)
         if configuration.elastic_constants:
-            say("bulk: elastic constants")
             strained = relaxed("bulk, all strains", configuration.bulk, "full")
-            found |= named_constants(elastic_constants(strained, min(tol, 1e-6)))
-        evaluations = 0
-        formed: dict[str, Observable] = {}
+            say("elastic constants")
+            found |= named_constants(elastic_constants(strained, min(configuration.tol, 1e-6)))
         for name, deck in configuration.defects.items():
             defect = relaxed(name, deck)
             say(f"{name}: {_formula(composition(defect))}")
-            try:
-                formed[name] = formation_energy(defect, bulk, reservoirs, tol, second)
-                found[f"{name}: formation energy"] = formed[name]
-                if configuration.cell != "none":
-                    used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
-                    if all(isinstance(cell, Minimum) for cell in used):
-                        found[f"{name}: formation volume"] = formation_volume(defect, bulk, reservoirs, tol)
-                    if deck.sites is not None:
-                        found[f"{name}: relaxation volume"] = relaxation_volume(defect, bulk, deck.sites, tol)
-            except LammpsImplicitError as error:
-                raise type(error)(f"{name}: {error}") from None
-            evaluations += defect.engine.evaluations.forces
+            with _named(name):
+                of_defect = _of_defect(defect, bulk, reservoirs, deck.sites, configuration)
+            found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
         for name, binding in configuration.bindings.items():
-            parts = [formed[part] for part in binding.parts]
-            found[f"{name}: binding energy"] = binding_energy(formed[binding.complex], parts)
-        from lammps_implicit import __version__
+            complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
+            found[f"{name}: binding energy"] = binding_energy(complex_, parts)
+        return Study(found, bulk.potential.theta, bulk.potential.names, _attributes(cells, configuration))
 
-        attributes = {
-            "kind": "lammps-implicit observables",
-            "package_version": __version__,
-            "lammps_version": bulk.engine.version,
-            "units": bulk.units.style,
-            "cell_freedom": configuration.cell,
-            "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressures),
-            "pressure_unit": bulk.units.pressure,
-            "tolerance": tol,
-            "force_evaluations": evaluations + bulk.engine.evaluations.forces,
-        }
-        return Study(found, bulk.potential.theta, bulk.potential.names, attributes)
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say which cell an error is about."""
+    try:
+        yield
+    except LammpsImplicitError as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def _relaxed(deck: Deck, configuration: Configuration, cell: str, comm: Any) -> Minimum:
+    return Minimum.from_deck(
+        deck.deck,
+        comm,
+        configuration.parameters,
+        variables=deck.settings(),
+        force_limit=deck.force_limit,
+        cell=cell,
+        pressure=None if cell == "none" else configuration.pressure,
+    )
+
+
+def _of_bulk(bulk: Minimum, configuration: Configuration) -> dict[str, Observable]:
+    tol, second = configuration.tol, configuration.second
+    found = {"bulk energy per atom": combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, second))])}
+    if configuration.cell != "none":
+        lattice = lattice_parameters(bulk, configuration.bulk.repeat, tol)
+        for axis, name in enumerate("abc"):
+            part = Observable(lattice.value[axis], lattice.gradient[:, axis], lattice.units)
+            found[f"lattice parameter {name}"] = part
+    if configuration.isolated:
+        found["cohesive energy"] = cohesive_energy(bulk, configuration.isolated, tol, second)
+    return found
+
+
+def _of_defect(
+    defect: Minimum,
+    bulk: Minimum,
+    reservoirs: dict[str, Union[Minimum, float]],
+    sites: int | None,
+    configuration: Configuration,
+) -> dict[str, Observable]:
+    tol, second = configuration.tol, configuration.second
+    found = {"formation energy": formation_energy(defect, bulk, reservoirs, tol, second)}
+    if configuration.cell != "none":
+        used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
+        if all(isinstance(cell, Minimum) for cell in used):
+            found["formation volume"] = formation_volume(defect, bulk, reservoirs, tol)
+        if sites is not None:
+            found["relaxation volume"] = relaxation_volume(defect, bulk, sites, tol)
+    return found
+
+
+def _attributes(cells: dict[str, Minimum], configuration: Configuration) -> dict[str, Any]:
+    from lammps_implicit import __version__
+
+    bulk = cells["bulk"]
+    return {
+        "kind": "lammps-implicit observables",
+        "package_version": __version__,
+        "lammps_version": bulk.engine.version,
+        "units": bulk.units.style,
+        "cell_freedom": configuration.cell,
+        "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressures),
+        "pressure_unit": bulk.units.pressure,
+        "tolerance": configuration.tol,
+        "decks": [f"{name}: {cell.deck_name} {cell.deck_sha256}" for name, cell in cells.items()],
+        "force_evaluations": sum(cell.engine.evaluations.forces for cell in cells.values()),
+        "descriptor_evaluations": sum(cell.engine.evaluations.descriptors for cell in cells.values()),
+    }
 
 
 def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = False) -> None:
@@ -158,7 +185,7 @@ def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = Fa
         file["theta"] = study.theta
         file["parameter_names"] = np.array(study.names, dtype=h5py.string_dtype())
         for name, observable in study.observables.items():
-            group = file.create_group(f"observables/{name}")
+            group = file.create_group(f"observables/{name.replace('/', '|')}")
             group.attrs["units"] = observable.units
             group["value"], group["gradient"] = observable.value, observable.gradient
             if observable.hessian is not None:
