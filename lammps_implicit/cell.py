@@ -34,6 +34,9 @@ STRAIN_STEP = 5e-5
 """Of central differences under strain: truncation and round-off leave about 1e-6 of G and S, from few to a million
 atoms."""
 
+PUSH = 1e-3
+"""Strain along a direction of negative stiffness."""
+
 AT_TARGET = 2e-5
 """Largest strain that would bring the cell to its target for it to count as being there."""
 
@@ -133,6 +136,11 @@ def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
         )
     if engine.deck.dimension == 2:
         raise LammpsImplicitError(f"cell '{cell}': cells of two-dimensional decks cannot answer")
+    sheared = [_PLACES[COMPONENTS.index(name)] for name in names if name in COMPONENTS[3:]]
+    if any(engine.any(bool(np.any(~engine.free[:, a] & engine.free[:, b]))) for a, b in sheared):
+        raise LammpsImplicitError(
+            f"cell '{cell}': atoms are held along one direction and free along another, and a shear would mix them"
+        )
     if engine.external:
         raise LammpsImplicitError(
             f"cell '{cell}': forces from outside act (a wall, an indenter, a field), and what they do when the cell is "
@@ -174,7 +182,9 @@ class Coupling:
     stiffness : (k, k) float array
         S = ∂²(U + TV)/∂e², eV.
     mixed : (k, P) float array
-        D = ∂²U/∂e∂Θ, eV per unit of Θ.
+        D = ∂²U/∂e∂Θ, eV per unit of Θ; that of LAMMPS' pressure.
+    energetic : (k, P) float array
+        That of LAMMPS' energy, which differs along the potential's inconsistent directions.
     residual : (k,) float array
         ∂(U + TV)/∂e at the reference, eV.
     """
@@ -183,6 +193,7 @@ class Coupling:
     forces: FloatArray
     stiffness: FloatArray
     mixed: FloatArray
+    energetic: FloatArray
     residual: FloatArray
 
 
@@ -207,12 +218,27 @@ def measure_coupling(mixed: MixedDerivative, freedom: CellFreedom) -> Coupling:
         derivatives.append(potential.sum_descriptors(engine, change))
     engine.unstrain()
     residual = freedom.basis.T @ driving_force(engine.volume, engine.pressure, np.zeros((3, 3)), freedom.target)
-    derivative = np.array(derivatives)
+    derivative = energetic = np.array(derivatives)
     if mixed.odd.size:
         # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.
         measured = np.array([-engine.volume * components(change) for change in mixed.odd_pressures])
         derivative = derivative + (freedom.basis.T @ measured.T - derivative @ mixed.odd) @ mixed.odd.T
-    return Coupling(freedom, np.stack(forces, axis=2), freedom.basis.T @ np.stack(stiffness, 1), derivative, residual)
+    curvature = freedom.basis.T @ np.stack(stiffness, axis=1)
+    return Coupling(freedom, np.stack(forces, axis=2), curvature, derivative, energetic, residual)
+
+
+def second_derivative(energetic: FloatArray, effective: FloatArray, strain_jacobian: FloatArray) -> FloatArray:
+    """GᵀJ + JᵀG + JᵀHJ of strains that answer, HJ = -D, (P, P), as `LinearResponse.second_derivative` of positions.
+
+    Parameters
+    ----------
+    energetic, effective : (k, P) float arrays
+        Mixed derivatives of the energy and of the pressure, G and D.
+    strain_jacobian : (P, k) float array
+        J.
+    """
+    half = (energetic - 0.5 * effective).T @ strain_jacobian.T
+    return half + half.T
 
 
 class CellSystem:
@@ -245,8 +271,11 @@ class CellSystem:
         self.coupling = coupling
         self.relaxed = relaxed
         self.stiffness = coupling.stiffness - np.asarray(engine.sum(np.einsum("nai,naj->ij", coupling.forces, relaxed)))
-        followed = np.stack([mixed.transposed_times(relaxed[:, :, index]) for index in range(relaxed.shape[2])])
-        self.effective = coupling.mixed - followed
+        patterns = np.moveaxis(relaxed, 2, 0)
+        self.effective = coupling.mixed - np.stack([mixed.transposed_times(pattern) for pattern in patterns])
+        # Of the energy itself, where LAMMPS' forces and pressures are not its derivatives.
+        followed = [mixed.gradients_transposed_times(pattern) for pattern in patterns] if mixed.odd.size else []
+        self._energetic = coupling.energetic - np.array(followed) if mixed.odd.size else self.effective
         self.strain_jacobian = -np.linalg.solve(self.stiffness, self.effective).T
 
     @property
@@ -257,14 +286,17 @@ class CellSystem:
     @property
     def enthalpy_hessian(self) -> FloatArray:
         """What the cell adds to the second derivative of the relaxed energy at fixed cell, (P, P)."""
-        return self.effective.T @ self.strain_jacobian.T
+        return second_derivative(self._energetic, self.effective, self.strain_jacobian)
 
     def step(self, residual: FloatArray) -> FloatArray:
         """Strain that brings a cell with ∂(U + TV)/∂e = `residual` to its target, (k,); downhill in the enthalpy."""
         values, vectors = np.linalg.eigh((self.stiffness + self.stiffness.T) / 2)
         if values[0] > 0:
             return -np.linalg.solve(self.stiffness, residual)
-        return -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-2 * np.abs(values).max()))
+        amounts = -(vectors.T @ residual) / np.maximum(np.abs(values), 1e-2 * np.abs(values).max())
+        # On a ridge by symmetry nothing pulls downwards: a push does.
+        ridge = (values < 0) & (np.abs(amounts) < PUSH)
+        return vectors @ np.where(ridge, np.copysign(PUSH, amounts), amounts)
 
     def require_minimum(self) -> None:
         """Check that every strain raises the enthalpy.

@@ -72,11 +72,14 @@ class Deck:
         held = dict.fromkeys(("x", "y", "z", "yz", "xz", "xy"), 0.0)
         for fix in self.fixes.values():
             if fix.style == "box/relax":
-                for word, value in zip(fix.args, fix.args[1:], strict=False):
+                words = iter(fix.args)
+                for word in words:
                     if word in ("iso", "aniso", "tri"):
-                        held.update(dict.fromkeys("xyz", float(value)))
+                        held.update(dict.fromkeys("xyz", float(next(words))))
                     elif word in held:
-                        held[word] = float(value)
+                        held[word] = float(next(words))
+                    elif word in ("couple", "dilate", "vmax", "nreset", "scalexy", "scaleyz", "scalexz"):
+                        next(words)
         return tuple(held.values())
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit.cell import CellSystem, Coupling, components, driving_force, tensor
+from lammps_implicit.cell import CellSystem, Coupling, components, driving_force, second_derivative, tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.jacobian import Jacobian
 
@@ -392,7 +392,8 @@ def expand(minimum: Minimum, order: int, cell: str, pressure: float | str | Arra
     coupling, basis = system.coupling, system.freedom.basis
     strain = np.asarray(-np.linalg.solve(coupling.stiffness, coupling.mixed).T, np.float64)
     carried = Jacobian(system.homogeneous(), strain)
-    variants["homogeneous"] = Variant(carried, strain @ basis.T, coupling.mixed.T @ strain.T)
+    curvature = second_derivative(coupling.energetic, coupling.mixed, strain)
+    variants["homogeneous"] = Variant(carried, strain @ basis.T, curvature)
     both = minimum.jacobian(tol, cell=cell, pressure=pressure)
     hessian = minimum.energy_hessian(tol, cell=cell, pressure=pressure)
     variants["both"] = Variant(both, system.strain_jacobian @ basis.T, hessian)

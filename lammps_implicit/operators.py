@@ -194,6 +194,11 @@ class MixedDerivative:
             product = product + self.odd @ (np.array(measured) - self.odd.T @ product)
         return product
 
+    def gradients_transposed_times(self, vector: FloatArray) -> FloatArray:
+        """(∂B/∂X)ᵀ v, (P,): that of the energy, which differs from Cᵀ v along inconsistent directions."""
+        product = self.potential.gradients_transposed_times(self._evaluate(), vector * self.engine.free)
+        return np.asarray(self.engine.sum(product))
+
     def gram(self) -> FloatArray:
         """CᵀC, (P, P)."""
         flat = self.array.reshape(-1, self.array.shape[2])

@@ -8,6 +8,7 @@ from brute_force import CellRelaxer, relative_error
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import Minimum
+from lammps_implicit.deck import Deck, Fix
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.results import write_data
 
@@ -163,15 +164,18 @@ def test_derivatives_are_the_same_after_brute_force(relaxed_cell):
 
 def test_cells_follow_the_forces_where_they_and_energies_disagree():
     with Minimum.from_deck(DECKS / "in.inp_vacancy", variables={"n": "2"}, cell="iso") as minimum:
-        theta = minimum.potential.theta
-        change = 2e-5 * np.random.default_rng(5).standard_normal(len(theta)) * np.abs(theta)
+        theta, start, energy = minimum.potential.theta, minimum.engine.cell, minimum.energy
+        change = 2e-4 * np.random.default_rng(5).standard_normal(len(theta)) * np.abs(theta)
         response = minimum.jvp(change, 1e-6, cell="iso")
+        second = change @ minimum.energy_hessian(1e-6, cell="iso") @ change
         ends = [minimum.relaxed_at(sign * change, 1e-9, cell="iso") for sign in (1, -1)]
         strain = np.log(ends[0].cell[0, 0] / ends[1].cell[0, 0]) / 2
-        assert response.strain[0] == pytest.approx(strain, rel=1e-4)
+        assert response.strain[0] == pytest.approx(strain, rel=1e-3)
+        assert second == pytest.approx(ends[0].energy + ends[1].energy - 2 * energy, rel=1e-2)
         path = minimum.follow(theta + change, cell="iso")
         assert path.reached, path.reason
         assert minimum.engine.cell == pytest.approx(ends[0].cell, rel=1e-9)
+        assert abs(minimum.engine.cell - start).max() > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -210,6 +214,27 @@ def test_directions_that_are_not_periodic_are_refused(write_deck):
 def test_pressures_are_read(relaxed_cell, text, bars):
     units = relaxed_cell.units
     assert np.diag(units.pressure_tensor(text)) * units.pressures == pytest.approx(bars)
+
+
+@pytest.mark.parametrize(
+    ("words", "bars"),
+    [
+        ("iso 5.0", [5, 5, 5, 0, 0, 0]),
+        ("x 1 y 2 couple xy vmax 0.001 nreset 10", [1, 2, 0, 0, 0, 0]),
+        ("tri 3 fixedpoint 1 2 3 xy 4", [3, 3, 3, 0, 0, 4]),
+    ],
+)
+def test_the_pressure_of_a_deck_is_that_of_its_box_relax(words, bars):
+    deck = Deck(fixes={"f": Fix("f", "all", "box/relax", tuple(words.split()))})
+    assert deck.pressure == tuple(bars)
+
+
+def test_shear_with_atoms_held_in_part_is_refused(write_deck):
+    held = TRICLINIC.replace("minimize", "group one id 5\nfix held one setforce NULL 0.0 NULL\nminimize")
+    with Minimum.from_deck(write_deck(held), cell="iso") as minimum:
+        assert minimum.strain_jacobian(cell="iso").shape == (31, 1)
+        with pytest.raises(LammpsImplicitError, match="a shear would mix them"):
+            minimum.relax(cell="full")
 
 
 def test_a_stress_that_is_not_hydrostatic_is_taken_up(write_deck):

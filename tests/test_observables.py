@@ -332,6 +332,7 @@ def test_the_command_writes_a_table_a_file_and_a_plot(config, tmp_path, tantalum
             "double is not one of the defects",
         ),
         (CONFIG.replace("tol: 1.0e-4", "tol: -1"), "tol: "),
+        (CONFIG.replace("cell: iso", "cell: none"), "pressure: a cell that does not answer"),
         ("- 1\n", "holds no settings"),
         ("a: [", "is not YAML"),
     ],

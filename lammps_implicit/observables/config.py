@@ -61,7 +61,8 @@ class Configuration(_Strict):
         Energies of isolated atoms; the cohesive energy is left out without them.
     elastic_constants : bool
     cell, pressure
-        As for `Minimum.relax`; what every cell may do, and what it is held at.
+        As for `Minimum.relax`; what every cell may do, and what it is held at. Default: iso, and what each deck's
+        ``fix box/relax`` says, else zero.
     parameters : str or None
         Patterns of parameter labels.
     tol : float
@@ -77,10 +78,16 @@ class Configuration(_Strict):
     isolated: dict[str, float] = Field(default_factory=dict)
     elastic_constants: bool = False
     cell: str = "iso"
-    pressure: Union[float, str, list[float]] = 0.0
+    pressure: Union[float, str, list[float], None] = None
     parameters: Union[str, None] = None
     tol: float = Field(default=1e-5, ge=1e-10, lt=1)
     second: bool = True
+
+    @model_validator(mode="after")
+    def _pressure_needs_a_cell(self) -> Configuration:
+        if self.cell == "none" and self.pressure is not None:
+            raise ValueError("pressure: a cell that does not answer ('cell: none') is held at none")
+        return self
 
     @model_validator(mode="after")
     def _bindings_name_defects(self) -> Configuration:

@@ -116,7 +116,7 @@ def _relaxed(deck: Deck, configuration: Configuration, cell: str, comm: Any) -> 
         variables=deck.settings(),
         force_limit=deck.force_limit,
         cell=cell,
-        pressure=None if cell == "none" else configuration.pressure,
+        pressure=configuration.pressure,
     )
 
 
