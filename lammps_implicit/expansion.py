@@ -249,7 +249,7 @@ class Prediction:
         model = self.expansion
         terms = [np.full(self.dtheta.shape[:-1], model.enthalpy), self.dtheta @ model.gradient]
         if model.order >= 2:
-            terms.append(0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta))
+            terms.append(self._second)
         if model.order >= 3:
             terms.append(self._evaluated("enthalpy") - sum(terms))
         return np.stack(np.broadcast_arrays(*terms), axis=-1)
@@ -308,7 +308,8 @@ class Prediction:
         them that change the energy most, and scaled to the others by the powers that the terms grow with.
         """
         model = self.expansion
-        second = self._second()
+        self._require_answer()
+        second = self._second
         if model.order == 1:
             return np.abs(second)
         if model.order == 3:
@@ -319,16 +320,21 @@ class Prediction:
     @property
     def displacement_error(self) -> FloatArray:
         """Estimated largest distance of an atom from where it should be, (...), Å; see `energy_error`."""
-        return self._scaled("displacement", np.abs(self._second()))
+        self._require_answer()
+        return self._scaled("displacement", np.abs(self._second))
 
+    @property
     def _second(self) -> FloatArray:
-        """Second-order term of a variant whose positions answer: the others miss what is of first order."""
+        """Second-order term of the enthalpy, (...)."""
+        return 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
+
+    def _require_answer(self) -> None:
+        """Check that positions answer: errors of the other variants are of first order."""
         if self.variant in ("constant", "homogeneous"):
             raise LammpsImplicitError(
                 f"errors are not estimated for the variant '{self.variant}': what does not answer is missing in first "
                 "order already"
             )
-        return 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
 
     def _scaled(self, what: str, power: FloatArray, known: FloatArray | float = 0.0) -> FloatArray:
         """|what - known| of every change: evaluated, or scaled with `power` from those where it is largest."""

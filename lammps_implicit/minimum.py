@@ -865,7 +865,7 @@ class Minimum:
                 engine.shift(np.asarray(np.linalg.solve(np.eye(3) + strain, beyond.T).T, np.float64))
             if strain.any():
                 forces = engine.strain_reference(strain)
-            elif engine.any(engine.drift > engine.skin / 4):
+            elif engine.drift > engine.skin / 4:
                 forces = engine.settle()
             elif engine.drift > 0:
                 forces = engine.forces()
