@@ -75,6 +75,11 @@ class CellFreedom:
     target: FloatArray
 
     @property
+    def key(self) -> bytes:
+        """What tells this freedom from others."""
+        return self.basis.tobytes() + self.target.tobytes()
+
+    @property
     def hydrostatic(self) -> bool:
         """Whether the target is the same pressure in all directions: then an enthalpy exists."""
         return bool(np.array_equal(self.target, self.target[0, 0] * np.eye(3)))

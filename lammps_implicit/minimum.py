@@ -905,14 +905,14 @@ class Minimum:
 
     def _key(self, tol: float, cell: str, pressure: float | str | ArrayLike | None) -> tuple[float, bytes]:
         freedom = self._freedom(cell, pressure)
-        return tol, b"" if freedom is None else freedom.basis.tobytes() + freedom.target.tobytes()
+        return tol, b"" if freedom is None else freedom.key
 
     def _cell_system(self, cell: str, pressure: float | str | ArrayLike | None, tol: float) -> CellSystem | None:
         """The cell's part of a coupled system, its solves to a tolerance; None if the cell stays as it is."""
         freedom = self._freedom(cell, pressure)
         if freedom is None:
             return None
-        _, key = self._key(tol, cell, pressure)
+        key = freedom.key
         if key not in self._cells or self._cells[key][1] > tol:
             self._require_tilt(freedom, cell)
             system = self.response.cell_system(freedom, tol)
