@@ -102,6 +102,25 @@ def components(matrix: FloatArray) -> FloatArray:
     return np.array([matrix[place] for place in _PLACES])
 
 
+def strains(cell: str) -> tuple[tuple[str, ...], FloatArray]:
+    """Names of the strains that a cell may take, (k,), and their components, (6, k); see `cell_freedom`.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If a name is none of these.
+    """
+    if cell == "iso":
+        return ("iso",), np.array([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0]])
+    names = {"ortho": COMPONENTS[:3], "full": COMPONENTS}.get(cell, tuple(part.strip() for part in cell.split(",")))
+    if any(name not in COMPONENTS for name in names) or len(set(names)) < len(names):
+        raise LammpsImplicitError(
+            f"cell '{cell}' is not one of none, iso, ortho, full, or components such as 'zz' or 'xx,yy' out of "
+            f"{', '.join(COMPONENTS)}"
+        )
+    return names, np.eye(6)[:, [COMPONENTS.index(name) for name in names]]
+
+
 def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
     """Read which strains a cell may take.
 
@@ -118,20 +137,8 @@ def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
     LammpsImplicitError
         If a name is none of these, a direction is not periodic, or forces from outside act.
     """
-    names: tuple[str, ...]
-    if cell == "iso":
-        names, basis = ("iso",), np.array([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0]])
-        needed = {0, 1, 2}
-    else:
-        names = {"ortho": COMPONENTS[:3], "full": COMPONENTS}.get(cell, tuple(part.strip() for part in cell.split(",")))
-        unknown = [name for name in names if name not in COMPONENTS]
-        if unknown or len(set(names)) < len(names):
-            raise LammpsImplicitError(
-                f"cell '{cell}' is not one of none, iso, ortho, full, or components such as 'zz' or 'xx,yy' out of "
-                f"{', '.join(COMPONENTS)}"
-            )
-        basis = np.eye(6)[:, [COMPONENTS.index(name) for name in names]]
-        needed = {axis for name in names for axis in _PLACES[COMPONENTS.index(name)]}
+    names, basis = strains(cell)
+    needed = {axis for place, row in zip(_PLACES, basis, strict=True) if row.any() for axis in place}
     fixed = [axis for axis in sorted(needed) if not engine.periodic[axis]]
     if fixed:
         free = [name for name, place in zip(COMPONENTS, _PLACES, strict=True) if all(engine.periodic[a] for a in place)]

@@ -76,13 +76,15 @@ class Units:
             raise LammpsImplicitError(f"pressure {value!r} is not a number: {wanted}") from None
         if array.size not in (1, 6) and array.shape != (3, 3):
             raise LammpsImplicitError(f"pressure of {array.size} numbers: {wanted}")
+        if not np.isfinite(array).all():
+            raise LammpsImplicitError("the pressure is not finite")
         if array.size == 1:
             array = array.item() * np.eye(3)
         elif array.size == 6:
             xx, yy, zz, yz, xz, xy = array.reshape(6)
             array = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-        if not (np.isfinite(array).all() and np.allclose(array, array.T)):
-            raise LammpsImplicitError("the pressure tensor is not finite and symmetric")
+        if not np.allclose(array, array.T):
+            raise LammpsImplicitError("the pressure tensor is not symmetric")
         return array * factor / self.pressures
 
     def _pressure_unit(self, name: str | None) -> float:

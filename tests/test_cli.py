@@ -156,15 +156,16 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
     assert "displacement" in ase.io.read(tmp_path / "shown" / "w_vacancy.xyz").arrays
 
 
-def test_the_readme_example_runs(tmp_path):
+@pytest.mark.parametrize(("place", "said"), [(1, "relaxed energy"), (2, "without relaxing positions")])
+def test_the_readme_examples_run(tmp_path, place, said):
     from conftest import DECKS
 
     readme = (DECKS.parent / "README.md").read_text()
-    script = readme.split("```python\n")[1].split("```")[0]
+    script = readme.split("```python\n")[place].split("```")[0]
     script = script.replace("lammps_scripts/", f"{DECKS}/")
     outcome = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert outcome.returncode == 0, outcome.stderr
-    assert "relaxed energy" in outcome.stdout
+    assert said in outcome.stdout
 
 
 def test_a_cell_that_answers_is_stored_and_predicted(tmp_path):

@@ -333,6 +333,8 @@ def test_the_command_writes_a_table_a_file_and_a_plot(config, tmp_path, tantalum
         ),
         (CONFIG.replace("tol: 1.0e-4", "tol: -1"), "tol: "),
         (CONFIG.replace("cell: iso", "cell: none"), "pressure: a cell that does not answer"),
+        (CONFIG.replace("cell: iso", "cell: cubic"), "cell: cell 'cubic' is not one of none, iso"),
+        (CONFIG + "tol: 1.0e-5\n", r"line \d+: tol is given twice"),
         ("- 1\n", "holds no settings"),
         ("a: [", "is not YAML"),
     ],

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Union
+from typing import Union
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.cell import strains
+from lammps_implicit.configuration import Strict, read_yaml
+from lammps_implicit.deck import deck_path
+from lammps_implicit.errors import DeckError, LammpsImplicitError
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Deck(_Strict):
+class Deck(Strict):
     """An input deck; its path counts from the folder of the configuration."""
 
     deck: Path
@@ -39,14 +38,14 @@ class Defect(Deck):
     sites: Union[int, None] = Field(default=None, gt=0, description="lattice sites of its cell without the defect")
 
 
-class Binding(_Strict):
+class Binding(Strict):
     """A complex and the defects it is made of."""
 
     complex: str
     parts: list[str] = Field(min_length=2)
 
 
-class Configuration(_Strict):
+class Configuration(Strict):
     """Everything the command needs to know.
 
     Attributes
@@ -83,6 +82,16 @@ class Configuration(_Strict):
     tol: float = Field(default=1e-5, ge=1e-10, lt=1)
     second: bool = True
 
+    @field_validator("cell")
+    @classmethod
+    def _cell_is_known(cls, cell: str) -> str:
+        try:
+            if cell != "none":
+                strains(cell)
+        except LammpsImplicitError as error:
+            raise ValueError(str(error)) from None
+        return cell
+
     @model_validator(mode="after")
     def _pressure_needs_a_cell(self) -> Configuration:
         if self.cell == "none" and self.pressure is not None:
@@ -105,35 +114,17 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
     ------
     LammpsImplicitError
         With the place in the file and what is wrong there.
+    DeckError
+        If a deck does not exist.
     """
-    import yaml
-
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if not file.exists() else getattr(error, "strerror", None) or "not a text file"
-        raise LammpsImplicitError(f"cannot read the configuration {path}: {reason}") from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise LammpsImplicitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise LammpsImplicitError(f"{path} holds no settings: 'bulk:' and 'defects:' are expected")
-    try:
-        configuration = Configuration.model_validate(values)
-    except ValidationError as error:
-        raise LammpsImplicitError(f"{path}: {_explained(error)}") from None
-    folder = file.absolute().parent
-    decks: list[Any] = [configuration.bulk, *configuration.defects.values(), *configuration.reservoirs.values()]
-    for deck in decks:
+    configuration = read_yaml(path, Configuration)
+    folder = Path(path).absolute().parent
+    decks = {"bulk": configuration.bulk, **configuration.defects, **configuration.reservoirs}
+    for name, deck in decks.items():
         if isinstance(deck, Deck):
             deck.deck = folder / deck.deck
+            try:
+                deck_path(deck.deck)
+            except DeckError as error:
+                raise DeckError(f"{name}: {error}") from None
     return configuration
-
-
-def _explained(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    place = ": ".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message

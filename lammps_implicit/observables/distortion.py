@@ -65,7 +65,14 @@ def distortion_from(minimum: Minimum, sites: ArrayLike) -> Distortion:
         With its cell held fixed.
     sites : (n, 3) array_like
         Ideal position of each of this rank's atoms, in the order of ``minimum.ids``; any periodic image.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the cell was relaxed, so that sites would move too, or shapes differ.
     """
+    if minimum.cell != "none":
+        raise LammpsImplicitError("distortions are from the sites of a cell that is held fixed; this one was relaxed")
     ideal = np.asarray(sites, float)
     if minimum.engine.any(ideal.shape != minimum.positions.shape):
         raise LammpsImplicitError(f"sites have shape {ideal.shape}, expected {minimum.positions.shape}")
