@@ -10,16 +10,20 @@ import threading
 import traceback
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import numpy as np
 import typer
 
+from lammps_implicit.console import columns, rank, say
+from lammps_implicit.ensembles import commands
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import remove_temporaries
 
 if TYPE_CHECKING:
+    from lammps_implicit.ensembles.ensemble import Ensemble, Potential
     from lammps_implicit.minimum import Minimum
 
 app = typer.Typer(
@@ -80,6 +84,14 @@ PressureOption = Annotated[
         "commas (xx,yy,zz,yz,xz,xy) for a stress. Default: that of the deck's fix box/relax, else 0.",
     ),
 ]
+ThirdOption = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--ensemble",
+        help="Ensemble of parameters, as for 'propagate': take third derivatives of energies, and second ones of "
+        "volumes, along what it varies.",
+    ),
+]
 SaddleOption = Annotated[
     bool, typer.Option("--saddle", help="Accept a stationary point that is not a minimum, such as a transition state.")
 ]
@@ -92,10 +104,10 @@ def doctor() -> None:
 
     checks = examine()
     for check in checks:
-        _say(f"{'ok ' if check.good else 'BAD' if check.needed else '-- '}  {check.name}: {check.finding}")
+        say(f"{'ok ' if check.good else 'BAD' if check.needed else '-- '}  {check.name}: {check.finding}")
     if any(check.needed and not check.good for check in checks):
         raise LammpsImplicitError("the installation is not complete: see the lines marked BAD")
-    _say("ready")
+    say("ready")
 
 
 @app.command()
@@ -107,10 +119,10 @@ def demo(
     from lammps_implicit.demo import run_demo
 
     summary = run_demo(output, overwrite)
-    _table(summary.rows)
-    _say("Files to look at:")
+    columns(summary.rows)
+    say("Files to look at:")
     for path, text in summary.files:
-        _say(f"  {path}: {text}")
+        say(f"  {path}: {text}")
 
 
 @app.command()
@@ -131,7 +143,7 @@ def relax(
 
     refuse_to_overwrite(output, overwrite)
     settings = _variables(variables)
-    with progress("relaxing", _rank() == 0) as update:
+    with progress("relaxing", rank() == 0) as update:
         minimum = Minimum.from_deck(
             deck,
             variables=settings,
@@ -143,7 +155,7 @@ def relax(
         )
     with minimum:
         write_data(output, minimum, f"{minimum.deck_name} relaxed by lammps-implicit", overwrite)
-        _table(
+        columns(
             [
                 ("atoms", str(minimum.engine.n_atoms)),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
@@ -152,7 +164,7 @@ def relax(
                 ("force evaluations after the deck", str(minimum.setup.total)),
             ]
         )
-    _say(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 @app.command()
@@ -172,6 +184,7 @@ def sensitivity(
         Form,
         typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
     ] = Form.auto,
+    ensemble: ThirdOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
@@ -195,9 +208,11 @@ def sensitivity(
         held = None if cell == "none" else pressure
         with progress("solving", minimum.engine.comm.rank == 0) as update:
             jacobian = minimum.jacobian(tol, method.value, update, cell=cell, pressure=held)
+        if ensemble is not None:
+            _take_third_derivatives(minimum, ensemble, tol)
         cost = minimum.jacobian_statistics(tol, cell=cell, pressure=held)
         write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value, cell, held)
-        _table(
+        columns(
             [
                 ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
@@ -207,10 +222,11 @@ def sensitivity(
                 ("residual of a random check", f"{cost.residual:.1e}"),
                 ("estimated error of differences", f"{cost.differencing_error:.1e}"),
                 ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
+                *_third_rows(minimum),
                 ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in LAMMPS"),
             ]
         )
-    _say(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 @app.command()
@@ -236,6 +252,7 @@ def observables(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="HDF5 file; a plot of the same name is written beside it.")
     ] = Path("observables.h5"),
+    ensemble: ThirdOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Formation energies and volumes, lattice and elastic constants, with their gradients."""
@@ -252,7 +269,8 @@ def observables(
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
     configuration = read_configuration(config)
-    study = run_study(configuration, say=_say)
+    known = None if ensemble is None else partial(_read_ensemble, ensemble)
+    study = run_study(configuration, say=say, ensemble=known)
 
     def write() -> None:
         write_study(output, study, overwrite)
@@ -262,8 +280,8 @@ def observables(
     from mpi4py import MPI
 
     on_root(MPI.COMM_WORLD, write)
-    _columns([("observable", "value", "unit", "moves most"), *table(study)])
-    _say(f"wrote {output}, {plot}")
+    columns([("observable", "value", "unit", "moves most"), *table(study)])
+    say(f"wrote {output}, {plot}")
 
 
 @app.command()
@@ -280,6 +298,10 @@ def bench(
     run_suite(output, overwrite, largest)
 
 
+for command in (commands.propagate, commands.validate, commands.merge, commands.report):
+    app.command()(command)
+
+
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     from lammps_implicit import predictions
     from lammps_implicit.results import read_sensitivity
@@ -292,7 +314,7 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     what = "energy" if known.strain_jacobian is None else "enthalpy"
     cells = known.structure.cell, known.moved(prediction.dtheta, prediction.displacement).cell
     volume = " -> ".join(f"{np.linalg.det(cell):.9g}" for cell in cells) + f" {length}^3 (error of second order)"
-    _table(
+    columns(
         [
             (f"{what} at the result's parameters", f"{zeroth:.9g} {energy}"),
             ("first-order term", f"{first:+.6g} {energy}"),
@@ -302,7 +324,7 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
         ]
     )
-    _say("wrote " + ", ".join(map(str, files)))
+    say("wrote " + ", ".join(map(str, files)))
 
 
 def main() -> NoReturn:
@@ -345,7 +367,7 @@ def _stop_on_signals() -> None:
     def wait() -> None:
         received = signal.Signals(os.read(waiting, 1)[0])
         remove_temporaries()
-        if _rank() == 0:
+        if rank() == 0:
             os.write(2, f"error: stopped by {received.name}; no result was written\n".encode())
         os._exit(128 + received)
 
@@ -375,6 +397,30 @@ def _variables(settings: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _read_ensemble(path: Path, potential: Potential) -> Ensemble:
+    from lammps_implicit.ensembles.ensemble import read_ensemble
+
+    # Directions are all that is asked of it: a covariance may be singular.
+    return read_ensemble(path, potential, allow_singular=True)
+
+
+def _take_third_derivatives(minimum: Minimum, ensemble: Path, tol: float) -> None:
+    from lammps_implicit.ensembles.ensemble import Potential
+    from lammps_implicit.third_derivative import leading_directions
+
+    potential = Potential(minimum.potential.names, minimum.potential.theta, minimum.potential.text)
+    known = minimum.engine.on_root(lambda: _read_ensemble(ensemble, potential))
+    hessian = minimum.energy_hessian(tol, cell=minimum.cell)
+    minimum.third_derivative(leading_directions(known.changes(potential.theta), [hessian]), tol)
+
+
+def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
+    if minimum.third is None:
+        return []
+    directions = minimum.third.enthalpy.duals.shape[1]
+    return [("third derivatives", f"along {directions} directions, asymmetry {minimum.third.asymmetry:.1e}")]
+
+
 def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
     """What became of a cell that was relaxed."""
     if minimum.cell == "none":
@@ -385,27 +431,3 @@ def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
         ("volume", f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.length}^3"),
         ("pressure (xx, yy, zz)", f"{xx:.6g}, {yy:.6g}, {zz:.6g} {units.pressure}"),
     ]
-
-
-def _table(rows: list[tuple[str, str]]) -> None:
-    if _rank() == 0:
-        width = max(len(name) for name, _ in rows)
-        for name, value in rows:
-            print(f"  {name:<{width}}  {value}")
-
-
-def _columns(rows: list[tuple[str, ...]]) -> None:
-    if _rank() == 0:
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        for row in rows:
-            print("  " + "  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _say(line: str) -> None:
-    if _rank() == 0:
-        print(line)
-
-
-def _rank() -> int:
-    mpi = sys.modules.get("mpi4py.MPI")
-    return int(mpi.COMM_WORLD.rank) if mpi else 0

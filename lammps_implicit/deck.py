@@ -6,7 +6,6 @@ LAMMPS writes every command again after substituting variables, and each command
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
@@ -97,11 +96,6 @@ def deck_path(path: str | os.PathLike[str]) -> Path:
     if not os.access(deck, os.R_OK):
         raise DeckError(f"input deck {path} cannot be read: permission denied")
     return deck
-
-
-def sha256(path: Path) -> str:
-    """Return the file's SHA-256 digest in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_transcript(text: str, directory: Path) -> Deck:

@@ -26,6 +26,7 @@ from lammps_implicit import parallel
 from lammps_implicit.deck import Deck, Fix, read_transcript
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.images import nearest_image
 from lammps_implicit.mpi_libraries import require_one_mpi
 from lammps_implicit.ownership import fetch
 
@@ -520,8 +521,7 @@ class Engine:
 
     def nearest_image(self, vectors: FloatArray) -> FloatArray:
         """Shift vectors (n, 3) by cell vectors along periodic directions to less than half a cell in each."""
-        fractional = np.linalg.solve(self.cell.T, vectors.T).T
-        return vectors - (np.round(fractional) * self.periodic) @ self.cell
+        return nearest_image(vectors, self.cell, self.periodic)
 
     @property
     def version(self) -> int:

@@ -27,10 +27,11 @@ from lammps_implicit.cell import (
     measure_coupling,
     require_strainable,
 )
-from lammps_implicit.deck import deck_path, sha256
+from lammps_implicit.deck import deck_path
 from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.expansion import Expansion, expand
+from lammps_implicit.files import sha256
 from lammps_implicit.follow import Path, follow
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.linear_response import JACOBIAN_MARGIN, LinearResponse, Statistics, no_progress
@@ -42,6 +43,7 @@ from lammps_implicit.potentials import Potential
 from lammps_implicit.preconditioner import Preconditioner, backend
 from lammps_implicit.relaxation import newton, relax
 from lammps_implicit.solvers.softest import Mode, softest_mode
+from lammps_implicit.third_derivative import Directions, ThirdDerivative, third_derivative
 from lammps_implicit.units import Units, units_of
 
 FloatArray = NDArray[np.float64]
@@ -79,12 +81,15 @@ class State(NamedTuple):
     pressure : (3, 3) float array
         Energy per volume.
     volume : float
+    gradient : (P,) float array or None
+        ∂U/∂Θ, if asked for.
     """
 
     energy: float
     forces: FloatArray
     pressure: FloatArray
     volume: float
+    gradient: FloatArray | None = None
 
 
 @dataclass
@@ -138,6 +143,10 @@ class Minimum:
         Pressure tensor that it is held at.
     statistics : Statistics
         Of the last product.
+    recipe : dict
+        Arguments of `from_deck` that make it again.
+    third : ThirdDerivative or None
+        What `third_derivative` measured here.
     state : int
         A number of its own for each set of positions, cell and parameters that it has stood at.
     setup : Evaluations
@@ -159,6 +168,7 @@ class Minimum:
         self.potential = potential
         self.deck_name = ""
         self.deck_sha256 = ""
+        self.recipe: dict[str, Any] = {}
         self.units: Units = units_of(engine.deck.units)
         self.preconditioner = Preconditioner(engine)
         self.saddle = saddle
@@ -167,6 +177,7 @@ class Minimum:
         self._hessians: dict[tuple[float, bytes], FloatArray] = {}
         self._jacobian_statistics: dict[tuple[float, bytes], Statistics] = {}
         self._cells: dict[bytes, tuple[CellSystem, float]] = {}
+        self.third: ThirdDerivative | None = None
         self.cell: str = "none"
         self.target = self.units.pressure_tensor(engine.deck.pressure)
         self.statistics = Statistics("iterative", 0.0)
@@ -242,6 +253,16 @@ class Minimum:
             engine.close()
             raise
         minimum.deck_name, minimum.deck_sha256 = deck.name, sha256(deck)
+        minimum.recipe = {
+            "path": str(deck),
+            "parameters": parameters if parameters is None or isinstance(parameters, str) else list(parameters),
+            "variables": dict(variables or {}),
+            "ftol": ftol,
+            "force_limit": force_limit,
+            "saddle": saddle,
+            "cell": cell,
+            "pressure": pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist(),
+        }
         return minimum
 
     @classmethod
@@ -268,7 +289,9 @@ class Minimum:
         from lammps_implicit.structures import temporary_deck
 
         with temporary_deck(atoms, potential) as deck:
-            return cls.from_deck(deck, comm, parameters, **options)
+            minimum = cls.from_deck(deck, comm, parameters, **options)
+        minimum.recipe = {}  # its deck is gone
+        return minimum
 
     def close(self) -> None:
         """End LAMMPS; arrays already taken stay valid."""
@@ -515,6 +538,22 @@ class Minimum:
         self.jacobian(tol, cell=cell, pressure=pressure)
         return self._hessians[self._key(tol, cell, pressure)]
 
+    def third_derivative(self, directions: Directions, tol: float = 1e-5) -> ThirdDerivative:
+        """Third derivatives of the relaxed energy or enthalpy, and second ones of the volume; kept as `third`.
+
+        Four force evaluations and one of descriptors for each of (k + 1)(k + 2) structures, k(k + 1) where the cell was
+        not relaxed.
+
+        Parameters
+        ----------
+        directions : Directions
+            k of them; see `third_derivative.leading_directions`.
+        tol : float
+            Of the Jacobian.
+        """
+        self.third = third_derivative(self, directions, tol, self.cell)
+        return self.third
+
     def expansion(
         self,
         order: int = 2,
@@ -730,7 +769,9 @@ class Minimum:
                 return displacement, self.energy
             return Relaxed(displacement, self.energy, self.engine.cell)
 
-    def state_at(self, dtheta: ArrayLike, displacement: ArrayLike, strain: FloatArray | None = None) -> State:
+    def state_at(
+        self, dtheta: ArrayLike, displacement: ArrayLike, strain: FloatArray | None = None, gradient: bool = False
+    ) -> State:
         """Energy, forces and pressure at X* + δX in a strained cell with Θ + δΘ, unrelaxed.
 
         Parameters
@@ -740,11 +781,14 @@ class Minimum:
             Å; Cartesian, the part that follows the cell included.
         strain : (3, 3) float array, optional
             Upper triangular.
+        gradient : bool
+            Whether to evaluate ∂U/∂Θ too.
         """
         moved, ids = _vector(self.engine, displacement, self.positions.shape, "displacement"), self.ids
         with self.excursion(dtheta, moved, strain):
             forces = fetch(self.engine.comm, self.ids, self.hessian.reference_forces, ids)
-            return State(self.energy, forces, self.pressure, self.engine.volume)
+            slope = self.energy_gradient() if gradient else None
+            return State(self.energy, forces, self.pressure, self.engine.volume, slope)
 
     def answer(
         self, dtheta: FloatArray, tol: float, cell: str, pressure: float | str | ArrayLike | None
@@ -893,6 +937,7 @@ class Minimum:
         self.max_force = self.engine.max_abs(forces)
         self._gradient = None
         self._jacobians, self._hessians, self._jacobian_statistics, self._cells = {}, {}, {}, {}
+        self.third = None
 
     def _freedom(self, cell: str, pressure: float | str | ArrayLike | None) -> CellFreedom | None:
         """What the cell may do; None if it stays as it is."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.ensembles.ensemble import is_number
 from lammps_implicit.errors import OutputError, PotentialError
 from lammps_implicit.files import hdf5_written_whole, refuse_to_overwrite, written_whole
 from lammps_implicit.potentials.snap_files import CoefficientFile, parse_coefficients, read_coefficients
@@ -170,8 +171,8 @@ def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
         raise PotentialError(f"{path}: not a text file of numbers ({error})") from None
     rows = [row for row in rows if row and not row[0].startswith("#")]
     try:
-        if all(len(row) == 2 for row in rows) and not _is_number(rows[0][0] if rows else "0"):
-            header = rows[0][0] not in sensitivity.names and not _is_number(rows[0][1])
+        if all(len(row) == 2 for row in rows) and not is_number(rows[0][0] if rows else "0"):
+            header = rows[0][0] not in sensitivity.names and not is_number(rows[0][1])
             labelled = {row[0]: row[1] for row in rows[header:]}
             missing = [name for name in sensitivity.names if name not in labelled]
             unknown = [name for name in labelled if name not in sensitivity.names]
@@ -204,11 +205,3 @@ def _require_same_elsewhere(path: Path, new: CoefficientFile, old: CoefficientFi
     outside = [name for name in changed if name not in set(selected)]
     if outside:
         raise PotentialError(f"{path}: {outside[0]} differs, but derivatives were restricted to other parameters")
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

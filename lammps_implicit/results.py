@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,13 @@ from lammps_implicit.files import hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.linear_response import Statistics
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.files import SENSITIVITY_KIND, write_observables
+from lammps_implicit.observables.observable import Observable
 from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
 from lammps_implicit.structures import Structure, write_data_header, write_data_rows
 from lammps_implicit.units import units_of
 
 FloatArray = NDArray[np.float64]
-
-_KIND = "lammps-implicit sensitivity"
 
 FULL_BYTES = 2**30
 """Size up to which a Jacobian is written in full rather than factored."""
@@ -94,6 +95,15 @@ class Sensitivity:
             for index in np.flatnonzero(weights):
                 moved += weights[index] * patterns[index]
         return moved
+
+    def factors(self, rows: slice | NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """Displacement patterns (r, m, 3) of some atoms and the weights (P, r) of each parameter in them."""
+        import h5py
+
+        with h5py.File(self.path) as file:
+            if "jacobian" in file:
+                return file["jacobian"][:, rows], np.eye(len(self.theta))
+            return file["jacobian_left"][:, rows], file["jacobian_right"][()]
 
     def moved(self, dtheta: FloatArray, displacement: FloatArray) -> Structure:
         """Return the structure with its atoms displaced by (N, 3), in the cell predicted for δΘ."""
@@ -194,6 +204,7 @@ def write_sensitivity(
             "pressure": (freedom.target * minimum.units.pressures, minimum.units.pressure),
             "enthalpy": (minimum.energy + held * engine.volume, energy),
         }
+    observables = _observables(minimum, jacobian, scalars)
     cost = minimum.jacobian_statistics(tol, cell=cell, pressure=pressure)
     attributes = {**_attributes(minimum, tol, cost), "jacobian_form": form, "cell_freedom": cell}
     order = IdOrder(engine.comm, engine.ids)
@@ -207,6 +218,7 @@ def write_sensitivity(
             file["potential"] = minimum.potential.text
             for name, (values, units) in scalars.items():
                 _dataset(file, name, values, units)
+            write_observables(file, observables)
         _stream(file, "ids", "", order, engine.ids)
         _stream(file, "types", "", order, engine.types)
         _stream(file, "positions", length, order, engine.positions)
@@ -217,6 +229,22 @@ def write_sensitivity(
             _stream_patterns(file, "jacobian_left", length, order, jacobian.left, jacobian.rank)
             if file is not None:
                 _dataset(file, "jacobian_right", jacobian.right, "1 / theta")
+
+
+def _observables(minimum: Minimum, jacobian: Jacobian, scalars: dict[str, tuple[Any, str]]) -> dict[str, Observable]:
+    """Energy, or enthalpy and volume where the cell answers, with third derivatives where they were measured."""
+    slope, curvature = scalars["energy_gradient"][0], scalars["energy_hessian"][0]
+    energy, length = minimum.units.energy, minimum.units.length
+    answers = jacobian.volume_gradient is not None
+    third = minimum.third if answers == (minimum.cell != "none") else None
+    cubic = third.enthalpy if third is not None else None
+    if jacobian.volume_gradient is None:
+        return {"energy": Observable(np.asarray(minimum.energy), slope, energy, curvature, cubic)}
+    bend = third.volume_hessian if third is not None else None
+    return {
+        "enthalpy": Observable(np.asarray(scalars["enthalpy"][0]), slope, energy, curvature, cubic),
+        "volume": Observable(np.asarray(minimum.engine.volume), jacobian.volume_gradient, f"{length}^3", bend),
+    }
 
 
 def _stream(file: Any, name: str, units: str, order: IdOrder, array: NDArray[Any]) -> None:
@@ -264,7 +292,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
 
     try:
         with h5py.File(path) as file:
-            if file.attrs.get("kind") != _KIND:
+            if file.attrs.get("kind") != SENSITIVITY_KIND:
                 raise OutputError(f"{path} is not a result of 'lammps-implicit sensitivity'")
             return Sensitivity(
                 path=Path(path),
@@ -314,11 +342,12 @@ def _attributes(minimum: Minimum, tol: float, cost: Statistics) -> dict[str, Any
     from lammps_implicit import __version__
 
     return {
-        "kind": _KIND,
+        "kind": SENSITIVITY_KIND,
         "package_version": __version__,
         "lammps_version": minimum.engine.version,
         "deck": minimum.deck_name,
         "deck_sha256": minimum.deck_sha256,
+        "recipe": json.dumps(minimum.recipe),
         "units": minimum.units.style,
         "length_unit": minimum.units.length,
         "energy_unit": minimum.units.energy,

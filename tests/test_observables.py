@@ -108,7 +108,7 @@ def test_defects_in_tungsten(tungsten, deck):
     change = change_of(bulk, 3e-4)
     with Minimum.from_deck(DECKS / deck, variables={"n": "3"}, cell="iso", ftol=1e-9) as defect:
         reservoirs = {"Be": beryllium} if deck == "in.be_in_w" else {}
-        energy = formation_energy(defect, bulk, reservoirs, second=False)
+        energy = formation_energy(defect, bulk, reservoirs, order=1)
         volume = formation_volume(defect, bulk, reservoirs, 1e-6)
         expected = differences(defect, change) - 53 / 16 * differences(bulk, change)
         if deck == "in.be_in_w":
@@ -272,7 +272,7 @@ def test_cells_that_cannot_be_compared_are_refused(tantalum, ta_vacancy, write_d
 
 def test_a_pair_bound_by_nothing(tantalum):
     bulk, vacancy = tantalum
-    single = formation_energy(vacancy, bulk, second=False)
+    single = formation_energy(vacancy, bulk, order=1)
     assert float(binding_energy(single, [single, single]).value) == pytest.approx(float(single.value))
 
 

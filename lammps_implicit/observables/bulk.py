@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lammps_implicit.cell import COMPONENTS, CellSystem, tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.cells import composition, enthalpy
+from lammps_implicit.observables.cells import composition, enthalpy, unknown_gradient
 from lammps_implicit.observables.observable import Observable, combine
 
 FloatArray = NDArray[np.float64]
@@ -18,8 +18,13 @@ FloatArray = NDArray[np.float64]
 ELASTIC_STEP = 1e-3
 """Relative step of the parameters that elastic constants are differenced with."""
 
+CONSTANTS = ("C11", "C12", "C44")
+"""Elastic constants of a cubic crystal."""
 
-def lattice_parameters(bulk: Minimum, repeat: Sequence[int] = (1, 1, 1), tol: float = 1e-6) -> Observable:
+
+def lattice_parameters(
+    bulk: Minimum, repeat: Sequence[int] = (1, 1, 1), tol: float = 1e-6, order: int = 1
+) -> Observable:
     """Lengths of the cell vectors divided by the number of repetitions along each, (3,), Å.
 
     Parameters
@@ -29,15 +34,19 @@ def lattice_parameters(bulk: Minimum, repeat: Sequence[int] = (1, 1, 1), tol: fl
     repeat : sequence of int
         Unit cells along each vector.
     tol : float
+    order : int
+        Of derivatives: 0 for the values alone.
     """
     if bulk.cell == "none":
         raise LammpsImplicitError(f"{bulk.deck_name}: lattice parameters depend on Θ only where the cell is relaxed")
     counts = np.asarray(repeat, float)
     if counts.shape != (3,) or not (counts > 0).all():
         raise LammpsImplicitError(f"repeat {list(repeat)}: three positive numbers of unit cells are needed")
-    system = bulk.cell_system(tol, bulk.cell)
     vectors = bulk.engine.cell
     lengths = np.linalg.norm(vectors, axis=1)
+    if order == 0:
+        return Observable(lengths / counts, unknown_gradient(bulk, 3), bulk.units.length)
+    system = bulk.cell_system(tol, bulk.cell)
     # d|a| = a·(ε a)/|a| for each cell vector a.
     stretched = np.stack([np.einsum("va,va->v", vectors, vectors @ strain.T) for strain in system.freedom.tensors()])
     gradient = system.strain_jacobian @ (stretched / lengths)
@@ -45,7 +54,7 @@ def lattice_parameters(bulk: Minimum, repeat: Sequence[int] = (1, 1, 1), tol: fl
 
 
 def cohesive_energy(
-    bulk: Minimum, isolated: float | Mapping[str, float] = 0.0, tol: float = 1e-5, second: bool = True
+    bulk: Minimum, isolated: float | Mapping[str, float] = 0.0, tol: float = 1e-5, order: int = 2
 ) -> Observable:
     """Energy of isolated atoms less that of the crystal, per atom.
 
@@ -55,7 +64,8 @@ def cohesive_energy(
     isolated : float or mapping of str to float
         Energy of an isolated atom, of each element. Constants: they do not depend on Θ.
     tol : float
-    second : bool
+    order : int
+        Of derivatives; see `enthalpy`.
     """
     counts = composition(bulk)
     atoms = isolated if isinstance(isolated, Mapping) else dict.fromkeys(counts, float(isolated))
@@ -63,7 +73,7 @@ def cohesive_energy(
     if unknown:
         raise LammpsImplicitError(f"the energy of an isolated atom of {', '.join(unknown)} is missing")
     free = sum(atoms[element] * count for element, count in counts.items()) / bulk.engine.n_atoms
-    return combine([(-1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, second))], free)
+    return combine([(-1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))], free)
 
 
 def elastic_constants(bulk: Minimum, tol: float = 1e-6) -> Observable:
@@ -109,7 +119,7 @@ def elastic_constants(bulk: Minimum, tol: float = 1e-6) -> Observable:
     return Observable(value, gradient, bulk.units.pressure)
 
 
-def named_constants(constants: Observable, names: Sequence[str] = ("C11", "C12", "C44")) -> dict[str, Observable]:
+def named_constants(constants: Observable, names: Sequence[str] = CONSTANTS) -> dict[str, Observable]:
     """Pick components C_ij of the elastic constants by name."""
     picked = {}
     for name in names:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.observable import Observable
+
+FloatArray = NDArray[np.float64]
 
 
 def composition(minimum: Minimum) -> dict[str, int]:
@@ -21,7 +24,7 @@ def composition(minimum: Minimum) -> dict[str, int]:
     return counts
 
 
-def enthalpy(minimum: Minimum, tol: float = 1e-5, second: bool = True) -> Observable:
+def enthalpy(minimum: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
     """U + pV of a relaxed cell at the pressure it is held at; its energy where the cell was not relaxed.
 
     Parameters
@@ -29,23 +32,35 @@ def enthalpy(minimum: Minimum, tol: float = 1e-5, second: bool = True) -> Observ
     minimum : Minimum
     tol : float
         Of the Jacobian for the second derivative.
-    second : bool
-        Whether to take the second derivative, which needs one.
+    order : int
+        Of the derivatives: 0 for the value alone; 2, which needs a Jacobian, brings the third along where
+        `Minimum.third_derivative` measured it.
     """
     if minimum.cell != "none" and not np.array_equal(minimum.target, minimum.target[0, 0] * np.eye(3)):
         raise LammpsImplicitError(f"{minimum.deck_name}: at a stress that is not hydrostatic there is no enthalpy")
-    hessian = minimum.energy_hessian(tol, cell=minimum.cell) if second else None
     pressure = float(np.trace(minimum.target)) / 3 if minimum.cell != "none" else 0.0
-    value = minimum.energy + pressure * minimum.engine.volume
-    return Observable(np.asarray(value), minimum.energy_gradient(), minimum.units.energy, hessian)
+    value = np.asarray(minimum.energy + pressure * minimum.engine.volume)
+    if order == 0:
+        return Observable(value, unknown_gradient(minimum), minimum.units.energy)
+    hessian = minimum.energy_hessian(tol, cell=minimum.cell) if order >= 2 else None
+    cubic = minimum.third.enthalpy if minimum.third is not None and order >= 2 else None
+    return Observable(value, minimum.energy_gradient(), minimum.units.energy, hessian, cubic)
 
 
-def volume(minimum: Minimum, tol: float = 1e-5) -> Observable:
-    """Volume of the cell, relaxed together with positions."""
+def volume(minimum: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
+    """Volume of the cell, relaxed together with positions; second derivatives come with `Minimum.third_derivative`."""
     if minimum.cell == "none":
         raise LammpsImplicitError(f"{minimum.deck_name}: a volume depends on Θ only where the cell is relaxed")
-    gradient = minimum.volume_gradient(tol, cell=minimum.cell)
-    return Observable(np.asarray(minimum.engine.volume), gradient, f"{minimum.units.length}^3")
+    value, units = np.asarray(minimum.engine.volume), f"{minimum.units.length}^3"
+    if order == 0:
+        return Observable(value, unknown_gradient(minimum), units)
+    hessian = minimum.third.volume_hessian if minimum.third is not None and order >= 2 else None
+    return Observable(value, minimum.volume_gradient(tol, cell=minimum.cell), units, hessian)
+
+
+def unknown_gradient(minimum: Minimum, *shape: int) -> FloatArray:
+    """Not a number, (P, ...): derivatives that were not asked for."""
+    return np.full((len(minimum.potential.theta), *shape), np.nan)
 
 
 def require_same_potential(minima: Sequence[Minimum]) -> None:

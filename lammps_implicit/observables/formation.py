@@ -31,7 +31,7 @@ def formation_energy(
     bulk: Minimum,
     reservoirs: Mapping[str, Reservoir] | None = None,
     tol: float = 1e-5,
-    second: bool = True,
+    order: int = 2,
 ) -> Observable:
     """Formation energy of what a cell holds beside its host; the enthalpy under pressure.
 
@@ -42,31 +42,36 @@ def formation_energy(
     reservoirs : mapping of str to (Minimum or float), optional
         Where elements come from that the bulk does not fix.
     tol : float
-    second : bool
-        Whether to take second derivatives.
+    order : int
+        Of derivatives; see `cells.enthalpy`.
 
     Raises
     ------
     LammpsImplicitError
         If potentials, units or pressures differ, or the composition does not balance.
     """
-    return _difference(defect, bulk, reservoirs or {}, lambda cell: enthalpy(cell, tol, second), True)
+    return _difference(defect, bulk, reservoirs or {}, lambda cell: enthalpy(cell, tol, order), True)
 
 
 def formation_volume(
-    defect: Minimum, bulk: Minimum, reservoirs: Mapping[str, Reservoir] | None = None, tol: float = 1e-5
+    defect: Minimum,
+    bulk: Minimum,
+    reservoirs: Mapping[str, Reservoir] | None = None,
+    tol: float = 1e-5,
+    order: int = 2,
 ) -> Observable:
     """Formation volume: that of the cell less the volumes its atoms have in bulk and reservoirs.
 
     A reservoir that is a number has no volume; see `relaxation_volume` then.
     """
-    return _difference(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol), False)
+    return _difference(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol, order), False)
 
 
-def relaxation_volume(defect: Minimum, bulk: Minimum, sites: int, tol: float = 1e-5) -> Observable:
+def relaxation_volume(defect: Minimum, bulk: Minimum, sites: int, tol: float = 1e-5, order: int = 2) -> Observable:
     """Volume of the cell less that of the perfect crystal with so many lattice sites."""
     require_comparable([defect, bulk])
-    return combine([(1.0, volume(defect, tol)), (-sites / bulk.engine.n_atoms, volume(bulk, tol))])
+    perfect = volume(bulk, tol, order)
+    return combine([(1.0, volume(defect, tol, order)), (-sites / bulk.engine.n_atoms, perfect)])
 
 
 def binding_energy(complex_: Observable, parts: Sequence[Observable]) -> Observable:
@@ -74,7 +79,7 @@ def binding_energy(complex_: Observable, parts: Sequence[Observable]) -> Observa
     return combine([(1.0, part) for part in parts] + [(-1.0, complex_)])
 
 
-def relaxation_energy(unrelaxed: Minimum, relaxed: Minimum, tol: float = 1e-5, second: bool = True) -> Observable:
+def relaxation_energy(unrelaxed: Minimum, relaxed: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
     """What relaxing gains: the energy of a structure held as it is less that of the minimum; enthalpies under pressure.
 
     Parameters
@@ -91,9 +96,9 @@ def relaxation_energy(unrelaxed: Minimum, relaxed: Minimum, tol: float = 1e-5, s
         np.asarray(unrelaxed.energy + pressure * unrelaxed.engine.volume),
         unrelaxed.energy_gradient(),
         unrelaxed.units.energy,
-        np.zeros((len(unrelaxed.potential.theta),) * 2) if second else None,
+        np.zeros((len(unrelaxed.potential.theta),) * 2) if order >= 2 else None,
     )
-    return combine([(1.0, held), (-1.0, enthalpy(relaxed, tol, second))])
+    return combine([(1.0, held), (-1.0, enthalpy(relaxed, tol, order))])
 
 
 def weights(

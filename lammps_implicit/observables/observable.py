@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lammps_implicit.third_derivative import Cubic
+
 FloatArray = NDArray[np.float64]
 
 
@@ -22,7 +24,9 @@ class Observable:
     gradient : (P, ...) float array
         Per unit of each parameter.
     hessian : (P, P) float array or None
-        Where it is known, for numbers only.
+        Where it is known, for numbers only; of volumes along an ensemble's directions.
+    cubic : Cubic or None
+        Third derivative along an ensemble's directions, where it is known.
     units : str
     """
 
@@ -30,14 +34,29 @@ class Observable:
     gradient: FloatArray
     units: str
     hessian: FloatArray | None = None
+    cubic: Cubic | None = None
+
+    def terms(self, changes: FloatArray) -> list[FloatArray]:
+        """Terms of first, second and third order, as far as they are known, each (S..., ...) for δΘ (S..., P)."""
+        terms = [np.asarray(np.tensordot(changes, self.gradient, axes=1))]
+        if self.hessian is not None:
+            terms.append(0.5 * np.einsum("...p,...p->...", changes @ self.hessian, changes))
+            if self.cubic is not None:
+                terms.append(self.cubic.term(changes))
+        return terms
 
     def predict(self, dtheta: ArrayLike) -> FloatArray:
         """Value at Θ + δΘ to the highest order known, (S..., ...) for δΘ of shape (S..., P)."""
-        changes = np.asarray(dtheta, float)
-        predicted = self.value + np.tensordot(changes, self.gradient, axes=1)
-        if self.hessian is not None:
-            predicted = predicted + 0.5 * np.einsum("...p,pq,...q->...", changes, self.hessian, changes)
-        return np.asarray(predicted)
+        return np.asarray(self.value + sum(self.terms(np.asarray(dtheta, float))))
+
+    def along(self, basis: FloatArray) -> Observable:
+        """The same as a function of coordinates c, δΘ = basis c, with `basis` (P, r)."""
+        gradient = np.asarray(np.tensordot(basis.T, self.gradient, axes=1))
+        hessian = None if self.hessian is None else basis.T @ self.hessian @ basis
+        cubic = self.cubic
+        if cubic is not None:
+            cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
+        return Observable(self.value, gradient, self.units, hessian, cubic)
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order for parameters with this covariance, (P, P)."""
@@ -51,7 +70,14 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
     weights, parts = [weight for weight, _ in terms], [part for _, part in terms]
     value = sum((w * p.value for w, p in terms), np.float64(constant))
     gradient = np.sum([w * p.gradient for w, p in terms], axis=0)
-    hessian = None
+    hessian = cubic = None
     if all(part.hessian is not None for part in parts):
         hessian = np.einsum("k,kpq->pq", weights, np.array([part.hessian for part in parts]))
-    return Observable(np.asarray(value), gradient, parts[0].units, hessian)
+    cubics = [part.cubic for part in parts if part.cubic is not None]
+    if len(cubics) == len(parts) and all(found.duals is cubics[0].duals for found in cubics):
+        tensor, inner = (
+            np.einsum("k,kabp->abp", weights, np.array(arrays))
+            for arrays in ([found.tensor for found in cubics], [found.inner for found in cubics])
+        )
+        cubic = Cubic(cubics[0].duals, tensor, inner)
+    return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic)

@@ -11,6 +11,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from lammps_implicit.ensembles.ensemble import Ensemble, Potential
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import hdf5_written_whole
 from lammps_implicit.minimum import Minimum
@@ -22,6 +23,7 @@ from lammps_implicit.observables.bulk import (
 )
 from lammps_implicit.observables.cells import composition, enthalpy
 from lammps_implicit.observables.config import Configuration, Deck
+from lammps_implicit.observables.files import OBSERVABLES_KIND, write_observables
 from lammps_implicit.observables.formation import (
     binding_energy,
     formation_energy,
@@ -29,6 +31,7 @@ from lammps_implicit.observables.formation import (
     relaxation_volume,
 )
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.third_derivative import leading_directions
 
 Say = Callable[[str], None]
 
@@ -43,6 +46,8 @@ class Study:
     theta : (P,) float array
     names : tuple of str
         Labels of the parameters.
+    text : str
+        The coefficient file.
     attributes : dict
         Versions, decks, pressure, cost.
     """
@@ -50,10 +55,61 @@ class Study:
     observables: dict[str, Observable]
     theta: np.ndarray[Any, Any]
     names: tuple[str, ...]
+    text: str
     attributes: dict[str, Any]
 
 
-def run_study(configuration: Configuration, comm: Any = None, say: Say = lambda line: None) -> Study:
+@dataclass(frozen=True)
+class Cells:
+    """The relaxed cells of a configuration.
+
+    Attributes
+    ----------
+    bulk : Minimum
+    reservoirs : dict of str to (Minimum or float)
+    defects : dict of str to Minimum
+    """
+
+    bulk: Minimum
+    reservoirs: dict[str, Union[Minimum, float]]
+    defects: dict[str, Minimum]
+
+    def named(self) -> dict[str, Minimum]:
+        """All of them by name."""
+        reservoirs = {f"reservoir of {e}": cell for e, cell in self.reservoirs.items() if isinstance(cell, Minimum)}
+        return {"bulk": self.bulk, **reservoirs, **self.defects}
+
+
+@contextmanager
+def open_cells(configuration: Configuration, comm: Any = None, say: Say = lambda line: None) -> Iterator[Cells]:
+    """Run all decks of a configuration and relax what they leave.
+
+    Raises
+    ------
+    LammpsImplicitError
+        With the name of the cell it is about.
+    """
+    with ExitStack() as stack:
+
+        def relaxed(name: str, deck: Deck) -> Minimum:
+            say(f"relaxing {name}")
+            with _named(name):
+                return stack.enter_context(_relaxed(deck, configuration, configuration.cell, comm))
+
+        bulk = relaxed("bulk", configuration.bulk)
+        reservoirs: dict[str, Union[Minimum, float]] = {
+            element: relaxed(f"reservoir of {element}", given) if isinstance(given, Deck) else given
+            for element, given in configuration.reservoirs.items()
+        }
+        yield Cells(bulk, reservoirs, {name: relaxed(name, deck) for name, deck in configuration.defects.items()})
+
+
+def run_study(
+    configuration: Configuration,
+    comm: Any = None,
+    say: Say = lambda line: None,
+    ensemble: Callable[[Potential], Ensemble] | None = None,
+) -> Study:
     """Relax all cells and take every observable.
 
     Parameters
@@ -62,41 +118,69 @@ def run_study(configuration: Configuration, comm: Any = None, say: Say = lambda 
     comm : mpi4py communicator, optional
     say : callable
         Told what is being done.
+    ensemble : callable, optional
+        Reads an ensemble for the potential it is given. Third derivatives of energies, and second ones of volumes, are
+        taken along what it varies.
 
     Raises
     ------
     LammpsImplicitError
         With the name of the cell it is about.
     """
-    with ExitStack() as open_cells:
-        cells: dict[str, Minimum] = {}
-
-        def relaxed(name: str, deck: Deck, cell: str = configuration.cell) -> Minimum:
-            say(f"relaxing {name}")
-            with _named(name):
-                cells[name] = open_cells.enter_context(_relaxed(deck, configuration, cell, comm))
-            return cells[name]
-
-        bulk = relaxed("bulk", configuration.bulk)
-        reservoirs: dict[str, Union[Minimum, float]] = {
-            element: relaxed(f"reservoir of {element}", given) if isinstance(given, Deck) else given
-            for element, given in configuration.reservoirs.items()
-        }
-        found = _of_bulk(bulk, configuration)
+    with open_cells(configuration, comm, say) as cells:
+        bulk = cells.bulk
+        attributes: dict[str, Any] = {}
+        if ensemble is not None:
+            potential = Potential(bulk.potential.names, bulk.potential.theta, bulk.potential.text)
+            known = bulk.engine.on_root(lambda: ensemble(potential))
+            attributes = _take_third_derivatives(cells, known, configuration.tol, say)
+        order = 2 if configuration.second or ensemble is not None else 1
+        found = observables_of(cells, configuration, order, say)
         if configuration.elastic_constants:
-            strained = relaxed("bulk, all strains", configuration.bulk, "full")
-            say("elastic constants")
-            found |= named_constants(elastic_constants(strained, min(configuration.tol, 1e-6)))
-        for name, deck in configuration.defects.items():
-            defect = relaxed(name, deck)
-            say(f"{name}: {_formula(composition(defect))}")
-            with _named(name):
-                of_defect = _of_defect(defect, bulk, reservoirs, deck.sites, configuration)
-            found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
-        for name, binding in configuration.bindings.items():
-            complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
-            found[f"{name}: binding energy"] = binding_energy(complex_, parts)
-        return Study(found, bulk.potential.theta, bulk.potential.names, _attributes(cells, configuration))
+            say("relaxing bulk, all strains")
+            with _named("bulk"), _relaxed(configuration.bulk, configuration, "full", comm) as strained:
+                say("elastic constants")
+                found |= named_constants(elastic_constants(strained, min(configuration.tol, 1e-6)))
+                attributes["elastic_evaluations"] = strained.engine.evaluations.total
+        attributes |= _attributes(cells, configuration)
+        return Study(found, bulk.potential.theta, bulk.potential.names, bulk.potential.text, attributes)
+
+
+def observables_of(
+    cells: Cells, configuration: Configuration, order: int, say: Say = lambda line: None
+) -> dict[str, Observable]:
+    """Every observable of the cells as they stand, but elastic constants.
+
+    Parameters
+    ----------
+    cells : Cells
+    configuration : Configuration
+    order : int
+        Of derivatives: 0 for values alone.
+    say : callable
+    """
+    found = _of_bulk(cells.bulk, configuration, order)
+    for name, defect in cells.defects.items():
+        say(f"{name}: {_formula(composition(defect))}")
+        with _named(name):
+            of_defect = _of_defect(defect, cells, configuration.defects[name].sites, configuration, order)
+        found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
+    for name, binding in configuration.bindings.items():
+        complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
+        found[f"{name}: binding energy"] = binding_energy(complex_, parts)
+    return found
+
+
+def _take_third_derivatives(cells: Cells, ensemble: Ensemble, tol: float, say: Say) -> dict[str, Any]:
+    """Measure third derivatives of all cells along the directions of an ensemble that move them most."""
+    named = cells.named()
+    hessians = [cell.energy_hessian(tol, cell=cell.cell) for cell in named.values()]
+    directions = leading_directions(ensemble.changes(cells.bulk.potential.theta), hessians)
+    asymmetry = 0.0
+    for name, cell in named.items():
+        say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
+        asymmetry = max(asymmetry, cell.third_derivative(directions, tol).asymmetry)
+    return {"ensemble": ensemble.source, "directions_share": directions.share, "third_asymmetry": asymmetry}
 
 
 @contextmanager
@@ -120,43 +204,39 @@ def _relaxed(deck: Deck, configuration: Configuration, cell: str, comm: Any) -> 
     )
 
 
-def _of_bulk(bulk: Minimum, configuration: Configuration) -> dict[str, Observable]:
-    tol, second = configuration.tol, configuration.second
-    found = {"bulk energy per atom": combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, second))])}
+def _of_bulk(bulk: Minimum, configuration: Configuration, order: int) -> dict[str, Observable]:
+    tol = configuration.tol
+    found = {"bulk energy per atom": combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))])}
     if configuration.cell != "none":
-        lattice = lattice_parameters(bulk, configuration.bulk.repeat, tol)
+        lattice = lattice_parameters(bulk, configuration.bulk.repeat, tol, order)
         for axis, name in enumerate("abc"):
             part = Observable(lattice.value[axis], lattice.gradient[:, axis], lattice.units)
             found[f"lattice parameter {name}"] = part
     if configuration.isolated:
-        found["cohesive energy"] = cohesive_energy(bulk, configuration.isolated, tol, second)
+        found["cohesive energy"] = cohesive_energy(bulk, configuration.isolated, tol, order)
     return found
 
 
 def _of_defect(
-    defect: Minimum,
-    bulk: Minimum,
-    reservoirs: dict[str, Union[Minimum, float]],
-    sites: int | None,
-    configuration: Configuration,
+    defect: Minimum, cells: Cells, sites: int | None, configuration: Configuration, order: int
 ) -> dict[str, Observable]:
-    tol, second = configuration.tol, configuration.second
-    found = {"formation energy": formation_energy(defect, bulk, reservoirs, tol, second)}
+    bulk, reservoirs, tol = cells.bulk, cells.reservoirs, configuration.tol
+    found = {"formation energy": formation_energy(defect, bulk, reservoirs, tol, order)}
     if configuration.cell != "none":
         used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
         if all(isinstance(cell, Minimum) for cell in used):
-            found["formation volume"] = formation_volume(defect, bulk, reservoirs, tol)
+            found["formation volume"] = formation_volume(defect, bulk, reservoirs, tol, order)
         if sites is not None:
-            found["relaxation volume"] = relaxation_volume(defect, bulk, sites, tol)
+            found["relaxation volume"] = relaxation_volume(defect, bulk, sites, tol, order)
     return found
 
 
-def _attributes(cells: dict[str, Minimum], configuration: Configuration) -> dict[str, Any]:
+def _attributes(cells: Cells, configuration: Configuration) -> dict[str, Any]:
     from lammps_implicit import __version__
 
-    bulk = cells["bulk"]
+    bulk, named = cells.bulk, cells.named()
     return {
-        "kind": "lammps-implicit observables",
+        "kind": OBSERVABLES_KIND,
         "package_version": __version__,
         "lammps_version": bulk.engine.version,
         "units": bulk.units.style,
@@ -164,14 +244,15 @@ def _attributes(cells: dict[str, Minimum], configuration: Configuration) -> dict
         "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressures),
         "pressure_unit": bulk.units.pressure,
         "tolerance": configuration.tol,
-        "decks": [f"{name}: {cell.deck_name} {cell.deck_sha256}" for name, cell in cells.items()],
-        "force_evaluations": sum(cell.engine.evaluations.forces for cell in cells.values()),
-        "descriptor_evaluations": sum(cell.engine.evaluations.descriptors for cell in cells.values()),
+        "decks": [f"{name}: {cell.deck_name} {cell.deck_sha256}" for name, cell in named.items()],
+        "configuration": configuration.model_dump_json(),
+        "force_evaluations": sum(cell.engine.evaluations.forces for cell in named.values()),
+        "descriptor_evaluations": sum(cell.engine.evaluations.descriptors for cell in named.values()),
     }
 
 
 def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = False) -> None:
-    """Write observables as HDF5: a group each with ``value``, ``gradient`` (P,) and, where known, ``hessian`` (P, P).
+    """Write observables as HDF5, as `write_observables` does.
 
     Raises
     ------
@@ -184,12 +265,8 @@ def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = Fa
         file.attrs.update(study.attributes)
         file["theta"] = study.theta
         file["parameter_names"] = np.array(study.names, dtype=h5py.string_dtype())
-        for name, observable in study.observables.items():
-            group = file.create_group(f"observables/{name.replace('/', '|')}")
-            group.attrs["units"] = observable.units
-            group["value"], group["gradient"] = observable.value, observable.gradient
-            if observable.hessian is not None:
-                group["hessian"] = observable.hessian
+        file["potential"] = study.text
+        write_observables(file, study.observables)
 
 
 def table(study: Study) -> list[tuple[str, ...]]:

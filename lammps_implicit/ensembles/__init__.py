@@ -1,0 +1,1 @@
+"""Ensembles of parameters: what they make of every observable, and whether that can be trusted."""

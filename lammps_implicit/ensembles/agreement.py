@@ -1,0 +1,101 @@
+"""How well predictions agree with samples relaxed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.ensembles.shards import DONE, FAILED, Records
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predictions of one observable against the truth.
+
+    Attributes
+    ----------
+    name, units : str
+    trusted : int
+        Samples relaxed again that were not flagged.
+    mean, deviation : (float, float)
+        Of the trusted samples: predicted, and true.
+    errors : (O,) float array
+        Root mean square of each order's errors over the trusted samples, relative to the true standard deviation.
+    large : int
+        Samples whose error exceeds the limit: that share of their change or of the spread, whichever is larger. Those
+        that could not be relaxed count.
+    caught : int
+        How many of them were flagged.
+    """
+
+    name: str
+    units: str
+    trusted: int
+    mean: tuple[float, float]
+    deviation: tuple[float, float]
+    errors: FloatArray
+    large: int
+    caught: int
+
+
+def agreement(records: Records, limit: float) -> list[Agreement]:
+    """Compare every observable.
+
+    Parameters
+    ----------
+    records : Records
+    limit : float
+        Share of a change, or of the spread, that counts as a large error.
+    """
+    done, failed = records.status == DONE, records.status == FAILED
+    trusted = done & ~records.flagged
+    found = []
+    for column, (name, units) in enumerate(zip(records.names, records.units, strict=True)):
+        true, orders = records.true[:, column], records.estimates[:, column]
+        orders = orders[:, ~np.isnan(orders).all(axis=0)]
+        best = orders[:, -1]
+        allowed = limit * np.maximum(np.abs(true - records.values[column]), records.spread[column])
+        large = failed | (done & (np.abs(best - true) > allowed))
+        found.append(
+            Agreement(
+                name,
+                units,
+                int(trusted.sum()),
+                (_statistic(np.mean, best[trusted]), _statistic(np.mean, true[trusted])),
+                (_statistic(np.std, best[trusted]), _statistic(np.std, true[trusted])),
+                _errors(orders[trusted], true[trusted]),
+                int(large.sum()),
+                int((large & records.flagged).sum()),
+            )
+        )
+    return found
+
+
+def agreement_rows(agreements: list[Agreement]) -> list[tuple[str, ...]]:
+    """Rows of a table, head first."""
+    rows: list[tuple[str, ...]] = [
+        ("observable", "trusted", "mean", "true mean", "deviation", "true deviation", "rms error by order", "caught")
+    ]
+    for one in agreements:
+        errors = ", ".join(f"{error:.2%}" for error in one.errors)
+        moments = [f"{value:.6g}" for value in (*one.mean, *one.deviation)]
+        rows.append((f"{one.name} ({one.units})", str(one.trusted), *moments, errors, f"{one.caught} of {one.large}"))
+    return rows
+
+
+def _statistic(function: Callable[[FloatArray], Any], values: FloatArray) -> float:
+    return float(function(values)) if len(values) else float("nan")
+
+
+def _errors(orders: FloatArray, true: FloatArray) -> FloatArray:
+    """Root mean square error of each order, (O,), relative to the true standard deviation."""
+    spread = float(true.std()) if len(true) else 0.0
+    if spread == 0:
+        return np.full(orders.shape[1], np.nan)
+    return np.sqrt(((orders - true[:, None]) ** 2).mean(axis=0)) / spread

@@ -1,0 +1,191 @@
+"""Files of propagated ensembles: HDF5, and an extended XYZ file with how uncertain each atom's place is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.ensembles.displacements import displacement_covariances
+from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Principal, Propagation
+from lammps_implicit.errors import OutputError
+from lammps_implicit.files import hdf5_written_whole, sha256, written_whole
+from lammps_implicit.observables.files import Derivatives
+from lammps_implicit.results import Sensitivity, write_structure
+
+FloatArray = NDArray[np.float64]
+
+KIND = "lammps-implicit propagation"
+
+SCORES = 5
+"""Principal directions whose coordinates are kept for every sample."""
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """A propagated ensemble, as read from a file.
+
+    Attributes
+    ----------
+    path : Path
+    names : tuple of str
+        Labels of the parameters.
+    distributions : dict of str to Distribution
+    principal : Principal
+        With the scores of the first few directions only.
+    flagged : (S,) bool array
+    deviations : (N,) float array or None
+        Of each atom's place, √trace of its covariance; with `positions`, where the result holds a structure.
+    positions : (N, 3) float array or None
+    attributes : dict
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    distributions: dict[str, Distribution]
+    principal: Principal
+    flagged: NDArray[np.bool_]
+    deviations: FloatArray | None
+    positions: FloatArray | None
+    attributes: dict[str, Any]
+
+
+def write_propagation(
+    path: str | os.PathLike[str],
+    propagation: Propagation,
+    derivatives: Derivatives,
+    sensitivity: Sensitivity | None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write distributions as HDF5; of a structure also covariances of displacements, and an XYZ file beside it.
+
+    Parameters
+    ----------
+    path : path-like
+    propagation : Propagation
+    derivatives : Derivatives
+        What was propagated.
+    sensitivity : Sensitivity or None
+        The structure, where there is one.
+    overwrite : bool
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    OutputError
+        If one exists or cannot be written.
+    """
+    import h5py
+
+    target, ensemble = Path(path), propagation.ensemble
+    deviations = None
+    with hdf5_written_whole(target, overwrite) as file:
+        file.attrs.update(_attributes(propagation, derivatives))
+        file["theta"] = derivatives.potential.theta
+        file["parameter_names"] = np.array(ensemble.names, dtype=h5py.string_dtype())
+        file["flagged"] = propagation.flagged
+        file["quantile_levels"] = np.array(QUANTILES)
+        principal = file.create_group("principal")
+        principal["vectors"], principal["shares"] = propagation.principal.vectors, propagation.principal.shares
+        principal["scores"] = propagation.principal.scores[:, :SCORES]
+        groups = file.create_group("observables", track_order=True)
+        for name, distribution in propagation.distributions.items():
+            _write_distribution(groups.create_group(name), distribution)
+        if sensitivity is not None:
+            write_structure(file, sensitivity.structure, str(sensitivity.attributes["length_unit"]))
+            deviations = _write_covariances(file, sensitivity, ensemble.samples)
+    if sensitivity is None or deviations is None:
+        return [target]
+    xyz = target.with_suffix(".xyz")
+    with written_whole(xyz, overwrite) as temporary:
+        atoms = sensitivity.structure.to_ase(deviation=deviations)
+        atoms.write(temporary, format="extxyz", parallel=False)
+    return [target, xyz]
+
+
+def read_propagation(path: str | os.PathLike[str]) -> Propagated:
+    """Read what `write_propagation` wrote.
+
+    Raises
+    ------
+    OutputError
+        If it does not exist, is damaged, or is something else.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            if file.attrs.get("kind") != KIND:
+                raise OutputError(f"{path} is not a result of 'lammps-implicit propagate'")
+            principal = Principal(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
+            covariances = file["displacement_covariance"][()] if "displacement_covariance" in file else None
+            return Propagated(
+                Path(path),
+                tuple(file["parameter_names"].asstr()[()]),
+                {name: _read_distribution(group) for name, group in file["observables"].items()},
+                principal,
+                file["flagged"][()],
+                None if covariances is None else _deviation(covariances),
+                file["positions"][()] if "positions" in file else None,
+                dict(file.attrs),
+            )
+    except (OSError, KeyError) as error:
+        reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
+        raise OutputError(f"cannot read {path}: {reason}") from None
+
+
+def _write_distribution(group: Any, distribution: Distribution) -> None:
+    group.attrs["units"] = distribution.units
+    group.attrs["orders"] = list(distribution.orders)
+    group["value"] = distribution.value
+    for name in ("estimates", "error", "flagged", "mean", "deviation", "quantiles"):
+        group[name] = getattr(distribution, name)
+    group["parameter_shares"], group["direction_shares"] = distribution.parameter_shares, distribution.direction_shares
+
+
+def _read_distribution(group: Any) -> Distribution:
+    names = ("estimates", "error", "flagged", "parameter_shares", "direction_shares")
+    return Distribution(float(group["value"][()]), str(group.attrs["units"]), *(group[name][()] for name in names))
+
+
+def _write_covariances(file: Any, sensitivity: Sensitivity, samples: FloatArray) -> FloatArray:
+    total = len(sensitivity.structure.ids)
+    dataset = file.create_dataset("displacement_covariance", (total, 3, 3), float)
+    dataset.attrs["units"] = f"{sensitivity.attributes['length_unit']}^2"
+    deviations, place = np.empty(total), 0
+    for piece in displacement_covariances(sensitivity, np.atleast_2d(np.cov(samples.T, bias=True))):
+        dataset[place : place + len(piece)] = piece
+        deviations[place : place + len(piece)] = _deviation(piece)
+        place += len(piece)
+    return deviations
+
+
+def _deviation(covariances: FloatArray) -> FloatArray:
+    return np.sqrt(np.clip(np.trace(covariances, axis1=1, axis2=2), 0.0, None))
+
+
+def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str, Any]:
+    from lammps_implicit import __version__
+
+    return {
+        "kind": KIND,
+        "package_version": __version__,
+        "from": derivatives.path.name,
+        "from_sha256": sha256(derivatives.path),
+        "potential_sha256": derivatives.potential.digest,
+        "ensemble": propagation.ensemble.source,
+        "ensemble_sha256": propagation.ensemble.digest,
+        "samples": len(propagation.ensemble.samples),
+        "limit": propagation.limit,
+        "flagged": int(propagation.flagged.sum()),
+        "force_evaluations": int(derivatives.attributes["force_evaluations"]),
+        "descriptor_evaluations": int(derivatives.attributes["descriptor_evaluations"]),
+    }

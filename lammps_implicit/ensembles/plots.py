@@ -1,0 +1,144 @@
+"""Figures of propagated ensembles and their validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.ensembles.files import Propagated
+from lammps_implicit.ensembles.propagation import ORDERS
+from lammps_implicit.ensembles.shards import DONE, Records
+
+FloatArray = NDArray[np.float64]
+
+DIRECTIONS = 4
+"""Leading directions of the corner plot."""
+
+DOTS = 4000
+"""Samples drawn one by one."""
+
+BARS = 10
+"""Parameters shown for each observable."""
+
+ATOMS = 20_000
+"""Atoms drawn; of larger structures those whose place is least certain."""
+
+
+def histograms(propagated: Propagated, records: Records | None = None) -> Any:
+    """Distribution of every observable, by order, over that of the samples relaxed again."""
+    figure, axes = _panels(len(propagated.distributions))
+    for (name, distribution), panel in zip(propagated.distributions.items(), axes, strict=False):
+        low, high = np.quantile(distribution.estimates[-1], [0.001, 0.999])
+        pad = 0.1 * (high - low) or 1e-9
+        bins = np.linspace(low - pad, high + pad, 61)
+        if records is not None and name in records.names:
+            true = records.true[records.status == DONE, records.names.index(name)]
+            panel.hist(true, bins, density=True, color="0.8", label="relaxed again")
+        for number, estimate in enumerate(distribution.estimates):
+            style = {"histtype": "step", "density": True, "color": f"C{number}", "label": f"{ORDERS[number]} order"}
+            panel.hist(estimate, bins, **style)
+        panel.axvline(distribution.value, color="0.3", lw=0.8, ls=":")
+        panel.set(xlabel=f"{name} ({distribution.units})", yticks=[])
+    _legend(figure, axes)
+    return figure
+
+
+def parity(records: Records) -> Any:
+    """Predicted against relaxed again, the estimated error as a bar; hollow where flagged."""
+    figure, axes = _panels(len(records.names))
+    done = records.status == DONE
+    for column, panel in zip(range(len(records.names)), axes, strict=False):
+        orders = records.estimates[:, column]
+        best = orders[:, np.flatnonzero(~np.isnan(orders).all(axis=0))[-1]]
+        true, error = records.true[:, column], np.nan_to_num(records.errors[:, column])
+        both = np.concatenate([true[done], records.values[column : column + 1]])
+        ends = [float(both.min()), float(both.max())]
+        panel.plot(ends, ends, color="0.6", lw=1, zorder=0)
+        for flagged, face, label in ((False, "C0", "trusted"), (True, "white", "flagged")):
+            here = done & (records.flagged == flagged)
+            style = {"fmt": "o", "ms": 3, "mfc": face, "color": "C3" if flagged else "C0", "lw": 0.6, "label": label}
+            panel.errorbar(true[here], best[here], yerr=error[here], **style)
+        panel.set(xlabel=f"{records.names[column]}, relaxed again ({records.units[column]})", ylabel="predicted")
+    _legend(figure, axes)
+    return figure
+
+
+def corner(propagated: Propagated) -> Any:
+    """Coordinates of the samples along the leading directions, flagged samples in red."""
+    from matplotlib.figure import Figure
+
+    scores = propagated.principal.scores[:, :DIRECTIONS]
+    count = max(scores.shape[1], 1)
+    figure = Figure(figsize=(1.0 + 1.8 * count, 1.0 + 1.8 * count), layout="constrained", dpi=130)
+    axes = figure.subplots(count, count, squeeze=False)
+    shown = np.arange(0, len(scores), max(1, len(scores) // DOTS))
+    colours = np.where(propagated.flagged[shown], "C3", "C0")
+    for row in range(count):
+        for column in range(count):
+            panel = axes[row, column]
+            if column > row or scores.shape[1] == 0:
+                panel.set_axis_off()
+            elif row == column:
+                panel.hist(scores[:, row], 40, color="0.7")
+                panel.set(yticks=[])
+            else:
+                panel.scatter(scores[shown, column], scores[shown, row], s=2, c=colours, alpha=0.5, lw=0)
+            if row == count - 1 and column <= row:
+                panel.set_xlabel(f"direction {column + 1}\n({propagated.principal.shares[column]:.0%})")
+    figure.suptitle("Leading directions of the ensemble, in standard deviations; red: flagged", fontsize="medium")
+    return figure
+
+
+def drivers(propagated: Propagated) -> Any:
+    """Shares of each observable's variance: parameters, and principal directions."""
+    from matplotlib.figure import Figure
+
+    rows = len(propagated.distributions)
+    figure = Figure(figsize=(9.0, 0.8 + 1.7 * rows), layout="constrained", dpi=130)
+    axes = figure.subplots(rows, 2, squeeze=False)
+    for (name, distribution), (left, right) in zip(propagated.distributions.items(), axes, strict=True):
+        ranked = np.argsort(np.abs(distribution.parameter_shares))[::-1][:BARS]
+        left.bar(range(len(ranked)), distribution.parameter_shares[ranked], color="C0")
+        left.set_xticks(range(len(ranked)), [propagated.names[index] for index in ranked], fontsize="x-small")
+        left.set_title(f"{name}: parameters", fontsize="small")
+        shares = distribution.direction_shares[:BARS]
+        right.bar(range(1, len(shares) + 1), shares, color="C1")
+        right.set_title(f"{name}: principal directions", fontsize="small")
+    figure.suptitle("Shares of the variance, first order", fontsize="medium")
+    return figure
+
+
+def sensitivity_map(propagated: Propagated) -> Any:
+    """Atoms seen along z, coloured by the standard deviation of their place; None where there is no structure."""
+    from matplotlib.figure import Figure
+
+    if propagated.deviations is None or propagated.positions is None:
+        return None
+    order = np.argsort(propagated.deviations)[-ATOMS:]
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained", dpi=130)
+    axes = figure.subplots()
+    x, y, _ = propagated.positions[order].T
+    size = float(np.clip(4000 / len(order), 1, 30))
+    image = axes.scatter(x, y, s=size, c=propagated.deviations[order], cmap="viridis", lw=0)
+    axes.set(aspect="equal", xlabel="x", ylabel="y", title="Standard deviation of each atom's place")
+    figure.colorbar(image)
+    return figure
+
+
+def _panels(count: int) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3.4 * columns, 0.6 + 2.7 * rows), layout="constrained", dpi=130)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return figure, axes
+
+
+def _legend(figure: Any, axes: list[Any]) -> None:
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize="small")

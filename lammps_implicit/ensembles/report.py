@@ -1,0 +1,119 @@
+"""A report of a propagated ensemble as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lammps_implicit.ensembles import plots
+from lammps_implicit.ensembles.agreement import agreement, agreement_rows
+from lammps_implicit.ensembles.files import Propagated
+from lammps_implicit.ensembles.propagation import QUANTILES
+from lammps_implicit.ensembles.shards import FAILED, Records
+from lammps_implicit.errors import LammpsImplicitError
+
+_STYLE = """\
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: 1em 0; font-size: 90% } td, th { padding: .25em .8em; text-align: right }
+th { border-bottom: 1px solid #888 } td:first-child, th:first-child { text-align: left }
+tr:nth-child(even) { background: #f4f4f4 } img { max-width: 100% } h2 { margin-top: 2em }
+"""
+
+
+def summary_rows(propagated: Propagated) -> list[tuple[str, ...]]:
+    """Mean, deviation and quantiles of every observable, head first."""
+    rows: list[tuple[str, ...]] = [("observable", "order", "mean", "deviation", *(f"{q:.1%}" for q in QUANTILES))]
+    for name, found in propagated.distributions.items():
+        for number, order in enumerate(found.orders):
+            quantiles = np.quantile(found.estimates[number], QUANTILES)
+            shown = [f"{value:.7g}" for value in (found.mean[number], found.deviation[number], *quantiles)]
+            rows.append((f"{name} ({found.units})" if number == 0 else "", order, *shown))
+    return rows
+
+
+def driver_rows(propagated: Propagated, shown: int = 5) -> list[tuple[str, ...]]:
+    """Parameters and directions that drive each observable most, head first."""
+    rows: list[tuple[str, ...]] = [("observable", "share of the variance: parameters", "principal directions")]
+    for name, found in propagated.distributions.items():
+        ranked = np.argsort(np.abs(found.parameter_shares))[::-1][:shown]
+        leading = np.argsort(found.direction_shares)[::-1][:shown]
+        rows.append(
+            (
+                name,
+                ", ".join(f"{propagated.names[index]} {found.parameter_shares[index]:.0%}" for index in ranked),
+                ", ".join(f"{index + 1}: {found.direction_shares[index]:.0%}" for index in leading),
+            )
+        )
+    return rows
+
+
+def html_report(propagated: Propagated, records: Records | None = None) -> str:
+    """Write the report.
+
+    Parameters
+    ----------
+    propagated : Propagated
+    records : Records, optional
+        Merged validation.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If they have no observable in common.
+    """
+    if records is not None and not set(records.names) & set(propagated.distributions):
+        raise LammpsImplicitError("the validation has none of the observables that were propagated")
+    told = propagated.attributes
+    parts = [
+        f"<h1>{escape(propagated.path.stem)}</h1>",
+        f"<p>{told['samples']:,} samples of {len(propagated.names)} parameters from {escape(str(told['ensemble']))}, "
+        f"derivatives from {escape(str(told['from']))} ({told['force_evaluations']:,} force evaluations). "
+        f"{int(told['flagged']):,} samples lie outside the range of trust: the last known term of some series exceeds "
+        f"{float(told['limit']):.0%} of the change, or of the ensemble's spread.</p>",
+        "<h2>Distributions</h2>",
+        _table(summary_rows(propagated)),
+        _figure(plots.histograms(propagated, records)),
+        "<h2>What drives them</h2>",
+        _table(driver_rows(propagated)),
+        _figure(plots.drivers(propagated)),
+        _figure(plots.corner(propagated)),
+    ]
+    seen_from_above = plots.sensitivity_map(propagated)
+    if seen_from_above is not None:
+        parts += ["<h2>Where the structure is uncertain</h2>", _figure(seen_from_above)]
+    if records is not None:
+        failed = int(np.count_nonzero(records.status == FAILED))
+        parts += [
+            "<h2>Validation</h2>",
+            f"<p>{len(records.rows):,} samples relaxed again with {int(records.forces.sum()):,} force evaluations; "
+            f"{failed} of them found no minimum near.</p>",
+            _table(agreement_rows(agreement(records, float(told["limit"])))),
+            _figure(plots.parity(records)),
+        ]
+    title = escape(propagated.path.stem)
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a figure as PNG, whatever the path's name ends in."""
+    figure.savefig(path, format="png")
+
+
+def _table(rows: Sequence[Iterable[str]]) -> str:
+    head, *body = rows
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _figure(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return f'<p><img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"></p>'

@@ -1,0 +1,251 @@
+"""Predictions against the truth: a random part of an ensemble relaxed again, sample by sample."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.ensembles.ensemble import Ensemble
+from lammps_implicit.ensembles.propagation import LIMIT, propagate
+from lammps_implicit.ensembles.shards import (
+    DONE,
+    FAILED,
+    PENDING,
+    SHARD_KIND,
+    Records,
+    Settings,
+    read_records,
+    remove_leftovers,
+    shard_path,
+    write_records,
+)
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
+from lammps_implicit.files import sha256
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.bulk import CONSTANTS
+from lammps_implicit.observables.config import Configuration
+from lammps_implicit.observables.files import OBSERVABLES_KIND, Derivatives
+from lammps_implicit.observables.study import observables_of, open_cells
+
+FloatArray = NDArray[np.float64]
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+SAME_ENERGY = 1e-6
+"""eV an atom by which an observable may miss the result's at the result's own parameters."""
+
+
+def validate(
+    derivatives: Derivatives,
+    ensemble: Ensemble,
+    samples: int,
+    shard: int = 0,
+    shards: int = 1,
+    folder: str | Path = "validation",
+    seed: int = 0,
+    ftol: float = 1e-8,
+    limit: float = LIMIT,
+    overwrite: bool = False,
+    comm: Any = None,
+    progress: Progress = lambda done, total: None,
+) -> Path:
+    """Relax a shard's share of a random choice of samples again, and keep what comes out beside what was predicted.
+
+    The file is whole after every sample: a shard that was killed goes on where it was.
+
+    Parameters
+    ----------
+    derivatives : Derivatives
+        Of ``sensitivity`` or ``observables``; says which decks to run.
+    ensemble : Ensemble
+    samples : int
+        Of the whole validation.
+    shard, shards : int
+    folder : path-like
+        For the shards' files.
+    seed : int
+        Of the choice.
+    ftol : float
+        eV/Å.
+    limit : float
+        Of estimated errors, as for `propagate`.
+    overwrite : bool
+        Whether to begin anew.
+    comm : mpi4py communicator, optional
+    progress : callable
+        Called with samples done and in all.
+
+    Returns
+    -------
+    Path
+        The shard's file.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the decks are not those of the result, or the file there is of another validation.
+    """
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD if comm is None else comm
+    settings = Settings(sha256(derivatives.path), ensemble.digest, samples, seed, ftol, limit, shards)
+    path = shard_path(Path(folder), shard, shards)
+    rows = ensemble.subset(samples, seed)[shard::shards]
+    records = _on_root(comm, lambda: _begun(path, settings, overwrite) or _fresh(derivatives, ensemble, rows, limit))
+    if not np.any(records.status == PENDING):
+        return path
+    changes = ensemble.changes(derivatives.potential.theta)
+    with _relaxer(derivatives, comm) as relax:
+        progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
+        for place in np.flatnonzero(records.status == PENDING):
+            _relax_one(records, int(place), changes[rows[place]], relax, ftol)
+            _on_root(comm, lambda: write_records(path, records, settings, SHARD_KIND, shard=shard))
+            progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
+    return path
+
+
+def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
+    """Records of a shard that was begun; makes the folder for one that was not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from None
+    remove_leftovers(path)
+    if overwrite or not path.exists():
+        return None
+    records, made_with = read_records(path, SHARD_KIND)
+    if difference := settings.difference(made_with):
+        raise OutputError(f"{path} was begun with other settings: {difference}; choose another folder or --overwrite")
+    return records
+
+
+def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64], limit: float) -> Records:
+    # Elastic constants of every sample would take solves of their own.
+    numbers = {name: found for name, found in derivatives.observables.items() if name not in CONSTANTS}
+    propagation = propagate(numbers, derivatives.potential.theta, ensemble, limit)
+    distributions = list(propagation.distributions.values())
+    estimates = np.full((len(rows), len(distributions), 3), np.nan)
+    for column, distribution in enumerate(distributions):
+        estimates[:, column, : len(distribution.orders)] = distribution.estimates[:, rows].T
+    return Records(
+        names=tuple(propagation.distributions),
+        units=tuple(distribution.units for distribution in distributions),
+        rows=rows,
+        true=np.full((len(rows), len(distributions)), np.nan),
+        estimates=estimates,
+        errors=np.stack([distribution.error[rows] for distribution in distributions], axis=1),
+        flagged=propagation.flagged[rows],
+        status=np.full(len(rows), PENDING),
+        moved=np.full(len(rows), np.nan),
+        forces=np.zeros(len(rows), np.int64),
+        seconds=np.zeros(len(rows)),
+        reasons=[""] * len(rows),
+        values=np.array([distribution.value for distribution in distributions]),
+        spread=np.array([distribution.deviation[-1] for distribution in distributions]),
+    )
+
+
+class _Relaxer:
+    """Cells that are relaxed again together, and the observables that they give."""
+
+    def __init__(self, cells: list[Minimum], values: Callable[[], dict[str, float]]) -> None:
+        self.cells = cells
+        self.values = values
+
+    @property
+    def forces(self) -> int:
+        """Force evaluations of all cells so far."""
+        return sum(cell.engine.evaluations.forces for cell in self.cells)
+
+    def at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float]:
+        """Observables at Θ + δΘ, and the largest distance that an atom moved, Å."""
+        with ExitStack() as away:
+            moved = 0.0
+            for cell in self.cells:
+                away.enter_context(cell.excursion(dtheta))
+                moved = max(moved, cell.relax_away(ftol, cell.cell))
+            return self.values(), moved
+
+
+def _relax_one(records: Records, place: int, dtheta: FloatArray, relax: _Relaxer, ftol: float) -> None:
+    start, forces = time.perf_counter(), relax.forces
+    try:
+        values, records.moved[place] = relax.at(dtheta, ftol)
+        records.true[place] = [values[name] for name in records.names]
+        records.status[place] = DONE
+    except (ConvergenceError, NotAMinimumError) as error:
+        records.status[place], records.reasons[place] = FAILED, str(error)
+    records.forces[place] = relax.forces - forces
+    records.seconds[place] = time.perf_counter() - start
+
+
+@contextmanager
+def _relaxer(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
+    """Open the cells of a result, and check that they are the same."""
+    opened = _study if derivatives.kind == OBSERVABLES_KIND else _single
+    with opened(derivatives, comm) as relaxer:
+        now = relaxer.values()
+        for name, observable in derivatives.observables.items():
+            if name in now and abs(now[name] - float(observable.value)) > _tolerance(relaxer, name, observable.value):
+                raise LammpsImplicitError(
+                    f"the decks do not lead to the result's minimum any more: {name} is {now[name]:.9g}, in the result "
+                    f"{float(observable.value):.9g}; run the command that wrote {derivatives.path.name} again"
+                )
+        yield relaxer
+
+
+def _tolerance(relaxer: _Relaxer, name: str, value: Any) -> float:
+    atoms = max(cell.engine.n_atoms for cell in relaxer.cells)
+    return max(SAME_ENERGY * atoms, 1e-6 * abs(float(value)))
+
+
+@contextmanager
+def _single(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
+    recipe = json.loads(str(derivatives.attributes.get("recipe", "{}")))
+    if not recipe:
+        raise LammpsImplicitError(f"{derivatives.path.name} does not come from a deck: nothing can be run again")
+    with Minimum.from_deck(**recipe, comm=comm) as minimum:
+        _require_same_deck({minimum.deck_name: minimum}, [str(derivatives.attributes["deck_sha256"])], derivatives)
+
+        def values() -> dict[str, float]:
+            if minimum.cell == "none":
+                return {"energy": minimum.energy}
+            held = float(np.trace(minimum.target)) / 3
+            volume = minimum.engine.volume
+            return {"enthalpy": minimum.energy + held * volume, "volume": volume}
+
+        yield _Relaxer([minimum], values)
+
+
+@contextmanager
+def _study(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
+    configuration = Configuration.model_validate_json(str(derivatives.attributes["configuration"]))
+    opened: AbstractContextManager[Any] = open_cells(configuration, comm)
+    with opened as cells:
+        told = [str(line).rsplit(" ", 1)[1] for line in derivatives.attributes["decks"]]
+        _require_same_deck(cells.named(), told, derivatives)
+        yield _Relaxer(
+            list(cells.named().values()),
+            lambda: {name: float(found.value) for name, found in observables_of(cells, configuration, 0).items()},
+        )
+
+
+def _require_same_deck(cells: dict[str, Minimum], told: list[str], derivatives: Derivatives) -> None:
+    for (name, cell), sha in zip(cells.items(), told, strict=True):
+        if cell.deck_sha256 != sha:
+            raise LammpsImplicitError(f"the deck of {name} has changed since {derivatives.path.name} was written")
+        if cell.potential.text != derivatives.potential.text:
+            raise LammpsImplicitError(f"the coefficient file of {name} has changed since {derivatives.path.name}")
+
+
+def _on_root(comm: Any, task: Callable[[], Any]) -> Any:
+    from lammps_implicit.parallel import on_root
+
+    return on_root(comm, task)

@@ -1,0 +1,223 @@
+"""Third derivatives of the relaxed enthalpy W*(Θ, p), along the few directions that an ensemble of parameters varies.
+
+With ∂W*/∂Θ = B and ∂W*/∂p = V they are second derivatives of B and V. Where the predicted structure z₁ leaves a drive
+g = ∂W/∂z, any quantity f is f(z₁) - f'K⁻¹g to second order, K the Hessian of positions and cell together. For f = B_c
+that is B_c(z₁) + z_c·g, with z_c = dz/dΘ_c known already (the 2n + 1 rule): no solve is needed, only forces, pressures
+and descriptors at structures predicted for ± each direction and each sum of two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.cell import driving_force
+from lammps_implicit.ensembles.ensemble import covariance_factor
+
+if TYPE_CHECKING:
+    from lammps_implicit.minimum import Minimum
+
+FloatArray = NDArray[np.float64]
+
+STEP = 0.3
+"""Of the differences, in standard deviations of the ensemble."""
+
+SHARE = 1e-4
+"""Of the energy that relaxation gains along all directions: those with less are left out."""
+
+MOST = 6
+"""Directions at most: structures grow with their number squared."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Combinations of parameters, of unit variance in an ensemble and independent of each other in the structure.
+
+    Attributes
+    ----------
+    vectors : (P, k) float array
+        One standard deviation along each.
+    duals : (P, k) float array
+        ``changes @ duals`` are the coordinates of changes along them.
+    share : float
+        Of the energy gained by relaxation over the ensemble, what they hold.
+    """
+
+    vectors: FloatArray
+    duals: FloatArray
+    share: float
+
+
+@dataclass(frozen=True)
+class Cubic:
+    """A third derivative, along directions in two of its three arguments.
+
+    Attributes
+    ----------
+    duals : (P, k) float array
+        ``changes @ duals`` are the coordinates of changes along the directions.
+    tensor : (k, k, P) float array
+        Directions as arguments one and two, any parameter as the third.
+    inner : (k, k, k) float array
+        Directions as all three.
+    """
+
+    duals: FloatArray
+    tensor: FloatArray
+    inner: FloatArray
+
+    def term(self, changes: FloatArray) -> FloatArray:
+        """Third-order term of the Taylor series, (...), for changes (..., P).
+
+        What a change has besides the directions moves no atoms, and enters once only.
+        """
+        weights = changes @ self.duals
+        bend = np.einsum("...a,...b->...ab", weights, weights)
+        mixed = np.einsum("...ab,...ab->...", bend, np.einsum("abp,...p->...ab", self.tensor, changes, optimize=True))
+        within = np.einsum("...ab,...ab->...", bend, np.einsum("abc,...c->...ab", self.inner, weights, optimize=True))
+        return np.asarray((3 * mixed - 2 * within) / 6)
+
+
+@dataclass(frozen=True)
+class ThirdDerivative:
+    """Third derivatives of one minimum's enthalpy.
+
+    Attributes
+    ----------
+    enthalpy : Cubic
+    volume_hessian : (P, P) float array or None
+        d²V/dΘ², good along the directions; None where the cell does not answer.
+    asymmetry : float
+        By how much the tensor is not symmetric, relative to its size: its error.
+    """
+
+    enthalpy: Cubic
+    volume_hessian: FloatArray | None
+    asymmetry: float
+
+
+class _Change(NamedTuple):
+    """A change of (Θ, p)."""
+
+    dtheta: FloatArray
+    pressure: float
+
+
+def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: int = MOST) -> Directions:
+    """Find the directions of an ensemble that move structures most.
+
+    Parameters
+    ----------
+    changes : (S, P) float array
+        δΘ of the ensemble.
+    hessians : list of (P, P) float arrays
+        d²W*/dΘ² of each minimum: minus the energy that relaxation gains.
+    most : int
+    """
+    factor = covariance_factor(changes.T @ changes / len(changes))
+    metric = np.zeros((changes.shape[1],) * 2)
+    for hessian in hessians:
+        gained = -(hessian + hessian.T) / 2
+        size = float(np.einsum("pk,pq,qk->", factor, gained, factor))
+        metric += gained / size if size > 0 else 0.0
+    values, turned = np.linalg.eigh(factor.T @ metric @ factor)
+    values, turned = values[::-1], turned[:, ::-1]
+    total = float(np.clip(values, 0.0, None).sum())
+    kept = np.flatnonzero(values > SHARE * total)[:most]
+    vectors = factor @ turned[:, kept]
+    duals = metric @ vectors / values[kept]
+    return Directions(vectors, duals, float(values[kept].sum() / total) if total > 0 else 1.0)
+
+
+def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell: str) -> ThirdDerivative:
+    """Measure third derivatives along directions: forces and descriptors at (k + 1)(k + 2) structures, or k(k + 1).
+
+    Parameters
+    ----------
+    minimum : Minimum
+    directions : Directions
+    tol : float
+        Of the Jacobian.
+    cell : str
+        What the cell may do, held at the minimum's ``target``; ``none`` leaves it as it is.
+    """
+    vectors = directions.vectors
+    along = [_Change(vector, 0.0) for vector in vectors.T]
+    response = _Responses(minimum, tol, cell)
+    if response.system is not None:
+        # As large a change of the volume as the ensemble makes.
+        spread = float(np.linalg.norm(vectors.T @ response.system.volume_gradient))
+        along.append(_Change(np.zeros(len(vectors)), spread / response.compressibility))
+    at_rest = response.gradient(_Change(np.zeros(len(vectors)), 0.0))
+    bends: dict[tuple[int, int], FloatArray] = {}
+    pairs = [(a, b) for a in range(len(along)) for b in range(a + 1)]
+    for a, b in sorted(pairs, key=lambda pair: pair[0] != pair[1]):  # singles first: sums of two need them
+        step = STEP if a == b else STEP / np.sqrt(2.0)
+        ends = [response.gradient(_summed(along[a], along[b], sign * step)) for sign in (1, -1)]
+        bend = (ends[0] + ends[1] - 2 * at_rest) / step**2
+        bends[a, b] = bend if a == b else (bend - bends[a, a] - bends[b, b]) / 2
+    count = vectors.shape[1]
+    tensor = np.array([[bends[max(a, b), min(a, b)][:-1] for b in range(count)] for a in range(count)])
+    tensor = tensor.reshape(count, count, len(vectors))
+    inner = tensor @ vectors
+    volume = None
+    if response.system is not None:
+        pressed = np.array([bends[count, a][:-1] for a in range(count)]) / along[-1].pressure  # (k, P)
+        half = directions.duals @ pressed
+        volume = half + half.T - directions.duals @ (pressed @ vectors) @ directions.duals.T
+        volume = (volume + volume.T) / 2
+    return ThirdDerivative(Cubic(directions.duals, tensor, inner), volume, _asymmetry(inner))
+
+
+class _Responses:
+    """The gradient of the enthalpy with respect to (Θ, p), (P + 1,), right to second order at changed (Θ, p)."""
+
+    def __init__(self, minimum: Minimum, tol: float, cell: str) -> None:
+        self.minimum = minimum
+        self.fixed = minimum.jacobian(tol)
+        self.system = None if cell == "none" else minimum.cell_system(tol, cell)
+        self.pressed = np.zeros(0)
+        if self.system is not None:
+            stretch = self.system.freedom.basis[:3].sum(axis=0)
+            self.pressed = -np.linalg.solve(self.system.stiffness, self.system.volume * stretch)
+
+    @property
+    def compressibility(self) -> float:
+        """-dV/dp, positions following."""
+        assert self.system is not None
+        return -float(self.system.volume * self.system.freedom.basis[:3].sum(axis=0) @ self.pressed)
+
+    def gradient(self, change: _Change) -> FloatArray:
+        displacement, strain, target = self.fixed.dot(change.dtheta), np.zeros((3, 3)), np.zeros((3, 3))
+        if self.system is not None:
+            amounts = change.dtheta @ self.system.strain_jacobian + change.pressure * self.pressed
+            displacement = displacement + np.tensordot(amounts, self.system.patterns(), axes=1)
+            strain = np.tensordot(amounts, self.system.freedom.tensors(), axes=1)
+            target = self.system.freedom.target + change.pressure * np.eye(3)
+        state = self.minimum.state_at(change.dtheta, displacement, strain, gradient=True)
+        assert state.gradient is not None
+        engine = self.minimum.engine
+        felt = np.asarray(engine.sum(np.einsum("rna,na->r", self.fixed.left, state.forces)))
+        gradient = np.append(state.gradient - self.fixed.right @ felt, state.volume)
+        if self.system is not None:
+            drive = self.system.freedom.basis.T @ driving_force(state.volume, state.pressure, strain, target)
+            left = drive + np.asarray(engine.sum(np.einsum("nak,na->k", self.system.relaxed, state.forces)))
+            gradient += np.append(self.system.strain_jacobian @ left, self.pressed @ left)
+        return gradient
+
+
+def _summed(a: _Change, b: _Change, step: float) -> _Change:
+    if a is b:
+        return _Change(step * a.dtheta, step * a.pressure)
+    return _Change(step * (a.dtheta + b.dtheta), step * (a.pressure + b.pressure))
+
+
+def _asymmetry(tensor: FloatArray) -> float:
+    """Largest difference between (k, k, k) entries that should be equal, relative to the largest."""
+    size = float(np.abs(tensor).max(initial=0.0))
+    if size == 0:
+        return 0.0
+    return float(np.abs(tensor - np.swapaxes(tensor, 1, 2)).max()) / size
