@@ -23,7 +23,7 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import remove_temporaries
 
 if TYPE_CHECKING:
-    from lammps_implicit.ensembles.ensemble import Ensemble, Potential
+    from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
     from lammps_implicit.minimum import Minimum
 
 app = typer.Typer(
@@ -397,21 +397,19 @@ def _variables(settings: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _read_ensemble(path: Path, potential: Potential) -> Ensemble:
+def _read_ensemble(path: Path, parameters: Parameters) -> Ensemble:
     from lammps_implicit.ensembles.ensemble import read_ensemble
 
     # Directions are all that is asked of it: a covariance may be singular.
-    return read_ensemble(path, potential, allow_singular=True)
+    return read_ensemble(path, parameters, allow_singular=True)
 
 
 def _take_third_derivatives(minimum: Minimum, ensemble: Path, tol: float) -> None:
-    from lammps_implicit.ensembles.ensemble import Potential
     from lammps_implicit.third_derivative import leading_directions
 
-    potential = Potential(minimum.potential.names, minimum.potential.theta, minimum.potential.text)
-    known = minimum.engine.on_root(lambda: _read_ensemble(ensemble, potential))
+    known = minimum.engine.on_root(lambda: _read_ensemble(ensemble, minimum.parameters))
     hessian = minimum.energy_hessian(tol, cell=minimum.cell)
-    minimum.third_derivative(leading_directions(known.changes(potential.theta), [hessian]), tol)
+    minimum.third_derivative(leading_directions(known.changes(minimum.potential.theta), [hessian]), tol)
 
 
 def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,7 @@ from lammps_implicit.cell import (
 )
 from lammps_implicit.deck import deck_path
 from lammps_implicit.engine import Engine
+from lammps_implicit.ensembles.ensemble import Parameters, as_ensemble
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.expansion import Expansion, expand
 from lammps_implicit.files import sha256
@@ -43,8 +44,11 @@ from lammps_implicit.potentials import Potential
 from lammps_implicit.preconditioner import Preconditioner, backend
 from lammps_implicit.relaxation import newton, relax
 from lammps_implicit.solvers.softest import Mode, softest_mode
-from lammps_implicit.third_derivative import Directions, ThirdDerivative, third_derivative
+from lammps_implicit.third_derivative import Directions, ThirdDerivative, leading_directions, third_derivative
 from lammps_implicit.units import Units, units_of
+
+if TYPE_CHECKING:
+    from lammps_implicit.ensembles.propagation import Propagation
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -316,6 +320,11 @@ class Minimum:
         return self.engine.positions
 
     @property
+    def parameters(self) -> Parameters:
+        """Names and values of the parameters, with the file that they stand in."""
+        return Parameters(self.potential.names, self.potential.theta, self.potential.text)
+
+    @property
     def hessian(self) -> Hessian:
         """H at the reference."""
         return self.response.hessian
@@ -553,6 +562,46 @@ class Minimum:
         """
         self.third = third_derivative(self, directions, tol, self.cell)
         return self.third
+
+    def propagate(
+        self,
+        ensemble: Any,
+        distances: Sequence[tuple[int, int]] = (),
+        order: int = 3,
+        tol: float = 1e-5,
+        limit: float = 0.1,
+    ) -> Propagation:
+        """Distribution of energy, volume and distances over an ensemble of parameters, from derivatives alone.
+
+        Parameters
+        ----------
+        ensemble : Ensemble, (S, P) array_like, fitted regression, or path
+            See `ensembles.ensemble.as_ensemble`.
+        distances : sequence of (int, int)
+            Ids of two atoms each.
+        order : int
+            Of energies: 2, or 3, which measures `third_derivative` along the ensemble's directions, and brings volumes
+            to second order.
+        tol : float
+            Of the Jacobian.
+        limit : float
+            Share of a change, or of the spread, that an estimated error may be before a sample is flagged.
+        """
+        from lammps_implicit.ensembles.displacements import distance_at
+        from lammps_implicit.ensembles.propagation import propagate
+        from lammps_implicit.observables.cells import enthalpy, volume
+
+        if order not in (2, 3):
+            raise LammpsImplicitError(f"order {order} is not 2 or 3")
+        known = self.engine.on_root(lambda: as_ensemble(ensemble, self.parameters))
+        if order == 3:
+            hessian = self.energy_hessian(tol, cell=self.cell)
+            self.third_derivative(leading_directions(known.changes(self.potential.theta), [hessian]), tol)
+        found = {"energy" if self.cell == "none" else "enthalpy": enthalpy(self, tol)}
+        if self.cell != "none":
+            found["volume"] = volume(self, tol)
+        found |= {f"distance {a}-{b}": distance_at(self, (a, b), tol) for a, b in distances}
+        return propagate(found, self.potential.theta, known, limit)
 
     def expansion(
         self,

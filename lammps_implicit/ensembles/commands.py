@@ -12,7 +12,7 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 if TYPE_CHECKING:
-    from lammps_implicit.ensembles.ensemble import Ensemble, Potential
+    from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
     from lammps_implicit.observables.files import Derivatives
 
 ResultArgument = Annotated[
@@ -91,7 +91,7 @@ def validate(
         from lammps_implicit.observables.files import read_derivatives
 
         derivatives = read_derivatives(result)
-        return derivatives, _ensemble(ensemble, derivatives.potential, (draws, draw_seed, allow_singular))
+        return derivatives, _ensemble(ensemble, derivatives.parameters, (draws, draw_seed, allow_singular))
 
     derivatives, known = on_root(MPI.COMM_WORLD, read)
     with progress("validating", rank() == 0) as update:
@@ -155,8 +155,8 @@ def _propagate(
         if sensitivity is None:
             raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
         observables[f"distance {pair}"] = distance(sensitivity, _pair(pair))
-    known = _ensemble(ensemble, derivatives.potential, drawing)
-    propagation = propagate(observables, derivatives.potential.theta, known, limit)
+    known = _ensemble(ensemble, derivatives.parameters, drawing)
+    propagation = propagate(observables, derivatives.parameters.theta, known, limit)
     files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
     propagated = read_propagation(output)
     for path, name in figures.items():
@@ -213,7 +213,7 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
     say(f"wrote {output}")
 
 
-def _ensemble(path: Path, potential: Potential, drawing: tuple[int, int, bool]) -> Ensemble:
+def _ensemble(path: Path, potential: Parameters, drawing: tuple[int, int, bool]) -> Ensemble:
     from lammps_implicit.ensembles.ensemble import read_ensemble
 
     draws, seed, allow_singular = drawing

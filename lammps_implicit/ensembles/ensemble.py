@@ -24,7 +24,7 @@ FAR = 6.0
 
 
 @dataclass(frozen=True)
-class Potential:
+class Parameters:
     """What an ensemble has to fit.
 
     Attributes
@@ -93,7 +93,7 @@ class Ensemble:
         return np.sort(np.random.default_rng(seed).choice(len(self.samples), count, replace=False))
 
 
-def from_samples(samples: ArrayLike, potential: Potential, source: str = "samples") -> Ensemble:
+def from_samples(samples: ArrayLike, parameters: Parameters, source: str = "samples") -> Ensemble:
     """Check samples, (S, P), against a potential.
 
     Raises
@@ -102,23 +102,23 @@ def from_samples(samples: ArrayLike, potential: Potential, source: str = "sample
         If their number or shape is wrong, some are not finite, or they are far from the potential's parameters.
     """
     array = np.asarray(samples, float)
-    count = len(potential.names)
+    count = len(parameters.names)
     if array.ndim != 2 or array.shape[1] != count or not len(array):
         raise PotentialError(
             f"{source}: samples of shape {array.shape}, expected one row a sample with {count} columns, "
-            f"{potential.names[0]} to {potential.names[-1]}"
+            f"{parameters.names[0]} to {parameters.names[-1]}"
         )
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         row, column = bad[0]
-        raise PotentialError(f"{source}: sample {row + 1}, parameter {potential.names[column]} is {array[row, column]}")
-    _require_near(array.mean(axis=0), array.std(axis=0), potential, source)
-    return Ensemble(array, potential.names, source)
+        raise PotentialError(f"{source}: {parameters.names[column]} of sample {row + 1} is {array[row, column]}")
+    _require_near(array.mean(axis=0), array.std(axis=0), parameters, source)
+    return Ensemble(array, parameters.names, source)
 
 
 def from_covariance(
     covariance: ArrayLike,
-    potential: Potential,
+    parameters: Parameters,
     mean: ArrayLike | None = None,
     draws: int = DRAWS,
     seed: int = 0,
@@ -130,7 +130,7 @@ def from_covariance(
     Parameters
     ----------
     covariance : (P, P) array_like
-    potential : Potential
+    parameters : Parameters
     mean : (P,) array_like, optional
         Default: the potential's parameters.
     draws, seed : int
@@ -144,9 +144,9 @@ def from_covariance(
     PotentialError
         If it is not a covariance of these parameters.
     """
-    count = len(potential.names)
+    count = len(parameters.names)
     matrix = np.asarray(covariance, float)
-    centre = potential.theta if mean is None else np.asarray(mean, float)
+    centre = parameters.theta if mean is None else np.asarray(mean, float)
     if matrix.shape != (count, count):
         raise PotentialError(f"{source}: covariance of shape {matrix.shape}, expected ({count}, {count})")
     if centre.shape != (count,):
@@ -161,9 +161,9 @@ def from_covariance(
             f"{source}: the covariance is singular, of rank {factor.shape[1]} for {count} parameters; allow that "
             "(--allow-singular) if some of them, or combinations, are meant to have no spread"
         )
-    _require_near(centre, np.sqrt(np.diag(matrix)), potential, source)
+    _require_near(centre, np.sqrt(np.diag(matrix)), parameters, source)
     drawn = np.random.default_rng(seed).standard_normal((draws, factor.shape[1]))
-    return Ensemble(centre + drawn @ factor.T, potential.names, source, factor, drawn)
+    return Ensemble(centre + drawn @ factor.T, parameters.names, source, factor, drawn)
 
 
 def covariance_factor(covariance: FloatArray, source: str = "covariance") -> FloatArray:
@@ -192,8 +192,20 @@ def covariance_factor(covariance: FloatArray, source: str = "covariance") -> Flo
     return np.asarray(units[:, None] * vectors[:, kept] * np.sqrt(values[kept]), np.float64)
 
 
+def as_ensemble(given: Any, parameters: Parameters) -> Ensemble:
+    """Take an ensemble, samples (S, P), a fitted linear model, or the path of a file as `read_ensemble` does."""
+    if isinstance(given, Ensemble):
+        _require_same_order(list(given.names), parameters, given.source)
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return read_ensemble(given, parameters)
+    if hasattr(given, "predict"):
+        return from_regression(given, parameters)
+    return from_samples(given, parameters)
+
+
 def from_regression(
-    model: Any, potential: Potential, draws: int = DRAWS, seed: int = 0, allow_singular: bool = False
+    model: Any, parameters: Parameters, draws: int = DRAWS, seed: int = 0, allow_singular: bool = False
 ) -> Ensemble:
     """Take the ensemble of a fitted linear model whose features are the potential's descriptors, in its order.
 
@@ -201,7 +213,7 @@ def from_regression(
     ----------
     model : POPSRegression, or a scikit-learn model such as BayesianRidge
         With ``coef_`` and ``posterior_samples_`` (P, S), or ``coef_`` and the covariance ``sigma_`` (P, P).
-    potential, draws, seed, allow_singular
+    parameters, draws, seed, allow_singular
         As for `from_covariance`.
 
     Raises
@@ -215,20 +227,20 @@ def from_regression(
         raise PotentialError(f"{source} has not been fitted")
     named = getattr(model, "feature_names_in_", None)
     if named is not None:
-        _require_same_order([str(name) for name in named], potential, source)
+        _require_same_order([str(name) for name in named], parameters, source)
     posterior = getattr(model, "posterior_samples_", None)
     if posterior is not None:
         if len(posterior) != len(coefficients):
             raise PotentialError(f"{source}: fit it without intercept: the constant term is a parameter of its own")
-        return from_samples(coefficients + np.asarray(posterior, float).T, potential, source)
+        return from_samples(coefficients + np.asarray(posterior, float).T, parameters, source)
     if getattr(model, "sigma_", None) is None:
         raise PotentialError(f"{source} tells nothing of uncertainties: it has neither posterior_samples_ nor sigma_")
-    return from_covariance(model.sigma_, potential, coefficients, draws, seed, allow_singular, source)
+    return from_covariance(model.sigma_, parameters, coefficients, draws, seed, allow_singular, source)
 
 
 def read_ensemble(
     path: str | os.PathLike[str],
-    potential: Potential,
+    parameters: Parameters,
     draws: int = DRAWS,
     seed: int = 0,
     allow_singular: bool = False,
@@ -241,7 +253,7 @@ def read_ensemble(
         ``.npy``: (S, P) floats. ``.npz``: ``samples`` (S, P), or ``covariance`` (P, P) and perhaps ``mean`` (P,); with
         ``names`` (P,) and ``potential_sha256``, if there, checked. ``.csv``: a row a sample, under a line of labels or
         none. A folder: all its ``.snapcoeff`` files.
-    potential : Potential
+    parameters : Parameters
     draws, seed, allow_singular
         Of a covariance; see `from_covariance`.
 
@@ -252,29 +264,29 @@ def read_ensemble(
     """
     file = Path(path)
     if file.is_dir():
-        return from_samples(_read_folder(file, potential), potential, file.name)
+        return from_samples(_read_folder(file, parameters), parameters, file.name)
     if not file.is_file():
         raise PotentialError(f"ensemble {path} does not exist")
     kind = file.suffix.lower()
     if kind == ".csv":
-        return from_samples(_read_csv(file, potential), potential, file.name)
+        return from_samples(_read_csv(file, parameters), parameters, file.name)
     if kind not in (".npy", ".npz"):
         raise PotentialError(f"ensemble {path}: .npy, .npz, .csv or a folder of .snapcoeff files is expected")
     arrays = _read_numpy(file)
     if "names" in arrays:
-        _require_same_order([str(name) for name in np.ravel(arrays["names"])], potential, file.name)
-    told = str(arrays.get("potential_sha256", potential.digest))
-    if told != potential.digest:
+        _require_same_order([str(name) for name in np.ravel(arrays["names"])], parameters, file.name)
+    told = str(arrays.get("potential_sha256", parameters.digest))
+    if told != parameters.digest:
         raise PotentialError(
             f"{file.name}: the ensemble is of another potential: its coefficient file has SHA-256 {told[:12]}…, "
-            f"that of the result {potential.digest[:12]}…"
+            f"that of the result {parameters.digest[:12]}…"
         )
     if "covariance" in arrays:
         mean = arrays.get("mean")
-        return from_covariance(arrays["covariance"], potential, mean, draws, seed, allow_singular, file.name)
+        return from_covariance(arrays["covariance"], parameters, mean, draws, seed, allow_singular, file.name)
     if "samples" not in arrays:
         raise PotentialError(f"{file.name}: neither 'samples' nor 'covariance' is in it, but {', '.join(arrays)}")
-    return from_samples(arrays["samples"], potential, file.name)
+    return from_samples(arrays["samples"], parameters, file.name)
 
 
 def _read_numpy(file: Path) -> dict[str, NDArray[Any]]:
@@ -290,7 +302,7 @@ def _read_numpy(file: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _read_csv(file: Path, potential: Potential) -> FloatArray:
+def _read_csv(file: Path, parameters: Parameters) -> FloatArray:
     try:
         with open(file, encoding="utf-8-sig") as text:
             first = next((line for line in text if line.strip() and not line.startswith("#")), "")
@@ -305,17 +317,17 @@ def _read_csv(file: Path, potential: Potential) -> FloatArray:
     except (OSError, ValueError) as error:
         raise PotentialError(f"{file.name}: not a table of numbers ({' '.join(str(error).split())})") from None
     if labelled:
-        _require_same_order(words, potential, file.name)
+        _require_same_order(words, parameters, file.name)
     return samples
 
 
-def _read_folder(folder: Path, potential: Potential) -> FloatArray:
+def _read_folder(folder: Path, parameters: Parameters) -> FloatArray:
     """Coefficients of all files of a folder, in the order of their names."""
     files = sorted(folder.glob("*.snapcoeff"), key=lambda file: _natural(file.name))
     if not files:
         raise PotentialError(f"{folder.name}: there is no .snapcoeff file in this folder")
-    expected = parse_coefficients(potential.text, "the potential of the result")
-    chosen = [expected.names.index(name) for name in potential.names]
+    expected = parse_coefficients(parameters.text, "the potential of the result")
+    chosen = [expected.names.index(name) for name in parameters.names]
     held = np.ones(len(expected.names), bool)
     held[chosen] = False
     rows = []
@@ -339,8 +351,8 @@ def _natural(name: str) -> tuple[list[int], str]:
     return [int(part) for part in digits], name
 
 
-def _require_same_order(names: list[str], potential: Potential, source: str) -> None:
-    expected = list(potential.names)
+def _require_same_order(names: list[str], parameters: Parameters, source: str) -> None:
+    expected = list(parameters.names)
     if names == expected:
         return
     if sorted(names) == sorted(expected):
@@ -358,9 +370,9 @@ def _require_same_order(names: list[str], potential: Potential, source: str) -> 
     )
 
 
-def _require_near(mean: FloatArray, spread: FloatArray, potential: Potential, source: str) -> None:
+def _require_near(mean: FloatArray, spread: FloatArray, parameters: Parameters, source: str) -> None:
     """Refuse an ensemble that has nothing to do with the potential: columns without labels may be any numbers."""
-    off = np.abs(mean - potential.theta) / np.maximum(spread, 1e-6 * np.abs(potential.theta) + 1e-300)
+    off = np.abs(mean - parameters.theta) / np.maximum(spread, 1e-6 * np.abs(parameters.theta) + 1e-300)
     if float(np.median(off)) > FAR:
         raise PotentialError(
             f"{source}: the ensemble is not around the potential's parameters: half of its means are more than "

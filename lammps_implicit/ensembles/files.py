@@ -89,7 +89,7 @@ def write_propagation(
     deviations = None
     with hdf5_written_whole(target, overwrite) as file:
         file.attrs.update(_attributes(propagation, derivatives))
-        file["theta"] = derivatives.potential.theta
+        file["theta"] = derivatives.parameters.theta
         file["parameter_names"] = np.array(ensemble.names, dtype=h5py.string_dtype())
         file["flagged"] = propagation.flagged
         file["quantile_levels"] = np.array(QUANTILES)
@@ -180,7 +180,7 @@ def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str,
         "package_version": __version__,
         "from": derivatives.path.name,
         "from_sha256": sha256(derivatives.path),
-        "potential_sha256": derivatives.potential.digest,
+        "potential_sha256": derivatives.parameters.digest,
         "ensemble": propagation.ensemble.source,
         "ensemble_sha256": propagation.ensemble.digest,
         "samples": len(propagation.ensemble.samples),

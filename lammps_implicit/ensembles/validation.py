@@ -101,7 +101,7 @@ def validate(
     records = _on_root(comm, lambda: _begun(path, settings, overwrite) or _fresh(derivatives, ensemble, rows, limit))
     if not np.any(records.status == PENDING):
         return path
-    changes = ensemble.changes(derivatives.potential.theta)
+    changes = ensemble.changes(derivatives.parameters.theta)
     with _relaxer(derivatives, comm) as relax:
         progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
         for place in np.flatnonzero(records.status == PENDING):
@@ -129,7 +129,7 @@ def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
 def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64], limit: float) -> Records:
     # Elastic constants of every sample would take solves of their own.
     numbers = {name: found for name, found in derivatives.observables.items() if name not in CONSTANTS}
-    propagation = propagate(numbers, derivatives.potential.theta, ensemble, limit)
+    propagation = propagate(numbers, derivatives.parameters.theta, ensemble, limit)
     distributions = list(propagation.distributions.values())
     estimates = np.full((len(rows), len(distributions), 3), np.nan)
     for column, distribution in enumerate(distributions):
@@ -241,7 +241,7 @@ def _require_same_deck(cells: dict[str, Minimum], told: list[str], derivatives: 
     for (name, cell), sha in zip(cells.items(), told, strict=True):
         if cell.deck_sha256 != sha:
             raise LammpsImplicitError(f"the deck of {name} has changed since {derivatives.path.name} was written")
-        if cell.potential.text != derivatives.potential.text:
+        if cell.potential.text != derivatives.parameters.text:
             raise LammpsImplicitError(f"the coefficient file of {name} has changed since {derivatives.path.name}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lammps_implicit.ensembles.ensemble import Potential
+from lammps_implicit.ensembles.ensemble import Parameters
 from lammps_implicit.errors import OutputError
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.third_derivative import Cubic
@@ -28,14 +28,14 @@ class Derivatives:
     Attributes
     ----------
     path : Path
-    potential : Potential
+    parameters : Parameters
     observables : dict of str to Observable
     attributes : dict
         Of the file.
     """
 
     path: Path
-    potential: Potential
+    parameters: Parameters
     observables: dict[str, Observable]
     attributes: dict[str, Any]
 
@@ -80,9 +80,9 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
             if _GROUP not in file or "potential" not in file:
                 raise OutputError(f"{path} was written by an older version: run the command that wrote it again")
             names = tuple(file["parameter_names"].asstr()[()])
-            potential = Potential(names, file["theta"][()], file["potential"].asstr()[()])
+            parameters = Parameters(names, file["theta"][()], file["potential"].asstr()[()])
             observables = {name: _read_observable(group) for name, group in file[_GROUP].items()}
-            return Derivatives(Path(path), potential, observables, dict(file.attrs))
+            return Derivatives(Path(path), parameters, observables, dict(file.attrs))
     except (OSError, KeyError) as error:
         reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
         raise OutputError(f"cannot read {path}: {reason}") from None

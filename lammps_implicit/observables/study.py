@@ -11,7 +11,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from lammps_implicit.ensembles.ensemble import Ensemble, Potential
+from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import hdf5_written_whole
 from lammps_implicit.minimum import Minimum
@@ -43,19 +43,13 @@ class Study:
     Attributes
     ----------
     observables : dict of str to Observable
-    theta : (P,) float array
-    names : tuple of str
-        Labels of the parameters.
-    text : str
-        The coefficient file.
+    parameters : Parameters
     attributes : dict
         Versions, decks, pressure, cost.
     """
 
     observables: dict[str, Observable]
-    theta: np.ndarray[Any, Any]
-    names: tuple[str, ...]
-    text: str
+    parameters: Parameters
     attributes: dict[str, Any]
 
 
@@ -108,7 +102,7 @@ def run_study(
     configuration: Configuration,
     comm: Any = None,
     say: Say = lambda line: None,
-    ensemble: Callable[[Potential], Ensemble] | None = None,
+    ensemble: Callable[[Parameters], Ensemble] | None = None,
 ) -> Study:
     """Relax all cells and take every observable.
 
@@ -131,8 +125,7 @@ def run_study(
         bulk = cells.bulk
         attributes: dict[str, Any] = {}
         if ensemble is not None:
-            potential = Potential(bulk.potential.names, bulk.potential.theta, bulk.potential.text)
-            known = bulk.engine.on_root(lambda: ensemble(potential))
+            known = bulk.engine.on_root(lambda: ensemble(bulk.parameters))
             attributes = _take_third_derivatives(cells, known, configuration.tol, say)
         order = 2 if configuration.second or ensemble is not None else 1
         found = observables_of(cells, configuration, order, say)
@@ -143,7 +136,7 @@ def run_study(
                 found |= named_constants(elastic_constants(strained, min(configuration.tol, 1e-6)))
                 attributes["elastic_evaluations"] = strained.engine.evaluations.total
         attributes |= _attributes(cells, configuration)
-        return Study(found, bulk.potential.theta, bulk.potential.names, bulk.potential.text, attributes)
+        return Study(found, bulk.parameters, attributes)
 
 
 def observables_of(
@@ -263,9 +256,9 @@ def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = Fa
 
     with hdf5_written_whole(path, overwrite) as file:
         file.attrs.update(study.attributes)
-        file["theta"] = study.theta
-        file["parameter_names"] = np.array(study.names, dtype=h5py.string_dtype())
-        file["potential"] = study.text
+        file["theta"] = study.parameters.theta
+        file["parameter_names"] = np.array(study.parameters.names, dtype=h5py.string_dtype())
+        file["potential"] = study.parameters.text
         write_observables(file, study.observables)
 
 
@@ -273,9 +266,9 @@ def table(study: Study) -> list[tuple[str, ...]]:
     """Rows of name, value, unit, and the parameter that moves it most with the change for 1 % of it."""
     rows: list[tuple[str, ...]] = []
     for name, observable in study.observables.items():
-        changes = 0.01 * study.theta * observable.gradient
+        changes = 0.01 * study.parameters.theta * observable.gradient
         most = int(np.argmax(np.abs(changes)))
-        shown = f"{changes[most]:+.3g} for 1 % of {study.names[most]}" if changes[most] else "none"
+        shown = f"{changes[most]:+.3g} for 1 % of {study.parameters.names[most]}" if changes[most] else "none"
         rows.append((name, f"{float(observable.value):.8g}", observable.units, shown))
     return rows
 
@@ -285,14 +278,16 @@ def plot_study(path: Path, study: Study, shown: int = 12) -> None:
     from matplotlib.figure import Figure
 
     names = list(study.observables)
-    changes = np.array([0.01 * study.theta * observable.gradient for observable in study.observables.values()])
+    changes = np.array(
+        [0.01 * study.parameters.theta * observable.gradient for observable in study.observables.values()]
+    )
     largest = np.abs(changes).max(axis=1, keepdims=True)
     shares = changes / np.where(largest > 0, largest, 1.0)
     picked = np.sort(np.argsort(np.abs(shares).max(axis=0) + 1e-3 * np.abs(shares).sum(axis=0))[::-1][:shown])
     figure = Figure(figsize=(2.5 + 0.45 * len(picked), 1.4 + 0.32 * len(names)), layout="constrained", dpi=150)
     axes = figure.subplots()
     image = axes.imshow(shares[:, picked], cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(picked)), [study.names[index] for index in picked], rotation=60, ha="right")
+    axes.set_xticks(range(len(picked)), [study.parameters.names[index] for index in picked], rotation=60, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_title("change for 1 % of a parameter, relative to the largest of each row", fontsize="medium")
     figure.colorbar(image)
