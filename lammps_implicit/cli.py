@@ -25,6 +25,7 @@ from lammps_implicit.files import remove_temporaries
 if TYPE_CHECKING:
     from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
     from lammps_implicit.minimum import Minimum
+    from lammps_implicit.third_derivative import Directions
 
 app = typer.Typer(
     help="How a relaxed structure, its energy and volume depend on the parameters of its potential.",
@@ -407,9 +408,12 @@ def _read_ensemble(path: Path, parameters: Parameters) -> Ensemble:
 def _take_third_derivatives(minimum: Minimum, ensemble: Path, tol: float) -> None:
     from lammps_implicit.third_derivative import leading_directions
 
-    known = minimum.engine.on_root(lambda: _read_ensemble(ensemble, minimum.parameters))
-    hessian = minimum.energy_hessian(tol, cell=minimum.cell)
-    minimum.third_derivative(leading_directions(known.changes(minimum.potential.theta), [hessian]), tol)
+    hessian, parameters = minimum.energy_hessian(tol, cell=minimum.cell), minimum.parameters
+
+    def directions() -> Directions:
+        return leading_directions(_read_ensemble(ensemble, parameters).changes(parameters.theta), [hessian])
+
+    minimum.third_derivative(minimum.engine.on_root(directions), tol)
 
 
 def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:

@@ -595,8 +595,9 @@ class Minimum:
             raise LammpsImplicitError(f"order {order} is not 2 or 3")
         known = self.engine.on_root(lambda: as_ensemble(ensemble, self.parameters))
         if order == 3:
-            hessian = self.energy_hessian(tol, cell=self.cell)
-            self.third_derivative(leading_directions(known.changes(self.potential.theta), [hessian]), tol)
+            hessians, changes = [self.energy_hessian(tol, cell=self.cell)], known.changes(self.potential.theta)
+            # On one rank, so that all go along the same directions to the last digit.
+            self.third_derivative(self.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         found = {"energy" if self.cell == "none" else "enthalpy": enthalpy(self, tol)}
         if self.cell != "none":
             found["volume"] = volume(self, tol)

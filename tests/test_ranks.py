@@ -114,6 +114,25 @@ def test_cells_answer_as_on_one_process(write_deck, cell):
 
 
 @pytest.mark.parallel(nprocs=2)
+@pytest.mark.parametrize("cell", ["none", "iso"])
+def test_ensembles_are_propagated_as_on_one_process(write_deck, cell):
+    deck = write_deck(SETUP)
+    settings = {} if cell == "none" else {"cell": "iso", "pressure": "20 GPa"}
+    found = []
+    for comm in (ALONE, WORLD):
+        with Minimum.from_deck(deck, comm=comm, force_limit=np.inf, **settings) as minimum:
+            theta = minimum.potential.theta
+            samples = theta + 3e-3 * np.random.default_rng(1).standard_normal((50, 31)) * np.abs(theta)
+            propagation = minimum.propagate(samples, distances=[(4, 60)])
+            found.append({name: one.estimates - one.value for name, one in propagation.distributions.items()})
+            assert minimum.third.asymmetry < 1e-4
+    one, many = found
+    assert set(one) == set(many)
+    for name, estimates in one.items():
+        assert many[name] == pytest.approx(estimates, abs=1e-5 * np.abs(estimates).max()), name
+
+
+@pytest.mark.parallel(nprocs=2)
 def test_saddles_are_solved_for_on_two_ranks(write_deck):
     deck = write_deck(SETUP)
     with Minimum.from_deck(deck, comm=ALONE, force_limit=np.inf) as one:

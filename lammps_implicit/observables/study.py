@@ -168,7 +168,8 @@ def _take_third_derivatives(cells: Cells, ensemble: Ensemble, tol: float, say: S
     """Measure third derivatives of all cells along the directions of an ensemble that move them most."""
     named = cells.named()
     hessians = [cell.energy_hessian(tol, cell=cell.cell) for cell in named.values()]
-    directions = leading_directions(ensemble.changes(cells.bulk.potential.theta), hessians)
+    changes = ensemble.changes(cells.bulk.potential.theta)
+    directions = cells.bulk.engine.on_root(lambda: leading_directions(changes, hessians))
     asymmetry = 0.0
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
