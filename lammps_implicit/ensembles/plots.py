@@ -35,7 +35,8 @@ def histograms(propagated: Propagated, records: Records | None = None) -> Any:
         bins = np.linspace(low - pad, high + pad, 61)
         if records is not None and name in records.names:
             true = records.true[records.status == DONE, records.names.index(name)]
-            panel.hist(true, bins, density=True, color="0.8", label="relaxed again")
+            coarse = np.linspace(bins[0], bins[-1], int(np.clip(np.sqrt(len(true)), 8, 60)) + 1)
+            panel.hist(true, coarse, density=True, color="0.8", label="relaxed again")
         for number, estimate in enumerate(distribution.estimates):
             style = {"histtype": "step", "density": True, "color": f"C{number}", "label": f"{ORDERS[number]} order"}
             panel.hist(estimate, bins, **style)

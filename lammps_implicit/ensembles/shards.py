@@ -85,7 +85,7 @@ class Records:
     values : (O,) float array
         Observables at the potential's own parameters.
     spread : (O,) float array
-        Standard deviation of each observable over the whole ensemble, highest order.
+        `Distribution.spread` of each observable over the whole ensemble.
     """
 
     names: tuple[str, ...]

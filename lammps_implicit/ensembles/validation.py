@@ -148,7 +148,7 @@ def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64]
         seconds=np.zeros(len(rows)),
         reasons=[""] * len(rows),
         values=np.array([distribution.value for distribution in distributions]),
-        spread=np.array([distribution.deviation[-1] for distribution in distributions]),
+        spread=np.array([distribution.spread for distribution in distributions]),
     )
 
 
