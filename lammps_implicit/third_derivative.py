@@ -28,6 +28,9 @@ STEP = 0.3
 SHARE = 1e-4
 """Of the energy that relaxation gains along all directions: those with less are left out."""
 
+SMALL = 1e-5
+"""Share of the volume that a change of pressure makes at least."""
+
 MOST = 6
 """Directions at most: structures grow with their number squared."""
 
@@ -148,8 +151,9 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
     along = [_Change(vector, 0.0) for vector in vectors.T]
     response = _Responses(minimum, tol, cell)
     if response.system is not None:
-        # As large a change of the volume as the ensemble makes.
+        # As large a change of the volume as the ensemble makes, if it makes one.
         spread = float(np.linalg.norm(vectors.T @ response.system.volume_gradient))
+        spread = max(spread, SMALL * response.system.volume)
         along.append(_Change(np.zeros(len(vectors)), spread / response.compressibility))
     at_rest = response.gradient(_Change(np.zeros(len(vectors)), 0.0))
     bends: dict[tuple[int, int], FloatArray] = {}

@@ -109,6 +109,22 @@ def test_shards_add_up_to_what_one_process_finds(study, tmp_path):
     assert (tmp_path / "merged.png").stat().st_size > 10_000
 
 
+def test_more_shards_than_samples(study, tmp_path):
+    for shard in range(3):
+        arguments = [
+            "validate",
+            study / "out.h5",
+            "--ensemble",
+            study / "e.npy",
+            "--samples",
+            2,
+            "--shard",
+            f"{shard}/3",
+        ]
+        good(*arguments, "-o", tmp_path / "few")
+    assert "2 samples" in good("merge", tmp_path / "few", "-o", tmp_path / "m.h5")
+
+
 def test_a_killed_shard_goes_on_where_it_was(study, tmp_path):
     command = [sys.executable, "-m", "lammps_implicit", "validate", study / "out.h5", "--ensemble", study / "e.npy"]
     command += ["--samples", "7", "--shard", "0/3", "-o", tmp_path / "again"]

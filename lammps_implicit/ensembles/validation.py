@@ -33,6 +33,7 @@ from lammps_implicit.observables.bulk import CONSTANTS
 from lammps_implicit.observables.config import Configuration
 from lammps_implicit.observables.files import OBSERVABLES_KIND, Derivatives
 from lammps_implicit.observables.study import observables_of, open_cells
+from lammps_implicit.parallel import on_root
 
 FloatArray = NDArray[np.float64]
 Say = Callable[[str], None]
@@ -98,7 +99,15 @@ def validate(
     settings = Settings(sha256(derivatives.path), ensemble.digest, samples, seed, ftol, limit, shards)
     path = shard_path(Path(folder), shard, shards)
     rows = ensemble.subset(samples, seed)[shard::shards]
-    records = _on_root(comm, lambda: _begun(path, settings, overwrite) or _fresh(derivatives, ensemble, rows, limit))
+
+    def begin() -> Records:
+        known = _begun(path, settings, overwrite)
+        if known is None:
+            known = _fresh(derivatives, ensemble, rows, limit)
+            write_records(path, known, settings, SHARD_KIND, shard=shard)
+        return known
+
+    records = on_root(comm, begin)
     if not np.any(records.status == PENDING):
         return path
     changes = ensemble.changes(derivatives.parameters.theta)
@@ -106,7 +115,7 @@ def validate(
         progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
         for place in np.flatnonzero(records.status == PENDING):
             _relax_one(records, int(place), changes[rows[place]], relax, ftol)
-            _on_root(comm, lambda: write_records(path, records, settings, SHARD_KIND, shard=shard))
+            on_root(comm, lambda: write_records(path, records, settings, SHARD_KIND, shard=shard))
             progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
     return path
 
@@ -243,9 +252,3 @@ def _require_same_deck(cells: dict[str, Minimum], told: list[str], derivatives: 
             raise LammpsImplicitError(f"the deck of {name} has changed since {derivatives.path.name} was written")
         if cell.potential.text != derivatives.parameters.text:
             raise LammpsImplicitError(f"the coefficient file of {name} has changed since {derivatives.path.name}")
-
-
-def _on_root(comm: Any, task: Callable[[], Any]) -> Any:
-    from lammps_implicit.parallel import on_root
-
-    return on_root(comm, task)
