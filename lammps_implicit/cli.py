@@ -257,16 +257,12 @@ def observables(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Formation energies and volumes, lattice and elastic constants, with their gradients."""
-    from lammps_implicit.files import refuse_to_overwrite, written_whole
+    from lammps_implicit.files import beside, refuse_to_overwrite, written_whole
     from lammps_implicit.observables.config import read_configuration
     from lammps_implicit.observables.study import plot_study, run_study, table, write_study
     from lammps_implicit.parallel import on_root
 
-    plot = output.with_suffix(".png")
-    if plot == output:
-        raise LammpsImplicitError(
-            f"{output} is to be an HDF5 file, with a .png of the same name beside it: name it .h5"
-        )
+    (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
     configuration = read_configuration(config)

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,43 @@ def refuse_to_overwrite(path: str | os.PathLike[str], overwrite: bool) -> None:
         raise OutputError(f"cannot write {target}: the folder {folder} does not exist")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"cannot write {target}: no permission to write in {folder}")
+
+
+def beside(path: str | os.PathLike[str], *endings: str) -> list[Path]:
+    """Names of files that stand beside an HDF5 file.
+
+    Raises
+    ------
+    OutputError
+        If the HDF5 file has one of their names.
+    """
+    target = Path(path)
+    others = [target.with_suffix(ending) for ending in endings]
+    if target in others:
+        told = ", ".join(endings)
+        raise OutputError(f"{target} is to be an HDF5 file, with {told} of the same name beside it: name it .h5")
+    return others
+
+
+@contextlib.contextmanager
+def hdf5_opened(path: str | os.PathLike[str], kinds: Sequence[str], what: str) -> Iterator[Any]:
+    """Give an open ``h5py.File`` whose attribute ``kind`` is one of these.
+
+    Raises
+    ------
+    OutputError
+        If it does not exist, is damaged, is not `what`, or lacks what is read from it inside the context.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            if file.attrs.get("kind") not in kinds:
+                raise OutputError(f"{path} is not {what}")
+            yield file
+    except (OSError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
+        raise OutputError(f"cannot read {path}: {reason}") from None
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.ensembles.ensemble import is_number
-from lammps_implicit.errors import OutputError, PotentialError
-from lammps_implicit.files import hdf5_written_whole, refuse_to_overwrite, written_whole
+from lammps_implicit.errors import PotentialError
+from lammps_implicit.files import beside, hdf5_written_whole, refuse_to_overwrite, written_whole
 from lammps_implicit.potentials.snap_files import CoefficientFile, parse_coefficients, read_coefficients
 from lammps_implicit.results import Sensitivity, write_structure
 
@@ -118,9 +118,7 @@ def write_prediction(
     import h5py
 
     path = Path(path)
-    xyz, data = path.with_suffix(".xyz"), path.with_suffix(".data")
-    if path in (xyz, data):
-        raise OutputError(f"{path} is to be an HDF5 file, with .xyz and .data of the same name beside it: name it .h5")
+    xyz, data = beside(path, ".xyz", ".data")
     for target in (path, xyz, data):
         refuse_to_overwrite(target, overwrite)
     moved = sensitivity.moved(prediction.dtheta, prediction.displacement)

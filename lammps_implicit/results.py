@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.cell import tensor
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import hdf5_written_whole, written_whole
+from lammps_implicit.files import hdf5_opened, hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.linear_response import Statistics
 from lammps_implicit.minimum import Minimum
@@ -288,28 +288,20 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
     OutputError
         If it does not exist, is damaged, or is something else.
     """
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("kind") != SENSITIVITY_KIND:
-                raise OutputError(f"{path} is not a result of 'lammps-implicit sensitivity'")
-            return Sensitivity(
-                path=Path(path),
-                structure=read_structure(file),
-                theta=file["theta"][()],
-                names=tuple(file["parameter_names"].asstr()[()]),
-                energy=float(file["energy"][()]),
-                energy_gradient=file["energy_gradient"][()],
-                energy_hessian=file["energy_hessian"][()],
-                potential_text=file["potential"].asstr()[()],
-                attributes=dict(file.attrs),
-                pressure=_held_at(file),
-                **{name: file[name][()] for name in ("strain_jacobian", "strain_basis") if name in file},
-            )
-    except (OSError, KeyError) as error:
-        reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
-        raise OutputError(f"cannot read {path}: {reason}") from None
+    with hdf5_opened(path, [SENSITIVITY_KIND], "a result of 'lammps-implicit sensitivity'") as file:
+        return Sensitivity(
+            path=Path(path),
+            structure=read_structure(file),
+            theta=file["theta"][()],
+            names=tuple(file["parameter_names"].asstr()[()]),
+            energy=float(file["energy"][()]),
+            energy_gradient=file["energy_gradient"][()],
+            energy_hessian=file["energy_hessian"][()],
+            potential_text=file["potential"].asstr()[()],
+            attributes=dict(file.attrs),
+            pressure=_held_at(file),
+            **{name: file[name][()] for name in ("strain_jacobian", "strain_basis") if name in file},
+        )
 
 
 def _held_at(file: Any) -> float:

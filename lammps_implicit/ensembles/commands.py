@@ -9,7 +9,7 @@ import typer
 
 from lammps_implicit.console import columns, rank, say
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.files import refuse_to_overwrite, written_whole
+from lammps_implicit.files import beside, refuse_to_overwrite, written_whole
 
 if TYPE_CHECKING:
     from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
@@ -141,13 +141,9 @@ def _propagate(
     from lammps_implicit.observables.files import SENSITIVITY_KIND, read_derivatives
     from lammps_implicit.results import read_sensitivity
 
-    figures = {output.with_suffix(f".{name}.png"): name for name in ("distributions", "drivers")}
-    for path in (output, output.with_suffix(".xyz"), *figures):
+    others = beside(output, ".xyz", ".distributions.png", ".drivers.png")
+    for path in (output, *others):
         refuse_to_overwrite(path, overwrite)
-    if output.suffix in (".png", ".xyz"):
-        raise LammpsImplicitError(
-            f"{output} is to be an HDF5 file, with others of the same name beside it: name it .h5"
-        )
     derivatives = read_derivatives(result)
     sensitivity = read_sensitivity(result) if derivatives.kind == SENSITIVITY_KIND else None
     observables = dict(derivatives.observables)
@@ -159,8 +155,8 @@ def _propagate(
     propagation = propagate(observables, derivatives.parameters.theta, known, limit)
     files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
     propagated = read_propagation(output)
-    for path, name in figures.items():
-        figure = plots.histograms(propagated) if name == "distributions" else plots.drivers(propagated)
+    figures = dict(zip(others[1:], (plots.histograms(propagated), plots.drivers(propagated)), strict=True))
+    for path, figure in figures.items():
         with written_whole(path, overwrite) as temporary:
             write_figure(temporary, figure)
     columns(summary_rows(propagated))
@@ -178,11 +174,7 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
     from lammps_implicit.ensembles.report import write_figure
     from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, merge_shards, write_records
 
-    plot = output.with_suffix(".png")
-    if plot == output:
-        raise LammpsImplicitError(
-            f"{output} is to be an HDF5 file, with a .png of the same name beside it: name it .h5"
-        )
+    (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
     records, settings = merge_shards(shards)

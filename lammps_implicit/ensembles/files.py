@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.ensembles.displacements import displacement_covariances
 from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Principal, Propagation
-from lammps_implicit.errors import OutputError
-from lammps_implicit.files import hdf5_written_whole, sha256, written_whole
+from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.results import Sensitivity, write_structure
 
@@ -119,27 +118,19 @@ def read_propagation(path: str | os.PathLike[str]) -> Propagated:
     OutputError
         If it does not exist, is damaged, or is something else.
     """
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("kind") != KIND:
-                raise OutputError(f"{path} is not a result of 'lammps-implicit propagate'")
-            principal = Principal(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
-            covariances = file["displacement_covariance"][()] if "displacement_covariance" in file else None
-            return Propagated(
-                Path(path),
-                tuple(file["parameter_names"].asstr()[()]),
-                {name: _read_distribution(group) for name, group in file["observables"].items()},
-                principal,
-                file["flagged"][()],
-                None if covariances is None else _deviation(covariances),
-                file["positions"][()] if "positions" in file else None,
-                dict(file.attrs),
-            )
-    except (OSError, KeyError) as error:
-        reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
-        raise OutputError(f"cannot read {path}: {reason}") from None
+    with hdf5_opened(path, [KIND], "a result of 'lammps-implicit propagate'") as file:
+        principal = Principal(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
+        covariances = file["displacement_covariance"][()] if "displacement_covariance" in file else None
+        return Propagated(
+            Path(path),
+            tuple(file["parameter_names"].asstr()[()]),
+            {name: _read_distribution(group) for name, group in file["observables"].items()},
+            principal,
+            file["flagged"][()],
+            None if covariances is None else _deviation(covariances),
+            file["positions"][()] if "positions" in file else None,
+            dict(file.attrs),
+        )
 
 
 def _write_distribution(group: Any, distribution: Distribution) -> None:

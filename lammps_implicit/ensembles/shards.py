@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.errors import LammpsImplicitError, OutputError
-from lammps_implicit.files import hdf5_written_whole
+from lammps_implicit.files import hdf5_opened, hdf5_written_whole
 
 FloatArray = NDArray[np.float64]
 
@@ -151,19 +151,15 @@ def read_records(path: Path, kind: str) -> tuple[Records, Settings]:
     OutputError
         If the file is damaged or something else.
     """
-    import h5py
-
     try:
-        with h5py.File(path) as file:
-            if file.attrs.get("kind") != kind:
-                raise OutputError(f"{path} is not a {kind.removeprefix('lammps-implicit ')}")
+        with hdf5_opened(path, [kind], f"a {kind.removeprefix('lammps-implicit ')}") as file:
             arrays = {name: file[name][()] for name in (*_ARRAYS, "values", "spread")}
             texts = {name: list(file[name].asstr()[()]) for name in ("names", "units", "reasons")}
             names, units = tuple(texts["names"]), tuple(texts["units"])
             settings = Settings(**json.loads(file.attrs["settings"]))
             return Records(names=names, units=units, reasons=texts["reasons"], **arrays), settings
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise OutputError(f"{path} is damaged ({' '.join(str(error).split())}): remove it and run it again") from None
+    except (ValueError, TypeError) as error:
+        raise OutputError(f"cannot read {path}: {' '.join(str(error).split())}") from None
 
 
 def remove_leftovers(path: Path) -> None:
@@ -223,9 +219,7 @@ def _concatenated(parts: list[Records]) -> Records:
 
 
 def _number(file: Path) -> int:
-    import h5py
-
-    with h5py.File(file) as opened:
+    with hdf5_opened(file, [SHARD_KIND], "a shard") as opened:
         return int(opened.attrs["shard"])
 
 

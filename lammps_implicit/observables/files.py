@@ -12,6 +12,7 @@ import numpy as np
 
 from lammps_implicit.ensembles.ensemble import Parameters
 from lammps_implicit.errors import OutputError
+from lammps_implicit.files import hdf5_opened
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.third_derivative import Cubic
 
@@ -71,21 +72,14 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
     OutputError
         If the file does not exist, is damaged, or is something else.
     """
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("kind") not in (OBSERVABLES_KIND, SENSITIVITY_KIND):
-                raise OutputError(f"{path} is not a result of 'lammps-implicit sensitivity' or 'observables'")
-            if _GROUP not in file or "potential" not in file:
-                raise OutputError(f"{path} was written by an older version: run the command that wrote it again")
-            names = tuple(file["parameter_names"].asstr()[()])
-            parameters = Parameters(names, file["theta"][()], file["potential"].asstr()[()])
-            observables = {name: _read_observable(group) for name, group in file[_GROUP].items()}
-            return Derivatives(Path(path), parameters, observables, dict(file.attrs))
-    except (OSError, KeyError) as error:
-        reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
-        raise OutputError(f"cannot read {path}: {reason}") from None
+    kinds = [OBSERVABLES_KIND, SENSITIVITY_KIND]
+    with hdf5_opened(path, kinds, "a result of 'lammps-implicit sensitivity' or 'observables'") as file:
+        if _GROUP not in file or "potential" not in file:
+            raise OutputError(f"{path} was written by an older version: run the command that wrote it again")
+        names = tuple(file["parameter_names"].asstr()[()])
+        parameters = Parameters(names, file["theta"][()], file["potential"].asstr()[()])
+        observables = {name: _read_observable(group) for name, group in file[_GROUP].items()}
+        return Derivatives(Path(path), parameters, observables, dict(file.attrs))
 
 
 def _read_observable(group: Any) -> Observable:
