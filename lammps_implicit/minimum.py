@@ -589,7 +589,7 @@ class Minimum:
         """
         from lammps_implicit.ensembles.displacements import distance_at
         from lammps_implicit.ensembles.propagation import propagate
-        from lammps_implicit.observables.cells import enthalpy, volume
+        from lammps_implicit.observables.cells import enthalpy, stability, volume
 
         if order not in (2, 3):
             raise LammpsImplicitError(f"order {order} is not 2 or 3")
@@ -601,6 +601,8 @@ class Minimum:
         found = {"energy" if self.cell == "none" else "enthalpy": enthalpy(self, tol)}
         if self.cell != "none":
             found["volume"] = volume(self, tol)
+        if self.third is not None:
+            found["stability"] = stability(self)
         found |= {f"distance {a}-{b}": distance_at(self, (a, b), tol) for a, b in distances}
         return propagate(found, self.potential.theta, known, limit)
 
@@ -706,7 +708,7 @@ class Minimum:
         while steps < CELL_STEPS and 0.5 < engine.volume / start < 2.0:
             fresh = system is None
             if system is None:
-                system = self.response.cell_system(freedom, 1e-3)
+                system = self._system_on_the_way(freedom, size)
             drive = driving_force(engine.volume, self.pressure, np.zeros((3, 3)), freedom.target)
             strain = system.step(freedom.basis.T @ drive)
             last, size = size, float(np.abs(strain).max())
@@ -728,6 +730,18 @@ class Minimum:
             f"the cell did not reach its pressure in {steps} steps, from a volume of {start:.6g} to "
             f"{engine.volume:.6g} (a strain of {size:.1e} is missing): there may be no minimum of the enthalpy near"
         )
+
+    def _system_on_the_way(self, freedom: CellFreedom, missing: float) -> CellSystem:
+        """Coupled system of a cell that is not yet at its target, where positions may still be at a saddle.
+
+        Such positions may be stable in the cell they are on the way to: the cell then goes on alone, and they follow.
+        """
+        try:
+            return self.response.cell_system(freedom, 1e-3)
+        except NotAMinimumError:
+            if missing <= AT_TARGET:
+                raise
+            return self.response.cell_system(freedom, 1e-3, follow=False)
 
     def _moved(self, forces: FloatArray) -> None:
         self.hessian.reference_forces = forces

@@ -19,6 +19,7 @@ from lammps_implicit.files import hdf5_opened, hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.linear_response import Statistics
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.cells import stability
 from lammps_implicit.observables.files import SENSITIVITY_KIND, write_observables
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
@@ -238,12 +239,14 @@ def _observables(minimum: Minimum, jacobian: Jacobian, scalars: dict[str, tuple[
     answers = jacobian.volume_gradient is not None
     third = minimum.third if answers == (minimum.cell != "none") else None
     cubic = third.enthalpy if third is not None else None
+    stable = {"stability": stability(minimum)} if third is not None else {}
     if jacobian.volume_gradient is None:
-        return {"energy": Observable(np.asarray(minimum.energy), slope, energy, curvature, cubic)}
+        return {"energy": Observable(np.asarray(minimum.energy), slope, energy, curvature, cubic), **stable}
     bend = third.volume_hessian if third is not None else None
     return {
         "enthalpy": Observable(np.asarray(scalars["enthalpy"][0]), slope, energy, curvature, cubic),
         "volume": Observable(np.asarray(minimum.engine.volume), jacobian.volume_gradient, f"{length}^3", bend),
+        **stable,
     }
 
 

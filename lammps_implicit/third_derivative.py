@@ -31,6 +31,9 @@ SHARE = 1e-4
 SMALL = 1e-5
 """Share of the volume that a change of pressure makes at least."""
 
+PUSHED = 0.01
+"""Å that the atom which moves most is pushed along the softest mode."""
+
 MOST = 6
 """Directions at most: structures grow with their number squared."""
 
@@ -86,19 +89,22 @@ class Cubic:
 
 @dataclass(frozen=True)
 class ThirdDerivative:
-    """Third derivatives of one minimum's enthalpy.
+    """Third derivatives of one minimum's enthalpy, and what follows from them.
 
     Attributes
     ----------
     enthalpy : Cubic
     volume_hessian : (P, P) float array or None
         d²V/dΘ², good along the directions; None where the cell does not answer.
+    softening : (P,) float array
+        d(ln κ)/dΘ of the stiffness κ of the softest mode: where κ falls to zero the minimum disappears.
     asymmetry : float
         By how much the tensor is not symmetric, relative to its size: its error.
     """
 
     enthalpy: Cubic
     volume_hessian: FloatArray | None
+    softening: FloatArray
     asymmetry: float
 
 
@@ -173,7 +179,20 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
         half = directions.duals @ pressed
         volume = half + half.T - directions.duals @ (pressed @ vectors) @ directions.duals.T
         volume = (volume + volume.T) / 2
-    return ThirdDerivative(Cubic(directions.duals, tensor, inner), volume, _asymmetry(inner))
+    softening = _softening(minimum, response, at_rest[:-1])
+    return ThirdDerivative(Cubic(directions.duals, tensor, inner), volume, softening, _asymmetry(inner))
+
+
+def _softening(minimum: Minimum, response: _Responses, at_rest: FloatArray) -> FloatArray:
+    """d(ln κ)/dΘ of the softest mode φ, κ = φᵀHφ: what B_c + z_c·∂W/∂z curves like along φ is dκ/dΘ_c, z following."""
+    mode = minimum.softest_mode()
+    largest = minimum.engine.max_abs(mode.vector)
+    if largest == 0 or mode.curvature <= 0:  # nothing can move, or a saddle
+        return np.zeros_like(at_rest)
+    size = PUSHED / largest
+    none = _Change(np.zeros_like(at_rest), 0.0)
+    ends = [response.gradient(none, sign * size * mode.vector)[:-1] for sign in (1, -1)]
+    return np.asarray((ends[0] + ends[1] - 2 * at_rest) / size**2 / mode.curvature)
 
 
 class _Responses:
@@ -194,8 +213,9 @@ class _Responses:
         assert self.system is not None
         return -float(self.system.volume * self.system.freedom.basis[:3].sum(axis=0) @ self.pressed)
 
-    def gradient(self, change: _Change) -> FloatArray:
-        displacement, strain, target = self.fixed.dot(change.dtheta), np.zeros((3, 3)), np.zeros((3, 3))
+    def gradient(self, change: _Change, beside: FloatArray | float = 0.0) -> FloatArray:
+        """At the structure predicted for a change, displaced by (n, 3) besides."""
+        displacement, strain, target = self.fixed.dot(change.dtheta) + beside, np.zeros((3, 3)), np.zeros((3, 3))
         if self.system is not None:
             amounts = change.dtheta @ self.system.strain_jacobian + change.pressure * self.pressed
             displacement = displacement + np.tensordot(amounts, self.system.patterns(), axes=1)

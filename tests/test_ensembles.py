@@ -176,11 +176,12 @@ def test_propagation_sums_the_series_of_every_sample():
     found = propagate({"made up": observable}, PARAMETERS.theta, ensemble).distributions["made up"]
     expected = [exact(change) for change in ensemble.changes(PARAMETERS.theta)]
     assert found.estimates[2] == pytest.approx(expected)
-    assert found.orders == ("first", "second", "third")
     first = 2.0 + ensemble.changes(PARAMETERS.theta) @ observable.gradient
+    assert found.orders == ("first", "second", "third")
     assert found.mean[0] == pytest.approx(first.mean())
     assert found.deviation[0] == pytest.approx(first.std())
-    assert found.parameter_shares.sum() == pytest.approx(1.0)
+    correlations = [np.corrcoef(column, first)[0, 1] for column in SAMPLES.T]
+    assert found.parameter_shares == pytest.approx(np.square(correlations))
     assert found.direction_shares.sum() == pytest.approx(1.0, abs=0.05)
     third = np.abs(found.estimates[2] - found.estimates[1])
     assert found.error == pytest.approx(third)
@@ -249,7 +250,7 @@ def test_a_minimum_propagates_an_ensemble(tmp_path):
         theta = minimum.potential.theta
         samples = theta + 3e-3 * np.random.default_rng(2).standard_normal((64, len(theta))) * np.abs(theta)
         found = minimum.propagate(samples, distances=[(2, 40)])
-        assert set(found.distributions) == {"enthalpy", "volume", "distance 2-40"}
+        assert set(found.distributions) == {"enthalpy", "volume", "stability", "distance 2-40"}
         for row in (5, 6):
             relaxed = minimum.relaxed_at(samples[row] - theta, 1e-9, cell="iso")
             volume = np.linalg.det(relaxed.cell)

@@ -68,7 +68,8 @@ class Distribution:
     flagged : (S,) bool array
         Where the estimated error is too large.
     parameter_shares : (P,) float array
-        Of the variance to first order; they add up to one, and are negative where correlations take variance away.
+        Of the variance to first order that goes with each parameter alone: its squared correlation with the observable.
+        They add up to one where the parameters are independent.
     direction_shares : (r,) float array
         Of the variance to first order, for each principal direction.
     """
@@ -209,15 +210,17 @@ def _distribution(
     error = np.abs(terms[-1]) if len(terms) > 1 else np.full(terms.shape[1], np.nan)
     change = np.abs(terms.sum(axis=0))
     allowed = limit * np.maximum(change, robust_spread(estimates[-1]))
+    floor = -np.inf if observable.floor is None else observable.floor
     felt = covariance @ observable.gradient
     variance = float(observable.gradient @ felt)
+    alone = variance * np.diag(covariance)
     along = principal.vectors.T @ observable.gradient
     return Distribution(
         float(observable.value),
         observable.units,
         estimates,
         error,
-        error > allowed,  # never where the error is not known
-        observable.gradient * felt / variance if variance > 0 else np.zeros(len(theta)),
+        (error > allowed) | (estimates[-1] < floor),  # never where neither is known
+        np.divide(felt**2, alone, out=np.zeros(len(theta)), where=alone > 0),
         along**2 / variance if variance > 0 else np.zeros(len(along)),
     )

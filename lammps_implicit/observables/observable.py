@@ -27,6 +27,8 @@ class Observable:
         Where it is known, for numbers only; of volumes along an ensemble's directions.
     cubic : Cubic or None
         Third derivative along an ensemble's directions, where it is known.
+    floor : float or None
+        Value below which what the derivatives predict means nothing.
     units : str
     """
 
@@ -35,6 +37,7 @@ class Observable:
     units: str
     hessian: FloatArray | None = None
     cubic: Cubic | None = None
+    floor: float | None = None
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
         """Terms of first, second and third order, as far as they are known, each (S..., ...) for δΘ (S..., P)."""
@@ -56,7 +59,7 @@ class Observable:
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
-        return Observable(self.value, gradient, self.units, hessian, cubic)
+        return Observable(self.value, gradient, self.units, hessian, cubic, self.floor)
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order for parameters with this covariance, (P, P)."""

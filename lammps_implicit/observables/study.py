@@ -21,7 +21,7 @@ from lammps_implicit.observables.bulk import (
     lattice_parameters,
     named_constants,
 )
-from lammps_implicit.observables.cells import composition, enthalpy
+from lammps_implicit.observables.cells import composition, enthalpy, stability
 from lammps_implicit.observables.config import Configuration, Deck
 from lammps_implicit.observables.files import OBSERVABLES_KIND, write_observables
 from lammps_implicit.observables.formation import (
@@ -158,6 +158,9 @@ def observables_of(
         with _named(name):
             of_defect = _of_defect(defect, cells, configuration.defects[name].sites, configuration, order)
         found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
+    if order >= 2:
+        measured = {name: cell for name, cell in cells.named().items() if cell.third is not None}
+        found |= {f"{name}: stability": stability(cell) for name, cell in measured.items()}
     for name, binding in configuration.bindings.items():
         complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
         found[f"{name}: binding energy"] = binding_energy(complex_, parts)
