@@ -242,7 +242,7 @@ class LinearResponse:
         for index in range(relaxed.shape[2]):
             if follow and self.engine.norm(coupling.forces[:, :, index]) > noise:
                 relaxed[:, :, index] = self.solve(coupling.forces[:, :, index], tol)
-        return CellSystem(self.engine, coupling, relaxed, self.mixed)
+        return CellSystem(self.engine, coupling, relaxed, self.mixed, follow)
 
     def second_derivative(self, jacobian: Jacobian) -> FloatArray:
         """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""

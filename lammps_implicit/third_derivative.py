@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-STEP = 0.3
-"""Of the differences, in standard deviations of the ensemble."""
+STEP = 1.0
+"""Of the differences, in standard deviations of the ensemble: what curves within its range is averaged over it."""
 
 SHARE = 1e-4
 """Of the energy that relaxation gains along all directions: those with less are left out."""
@@ -31,8 +31,9 @@ SHARE = 1e-4
 SMALL = 1e-5
 """Share of the volume that a change of pressure makes at least."""
 
-PUSHED = 0.01
-"""Å that the atom which moves most is pushed along the softest mode."""
+PUSHED = 2e-3
+"""Å that the atom which moves most is pushed along the softest mode: so little that few pairs cross a cutoff, where
+potentials that end in a cosine have a step in their second derivative."""
 
 MOST = 6
 """Directions at most: structures grow with their number squared."""
@@ -48,13 +49,23 @@ class Directions:
         One standard deviation along each.
     duals : (P, k) float array
         ``changes @ duals`` are the coordinates of changes along them.
-    share : float
-        Of the energy gained by relaxation over the ensemble, what they hold.
+    gains : (k,) float array
+        Shares of the energy that relaxation gains over the ensemble; what is missing to one lies off the directions.
     """
 
     vectors: FloatArray
     duals: FloatArray
-    share: float
+    gains: FloatArray
+
+    @property
+    def share(self) -> float:
+        """Of the energy that relaxation gains over the ensemble, what they hold."""
+        return float(self.gains.sum())
+
+    @property
+    def response(self) -> FloatArray:
+        """(P, k): |δΘ @ response| is by how much structures answer to δΘ, one on average over the ensemble."""
+        return self.duals * np.sqrt(self.gains)
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ class ThirdDerivative:
 
     Attributes
     ----------
+    directions : Directions
     enthalpy : Cubic
     volume_hessian : (P, P) float array or None
         d²V/dΘ², good along the directions; None where the cell does not answer.
@@ -102,6 +114,7 @@ class ThirdDerivative:
         By how much the tensor is not symmetric, relative to its size: its error.
     """
 
+    directions: Directions
     enthalpy: Cubic
     volume_hessian: FloatArray | None
     softening: FloatArray
@@ -138,7 +151,7 @@ def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: in
     kept = np.flatnonzero(values > SHARE * total)[:most]
     vectors = factor @ turned[:, kept]
     duals = metric @ vectors / values[kept]
-    return Directions(vectors, duals, float(values[kept].sum() / total) if total > 0 else 1.0)
+    return Directions(vectors, duals, values[kept] / total if total > 0 else values[kept])
 
 
 def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell: str) -> ThirdDerivative:
@@ -180,7 +193,7 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
         volume = half + half.T - directions.duals @ (pressed @ vectors) @ directions.duals.T
         volume = (volume + volume.T) / 2
     softening = _softening(minimum, response, at_rest[:-1])
-    return ThirdDerivative(Cubic(directions.duals, tensor, inner), volume, softening, _asymmetry(inner))
+    return ThirdDerivative(directions, Cubic(directions.duals, tensor, inner), volume, softening, _asymmetry(inner))
 
 
 def _softening(minimum: Minimum, response: _Responses, at_rest: FloatArray) -> FloatArray:

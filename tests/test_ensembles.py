@@ -183,10 +183,17 @@ def test_propagation_sums_the_series_of_every_sample():
     correlations = [np.corrcoef(column, first)[0, 1] for column in SAMPLES.T]
     assert found.parameter_shares == pytest.approx(np.square(correlations))
     assert found.direction_shares.sum() == pytest.approx(1.0, abs=0.05)
-    third = np.abs(found.estimates[2] - found.estimates[1])
-    assert found.error == pytest.approx(third)
-    changed = np.abs(found.estimates[2] - 2.0)
-    assert np.array_equal(found.flagged, third > 0.1 * np.maximum(changed, found.spread))
+    assert np.isnan(found.error).all()
+    assert not found.flagged.any()
+    changes = ensemble.changes(PARAMETERS.theta)
+    response = np.diag(1 / changes.std(axis=0)) / np.sqrt(3)
+    judged = propagate({"f": observable}, PARAMETERS.theta, ensemble, response=response).distributions["f"]
+    answers = np.linalg.norm(changes @ response, axis=1)
+    assert judged.error / judged.error[0] == pytest.approx((answers / answers[0]) ** 4)
+    typical = np.sqrt(np.mean((judged.estimates[2] - judged.estimates[1]) ** 2))
+    assert 0.3 * typical < judged.error[np.argmin(np.abs(answers - 1))] < 1.2 * typical
+    changed = np.abs(judged.estimates[2] - 2.0)
+    assert np.array_equal(judged.flagged, judged.error > 0.1 * np.maximum(changed, judged.spread))
     assert found.spread == pytest.approx(found.deviation[2], rel=0.3)
 
 

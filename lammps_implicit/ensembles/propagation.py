@@ -1,8 +1,9 @@
 """Forward propagation: the distribution of every observable over an ensemble of parameters, from derivatives alone.
 
-Each sample's change is summed to every order that is known. The last term of a series estimates its error; samples for
-which that is more than a share of the change itself, or of the ensemble's spread, are flagged: they lie outside the
-range in which the series can be trusted.
+Each sample's change is summed to every order that is known. What the last term is like, and by how much structures
+answer to the sample, tells how large the next term may be; samples for which that is more than a share of the change
+itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted. So are
+samples for which the stiffness of some softest mode is predicted to be all but gone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ ORDERS = ("first", "second", "third")
 
 LIMIT = 0.1
 """Share of a change, or of the spread, that an estimated error may be."""
+
+RATIO = 0.6
+"""Of a term to the one before it, for the average answer: what was measured lies between 0.1 and 0.5."""
+
+FELT = 0.1
+"""Share of the largest answer from which samples tell how large a term is."""
 
 BLOCK = 8192
 """Samples evaluated at a time."""
@@ -64,7 +71,8 @@ class Distribution:
     estimates : (O, S) float array
         Of each sample, to first, second, ... order.
     error : (S,) float array
-        Estimate for the highest order; not a number where only the first is known.
+        Estimate for the highest order; not a number where only the first is known, or where nothing says by how much
+        structures answer.
     flagged : (S,) bool array
         Where the estimated error is too large.
     parameter_shares : (P,) float array
@@ -136,7 +144,11 @@ class Propagation:
 
 
 def propagate(
-    observables: Mapping[str, Observable], theta: FloatArray, ensemble: Ensemble, limit: float = LIMIT
+    observables: Mapping[str, Observable],
+    theta: FloatArray,
+    ensemble: Ensemble,
+    limit: float = LIMIT,
+    response: FloatArray | None = None,
 ) -> Propagation:
     """Evaluate observables for all samples.
 
@@ -148,6 +160,8 @@ def propagate(
         Parameters that their derivatives were taken at.
     ensemble : Ensemble
     limit : float
+    response : (P, k) float array, optional
+        `Directions.response`, where third derivatives were taken.
 
     Raises
     ------
@@ -161,8 +175,9 @@ def propagate(
             raise LammpsImplicitError(f"{name} is an array of shape {observable.value.shape}: propagate its entries")
     principal = principal_directions(ensemble)
     covariance = np.atleast_2d(np.cov(ensemble.samples.T, bias=True))
+    answers = None if response is None else np.linalg.norm(ensemble.changes(theta) @ response, axis=1)
     found = {
-        name: _distribution(observable, theta, ensemble, principal, covariance, limit)
+        name: _distribution(observable, theta, ensemble, principal, covariance, limit, answers)
         for name, observable in observables.items()
     }
     return Propagation(ensemble, found, principal, limit)
@@ -188,6 +203,25 @@ def principal_directions(ensemble: Ensemble) -> Principal:
     )
 
 
+def next_term(last: FloatArray, order: int, answers: FloatArray) -> FloatArray:
+    """Size that the term after the last may have: a share of it for the average answer, and growing as a power.
+
+    Terms of single samples pass through zero; their size as a power of the answer does not.
+
+    Parameters
+    ----------
+    last : (S,) float array
+        Term of the highest order known.
+    order : int
+        Of that term.
+    answers : (S,) float array
+        By how much structures answer to each sample, one on average.
+    """
+    felt = answers > FELT * float(answers.max(initial=0.0))
+    typical = float(np.sqrt(np.mean((last[felt] / answers[felt] ** order) ** 2))) if felt.any() else 0.0
+    return np.asarray(RATIO * typical * answers ** (order + 1))
+
+
 def robust_spread(values: FloatArray) -> float:
     """Half the distance between the quantiles 0.16 and 0.84."""
     low, high = np.quantile(values, [0.16, 0.84])
@@ -201,13 +235,16 @@ def _distribution(
     principal: Principal,
     covariance: FloatArray,
     limit: float,
+    answers: FloatArray | None,
 ) -> Distribution:
     basis, coordinates = ensemble.factored(theta)
     reduced = observable if basis is None else observable.along(basis)
     blocks = [coordinates[first : first + BLOCK] for first in range(0, len(coordinates), BLOCK)]
     terms = np.concatenate([np.stack(reduced.terms(block)) for block in blocks], axis=1)  # (O, S)
     estimates = float(observable.value) + np.cumsum(terms, axis=0)
-    error = np.abs(terms[-1]) if len(terms) > 1 else np.full(terms.shape[1], np.nan)
+    error = np.full(terms.shape[1], np.nan)
+    if answers is not None and len(terms) > 1:
+        error = next_term(terms[-1], len(terms), answers)
     change = np.abs(terms.sum(axis=0))
     allowed = limit * np.maximum(change, robust_spread(estimates[-1]))
     floor = -np.inf if observable.floor is None else observable.floor

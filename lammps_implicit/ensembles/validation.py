@@ -138,7 +138,9 @@ def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
 def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64], limit: float) -> Records:
     # Elastic constants and stabilities of every sample would take solves of their own.
     left_out = [name for name, known in derivatives.observables.items() if name in CONSTANTS or known.floor is not None]
-    propagation = propagate(derivatives.observables, derivatives.parameters.theta, ensemble, limit)
+    propagation = propagate(
+        derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.response
+    )
     names = [name for name in propagation.distributions if name not in left_out]
     distributions = [propagation.distributions[name] for name in names]
     estimates = np.full((len(rows), len(distributions), 3), np.nan)
@@ -180,7 +182,7 @@ class _Relaxer:
             moved = 0.0
             for cell in self.cells:
                 away.enter_context(cell.excursion(dtheta))
-                moved = max(moved, cell.relax_away(ftol, cell.cell))
+                moved = max(moved, cell.relax_away(ftol, cell.cell, leave_saddles=True))
             return self.values(), moved
 
 

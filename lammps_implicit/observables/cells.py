@@ -13,9 +13,6 @@ from lammps_implicit.observables.observable import Observable
 
 FloatArray = NDArray[np.float64]
 
-SOFT = 0.25
-"""Share of its stiffness that the softest mode has to be predicted to keep for a minimum to be taken as stable."""
-
 
 def composition(minimum: Minimum) -> dict[str, int]:
     """Number of atoms of each chemical element."""
@@ -59,16 +56,6 @@ def volume(minimum: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
         return Observable(value, unknown_gradient(minimum), units)
     hessian = minimum.third.volume_hessian if minimum.third is not None and order >= 2 else None
     return Observable(value, minimum.volume_gradient(tol, cell=minimum.cell), units, hessian)
-
-
-def stability(minimum: Minimum) -> Observable:
-    """Stiffness of the softest mode, 1 where the minimum stands; it comes with `Minimum.third_derivative`.
-
-    Where it falls to zero the minimum disappears: another structure takes its place.
-    """
-    if minimum.third is None:
-        raise LammpsImplicitError(f"{minimum.deck_name}: the stability needs third derivatives")
-    return Observable(np.asarray(1.0), minimum.third.softening, "of that at rest", floor=SOFT)
 
 
 def unknown_gradient(minimum: Minimum, *shape: int) -> FloatArray:

@@ -12,6 +12,9 @@ from lammps_implicit.third_derivative import Cubic
 
 FloatArray = NDArray[np.float64]
 
+SOFT = 0.2
+"""Share of its stiffness that the softest mode has to be predicted to keep for a minimum to be taken as stable."""
+
 
 @dataclass(frozen=True)
 class Observable:
@@ -84,3 +87,14 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
         )
         cubic = Cubic(cubics[0].duals, tensor, inner)
     return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic)
+
+
+def stability(softening: FloatArray) -> Observable:
+    """Stiffness of a softest mode, one where the minimum stands: where it falls to zero another takes its place.
+
+    Parameters
+    ----------
+    softening : (P,) float array
+        d(ln κ)/dΘ; see `ThirdDerivative`.
+    """
+    return Observable(np.asarray(1.0), softening, "of that at rest", floor=SOFT)
