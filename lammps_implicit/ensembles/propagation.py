@@ -27,12 +27,6 @@ ORDERS = ("first", "second", "third")
 LIMIT = 0.1
 """Share of a change, or of the spread, that an estimated error may be."""
 
-RATIO = 0.6
-"""Of a term to the one before it, for the average answer: what was measured lies between 0.1 and 0.5."""
-
-FELT = 0.1
-"""Share of the largest answer from which samples tell how large a term is."""
-
 BLOCK = 8192
 """Samples evaluated at a time."""
 
@@ -204,9 +198,10 @@ def principal_directions(ensemble: Ensemble) -> Principal:
 
 
 def next_term(last: FloatArray, order: int, answers: FloatArray) -> FloatArray:
-    """Size that the term after the last may have: a share of it for the average answer, and growing as a power.
+    """Size that the term after the last may have, (S,): that of the last for the average answer, growing as a power.
 
-    Terms of single samples pass through zero; their size as a power of the answer does not.
+    Measured ratios of one term to that before are 0.02 to 0.5. Terms of single samples pass through zero; the power of
+    the answer that they grow with does not.
 
     Parameters
     ----------
@@ -217,9 +212,8 @@ def next_term(last: FloatArray, order: int, answers: FloatArray) -> FloatArray:
     answers : (S,) float array
         By how much structures answer to each sample, one on average.
     """
-    felt = answers > FELT * float(answers.max(initial=0.0))
-    typical = float(np.sqrt(np.mean((last[felt] / answers[felt] ** order) ** 2))) if felt.any() else 0.0
-    return np.asarray(RATIO * typical * answers ** (order + 1))
+    felt = float(np.mean(answers ** (2 * order)))
+    return np.sqrt(np.mean(last**2) / felt) * answers ** (order + 1) if felt > 0 else np.zeros_like(last)
 
 
 def robust_spread(values: FloatArray) -> float:
