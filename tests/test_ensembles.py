@@ -21,7 +21,7 @@ from lammps_implicit.ensembles.ensemble import (
     read_ensemble,
 )
 from lammps_implicit.ensembles.propagation import propagate
-from lammps_implicit.observables.observable import Observable
+from lammps_implicit.observables.observable import Observable, stability
 from lammps_implicit.potentials.snap_files import parse_coefficients
 from lammps_implicit.third_derivative import Cubic, leading_directions
 
@@ -249,6 +249,30 @@ def test_third_derivatives_against_relaxing_again(tmp_path, cell):
         # The energy is good to third order, the volume to second.
         assert np.diff(np.log2(np.abs(errors))) == pytest.approx(4.0, abs=0.3)
         assert np.diff(np.log2(np.abs(volumes))) == pytest.approx(3.0, abs=0.3)
+
+
+def test_softening_is_how_the_stiffness_of_the_softest_mode_changes(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    with Minimum.from_deck(tmp_path / "in.ta", ftol=1e-10) as minimum:
+        theta = minimum.potential.theta
+        changes = 1e-3 * np.random.default_rng(0).standard_normal((50, len(theta))) * np.abs(theta)
+        directions = leading_directions(changes, [minimum.energy_hessian(1e-6)], most=1)
+        third = minimum.third_derivative(directions, 1e-6)
+        mode, stiffness = minimum.softest_mode().vector, []
+        for sign in (1, -1):
+            with minimum.excursion(sign * changes[0]):
+                minimum.relax_away(1e-10)
+                stiffness.append(float(np.vdot(mode, minimum.hessian.product(mode, 1e-8))))
+        assert third.softening @ changes[0] == pytest.approx(np.log(stiffness[0] / stiffness[1]) / 2, rel=2e-2)
+
+
+def test_a_mode_that_goes_soft_flags():
+    ensemble = from_samples(SAMPLES, PARAMETERS)
+    softening = np.array([-60.0, 0.0, 0.0])
+    found = propagate({"stability": stability(softening)}, PARAMETERS.theta, ensemble)
+    left = 1.0 + ensemble.changes(PARAMETERS.theta) @ softening
+    assert np.array_equal(found.flagged, left < 0.2)
+    assert 0 < found.flagged.sum() < 40
 
 
 def test_a_minimum_propagates_an_ensemble(tmp_path):
