@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.cell import driving_force
 from lammps_implicit.ensembles.ensemble import covariance_factor
+from lammps_implicit.errors import LammpsImplicitError
 
 if TYPE_CHECKING:
     from lammps_implicit.minimum import Minimum
@@ -24,6 +25,9 @@ FloatArray = NDArray[np.float64]
 
 STEP = 1.0
 """Of the differences, in standard deviations of the ensemble: what curves within its range is averaged over it."""
+
+FAR_MOVED, FAR_STRAINED = 0.1, 0.01
+"""Displacement of an atom, Å, and strain that one step makes at most."""
 
 SHARE = 1e-4
 """Of the energy that relaxation gains along all directions: those with less are left out."""
@@ -174,6 +178,8 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
         spread = float(np.linalg.norm(vectors.T @ response.system.volume_gradient))
         spread = max(spread, SMALL * response.system.volume)
         along.append(_Change(np.zeros(len(vectors)), spread / response.compressibility))
+    sizes = [response.tame(change) for change in along]
+    along = [_Change(size * change.dtheta, size * change.pressure) for size, change in zip(sizes, along, strict=True)]
     at_rest = response.gradient(_Change(np.zeros(len(vectors)), 0.0))
     bends: dict[tuple[int, int], FloatArray] = {}
     pairs = [(a, b) for a in range(len(along)) for b in range(a + 1)]
@@ -182,13 +188,17 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
         ends = [response.gradient(_summed(along[a], along[b], sign * step)) for sign in (1, -1)]
         bend = (ends[0] + ends[1] - 2 * at_rest) / step**2
         bends[a, b] = bend if a == b else (bend - bends[a, a] - bends[b, b]) / 2
+    if not all(np.isfinite(bend).all() for bend in bends.values()):
+        raise LammpsImplicitError("energies at predicted structures are not finite: the ensemble is too wide")
     count = vectors.shape[1]
-    tensor = np.array([[bends[max(a, b), min(a, b)][:-1] for b in range(count)] for a in range(count)])
+    tensor = np.array(
+        [[bends[max(a, b), min(a, b)][:-1] / (sizes[a] * sizes[b]) for b in range(count)] for a in range(count)]
+    )
     tensor = tensor.reshape(count, count, len(vectors))
     inner = tensor @ vectors
     volume = None
     if response.system is not None:
-        pressed = np.array([bends[count, a][:-1] for a in range(count)]) / along[-1].pressure  # (k, P)
+        pressed = np.array([bends[count, a][:-1] / sizes[a] for a in range(count)]) / along[-1].pressure  # (k, P)
         half = directions.duals @ pressed
         volume = half + half.T - directions.duals @ (pressed @ vectors) @ directions.duals.T
         volume = (volume + volume.T) / 2
@@ -225,6 +235,16 @@ class _Responses:
         """-dV/dp, positions following."""
         assert self.system is not None
         return -float(self.system.volume * self.system.freedom.basis[:3].sum(axis=0) @ self.pressed)
+
+    def tame(self, change: _Change) -> float:
+        """Share of a change that leaves structures near: one, unless atoms or the cell would go far."""
+        moved = self.minimum.engine.max_abs(self.fixed.dot(change.dtheta))
+        strained = 0.0
+        if self.system is not None:
+            amounts = change.dtheta @ self.system.strain_jacobian + change.pressure * self.pressed
+            moved = max(moved, self.minimum.engine.max_abs(self.system.relaxed @ amounts))
+            strained = float(np.abs(amounts).max())
+        return 1.0 / max(1.0, moved / FAR_MOVED, strained / FAR_STRAINED)
 
     def gradient(self, change: _Change, beside: FloatArray | float = 0.0) -> FloatArray:
         """At the structure predicted for a change, displaced by (n, 3) besides."""

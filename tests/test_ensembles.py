@@ -251,6 +251,19 @@ def test_third_derivatives_against_relaxing_again(tmp_path, cell):
         assert np.diff(np.log2(np.abs(volumes))) == pytest.approx(3.0, abs=0.3)
 
 
+def test_steps_along_wide_ensembles_are_shortened(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    with Minimum.from_deck(tmp_path / "in.ta", cell="iso", pressure="20 GPa", ftol=1e-9) as minimum:
+        theta, found = minimum.potential.theta, []
+        hessian = minimum.energy_hessian(1e-6, cell="iso")
+        changes = np.random.default_rng(0).standard_normal((200, len(theta))) * np.abs(theta)
+        for width in (3e-3, 1.0):
+            third = minimum.third_derivative(leading_directions(width * changes, [hessian], most=2), 1e-6)
+            found.append((third.enthalpy.term(1e-3 * changes[:20]), third.volume_hessian))
+        assert found[1][0] == pytest.approx(found[0][0], rel=0.2, abs=0.05 * np.abs(found[0][0]).max())
+        assert found[1][1] == pytest.approx(found[0][1], abs=0.2 * np.abs(found[0][1]).max())
+
+
 def test_softening_is_how_the_stiffness_of_the_softest_mode_changes(tmp_path):
     (tmp_path / "in.ta").write_text(TA_VACANCY)
     with Minimum.from_deck(tmp_path / "in.ta", ftol=1e-10) as minimum:
