@@ -3,7 +3,7 @@
 Each sample's change is summed to every order that is known. What the last term is like, and by how much structures
 answer to the sample, tells how large the next term may be; samples for which that is more than a share of the change
 itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted. So are
-samples for which the stiffness of some softest mode is predicted to be all but gone.
+samples for which the stiffness of some softest mode changes by half: displacements along it are divided by that.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _distribution(
         error = next_term(terms[-1], len(terms), answers)
     change = np.abs(terms.sum(axis=0))
     allowed = limit * np.maximum(change, robust_spread(estimates[-1]))
-    floor = -np.inf if observable.floor is None else observable.floor
+    bound = np.inf if observable.bound is None else observable.bound
     felt = covariance @ observable.gradient
     variance = float(observable.gradient @ felt)
     alone = variance * np.diag(covariance)
@@ -251,7 +251,7 @@ def _distribution(
         observable.units,
         estimates,
         error,
-        (error > allowed) | (estimates[-1] < floor),  # never where neither is known
+        (error > allowed) | (change > bound),  # never where neither is known
         np.divide(felt**2, alone, out=np.zeros(len(theta)), where=alone > 0),
         along**2 / variance if variance > 0 else np.zeros(len(along)),
     )

@@ -137,7 +137,7 @@ def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
 
 def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64], limit: float) -> Records:
     # Elastic constants and stabilities of every sample would take solves of their own.
-    left_out = [name for name, known in derivatives.observables.items() if name in CONSTANTS or known.floor is not None]
+    left_out = [name for name, known in derivatives.observables.items() if name in CONSTANTS or known.bound is not None]
     propagation = propagate(
         derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.response
     )

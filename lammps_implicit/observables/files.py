@@ -66,8 +66,8 @@ def write_observables(file: Any, observables: Mapping[str, Observable], directio
         group = groups.create_group(name.replace("/", "|"))
         group.attrs["units"] = observable.units
         group["value"], group["gradient"] = observable.value, observable.gradient
-        if observable.floor is not None:
-            group.attrs["floor"] = observable.floor
+        if observable.bound is not None:
+            group.attrs["bound"] = observable.bound
         if observable.hessian is not None:
             group["hessian"] = observable.hessian
         if observable.cubic is not None:
@@ -120,5 +120,5 @@ def _read_observable(group: Any) -> Observable:
     if "third" in group:
         cubic = Cubic(group["duals"][()], group["third"][()], group["third_inner"][()])
     hessian = group["hessian"][()] if "hessian" in group else None
-    value, floor = np.asarray(group["value"][()]), group.attrs.get("floor")
-    return Observable(value, group["gradient"][()], str(group.attrs["units"]), hessian, cubic, floor)
+    value, bound = np.asarray(group["value"][()]), group.attrs.get("bound")
+    return Observable(value, group["gradient"][()], str(group.attrs["units"]), hessian, cubic, bound)

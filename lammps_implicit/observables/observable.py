@@ -12,8 +12,8 @@ from lammps_implicit.third_derivative import Cubic
 
 FloatArray = NDArray[np.float64]
 
-SOFT = 0.2
-"""Share of its stiffness that the softest mode has to be predicted to keep for a minimum to be taken as stable."""
+SOFTENED = 0.5
+"""Relative change of the softest mode's stiffness up to which what depends on it is taken as a convergent series."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Observable:
         Where it is known, for numbers only; of volumes along an ensemble's directions.
     cubic : Cubic or None
         Third derivative along an ensemble's directions, where it is known.
-    floor : float or None
-        Value below which what the derivatives predict means nothing.
+    bound : float or None
+        Change beyond which predictions of all observables mean little.
     units : str
     """
 
@@ -40,7 +40,7 @@ class Observable:
     units: str
     hessian: FloatArray | None = None
     cubic: Cubic | None = None
-    floor: float | None = None
+    bound: float | None = None
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
         """Terms of first, second and third order, as far as they are known, each (S..., ...) for δΘ (S..., P)."""
@@ -62,7 +62,7 @@ class Observable:
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
-        return Observable(self.value, gradient, self.units, hessian, cubic, self.floor)
+        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound)
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order for parameters with this covariance, (P, P)."""
@@ -97,4 +97,4 @@ def stability(softening: FloatArray) -> Observable:
     softening : (P,) float array
         d(ln κ)/dΘ; see `ThirdDerivative`.
     """
-    return Observable(np.asarray(1.0), softening, "of that at rest", floor=SOFT)
+    return Observable(np.asarray(1.0), softening, "of that at rest", bound=SOFTENED)
