@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CASES = [
     Case("W 2J=6, fitted", ROOT / "lammps_scripts/w_family.yaml", ROOT / "potentials/W_2J6.ensemble.npz", 1000),
-    Case("W-Be, 0.5 % of each parameter", ROOT / "lammps_scripts/w_defects.yaml", 0.005, 1000),
+    Case("W-Be, 0.5 % of each parameter", ROOT / "lammps_scripts/w_defects.yaml", 0.005, 250),
 ]
 
 
