@@ -159,10 +159,15 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
             " / ".join(f"{error:.2%}" for error in record["errors"]),
             f"{record['flagged']} of {record['samples']}",
             f"{record['caught']} of {record['large']}",
-            f"{record['validation_forces'] / record['study_forces']:.0f}",
+            f"{_gain(record):.0f}",
         )
         for record in records
     ]
+
+
+def _gain(record: Record) -> float:
+    """Force evaluations of 1,000 samples relaxed again for each of those that the derivatives took."""
+    return float(1000 * record["validation_forces"] / record["samples"] / record["study_forces"])
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
@@ -179,8 +184,8 @@ def plot(path: Path, records: Sequence[Record]) -> None:
     for number, case in enumerate(cases):
         record = next(record for record in records if record["case"] == case)
         panels[1].barh([number - 0.2], [record["study_forces"]], 0.35, color="C0")
-        panels[1].barh([number + 0.2], [record["validation_forces"]], 0.35, color="C3")
-    panels[1].set(xscale="log", xlabel="force evaluations: derivatives (blue), relaxing again (red)")
+        panels[1].barh([number + 0.2], [_gain(record) * record["study_forces"]], 0.35, color="C3")
+    panels[1].set(xscale="log", xlabel="force evaluations: derivatives (blue), relaxing 1,000 again (red)")
     panels[1].set_yticks(range(len(cases)), cases, fontsize="x-small")
     legend(drawn, panels[0], 3)
     save(drawn, path)
@@ -200,7 +205,7 @@ BENCHMARK = Benchmark(
         "rms error by order",
         "flagged",
         "caught",
-        "× cheaper",
+        "× cheaper than 1,000",
     ),
     rows,
     plot,
