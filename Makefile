@@ -6,6 +6,7 @@ EDITABLE := --editable
 BIN := $(VENV)/bin
 OUTPUT ?= demo-output
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export OMP_NUM_THREADS := 1
 
 .PHONY: demo install test test-slow lint clean
 
@@ -14,8 +15,10 @@ demo: $(VENV)/.package
 
 install: $(VENV)/.package $(VENV)/.petsc
 
+# Tests that start ranks of their own follow the others, which share the cores.
 test: $(VENV)/.dev $(VENV)/.petsc
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not alone and not slow"
+	$(BIN)/python -m pytest -m "alone and not slow"
 
 test-slow: $(VENV)/.dev $(VENV)/.petsc
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -15,17 +15,15 @@ from lammps_implicit.benchmarks.report import Say, full_size
 
 ROOT = Path(__file__).resolve().parent.parent
 
-SAMPLES = 1000
-
 CASES = [
-    Case("W 2J=6, fitted ensemble", ROOT / "lammps_scripts/w_family.yaml", ROOT / "potentials/W_2J6.ensemble.npz"),
-    Case("W-Be, 1 % of each parameter", ROOT / "lammps_scripts/w_defects.yaml", 0.01),
+    Case("W 2J=6, fitted", ROOT / "lammps_scripts/w_family.yaml", ROOT / "potentials/W_2J6.ensemble.npz", 1000),
+    Case("W-Be, 0.5 % of each parameter", ROOT / "lammps_scripts/w_defects.yaml", 0.005, 250),
 ]
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
     with tempfile.TemporaryDirectory() as folder:
-        yield from measure(CASES, SAMPLES, cores(), Path(folder), say)
+        yield from measure(CASES, cores(), Path(folder), say)
 
 
 if __name__ == "__main__":

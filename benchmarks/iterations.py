@@ -1,5 +1,6 @@
 """Iterations and evaluations of one vjp against the number of atoms, with and without springs: Ta vacancies and W
-screw dislocations with a frozen rim. The largest cells take hours.
+screw dislocations with a frozen rim, these with W_2940_2017_2 up to 20,000 atoms and with the cheap W_2J6 beyond. The
+largest cells take hours.
 
     python benchmarks/iterations.py --largest 70000 --ranks 2
 """
@@ -22,17 +23,23 @@ EDGES = (8, 12, 16, 20, 32, 50, 80)
 RADII = {50: 2_000, 112: 8_000, 166: 17_000, 342: 67_000, 680: 255_000}
 """Å of the free cylinder, and about how many atoms there are, one Burgers vector long."""
 
+DEAR = 20_000
+"""Atoms up to which dislocations are measured with W_2940_2017_2."""
+
 SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
 
 
-def screw_dislocation(folder: Path, radius: int) -> Cell:
-    """Build a cell with the script beside the deck."""
+def screw_dislocations(folder: Path, radius: int) -> Iterator[Cell]:
+    """Build a cell with the script beside the deck; with one potential or two."""
     data = folder / f"w_screw_{radius}.data"
     builder = SCRIPTS / "build_screw_dislocation.py"
     command = [sys.executable, str(builder), "--element", "W", "--radius", str(radius), "-o", str(data)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     atoms = next(int(line.split()[0]) for line in data.read_text().splitlines() if line.endswith(" atoms"))
-    return Cell("W screw dislocation", atoms, SCRIPTS / "in.w_screw_dislocation", {"data": str(data), "steps": "0"})
+    deck, variables = SCRIPTS / "in.w_screw_dislocation", {"data": str(data), "steps": "0"}
+    if atoms <= DEAR:
+        yield Cell("W screw dislocation", atoms, deck, variables)
+    yield Cell("W 2J=6 screw dislocation", atoms, deck, {**variables, "snap": "../potentials/W_2J6"})
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
@@ -40,7 +47,7 @@ def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
         cells = up_to(vacancies(Path(folder), "Ta", EDGES), options.largest)
         chosen = [radius for radius, atoms in RADII.items() if options.smallest <= atoms <= options.largest]
         cells = [cell for cell in cells if cell.atoms >= options.smallest]
-        cells += [screw_dislocation(Path(folder), radius) for radius in chosen]
+        cells += [cell for radius in chosen for cell in screw_dislocations(Path(folder), radius)]
         yield from measure(sorted(cells, key=lambda cell: cell.atoms), say, options.ranks)
 
 

@@ -263,6 +263,8 @@ class CellSystem:
     relaxed : (n, 3, k) float array
         Z = H⁻¹G: minus how positions follow each strain beyond the homogeneous part.
     mixed : MixedDerivative
+    positions_follow : bool
+        Whether they do; `relaxed` is zero else.
 
     Attributes
     ----------
@@ -275,8 +277,16 @@ class CellSystem:
         de/dΘ = -A⁻¹(D - ZᵀC).
     """
 
-    def __init__(self, engine: Engine, coupling: Coupling, relaxed: FloatArray, mixed: MixedDerivative) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        coupling: Coupling,
+        relaxed: FloatArray,
+        mixed: MixedDerivative,
+        positions_follow: bool = True,
+    ) -> None:
         self.engine = engine
+        self.positions_follow = positions_follow
         self.volume = engine.volume
         self._offset = engine.positions - engine.origin
         self.freedom = coupling.freedom

@@ -234,15 +234,15 @@ class LinearResponse:
         self.statistics.residual = self._jacobian_residual(jacobian)
         return jacobian
 
-    def cell_system(self, freedom: CellFreedom, tol: float) -> CellSystem:
-        """Measure the derivatives under strain at the reference, and let positions follow each strain."""
+    def cell_system(self, freedom: CellFreedom, tol: float, follow: bool = True) -> CellSystem:
+        """Measure the derivatives under strain at the reference, and let positions follow each strain if asked to."""
         coupling = measure_coupling(self.mixed, freedom)
         relaxed = np.zeros_like(coupling.forces)
         noise = NO_COUPLING * self.prepared().system.stiffness * self.free_count**0.5
         for index in range(relaxed.shape[2]):
-            if self.engine.norm(coupling.forces[:, :, index]) > noise:
+            if follow and self.engine.norm(coupling.forces[:, :, index]) > noise:
                 relaxed[:, :, index] = self.solve(coupling.forces[:, :, index], tol)
-        return CellSystem(self.engine, coupling, relaxed, self.mixed)
+        return CellSystem(self.engine, coupling, relaxed, self.mixed, follow)
 
     def second_derivative(self, jacobian: Jacobian) -> FloatArray:
         """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""

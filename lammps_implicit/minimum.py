@@ -71,6 +71,12 @@ CELL_STEP = 0.02
 CELL_STEPS = 60
 """Steps after which the relaxation of a cell gives up."""
 
+PUSH_OFF = 0.05
+"""Å that the atom which moves most is pushed off a saddle."""
+
+SADDLES = 3
+"""Saddles left one after the other."""
+
 
 _states = itertools.count()
 
@@ -590,6 +596,7 @@ class Minimum:
         from lammps_implicit.ensembles.displacements import distance_at
         from lammps_implicit.ensembles.propagation import propagate
         from lammps_implicit.observables.cells import enthalpy, volume
+        from lammps_implicit.observables.observable import stability
 
         if order not in (2, 3):
             raise LammpsImplicitError(f"order {order} is not 2 or 3")
@@ -601,8 +608,11 @@ class Minimum:
         found = {"energy" if self.cell == "none" else "enthalpy": enthalpy(self, tol)}
         if self.cell != "none":
             found["volume"] = volume(self, tol)
+        if self.third is not None:
+            found["stability"] = stability(self.third.softening)
         found |= {f"distance {a}-{b}": distance_at(self, (a, b), tol) for a, b in distances}
-        return propagate(found, self.potential.theta, known, limit)
+        response = self.third.directions.response if self.third is not None else None
+        return propagate(found, self.potential.theta, known, limit, response)
 
     def expansion(
         self,
@@ -706,12 +716,14 @@ class Minimum:
         while steps < CELL_STEPS and 0.5 < engine.volume / start < 2.0:
             fresh = system is None
             if system is None:
-                system = self.response.cell_system(freedom, 1e-3)
+                system = self._system_on_the_way(freedom, size)
             drive = driving_force(engine.volume, self.pressure, np.zeros((3, 3)), freedom.target)
             strain = system.step(freedom.basis.T @ drive)
             last, size = size, float(np.abs(strain).max())
             # Where the cell is soft, round-off of the pressure leaves more.
             if size <= CELL_CONVERGED or (fresh and size <= CELL_NOISE and size > 0.5 * last):
+                if not system.positions_follow:  # a saddle here would stay one
+                    system = self.response.cell_system(freedom, 1e-3)
                 system.require_minimum()
                 return
             if size > 0.1 * last and not fresh:
@@ -728,6 +740,23 @@ class Minimum:
             f"the cell did not reach its pressure in {steps} steps, from a volume of {start:.6g} to "
             f"{engine.volume:.6g} (a strain of {size:.1e} is missing): there may be no minimum of the enthalpy near"
         )
+
+    def _system_on_the_way(self, freedom: CellFreedom, missing: float) -> CellSystem:
+        """Coupled system of a cell that is not yet at its target, where positions may still be at a saddle.
+
+        Such positions may be stable in the cell they are on the way to: the cell then goes on alone, and they follow.
+
+        Raises
+        ------
+        NotAMinimumError
+            If all but nothing is missing.
+        """
+        try:
+            return self.response.cell_system(freedom, 1e-3)
+        except NotAMinimumError:
+            if missing <= AT_TARGET:
+                raise
+            return self.response.cell_system(freedom, 1e-3, follow=False)
 
     def _moved(self, forces: FloatArray) -> None:
         self.hessian.reference_forces = forces
@@ -851,10 +880,28 @@ class Minimum:
             response.strain, self.cell_system(tol, cell, pressure).freedom.tensors(), 1
         )
 
-    def relax_away(self, ftol: float, cell: str = "none", pressure: float | str | ArrayLike | None = None) -> float:
-        """Relax as `relax` does, during an excursion; return the largest distance that an atom moved, Å."""
+    def relax_away(
+        self,
+        ftol: float,
+        cell: str = "none",
+        pressure: float | str | ArrayLike | None = None,
+        leave_saddles: bool = False,
+    ) -> float:
+        """Relax as `relax` does, during an excursion; return the largest distance that an atom moved, Å.
+
+        With `leave_saddles` positions that symmetry keeps on a saddle are pushed off it, along their softest mode.
+        """
         start, ids = self.positions, self.ids
-        self._relax_within(ftol, cell, pressure)
+        for left in range(SADDLES if leave_saddles else 0, -1, -1):
+            try:
+                self._relax_within(ftol, cell, pressure)
+                break
+            except NotAMinimumError:
+                mode = self.softest_mode()
+                if not left or mode.curvature >= 0:
+                    raise
+                self.engine.shift(PUSH_OFF / self.engine.max_abs(mode.vector) * mode.vector)
+                self._take(self.engine.settle())
         moved = self.engine.nearest_image(self.positions - fetch(self.engine.comm, ids, start, self.ids))
         return self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
 

@@ -19,10 +19,10 @@ from lammps_implicit.files import hdf5_opened, hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.linear_response import Statistics
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.files import SENSITIVITY_KIND, write_observables
-from lammps_implicit.observables.observable import Observable
+from lammps_implicit.observables.files import SENSITIVITY_KIND
 from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
 from lammps_implicit.structures import Structure, write_data_header, write_data_rows
+from lammps_implicit.third_derivative import ThirdDerivative
 from lammps_implicit.units import units_of
 
 FloatArray = NDArray[np.float64]
@@ -170,6 +170,9 @@ def write_sensitivity(
         ``volume_gradient`` (P,), ``pressure`` (3, 3) and ``enthalpy`` come on top, and derivatives of the energy are
         those of the enthalpy.
 
+    Where `Minimum.third_derivative` was called before, ``third`` (k, k, P), ``third_inner`` (k, k, k), ``duals`` and
+    ``response`` (P, k), ``softening`` (P,) and ``volume_hessian`` (P, P) hold what it found.
+
     Raises
     ------
     OutputError
@@ -204,7 +207,8 @@ def write_sensitivity(
             "pressure": (freedom.target * minimum.units.pressures, minimum.units.pressure),
             "enthalpy": (minimum.energy + held * engine.volume, energy),
         }
-    observables = _observables(minimum, jacobian, scalars)
+    if minimum.third is not None and (cell == "none") == (minimum.cell == "none"):
+        scalars |= _third(minimum.third)
     cost = minimum.jacobian_statistics(tol, cell=cell, pressure=pressure)
     attributes = {**_attributes(minimum, tol, cost), "jacobian_form": form, "cell_freedom": cell}
     order = IdOrder(engine.comm, engine.ids)
@@ -218,7 +222,6 @@ def write_sensitivity(
             file["potential"] = minimum.potential.text
             for name, (values, units) in scalars.items():
                 _dataset(file, name, values, units)
-            write_observables(file, observables)
         _stream(file, "ids", "", order, engine.ids)
         _stream(file, "types", "", order, engine.types)
         _stream(file, "positions", length, order, engine.positions)
@@ -231,20 +234,16 @@ def write_sensitivity(
                 _dataset(file, "jacobian_right", jacobian.right, "1 / theta")
 
 
-def _observables(minimum: Minimum, jacobian: Jacobian, scalars: dict[str, tuple[Any, str]]) -> dict[str, Observable]:
-    """Energy, or enthalpy and volume where the cell answers, with third derivatives where they were measured."""
-    slope, curvature = scalars["energy_gradient"][0], scalars["energy_hessian"][0]
-    energy, length = minimum.units.energy, minimum.units.length
-    answers = jacobian.volume_gradient is not None
-    third = minimum.third if answers == (minimum.cell != "none") else None
-    cubic = third.enthalpy if third is not None else None
-    if jacobian.volume_gradient is None:
-        return {"energy": Observable(np.asarray(minimum.energy), slope, energy, curvature, cubic)}
-    bend = third.volume_hessian if third is not None else None
-    return {
-        "enthalpy": Observable(np.asarray(scalars["enthalpy"][0]), slope, energy, curvature, cubic),
-        "volume": Observable(np.asarray(minimum.engine.volume), jacobian.volume_gradient, f"{length}^3", bend),
+def _third(third: ThirdDerivative) -> dict[str, tuple[Any, str]]:
+    """Datasets of third derivatives, along k directions with the coordinates ``duals`` (P, k)."""
+    found: dict[str, tuple[Any, str]] = {
+        "duals": (third.enthalpy.duals, ""),
+        "response": (third.directions.response, ""),
+        "third": (third.enthalpy.tensor, ""),
+        "third_inner": (third.enthalpy.inner, ""),
+        "softening": (third.softening, "1 / theta"),
     }
+    return found if third.volume_hessian is None else found | {"volume_hessian": (third.volume_hessian, "")}
 
 
 def _stream(file: Any, name: str, units: str, order: IdOrder, array: NDArray[Any]) -> None:

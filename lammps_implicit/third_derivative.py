@@ -16,20 +16,28 @@ from numpy.typing import NDArray
 
 from lammps_implicit.cell import driving_force
 from lammps_implicit.ensembles.ensemble import covariance_factor
+from lammps_implicit.errors import LammpsImplicitError
 
 if TYPE_CHECKING:
     from lammps_implicit.minimum import Minimum
 
 FloatArray = NDArray[np.float64]
 
-STEP = 0.3
-"""Of the differences, in standard deviations of the ensemble."""
+STEP = 1.0
+"""Of the differences, in standard deviations of the ensemble: what curves within its range is averaged over it."""
+
+FAR_MOVED, FAR_STRAINED = 0.1, 0.01
+"""Displacement of an atom, Å, and strain that one step makes at most."""
 
 SHARE = 1e-4
 """Of the energy that relaxation gains along all directions: those with less are left out."""
 
 SMALL = 1e-5
 """Share of the volume that a change of pressure makes at least."""
+
+PUSHED = 2e-3
+"""Å that the atom which moves most is pushed along the softest mode: so little that few pairs cross a cutoff, where
+potentials that end in a cosine have a step in their second derivative."""
 
 MOST = 6
 """Directions at most: structures grow with their number squared."""
@@ -45,13 +53,23 @@ class Directions:
         One standard deviation along each.
     duals : (P, k) float array
         ``changes @ duals`` are the coordinates of changes along them.
-    share : float
-        Of the energy gained by relaxation over the ensemble, what they hold.
+    gains : (k,) float array
+        Shares of the energy that relaxation gains over the ensemble; what is missing to one lies off the directions.
     """
 
     vectors: FloatArray
     duals: FloatArray
-    share: float
+    gains: FloatArray
+
+    @property
+    def share(self) -> float:
+        """Of the energy that relaxation gains over the ensemble, what they hold."""
+        return float(self.gains.sum())
+
+    @property
+    def response(self) -> FloatArray:
+        """(P, k): |δΘ @ response| is by how much structures answer to δΘ, one on average over the ensemble."""
+        return self.duals * np.sqrt(self.gains)
 
 
 @dataclass(frozen=True)
@@ -86,19 +104,24 @@ class Cubic:
 
 @dataclass(frozen=True)
 class ThirdDerivative:
-    """Third derivatives of one minimum's enthalpy.
+    """Third derivatives of one minimum's enthalpy, and what follows from them.
 
     Attributes
     ----------
+    directions : Directions
     enthalpy : Cubic
     volume_hessian : (P, P) float array or None
         d²V/dΘ², good along the directions; None where the cell does not answer.
+    softening : (P,) float array
+        d(ln κ)/dΘ of the stiffness κ of the softest mode: where κ falls to zero the minimum disappears.
     asymmetry : float
         By how much the tensor is not symmetric, relative to its size: its error.
     """
 
+    directions: Directions
     enthalpy: Cubic
     volume_hessian: FloatArray | None
+    softening: FloatArray
     asymmetry: float
 
 
@@ -132,7 +155,7 @@ def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: in
     kept = np.flatnonzero(values > SHARE * total)[:most]
     vectors = factor @ turned[:, kept]
     duals = metric @ vectors / values[kept]
-    return Directions(vectors, duals, float(values[kept].sum() / total) if total > 0 else 1.0)
+    return Directions(vectors, duals, values[kept] / total if total > 0 else values[kept])
 
 
 def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell: str) -> ThirdDerivative:
@@ -155,6 +178,8 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
         spread = float(np.linalg.norm(vectors.T @ response.system.volume_gradient))
         spread = max(spread, SMALL * response.system.volume)
         along.append(_Change(np.zeros(len(vectors)), spread / response.compressibility))
+    sizes = [response.tame(change) for change in along]
+    along = [_Change(size * change.dtheta, size * change.pressure) for size, change in zip(sizes, along, strict=True)]
     at_rest = response.gradient(_Change(np.zeros(len(vectors)), 0.0))
     bends: dict[tuple[int, int], FloatArray] = {}
     pairs = [(a, b) for a in range(len(along)) for b in range(a + 1)]
@@ -163,17 +188,34 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
         ends = [response.gradient(_summed(along[a], along[b], sign * step)) for sign in (1, -1)]
         bend = (ends[0] + ends[1] - 2 * at_rest) / step**2
         bends[a, b] = bend if a == b else (bend - bends[a, a] - bends[b, b]) / 2
+    if not all(np.isfinite(bend).all() for bend in bends.values()):
+        raise LammpsImplicitError("energies at predicted structures are not finite: the ensemble is too wide")
     count = vectors.shape[1]
-    tensor = np.array([[bends[max(a, b), min(a, b)][:-1] for b in range(count)] for a in range(count)])
+    tensor = np.array(
+        [[bends[max(a, b), min(a, b)][:-1] / (sizes[a] * sizes[b]) for b in range(count)] for a in range(count)]
+    )
     tensor = tensor.reshape(count, count, len(vectors))
     inner = tensor @ vectors
     volume = None
     if response.system is not None:
-        pressed = np.array([bends[count, a][:-1] for a in range(count)]) / along[-1].pressure  # (k, P)
+        pressed = np.array([bends[count, a][:-1] / sizes[a] for a in range(count)]) / along[-1].pressure  # (k, P)
         half = directions.duals @ pressed
         volume = half + half.T - directions.duals @ (pressed @ vectors) @ directions.duals.T
         volume = (volume + volume.T) / 2
-    return ThirdDerivative(Cubic(directions.duals, tensor, inner), volume, _asymmetry(inner))
+    softening = _softening(minimum, response, at_rest[:-1])
+    return ThirdDerivative(directions, Cubic(directions.duals, tensor, inner), volume, softening, _asymmetry(inner))
+
+
+def _softening(minimum: Minimum, response: _Responses, at_rest: FloatArray) -> FloatArray:
+    """d(ln κ)/dΘ of the softest mode φ, κ = φᵀHφ: what B_c + z_c·∂W/∂z curves like along φ is dκ/dΘ_c, z following."""
+    mode = minimum.softest_mode()
+    largest = minimum.engine.max_abs(mode.vector)
+    if largest == 0 or mode.curvature <= 0:  # nothing can move, or a saddle
+        return np.zeros_like(at_rest)
+    size = PUSHED / largest
+    none = _Change(np.zeros_like(at_rest), 0.0)
+    ends = [response.gradient(none, sign * size * mode.vector)[:-1] for sign in (1, -1)]
+    return np.asarray((ends[0] + ends[1] - 2 * at_rest) / size**2 / mode.curvature)
 
 
 class _Responses:
@@ -194,8 +236,19 @@ class _Responses:
         assert self.system is not None
         return -float(self.system.volume * self.system.freedom.basis[:3].sum(axis=0) @ self.pressed)
 
-    def gradient(self, change: _Change) -> FloatArray:
-        displacement, strain, target = self.fixed.dot(change.dtheta), np.zeros((3, 3)), np.zeros((3, 3))
+    def tame(self, change: _Change) -> float:
+        """Share of a change that leaves structures near: one, unless atoms or the cell would go far."""
+        moved = self.minimum.engine.max_abs(self.fixed.dot(change.dtheta))
+        strained = 0.0
+        if self.system is not None:
+            amounts = change.dtheta @ self.system.strain_jacobian + change.pressure * self.pressed
+            moved = max(moved, self.minimum.engine.max_abs(self.system.relaxed @ amounts))
+            strained = float(np.abs(amounts).max())
+        return 1.0 / max(1.0, moved / FAR_MOVED, strained / FAR_STRAINED)
+
+    def gradient(self, change: _Change, beside: FloatArray | float = 0.0) -> FloatArray:
+        """At the structure predicted for a change, displaced by (n, 3) besides."""
+        displacement, strain, target = self.fixed.dot(change.dtheta) + beside, np.zeros((3, 3)), np.zeros((3, 3))
         if self.system is not None:
             amounts = change.dtheta @ self.system.strain_jacobian + change.pressure * self.pressed
             displacement = displacement + np.tensordot(amounts, self.system.patterns(), axes=1)

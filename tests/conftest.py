@@ -11,6 +11,18 @@ os.environ["PATH"] = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
 
 DECKS = Path(__file__).parent.parent / "lammps_scripts"
 
+ALONE = ("test_bench.py", "test_faults.py", "test_parallel.py")
+"""Files whose tests start ranks or watch the clock."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests that want the cores for themselves, so that others can share them."""
+    for item in items:
+        if item.get_closest_marker("parallel") or item.path.name in ALONE:
+            item.add_marker("alone")
+
+
 TA_VACANCY = """\
 units           metal
 atom_style      atomic

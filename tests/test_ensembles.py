@@ -21,7 +21,7 @@ from lammps_implicit.ensembles.ensemble import (
     read_ensemble,
 )
 from lammps_implicit.ensembles.propagation import propagate
-from lammps_implicit.observables.observable import Observable
+from lammps_implicit.observables.observable import Observable, stability
 from lammps_implicit.potentials.snap_files import parse_coefficients
 from lammps_implicit.third_derivative import Cubic, leading_directions
 
@@ -176,16 +176,24 @@ def test_propagation_sums_the_series_of_every_sample():
     found = propagate({"made up": observable}, PARAMETERS.theta, ensemble).distributions["made up"]
     expected = [exact(change) for change in ensemble.changes(PARAMETERS.theta)]
     assert found.estimates[2] == pytest.approx(expected)
-    assert found.orders == ("first", "second", "third")
     first = 2.0 + ensemble.changes(PARAMETERS.theta) @ observable.gradient
+    assert found.orders == ("first", "second", "third")
     assert found.mean[0] == pytest.approx(first.mean())
     assert found.deviation[0] == pytest.approx(first.std())
-    assert found.parameter_shares.sum() == pytest.approx(1.0)
+    correlations = [np.corrcoef(column, first)[0, 1] for column in SAMPLES.T]
+    assert found.parameter_shares == pytest.approx(np.square(correlations))
     assert found.direction_shares.sum() == pytest.approx(1.0, abs=0.05)
-    third = np.abs(found.estimates[2] - found.estimates[1])
-    assert found.error == pytest.approx(third)
-    changed = np.abs(found.estimates[2] - 2.0)
-    assert np.array_equal(found.flagged, third > 0.1 * np.maximum(changed, found.spread))
+    assert np.isnan(found.error).all()
+    assert not found.flagged.any()
+    changes = ensemble.changes(PARAMETERS.theta)
+    response = np.diag(1 / changes.std(axis=0)) / np.sqrt(3)
+    judged = propagate({"f": observable}, PARAMETERS.theta, ensemble, response=response).distributions["f"]
+    answers = np.linalg.norm(changes @ response, axis=1)
+    assert judged.error / judged.error[0] == pytest.approx((answers / answers[0]) ** 4)
+    typical = np.sqrt(np.mean((judged.estimates[2] - judged.estimates[1]) ** 2))
+    assert 0.3 * typical < judged.error[np.argmin(np.abs(answers - 1))] < 1.5 * typical
+    changed = np.abs(judged.estimates[2] - 2.0)
+    assert np.array_equal(judged.flagged, judged.error > 0.1 * np.maximum(changed, judged.spread))
     assert found.spread == pytest.approx(found.deviation[2], rel=0.3)
 
 
@@ -243,13 +251,50 @@ def test_third_derivatives_against_relaxing_again(tmp_path, cell):
         assert np.diff(np.log2(np.abs(volumes))) == pytest.approx(3.0, abs=0.3)
 
 
+def test_steps_along_wide_ensembles_are_shortened(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    with Minimum.from_deck(tmp_path / "in.ta", cell="iso", pressure="20 GPa", ftol=1e-9) as minimum:
+        theta, found = minimum.potential.theta, []
+        hessian = minimum.energy_hessian(1e-6, cell="iso")
+        changes = np.random.default_rng(0).standard_normal((200, len(theta))) * np.abs(theta)
+        for width in (3e-3, 1.0):
+            third = minimum.third_derivative(leading_directions(width * changes, [hessian], most=2), 1e-6)
+            found.append((third.enthalpy.term(1e-3 * changes[:20]), third.volume_hessian))
+        assert found[1][0] == pytest.approx(found[0][0], rel=0.2, abs=0.05 * np.abs(found[0][0]).max())
+        assert found[1][1] == pytest.approx(found[0][1], abs=0.2 * np.abs(found[0][1]).max())
+
+
+def test_softening_is_how_the_stiffness_of_the_softest_mode_changes(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    with Minimum.from_deck(tmp_path / "in.ta", ftol=1e-10) as minimum:
+        theta = minimum.potential.theta
+        changes = 1e-3 * np.random.default_rng(0).standard_normal((50, len(theta))) * np.abs(theta)
+        directions = leading_directions(changes, [minimum.energy_hessian(1e-6)], most=1)
+        third = minimum.third_derivative(directions, 1e-6)
+        mode, stiffness = minimum.softest_mode().vector, []
+        for sign in (1, -1):
+            with minimum.excursion(sign * changes[0]):
+                minimum.relax_away(1e-10)
+                stiffness.append(float(np.vdot(mode, minimum.hessian.product(mode, 1e-8))))
+        assert third.softening @ changes[0] == pytest.approx(np.log(stiffness[0] / stiffness[1]) / 2, rel=2e-2)
+
+
+def test_a_mode_whose_stiffness_changes_flags():
+    ensemble = from_samples(SAMPLES, PARAMETERS)
+    softening = np.array([-60.0, 0.0, 0.0])
+    found = propagate({"stability": stability(softening)}, PARAMETERS.theta, ensemble)
+    left = 1.0 + ensemble.changes(PARAMETERS.theta) @ softening
+    assert np.array_equal(found.flagged, np.abs(left - 1) > 0.5)
+    assert 0 < found.flagged.sum() < 40
+
+
 def test_a_minimum_propagates_an_ensemble(tmp_path):
     (tmp_path / "in.ta").write_text(TA_VACANCY)
     with Minimum.from_deck(tmp_path / "in.ta", cell="iso", pressure="20 GPa", ftol=1e-9) as minimum:
         theta = minimum.potential.theta
         samples = theta + 3e-3 * np.random.default_rng(2).standard_normal((64, len(theta))) * np.abs(theta)
         found = minimum.propagate(samples, distances=[(2, 40)])
-        assert set(found.distributions) == {"enthalpy", "volume", "distance 2-40"}
+        assert set(found.distributions) == {"enthalpy", "volume", "stability", "distance 2-40"}
         for row in (5, 6):
             relaxed = minimum.relaxed_at(samples[row] - theta, 1e-9, cell="iso")
             volume = np.linalg.det(relaxed.cell)

@@ -37,21 +37,22 @@ class Case:
         For ``lammps-implicit observables``.
     ensemble : Path or float
         A file, or the relative standard deviation of independent normal changes of each parameter.
+    samples : int
+        Relaxed again.
     """
 
     name: str
     configuration: Path
     ensemble: Path | float
+    samples: int
 
 
-def measure(cases: Sequence[Case], samples: int, shards: int, folder: Path, say: Say) -> Iterator[Record]:
+def measure(cases: Sequence[Case], shards: int, folder: Path, say: Say) -> Iterator[Record]:
     """Yield one record for each case and observable.
 
     Parameters
     ----------
     cases : sequence of Case
-    samples : int
-        Relaxed again.
     shards : int
         Processes that relax at the same time.
     folder : Path
@@ -61,11 +62,11 @@ def measure(cases: Sequence[Case], samples: int, shards: int, folder: Path, say:
     for number, case in enumerate(cases):
         here = folder / f"case{number}"
         here.mkdir()
-        yield from _of(case, samples, shards, here, say)
+        yield from _of(case, shards, here, say)
 
 
-def _of(case: Case, samples: int, shards: int, here: Path, say: Say) -> Iterator[Record]:
-    out, ensemble = here / "out.h5", case.ensemble
+def _of(case: Case, shards: int, here: Path, say: Say) -> Iterator[Record]:
+    out, ensemble, samples = here / "out.h5", case.ensemble, case.samples
     if isinstance(ensemble, float):
         say(f"{case.name}: parameters")
         _run("observables", case.configuration, "-o", here / "plain.h5")

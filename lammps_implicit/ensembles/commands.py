@@ -152,7 +152,7 @@ def _propagate(
             raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
         observables[f"distance {pair}"] = distance(sensitivity, _pair(pair))
     known = _ensemble(ensemble, derivatives.parameters, drawing)
-    propagation = propagate(observables, derivatives.parameters.theta, known, limit)
+    propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response)
     files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
     propagated = read_propagation(output)
     figures = dict(zip(others[1:], (plots.histograms(propagated), plots.drivers(propagated)), strict=True))
@@ -163,8 +163,8 @@ def _propagate(
     columns(driver_rows(propagated))
     flagged, total = int(propagation.flagged.sum()), len(known.samples)
     say(f"{flagged:,} of {total:,} samples lie outside the range of trust ({flagged / total:.1%})")
-    if all(len(found.orders) == 1 for found in propagation.distributions.values()):
-        say("no series is known beyond first order: nothing is known of its errors")
+    if derivatives.response is None:
+        say(f"errors are not estimated: {result} was made without --ensemble")
     say("wrote " + ", ".join(map(str, [*files, *figures])))
 
 

@@ -41,7 +41,8 @@ def histograms(propagated: Propagated, records: Records | None = None) -> Any:
             style = {"histtype": "step", "density": True, "color": f"C{number}", "label": f"{ORDERS[number]} order"}
             panel.hist(estimate, bins, **style)
         panel.axvline(distribution.value, color="0.3", lw=0.8, ls=":")
-        panel.set(xlabel=f"{name} ({distribution.units})", yticks=[])
+        panel.set_xlabel(f"{name} ({distribution.units})", fontsize="small")
+        panel.set(yticks=[])
     _legend(figure, axes)
     return figure
 
@@ -61,7 +62,8 @@ def parity(records: Records) -> Any:
             here = done & (records.flagged == flagged)
             style = {"fmt": "o", "ms": 3, "mfc": face, "color": "C3" if flagged else "C0", "lw": 0.6, "label": label}
             panel.errorbar(true[here], best[here], yerr=error[here], **style)
-        panel.set(xlabel=f"{records.names[column]}, relaxed again ({records.units[column]})", ylabel="predicted")
+        panel.set_xlabel(f"{records.names[column]} ({records.units[column]})", fontsize="small")
+    figure.suptitle("Predicted (up) against relaxed again (right)", fontsize="medium")
     _legend(figure, axes)
     return figure
 
@@ -135,11 +137,15 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
     rows = -(-count // columns)
     figure = Figure(figsize=(3.4 * columns, 0.6 + 2.7 * rows), layout="constrained", dpi=130)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    for unused in axes[count:]:
-        unused.set_axis_off()
+    for number, panel in enumerate(axes):
+        if number >= count:
+            panel.set_axis_off()
+        panel.ticklabel_format(useOffset=False)
+        panel.tick_params(labelsize="x-small")
+        panel.locator_params(axis="x", nbins=5)
     return figure, axes
 
 
 def _legend(figure: Any, axes: list[Any]) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize="small")
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize="small")

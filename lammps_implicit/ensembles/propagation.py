@@ -1,8 +1,9 @@
 """Forward propagation: the distribution of every observable over an ensemble of parameters, from derivatives alone.
 
-Each sample's change is summed to every order that is known. The last term of a series estimates its error; samples for
-which that is more than a share of the change itself, or of the ensemble's spread, are flagged: they lie outside the
-range in which the series can be trusted.
+Each sample's change is summed to every order that is known. What the last term is like, and by how much structures
+answer to the sample, tells how large the next term may be; samples for which that is more than a share of the change
+itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted. So are
+samples for which the stiffness of some softest mode changes by half: displacements along it are divided by that.
 """
 
 from __future__ import annotations
@@ -64,11 +65,13 @@ class Distribution:
     estimates : (O, S) float array
         Of each sample, to first, second, ... order.
     error : (S,) float array
-        Estimate for the highest order; not a number where only the first is known.
+        Estimate for the highest order; not a number where only the first is known, or where nothing says by how much
+        structures answer.
     flagged : (S,) bool array
         Where the estimated error is too large.
     parameter_shares : (P,) float array
-        Of the variance to first order; they add up to one, and are negative where correlations take variance away.
+        Of the variance to first order that goes with each parameter alone: its squared correlation with the observable.
+        They add up to one where the parameters are independent.
     direction_shares : (r,) float array
         Of the variance to first order, for each principal direction.
     """
@@ -135,7 +138,11 @@ class Propagation:
 
 
 def propagate(
-    observables: Mapping[str, Observable], theta: FloatArray, ensemble: Ensemble, limit: float = LIMIT
+    observables: Mapping[str, Observable],
+    theta: FloatArray,
+    ensemble: Ensemble,
+    limit: float = LIMIT,
+    response: FloatArray | None = None,
 ) -> Propagation:
     """Evaluate observables for all samples.
 
@@ -147,6 +154,8 @@ def propagate(
         Parameters that their derivatives were taken at.
     ensemble : Ensemble
     limit : float
+    response : (P, k) float array, optional
+        `Directions.response`, where third derivatives were taken.
 
     Raises
     ------
@@ -160,8 +169,9 @@ def propagate(
             raise LammpsImplicitError(f"{name} is an array of shape {observable.value.shape}: propagate its entries")
     principal = principal_directions(ensemble)
     covariance = np.atleast_2d(np.cov(ensemble.samples.T, bias=True))
+    answers = None if response is None else np.linalg.norm(ensemble.changes(theta) @ response, axis=1)
     found = {
-        name: _distribution(observable, theta, ensemble, principal, covariance, limit)
+        name: _distribution(observable, theta, ensemble, principal, covariance, limit, answers)
         for name, observable in observables.items()
     }
     return Propagation(ensemble, found, principal, limit)
@@ -187,6 +197,25 @@ def principal_directions(ensemble: Ensemble) -> Principal:
     )
 
 
+def next_term(last: FloatArray, order: int, answers: FloatArray) -> FloatArray:
+    """Size that the term after the last may have, (S,): that of the last for the average answer, growing as a power.
+
+    Measured ratios of one term to that before are 0.02 to 0.5. Terms of single samples pass through zero; the power of
+    the answer that they grow with does not.
+
+    Parameters
+    ----------
+    last : (S,) float array
+        Term of the highest order known.
+    order : int
+        Of that term.
+    answers : (S,) float array
+        By how much structures answer to each sample, one on average.
+    """
+    felt = float(np.mean(answers ** (2 * order)))
+    return np.sqrt(np.mean(last**2) / felt) * answers ** (order + 1) if felt > 0 else np.zeros_like(last)
+
+
 def robust_spread(values: FloatArray) -> float:
     """Half the distance between the quantiles 0.16 and 0.84."""
     low, high = np.quantile(values, [0.16, 0.84])
@@ -200,24 +229,29 @@ def _distribution(
     principal: Principal,
     covariance: FloatArray,
     limit: float,
+    answers: FloatArray | None,
 ) -> Distribution:
     basis, coordinates = ensemble.factored(theta)
     reduced = observable if basis is None else observable.along(basis)
     blocks = [coordinates[first : first + BLOCK] for first in range(0, len(coordinates), BLOCK)]
     terms = np.concatenate([np.stack(reduced.terms(block)) for block in blocks], axis=1)  # (O, S)
     estimates = float(observable.value) + np.cumsum(terms, axis=0)
-    error = np.abs(terms[-1]) if len(terms) > 1 else np.full(terms.shape[1], np.nan)
+    error = np.full(terms.shape[1], np.nan)
+    if answers is not None and len(terms) > 1:
+        error = next_term(terms[-1], len(terms), answers)
     change = np.abs(terms.sum(axis=0))
     allowed = limit * np.maximum(change, robust_spread(estimates[-1]))
+    bound = np.inf if observable.bound is None else observable.bound
     felt = covariance @ observable.gradient
     variance = float(observable.gradient @ felt)
+    alone = variance * np.diag(covariance)
     along = principal.vectors.T @ observable.gradient
     return Distribution(
         float(observable.value),
         observable.units,
         estimates,
         error,
-        error > allowed,  # never where the error is not known
-        observable.gradient * felt / variance if variance > 0 else np.zeros(len(theta)),
+        (error > allowed) | (change > bound),  # never where neither is known
+        np.divide(felt**2, alone, out=np.zeros(len(theta)), where=alone > 0),
         along**2 / variance if variance > 0 else np.zeros(len(along)),
     )

@@ -136,15 +136,18 @@ def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
 
 
 def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64], limit: float) -> Records:
-    # Elastic constants of every sample would take solves of their own.
-    numbers = {name: found for name, found in derivatives.observables.items() if name not in CONSTANTS}
-    propagation = propagate(numbers, derivatives.parameters.theta, ensemble, limit)
-    distributions = list(propagation.distributions.values())
+    # Elastic constants and stabilities of every sample would take solves of their own.
+    left_out = [name for name, known in derivatives.observables.items() if name in CONSTANTS or known.bound is not None]
+    propagation = propagate(
+        derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.response
+    )
+    names = [name for name in propagation.distributions if name not in left_out]
+    distributions = [propagation.distributions[name] for name in names]
     estimates = np.full((len(rows), len(distributions), 3), np.nan)
     for column, distribution in enumerate(distributions):
         estimates[:, column, : len(distribution.orders)] = distribution.estimates[:, rows].T
     return Records(
-        names=tuple(propagation.distributions),
+        names=tuple(names),
         units=tuple(distribution.units for distribution in distributions),
         rows=rows,
         true=np.full((len(rows), len(distributions)), np.nan),
@@ -179,7 +182,7 @@ class _Relaxer:
             moved = 0.0
             for cell in self.cells:
                 away.enter_context(cell.excursion(dtheta))
-                moved = max(moved, cell.relax_away(ftol, cell.cell))
+                moved = max(moved, cell.relax_away(ftol, cell.cell, leave_saddles=True))
             return self.values(), moved
 
 

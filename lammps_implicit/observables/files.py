@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lammps_implicit.ensembles.ensemble import Parameters
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened
-from lammps_implicit.observables.observable import Observable
-from lammps_implicit.third_derivative import Cubic
+from lammps_implicit.observables.observable import Observable, stability
+from lammps_implicit.third_derivative import Cubic, Directions
+
+FloatArray = NDArray[np.float64]
 
 OBSERVABLES_KIND = "lammps-implicit observables"
 SENSITIVITY_KIND = "lammps-implicit sensitivity"
@@ -31,6 +34,8 @@ class Derivatives:
     path : Path
     parameters : Parameters
     observables : dict of str to Observable
+    response : (P, k) float array or None
+        `Directions.response`, where third derivatives were taken.
     attributes : dict
         Of the file.
     """
@@ -38,6 +43,7 @@ class Derivatives:
     path: Path
     parameters: Parameters
     observables: dict[str, Observable]
+    response: FloatArray | None
     attributes: dict[str, Any]
 
     @property
@@ -46,17 +52,22 @@ class Derivatives:
         return str(self.attributes["kind"])
 
 
-def write_observables(file: Any, observables: Mapping[str, Observable]) -> None:
+def write_observables(file: Any, observables: Mapping[str, Observable], directions: Directions | None = None) -> None:
     """Write observables into an open HDF5 file.
 
     A group each with ``value``, ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the third derivative:
-    ``third`` (k, k, P) and ``third_inner`` (k, k, k) along directions with the coordinates ``duals`` (P, k).
+    ``third`` (k, k, P) and ``third_inner`` (k, k, k) along directions with the coordinates ``duals`` (P, k); then also
+    ``response`` (P, k) of these directions, for all.
     """
+    if directions is not None:
+        file["response"] = directions.response
     groups = file.create_group(_GROUP, track_order=True)
     for name, observable in observables.items():
         group = groups.create_group(name.replace("/", "|"))
         group.attrs["units"] = observable.units
         group["value"], group["gradient"] = observable.value, observable.gradient
+        if observable.bound is not None:
+            group.attrs["bound"] = observable.bound
         if observable.hessian is not None:
             group["hessian"] = observable.hessian
         if observable.cubic is not None:
@@ -74,12 +85,34 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
     """
     kinds = [OBSERVABLES_KIND, SENSITIVITY_KIND]
     with hdf5_opened(path, kinds, "a result of 'lammps-implicit sensitivity' or 'observables'") as file:
-        if _GROUP not in file or "potential" not in file:
+        if "potential" not in file or (_GROUP not in file and file.attrs["kind"] == OBSERVABLES_KIND):
             raise OutputError(f"{path} was written by an older version: run the command that wrote it again")
         names = tuple(file["parameter_names"].asstr()[()])
         parameters = Parameters(names, file["theta"][()], file["potential"].asstr()[()])
-        observables = {name: _read_observable(group) for name, group in file[_GROUP].items()}
-        return Derivatives(Path(path), parameters, observables, dict(file.attrs))
+        if file.attrs["kind"] == SENSITIVITY_KIND:
+            observables = _of_sensitivity(file)
+        else:
+            observables = {name: _read_observable(group) for name, group in file[_GROUP].items()}
+        response = file["response"][()] if "response" in file else None
+        return Derivatives(Path(path), parameters, observables, response, dict(file.attrs))
+
+
+def _of_sensitivity(file: Any) -> dict[str, Observable]:
+    """Energy, or enthalpy and volume where the cell answers, of a minimum."""
+
+    def known(name: str) -> FloatArray | None:
+        return file[name][()] if name in file else None
+
+    name = "enthalpy" if "enthalpy" in file else "energy"
+    units, length = str(file.attrs["energy_unit"]), str(file.attrs["length_unit"])
+    cubic = Cubic(file["duals"][()], file["third"][()], file["third_inner"][()]) if "third" in file else None
+    slope, curvature = file["energy_gradient"][()], file["energy_hessian"][()]
+    found = {name: Observable(np.asarray(file[name][()]), slope, units, curvature, cubic)}
+    if "volume_gradient" in file:
+        gradient, bend = file["volume_gradient"][()], known("volume_hessian")
+        found["volume"] = Observable(np.asarray(file["volume"][()]), gradient, f"{length}^3", bend)
+    softening = known("softening")
+    return found if softening is None else found | {"stability": stability(softening)}
 
 
 def _read_observable(group: Any) -> Observable:
@@ -87,5 +120,5 @@ def _read_observable(group: Any) -> Observable:
     if "third" in group:
         cubic = Cubic(group["duals"][()], group["third"][()], group["third_inner"][()])
     hessian = group["hessian"][()] if "hessian" in group else None
-    value = np.asarray(group["value"][()])
-    return Observable(value, group["gradient"][()], str(group.attrs["units"]), hessian, cubic)
+    value, bound = np.asarray(group["value"][()]), group.attrs.get("bound")
+    return Observable(value, group["gradient"][()], str(group.attrs["units"]), hessian, cubic, bound)

@@ -12,6 +12,9 @@ from lammps_implicit.third_derivative import Cubic
 
 FloatArray = NDArray[np.float64]
 
+SOFTENED = 0.5
+"""Relative change of the softest mode's stiffness up to which what depends on it is taken as a convergent series."""
+
 
 @dataclass(frozen=True)
 class Observable:
@@ -27,6 +30,8 @@ class Observable:
         Where it is known, for numbers only; of volumes along an ensemble's directions.
     cubic : Cubic or None
         Third derivative along an ensemble's directions, where it is known.
+    bound : float or None
+        Change beyond which predictions of all observables mean little.
     units : str
     """
 
@@ -35,6 +40,7 @@ class Observable:
     units: str
     hessian: FloatArray | None = None
     cubic: Cubic | None = None
+    bound: float | None = None
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
         """Terms of first, second and third order, as far as they are known, each (S..., ...) for δΘ (S..., P)."""
@@ -56,7 +62,7 @@ class Observable:
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
-        return Observable(self.value, gradient, self.units, hessian, cubic)
+        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound)
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order for parameters with this covariance, (P, P)."""
@@ -81,3 +87,14 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
         )
         cubic = Cubic(cubics[0].duals, tensor, inner)
     return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic)
+
+
+def stability(softening: FloatArray) -> Observable:
+    """Stiffness of a softest mode, one where the minimum stands: where it falls to zero another takes its place.
+
+    Parameters
+    ----------
+    softening : (P,) float array
+        d(ln κ)/dΘ; see `ThirdDerivative`.
+    """
+    return Observable(np.asarray(1.0), softening, "of that at rest", bound=SOFTENED)

@@ -30,8 +30,8 @@ from lammps_implicit.observables.formation import (
     formation_volume,
     relaxation_volume,
 )
-from lammps_implicit.observables.observable import Observable, combine
-from lammps_implicit.third_derivative import leading_directions
+from lammps_implicit.observables.observable import Observable, combine, stability
+from lammps_implicit.third_derivative import Directions, leading_directions
 
 Say = Callable[[str], None]
 
@@ -44,12 +44,15 @@ class Study:
     ----------
     observables : dict of str to Observable
     parameters : Parameters
+    directions : Directions or None
+        Of an ensemble, that third derivatives were taken along.
     attributes : dict
         Versions, decks, pressure, cost.
     """
 
     observables: dict[str, Observable]
     parameters: Parameters
+    directions: Directions | None
     attributes: dict[str, Any]
 
 
@@ -136,7 +139,8 @@ def run_study(
                 found |= named_constants(elastic_constants(strained, min(configuration.tol, 1e-6)))
                 attributes["elastic_evaluations"] = strained.engine.evaluations.total
         attributes |= _attributes(cells, configuration)
-        return Study(found, bulk.parameters, attributes)
+        directions = bulk.third.directions if bulk.third is not None else None
+        return Study(found, bulk.parameters, directions, attributes)
 
 
 def observables_of(
@@ -158,6 +162,9 @@ def observables_of(
         with _named(name):
             of_defect = _of_defect(defect, cells, configuration.defects[name].sites, configuration, order)
         found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
+    if order >= 2:
+        measured = {name: cell.third for name, cell in cells.named().items() if cell.third is not None}
+        found |= {f"{name}: stability": stability(third.softening) for name, third in measured.items()}
     for name, binding in configuration.bindings.items():
         complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
         found[f"{name}: binding energy"] = binding_energy(complex_, parts)
@@ -260,7 +267,7 @@ def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = Fa
         file["theta"] = study.parameters.theta
         file["parameter_names"] = np.array(study.parameters.names, dtype=h5py.string_dtype())
         file["potential"] = study.parameters.text
-        write_observables(file, study.observables)
+        write_observables(file, study.observables, study.directions)
 
 
 def table(study: Study) -> list[tuple[str, ...]]:

