@@ -94,9 +94,9 @@ def minimise(
         Called with every iteration.
     """
     outcome, change, refused = Outcome(), 0.0, 0
-    scaled = problem.scale[:, None] * problem.free
     first = None
     for number in range(iterations + 1):
+        scaled = problem.scale[:, None] * problem.allowed()
         here = problem.contribution(curvature=True)
         gradient = scaled.T @ here.gradient
         bend = scaled.T @ here.curvature @ scaled if here.curvature is not None else np.zeros((scaled.shape[1],) * 2)
@@ -132,6 +132,7 @@ def _step(
         predicted = -float(gradient @ step + 0.5 * step @ bend @ step)
         try:
             with problem.trial(scaled @ step) as trips:
+                problem.correct()
                 ratio = (value - sum(problem.values().values())) / predicted
                 for trip in trips:
                     trip.stay = ratio > ACCEPTED
