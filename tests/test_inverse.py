@@ -1,0 +1,172 @@
+"""Inverse problems: gradients of every term, what is held fixed, and parameters found again."""
+
+import numpy as np
+import pytest
+from conftest import TA_VACANCY
+
+from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.inverse.constraints import correction, free_space
+from lammps_implicit.inverse.gauss_newton import minimise
+from lammps_implicit.inverse.problem import Held, JumpedError, Problem
+from lammps_implicit.inverse.terms import Number, Positions, Prior, UserTerm
+from lammps_implicit.observables import formation_energy, formation_volume, lattice_parameters
+from lammps_implicit.observables.cells import volume
+from lammps_implicit.observables.observable import Observable
+
+BULK = TA_VACANCY.replace("group           vacancy id 1\ndelete_atoms    group vacancy compress no\n", "").replace(
+    "0 3 0 3 0 3", "0 2 0 2 0 2"
+)
+
+
+@pytest.fixture
+def vacancy(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    with Minimum.from_deck(tmp_path / "in.ta", ftol=1e-9) as minimum:
+        yield minimum
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A vacancy and its bulk at 20 GPa, cells relaxed."""
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    (tmp_path / "in.bulk").write_text(BULK)
+    settings = {"cell": "iso", "pressure": "20 GPa", "ftol": 1e-9}
+    with (
+        Minimum.from_deck(tmp_path / "in.ta", **settings) as defect,
+        Minimum.from_deck(tmp_path / "in.bulk", **settings) as bulk,
+    ):
+        yield {"vacancy": defect, "bulk": bulk}
+
+
+def random_change(minimum, size, seed=1):
+    theta = minimum.potential.theta
+    return size * np.random.default_rng(seed).standard_normal(len(theta)) * np.abs(theta)
+
+
+def scale_of(minimum):
+    theta = minimum.potential.theta
+    return np.where(theta == 0, 1.0, np.abs(theta))
+
+
+def target_positions(minimum, dtheta):
+    displacement, _ = minimum.relaxed_at(dtheta, 1e-10)
+    order = np.argsort(minimum.ids)
+    ones = np.ones(len(order))
+    return Positions("vacancy", minimum.ids[order], (minimum.positions + displacement)[order], ones)
+
+
+def pull_from(start):
+    """A loss that is linear in displacements from here."""
+
+    def pulled(minimum):
+        weights = np.cos(minimum.ids[:, None] * np.array([1.0, 2.0, 3.0]))
+        weights = weights - weights.mean(axis=0)
+        return float(np.vdot(weights, minimum.engine.nearest_image(minimum.positions - start))), weights
+
+    return pulled
+
+
+@pytest.mark.parametrize("kind", ["positions", "user", "prior"])
+def test_gradients_at_fixed_cell(vacancy, kind):
+    cells, theta = {"vacancy": vacancy}, vacancy.potential.theta
+    term = {
+        "positions": lambda: target_positions(vacancy, random_change(vacancy, 0.02)),
+        "user": lambda: UserTerm("vacancy", pull_from(vacancy.positions.copy())),
+        "prior": lambda: Prior(theta * 1.01, np.diag(1 / scale_of(vacancy) ** 2)),
+    }[kind]()
+    found = term.contribution(cells, 1e-8, False)
+    assert found.value == pytest.approx(term.value(cells), rel=1e-12, abs=1e-15)
+    change, ends = random_change(vacancy, 1e-4, 2), []
+    problem = Problem(cells, [term], scale_of(vacancy), ftol=1e-10)
+    for sign in (1, -1):
+        with problem.trial(sign * change):
+            ends.append(problem.values()[term.name])
+    assert found.gradient @ change == pytest.approx((ends[0] - ends[1]) / 2, rel=2e-4)
+    if kind != "user":
+        assert term.contribution(cells, 1e-8, True).gradient == pytest.approx(
+            found.gradient, rel=1e-4, abs=1e-5 * np.abs(found.gradient).max()
+        )
+
+
+def test_the_curvature_of_positions_is_that_of_their_squares(vacancy):
+    term = target_positions(vacancy, 0 * random_change(vacancy, 1.0))
+    change = random_change(vacancy, 1e-3)
+    found = term.contribution({"vacancy": vacancy}, 1e-7, True)
+    moved = vacancy.jvp(change, 1e-8)
+    moved = moved - moved.mean(axis=0)
+    assert change @ found.curvature @ change == pytest.approx(np.vdot(moved, moved), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [0.01, 0.05])
+def test_a_potential_is_found_again_from_a_structure(vacancy, size):
+    term = target_positions(vacancy, random_change(vacancy, size))
+    problem = Problem({"vacancy": vacancy}, [term], scale_of(vacancy), ftol=1e-9)
+    start = term.value(problem.cells)
+    outcome = minimise(problem, 1e-8 * start, 15)
+    assert outcome.converged, outcome.reason
+    assert term.value(problem.cells) <= 1e-8 * start
+    assert len(outcome.history) <= 16
+    assert all(b.loss < a.loss for a, b in zip(outcome.history, outcome.history[1:], strict=False))
+
+
+def test_formation_energy_and_volume_are_tuned_with_the_lattice_held(pair):
+    bulk = pair["bulk"]
+
+    def energy(cells, order):
+        return formation_energy(cells["vacancy"], cells["bulk"], order=order)
+
+    def expansion(cells, order):
+        return formation_volume(cells["vacancy"], cells["bulk"], tol=1e-6, order=order)
+
+    def lattice(cells, order):
+        found = lattice_parameters(cells["bulk"], (2, 2, 2), order=order)
+        return Observable(found.value[0], found.gradient[:, 0], found.units)
+
+    now = [float(observable(pair, 0).value) for observable in (energy, expansion, lattice)]
+    terms = [
+        Number("energy", energy, now[0] + 0.05, 0.01),
+        Number("volume", expansion, now[1] + 0.1, 0.05),
+    ]
+    problem = Problem(pair, terms, scale_of(bulk), held=[Held("lattice", lattice, now[2])], ftol=1e-9)
+    outcome = minimise(problem, 1e-8, 20)
+    assert outcome.converged, outcome.reason
+    reached = [float(observable(pair, 0).value) for observable in (energy, expansion, lattice)]
+    assert reached[0] == pytest.approx(now[0] + 0.05, abs=1e-5)
+    assert reached[1] == pytest.approx(now[1] + 0.1, abs=1e-4)
+    assert reached[2] == pytest.approx(now[2], rel=1e-6)
+
+
+def test_a_volume_that_cannot_be_reached_says_so(pair):
+    term = Number("volume", lambda cells, order: volume(cells["bulk"], order=order), 3000.0)
+    problem = Problem(pair, [term], scale_of(pair["bulk"]), patterns="Ta:0")
+    outcome = minimise(problem, 1e-8, 5)
+    assert outcome.converged  # the constant term moves nothing
+    assert "no allowed change" in outcome.reason
+    with pytest.raises(JumpedError), problem.trial(3.0 * random_change(pair["bulk"], 1.0)):
+        pass
+    assert pair["bulk"].potential.theta == pytest.approx(problem.theta)
+
+
+NAMES = ("W:0", "W:1", "W:2", "X:0", "X:1")
+SCALE = np.array([1.0, 10.0, 0.1, 2.0, 5.0])
+
+
+def test_allowed_changes_keep_to_what_is_held():
+    equality, gradient = np.array([[1.0, -1.0, 0.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 2.0, 3.0, 4.0]])
+    allowed = free_space(NAMES, SCALE, "W:*,X:1", equality, gradient)
+    assert allowed.shape == (5, 2)
+    assert allowed.T @ allowed == pytest.approx(np.eye(2), abs=1e-12)
+    changes = SCALE[:, None] * allowed
+    assert np.abs(equality @ changes).max() < 1e-12
+    assert np.abs(gradient @ changes).max() < 1e-12
+    assert np.all(changes[3] == 0)
+    step = correction(gradient, np.array([0.3]), SCALE, free_space(NAMES, SCALE, "W:*,X:1", equality))
+    assert gradient @ step == pytest.approx([0.3])
+    assert equality @ step == pytest.approx([0.0], abs=1e-12)
+
+
+def test_constraints_that_leave_nothing_are_refused():
+    with pytest.raises(LammpsImplicitError, match="leave none of the 1 free parameters"):
+        free_space(NAMES, SCALE, "X:1", held=np.ones((1, 5)))
+    with pytest.raises(LammpsImplicitError, match="no parameter matches"):
+        free_space(NAMES, SCALE, "Y:*")
