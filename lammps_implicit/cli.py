@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from lammps_implicit.console import columns, rank, say
 from lammps_implicit.ensembles import commands
@@ -25,7 +26,8 @@ from lammps_implicit.files import remove_temporaries
 if TYPE_CHECKING:
     from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
     from lammps_implicit.minimum import Minimum
-    from lammps_implicit.third_derivative import Directions
+
+FloatArray = NDArray[np.float64]
 
 app = typer.Typer(
     help="How a relaxed structure, its energy and volume depend on the parameters of its potential.",
@@ -193,8 +195,10 @@ def sensitivity(
     from lammps_implicit.minimum import Minimum
     from lammps_implicit.progress import progress
     from lammps_implicit.results import write_sensitivity
+    from lammps_implicit.third_derivative import leading_directions
 
     refuse_to_overwrite(output, overwrite)
+    _require_exists(ensemble)
     settings = _variables(variables)
     with Minimum.from_deck(
         deck,
@@ -206,11 +210,13 @@ def sensitivity(
         cell=cell,
         pressure=pressure,
     ) as minimum:
+        changes = None if ensemble is None else _changes(minimum, ensemble)
         held = None if cell == "none" else pressure
         with progress("solving", minimum.engine.comm.rank == 0) as update:
             jacobian = minimum.jacobian(tol, method.value, update, cell=cell, pressure=held)
-        if ensemble is not None:
-            _take_third_derivatives(minimum, ensemble, tol)
+        if changes is not None:
+            hessians = [minimum.energy_hessian(tol, cell=cell)]
+            minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         cost = minimum.jacobian_statistics(tol, cell=cell, pressure=held)
         write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value, cell, held)
         columns(
@@ -265,6 +271,7 @@ def observables(
     (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
+    _require_exists(ensemble)
     configuration = read_configuration(config)
     known = None if ensemble is None else partial(_read_ensemble, ensemble)
     study = run_study(configuration, say=say, ensemble=known)
@@ -365,7 +372,7 @@ def _stop_on_signals() -> None:
         received = signal.Signals(os.read(waiting, 1)[0])
         remove_temporaries()
         if rank() == 0:
-            os.write(2, f"error: stopped by {received.name}; no result was written\n".encode())
+            os.write(2, f"error: stopped by {received.name}; what it was writing is left as it was\n".encode())
         os._exit(128 + received)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -401,15 +408,15 @@ def _read_ensemble(path: Path, parameters: Parameters) -> Ensemble:
     return read_ensemble(path, parameters, allow_singular=True)
 
 
-def _take_third_derivatives(minimum: Minimum, ensemble: Path, tol: float) -> None:
-    from lammps_implicit.third_derivative import leading_directions
+def _require_exists(ensemble: Path | None) -> None:
+    if ensemble is not None and not ensemble.exists():
+        raise LammpsImplicitError(f"ensemble {ensemble} does not exist")
 
-    hessian, parameters = minimum.energy_hessian(tol, cell=minimum.cell), minimum.parameters
 
-    def directions() -> Directions:
-        return leading_directions(_read_ensemble(ensemble, parameters).changes(parameters.theta), [hessian])
-
-    minimum.third_derivative(minimum.engine.on_root(directions), tol)
+def _changes(minimum: Minimum, ensemble: Path) -> FloatArray:
+    """What an ensemble changes the parameters by, read before anything is solved for."""
+    parameters = minimum.parameters
+    return minimum.engine.on_root(lambda: _read_ensemble(ensemble, parameters).changes(parameters.theta))
 
 
 def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:

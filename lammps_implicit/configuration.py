@@ -14,7 +14,7 @@ from lammps_implicit.errors import LammpsImplicitError
 class Strict(BaseModel):
     """Settings; names that are not known are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=Strict)

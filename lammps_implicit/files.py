@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,18 @@ def refuse_to_overwrite(path: str | os.PathLike[str], overwrite: bool) -> None:
         raise OutputError(f"cannot write {target}: no permission to write in {folder}")
 
 
+def refuse_inputs(output: str | os.PathLike[str], *inputs: str | os.PathLike[str]) -> None:
+    """Check that an output is not one of the files it is made from.
+
+    Raises
+    ------
+    OutputError
+    """
+    for path in inputs:
+        if Path(path).resolve() == Path(output).resolve():
+            raise OutputError(f"{output} is read from: write to another file")
+
+
 def beside(path: str | os.PathLike[str], *endings: str) -> list[Path]:
     """Names of files that stand beside an HDF5 file.
 
@@ -96,7 +109,7 @@ def hdf5_opened(path: str | os.PathLike[str], kinds: Sequence[str], what: str) -
             if file.attrs.get("kind") not in kinds:
                 raise OutputError(f"{path} is not {what}")
             yield file
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
         raise OutputError(f"cannot read {path}: {reason}") from None
 
@@ -112,7 +125,7 @@ def written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
     """
     refuse_to_overwrite(path, overwrite)
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    temporary = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.partial")
     remember_temporary(temporary)
     try:
         yield temporary

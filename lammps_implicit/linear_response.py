@@ -247,9 +247,10 @@ class LinearResponse:
     def second_derivative(self, jacobian: Jacobian) -> FloatArray:
         """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""
         n_parameters = len(self.potential.theta)
-        left = jacobian.left.reshape(jacobian.rank, -1)
+        left = jacobian.left.reshape(jacobian.rank, self.engine.positions.size)
         gradients, mixed = (
-            np.asarray(self.engine.sum(left @ array.reshape(-1, n_parameters))).T @ jacobian.right.T
+            np.asarray(self.engine.sum(left @ array.reshape(self.engine.positions.size, n_parameters))).T
+            @ jacobian.right.T
             for array in (self.mixed.gradients, self.mixed.array)
         )
         hessian = gradients - 0.5 * mixed

@@ -266,10 +266,10 @@ class Minimum:
         minimum.recipe = {
             "path": str(deck),
             "parameters": parameters if parameters is None or isinstance(parameters, str) else list(parameters),
-            "variables": dict(variables or {}),
-            "ftol": ftol,
-            "force_limit": force_limit,
-            "saddle": saddle,
+            "variables": {name: str(value) for name, value in (variables or {}).items()},
+            "ftol": float(ftol),
+            "force_limit": float(force_limit),
+            "saddle": bool(saddle),
             "cell": cell,
             "pressure": pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist(),
         }
@@ -601,6 +601,7 @@ class Minimum:
         if order not in (2, 3):
             raise LammpsImplicitError(f"order {order} is not 2 or 3")
         known = self.engine.on_root(lambda: as_ensemble(ensemble, self.parameters))
+        self.third = None  # that of another ensemble is of no use
         if order == 3:
             hessians, changes = [self.energy_hessian(tol, cell=self.cell)], known.changes(self.potential.theta)
             # On one rank, so that all go along the same directions to the last digit.
@@ -611,8 +612,8 @@ class Minimum:
         if self.third is not None:
             found["stability"] = stability(self.third.softening)
         found |= {f"distance {a}-{b}": distance_at(self, (a, b), tol) for a, b in distances}
-        response = self.third.directions.response if self.third is not None else None
-        return propagate(found, self.potential.theta, known, limit, response)
+        answer = self.third.directions.answer if self.third is not None else None
+        return propagate(found, self.potential.theta, known, limit, answer)
 
     def expansion(
         self,

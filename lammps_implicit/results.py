@@ -171,7 +171,7 @@ def write_sensitivity(
         those of the enthalpy.
 
     Where `Minimum.third_derivative` was called before, ``third`` (k, k, P), ``third_inner`` (k, k, k), ``duals`` and
-    ``response`` (P, k), ``softening`` (P,) and ``volume_hessian`` (P, P) hold what it found.
+    ``response`` (P, k), ``softening`` (P,), ``metric`` and ``volume_hessian`` (P, P) hold what it found.
 
     Raises
     ------
@@ -207,7 +207,8 @@ def write_sensitivity(
             "pressure": (freedom.target * minimum.units.pressures, minimum.units.pressure),
             "enthalpy": (minimum.energy + held * engine.volume, energy),
         }
-    if minimum.third is not None and (cell == "none") == (minimum.cell == "none"):
+    held = minimum.target if pressure is None else minimum.units.pressure_tensor(pressure)
+    if minimum.third is not None and minimum.third.cell == cell and np.array_equal(held, minimum.target):
         scalars |= _third(minimum.third)
     cost = minimum.jacobian_statistics(tol, cell=cell, pressure=pressure)
     attributes = {**_attributes(minimum, tol, cost), "jacobian_form": form, "cell_freedom": cell}
@@ -239,6 +240,7 @@ def _third(third: ThirdDerivative) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {
         "duals": (third.enthalpy.duals, ""),
         "response": (third.directions.response, ""),
+        "metric": (third.directions.metric, ""),
         "third": (third.enthalpy.tensor, ""),
         "third_inner": (third.enthalpy.inner, ""),
         "softening": (third.softening, "1 / theta"),

@@ -55,11 +55,14 @@ class Directions:
         ``changes @ duals`` are the coordinates of changes along them.
     gains : (k,) float array
         Shares of the energy that relaxation gains over the ensemble; what is missing to one lies off the directions.
+    metric : (P, P) float array
+        √(δΘᵀ metric δΘ) is by how much structures answer to δΘ, one on average over the ensemble.
     """
 
     vectors: FloatArray
     duals: FloatArray
     gains: FloatArray
+    metric: FloatArray
 
     @property
     def share(self) -> float:
@@ -67,9 +70,38 @@ class Directions:
         return float(self.gains.sum())
 
     @property
+    def answer(self) -> Answer:
+        """How structures answer."""
+        return Answer(self.metric, self.response)
+
+    @property
     def response(self) -> FloatArray:
-        """(P, k): |δΘ @ response| is by how much structures answer to δΘ, one on average over the ensemble."""
+        """(P, k): |δΘ @ response| is by how much structures answer to what δΘ has along the directions."""
         return self.duals * np.sqrt(self.gains)
+
+
+class Answer(NamedTuple):
+    """By how much structures answer to changes of the parameters, one on average over an ensemble.
+
+    Attributes
+    ----------
+    metric : (P, P) float array
+    response : (P, k) float array
+        `Directions.metric` and `Directions.response`.
+    """
+
+    metric: FloatArray
+    response: FloatArray
+
+    def sizes(self, changes: FloatArray) -> FloatArray:
+        """Of each change, (S,) for (S, P)."""
+        squares = np.einsum("sp,sp->s", changes @ self.metric, changes)
+        return np.sqrt(np.clip(squares, 0.0, None))
+
+    def share(self, changes: FloatArray) -> float:
+        """Of the squares of these sizes, what the directions hold."""
+        total = float(np.sum(self.sizes(changes) ** 2))
+        return float(np.sum((changes @ self.response) ** 2)) / total if total > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -108,16 +140,19 @@ class ThirdDerivative:
 
     Attributes
     ----------
+    cell : str
+        What the cell may do.
     directions : Directions
     enthalpy : Cubic
     volume_hessian : (P, P) float array or None
-        d²V/dΘ², good along the directions; None where the cell does not answer.
+        d²V/dΘ², good along the directions; None where the volume does not answer.
     softening : (P,) float array
         d(ln κ)/dΘ of the stiffness κ of the softest mode: where κ falls to zero the minimum disappears.
     asymmetry : float
         By how much the tensor is not symmetric, relative to its size: its error.
     """
 
+    cell: str
     directions: Directions
     enthalpy: Cubic
     volume_hessian: FloatArray | None
@@ -143,6 +178,8 @@ def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: in
         d²W*/dΘ² of each minimum: minus the energy that relaxation gains.
     most : int
     """
+    if not changes.any():
+        raise LammpsImplicitError("the ensemble does not vary: all its samples are the potential's own parameters")
     factor = covariance_factor(changes.T @ changes / len(changes))
     metric = np.zeros((changes.shape[1],) * 2)
     for hessian in hessians:
@@ -155,7 +192,8 @@ def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: in
     kept = np.flatnonzero(values > SHARE * total)[:most]
     vectors = factor @ turned[:, kept]
     duals = metric @ vectors / values[kept]
-    return Directions(vectors, duals, values[kept] / total if total > 0 else values[kept])
+    size = total if total > 0 else 1.0
+    return Directions(vectors, duals, values[kept] / size, metric / size)
 
 
 def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell: str) -> ThirdDerivative:
@@ -173,8 +211,9 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
     vectors = directions.vectors
     along = [_Change(vector, 0.0) for vector in vectors.T]
     response = _Responses(minimum, tol, cell)
-    if response.system is not None:
+    if response.compressibility > 0:
         # As large a change of the volume as the ensemble makes, if it makes one.
+        assert response.system is not None
         spread = float(np.linalg.norm(vectors.T @ response.system.volume_gradient))
         spread = max(spread, SMALL * response.system.volume)
         along.append(_Change(np.zeros(len(vectors)), spread / response.compressibility))
@@ -197,13 +236,16 @@ def third_derivative(minimum: Minimum, directions: Directions, tol: float, cell:
     tensor = tensor.reshape(count, count, len(vectors))
     inner = tensor @ vectors
     volume = None
-    if response.system is not None:
-        pressed = np.array([bends[count, a][:-1] / sizes[a] for a in range(count)]) / along[-1].pressure  # (k, P)
+    if response.compressibility > 0:
+        pressed = np.array([bends[count, a][:-1] / sizes[a] for a in range(count)]) / along[-1].pressure
+        pressed = pressed.reshape(count, len(vectors))
         half = directions.duals @ pressed
         volume = half + half.T - directions.duals @ (pressed @ vectors) @ directions.duals.T
         volume = (volume + volume.T) / 2
     softening = _softening(minimum, response, at_rest[:-1])
-    return ThirdDerivative(directions, Cubic(directions.duals, tensor, inner), volume, softening, _asymmetry(inner))
+    return ThirdDerivative(
+        cell, directions, Cubic(directions.duals, tensor, inner), volume, softening, _asymmetry(inner)
+    )
 
 
 def _softening(minimum: Minimum, response: _Responses, at_rest: FloatArray) -> FloatArray:
@@ -232,8 +274,9 @@ class _Responses:
 
     @property
     def compressibility(self) -> float:
-        """-dV/dp, positions following."""
-        assert self.system is not None
+        """-dV/dp, positions following; zero where no strain changes the volume."""
+        if self.system is None:
+            return 0.0
         return -float(self.system.volume * self.system.freedom.basis[:3].sum(axis=0) @ self.pressed)
 
     def tame(self, change: _Change) -> float:

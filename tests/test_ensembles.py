@@ -23,7 +23,7 @@ from lammps_implicit.ensembles.ensemble import (
 from lammps_implicit.ensembles.propagation import propagate
 from lammps_implicit.observables.observable import Observable, stability
 from lammps_implicit.potentials.snap_files import parse_coefficients
-from lammps_implicit.third_derivative import Cubic, leading_directions
+from lammps_implicit.third_derivative import Answer, Cubic, leading_directions
 
 TEXT = "# made up\n1 3\nTa 0.5 1.0\n1.5\n-2.0\n30.0\n"
 PARAMETERS = Parameters(("Ta:0", "Ta:1", "Ta:2"), np.array([1.5, -2.0, 30.0]), TEXT)
@@ -187,7 +187,8 @@ def test_propagation_sums_the_series_of_every_sample():
     assert not found.flagged.any()
     changes = ensemble.changes(PARAMETERS.theta)
     response = np.diag(1 / changes.std(axis=0)) / np.sqrt(3)
-    judged = propagate({"f": observable}, PARAMETERS.theta, ensemble, response=response).distributions["f"]
+    answer = Answer(response @ response.T, response)
+    judged = propagate({"f": observable}, PARAMETERS.theta, ensemble, answer=answer).distributions["f"]
     answers = np.linalg.norm(changes @ response, axis=1)
     assert judged.error / judged.error[0] == pytest.approx((answers / answers[0]) ** 4)
     typical = np.sqrt(np.mean((judged.estimates[2] - judged.estimates[1]) ** 2))
@@ -333,3 +334,60 @@ def test_regressions_that_tell_nothing_are_refused():
     ):
         with pytest.raises(LammpsImplicitError, match=re.escape(message)):
             from_regression(model, PARAMETERS)
+
+
+def test_another_ensemble_than_that_of_the_third_derivatives_is_refused(tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    with Minimum.from_deck(tmp_path / "in.ta", ftol=1e-9) as minimum:
+        theta = minimum.potential.theta
+        scale, rng = np.abs(theta), np.random.default_rng(3)
+        one, other = (np.zeros((60, len(theta))) for _ in range(2))
+        one[:, 12] = 3e-3 * scale[12] * rng.standard_normal(60)
+        other[:, 20] = 3e-3 * scale[20] * rng.standard_normal(60)
+        found = minimum.propagate(theta + one)
+        assert found.distributions["energy"].orders == ("first", "second", "third")
+        answer = minimum.third.directions.answer
+        with pytest.raises(LammpsImplicitError, match="lies along the directions of the third derivatives"):
+            propagate({}, theta, from_samples(theta + other, minimum.parameters), answer=answer)
+        assert minimum.propagate(theta + other, order=2).distributions["energy"].orders == ("first", "second")
+
+
+@pytest.mark.parametrize("pattern", ["Ta:0", "Ta:[0-2]"])
+def test_parameters_that_move_nothing_are_propagated(tmp_path, pattern):
+    (tmp_path / "in.ta").write_text(TA_VACANCY)
+    settings = {"cell": "iso", "pressure": "20 GPa", "parameters": pattern, "ftol": 1e-9}
+    with Minimum.from_deck(tmp_path / "in.ta", **settings) as minimum:
+        theta = minimum.potential.theta
+        samples = theta + np.random.default_rng(0).standard_normal((20, len(theta))) * [0.1, 0.01, 0.01][: len(theta)]
+        found = minimum.propagate(samples).distributions["enthalpy"]
+        assert found.deviation[-1] > 0
+        assert np.isfinite(found.estimates).all()
+    one = from_regression(
+        SimpleNamespace(coef_=[[1.5]], sigma_=[[0.01]]), Parameters(("Ta:0",), np.array([1.5]), ""), 7
+    )
+    assert one.samples.shape == (7, 1)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"covariance": np.diag([1e-4, -1e-4, 1e-2])}, "a variance is negative"),
+        ({"covariance": np.array([[0.0, 1e-3, 0], [1e-3, 1e-3, 0], [0, 0, 1e-2]])}, "too small for others"),
+        ({"covariance": COVARIANCE, "samples": SAMPLES}, "both 'samples' and 'covariance'"),
+    ],
+)
+def test_matrices_that_are_none_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(LammpsImplicitError, match=message):
+        read_ensemble(tmp_path / "bad.npz", PARAMETERS, allow_singular=True)
+
+
+def test_few_samples_may_be_anywhere_near():
+    assert from_samples(PARAMETERS.theta[None] * 1.01, PARAMETERS).samples.shape == (1, 3)
+
+
+def test_a_symmetric_root_does_not_depend_on_signs():
+    found = covariance_factor(COVARIANCE)
+    scale = np.sqrt(np.diag(COVARIANCE))
+    assert found / scale[:, None] == pytest.approx((found / scale[:, None]).T)
+    assert np.linalg.eigvalsh(found / scale[:, None]).min() > 0

@@ -17,7 +17,14 @@ from typer.testing import CliRunner
 from lammps_implicit import LammpsImplicitError
 from lammps_implicit.cli import app
 from lammps_implicit.ensembles.agreement import agreement
-from lammps_implicit.ensembles.shards import MERGED_KIND, merge_shards, read_records, shard_index
+from lammps_implicit.ensembles.shards import (
+    MERGED_KIND,
+    locked,
+    merge_shards,
+    read_records,
+    shard_index,
+    shard_path,
+)
 from lammps_implicit.potentials.snap_files import read_coefficients
 
 SHIPPED = Path(__import__("lammps").__file__).parent / "share/lammps/potentials"
@@ -225,7 +232,7 @@ def test_a_report_needs_nothing_else(study, tmp_path):
     assert "http" not in page
     assert "relaxed again" in page
     good("merge", study / "shards", "-o", tmp_path / "other.h5")
-    assert "has none of the observables" in error(
+    assert "is of other derivatives" in error(
         "report", tmp_path / "uq.h5", "--validation", tmp_path / "other.h5", "-o", tmp_path / "x.html"
     )
     for pair, message in (("2_40", "write two ids"), ("2-1", "no atom 1"), ("5-5", "two atoms")):
@@ -240,3 +247,46 @@ def test_a_structure_without_energy_of_others_has_no_distances(study, tmp_path):
     arguments = ["propagate", study / "out.h5", "--ensemble", study / "e.npy", "-o", tmp_path / "uq.h5"]
     assert "holds no structure" in error(*arguments, "--distance", "1-2")
     assert "is not positive" in error(*arguments, "--limit", "0")
+
+
+def test_a_shard_is_one_processs(study, tmp_path):
+    target = shard_path(tmp_path, 0, 3)
+    with locked(target):
+        code = (
+            "from pathlib import Path; from lammps_implicit.ensembles.shards import locked\n"
+            f"with locked(Path({str(target)!r})): pass"
+        )
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "another process works on" in other.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_that_stop_lammps_are_kept_as_failed(study, tmp_path, monkeypatch):
+    from lammps_implicit.ensembles import validation
+
+    arguments = ["validate", study / "out.h5", "--ensemble", study / "e.npy", "--samples", 7, "--shard", "0/3"]
+    real, calls = validation._Relaxer.at, []
+
+    def fails_first(self, dtheta, ftol):
+        calls.append(dtheta)
+        if len(calls) == 1:
+            raise LammpsImplicitError("Lost atoms")
+        return real(self, dtheta, ftol)
+
+    monkeypatch.setattr(validation._Relaxer, "at", fails_first)
+    assert "stopped the relaxation: Lost atoms" in error(*arguments, "-o", tmp_path / "v")
+    good(*arguments, "-o", tmp_path / "v")
+    with h5py.File(tmp_path / "v" / "shard-0-of-3.h5") as file:
+        assert list(file["status"]) == [2, 1, 1]
+
+
+def test_names_may_hold_slashes(study, tmp_path):
+    for name in ("in.bulk", "in.vacancy", "e.npy"):
+        shutil.copy(study / name, tmp_path)
+    (tmp_path / "study.yaml").write_text(STUDY.replace("vacancy: {", "V/Ta: {"))
+    good("observables", tmp_path / "study.yaml", "-o", tmp_path / "out.h5", "--ensemble", tmp_path / "e.npy")
+    good("validate", tmp_path / "out.h5", "--ensemble", tmp_path / "e.npy", "--samples", 1, "-o", tmp_path / "v")
+    assert "V/Ta: formation energy" in good("merge", tmp_path / "v", "-o", tmp_path / "m.h5")
+    assert "read from" in error(
+        "merge", tmp_path / "v" / "shard-0-of-1.h5", "-o", tmp_path / "v" / "shard-0-of-1.h5", "--overwrite"
+    )

@@ -9,7 +9,7 @@ import typer
 
 from lammps_implicit.console import columns, rank, say
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.files import beside, refuse_to_overwrite, written_whole
+from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, written_whole
 
 if TYPE_CHECKING:
     from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
@@ -144,6 +144,7 @@ def _propagate(
     others = beside(output, ".xyz", ".distributions.png", ".drivers.png")
     for path in (output, *others):
         refuse_to_overwrite(path, overwrite)
+        refuse_inputs(path, result, ensemble)
     derivatives = read_derivatives(result)
     sensitivity = read_sensitivity(result) if derivatives.kind == SENSITIVITY_KIND else None
     observables = dict(derivatives.observables)
@@ -152,7 +153,7 @@ def _propagate(
             raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
         observables[f"distance {pair}"] = distance(sensitivity, _pair(pair))
     known = _ensemble(ensemble, derivatives.parameters, drawing)
-    propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response)
+    propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.answer)
     files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
     propagated = read_propagation(output)
     figures = dict(zip(others[1:], (plots.histograms(propagated), plots.drivers(propagated)), strict=True))
@@ -163,7 +164,7 @@ def _propagate(
     columns(driver_rows(propagated))
     flagged, total = int(propagation.flagged.sum()), len(known.samples)
     say(f"{flagged:,} of {total:,} samples lie outside the range of trust ({flagged / total:.1%})")
-    if derivatives.response is None:
+    if derivatives.answer is None:
         say(f"errors are not estimated: {result} was made without --ensemble")
     say("wrote " + ", ".join(map(str, [*files, *figures])))
 
@@ -177,6 +178,7 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
     (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
+        refuse_inputs(path, *shards)
     records, settings = merge_shards(shards)
     write_records(output, records, settings, MERGED_KIND)
     with written_whole(plot, overwrite) as temporary:
@@ -194,14 +196,18 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
     from lammps_implicit.ensembles.shards import MERGED_KIND, read_records
 
     refuse_to_overwrite(output, overwrite)
+    refuse_inputs(output, result, *([] if validation is None else [validation]))
     propagated = read_propagation(result)
-    records = None
+    page = html_report(propagated)
     if validation is not None:
         records, settings = read_records(validation, MERGED_KIND)
         if settings.ensemble != propagated.attributes["ensemble_sha256"]:
             raise LammpsImplicitError(f"{validation} is of another ensemble than {result}")
+        if settings.result != propagated.attributes["from_sha256"]:
+            raise LammpsImplicitError(f"{validation} is of other derivatives than {result}")
+        page = html_report(propagated, records, settings.limit)
     with written_whole(output, overwrite) as temporary:
-        temporary.write_text(html_report(propagated, records), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     say(f"wrote {output}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from lammps_implicit.potentials.snap_files import parse_coefficients, read_coeff
 
 FloatArray = NDArray[np.float64]
 
-DRAWS = 10_000
+DRAWS = 100_000
 """Samples drawn from a covariance unless asked for others."""
 
 FAR = 6.0
 """Standard deviations by which the mean may miss the potential's parameters, in the median over parameters."""
+
+FEW = 10
+"""Samples from which their spread is known well enough to tell."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Ensemble:
         Of the covariance that they were drawn from, A with A Aᵀ.
     drawn : (S, r) float array or None
         Coordinates of the samples along it, in standard deviations.
+    origin : bytes
+        What they were drawn from.
     """
 
     samples: FloatArray
@@ -69,11 +74,12 @@ class Ensemble:
     source: str
     factor: FloatArray | None = None
     drawn: FloatArray | None = None
-    digest: str = field(init=False)
+    origin: bytes = b""
 
-    def __post_init__(self) -> None:
-        content = np.ascontiguousarray(self.samples, float).tobytes()
-        object.__setattr__(self, "digest", hashlib.sha256(content).hexdigest())
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the samples, or of what they were drawn from: that is the same on every processor."""
+        return hashlib.sha256(self.origin or np.ascontiguousarray(self.samples, float).tobytes()).hexdigest()
 
     def changes(self, theta: ArrayLike) -> FloatArray:
         """δΘ from these parameters, (S, P)."""
@@ -112,7 +118,8 @@ def from_samples(samples: ArrayLike, parameters: Parameters, source: str = "samp
     if len(bad):
         row, column = bad[0]
         raise PotentialError(f"{source}: {parameters.names[column]} of sample {row + 1} is {array[row, column]}")
-    _require_near(array.mean(axis=0), array.std(axis=0), parameters, source)
+    if len(array) >= FEW:
+        _require_near(array.mean(axis=0), array.std(axis=0), parameters, source)
     return Ensemble(array, parameters.names, source)
 
 
@@ -163,7 +170,8 @@ def from_covariance(
         )
     _require_near(centre, np.sqrt(np.diag(matrix)), parameters, source)
     drawn = np.random.default_rng(seed).standard_normal((draws, factor.shape[1]))
-    return Ensemble(centre + drawn @ factor.T, parameters.names, source, factor, drawn)
+    origin = matrix.tobytes() + centre.tobytes() + f"{draws} {seed}".encode()
+    return Ensemble(centre + drawn @ factor.T, parameters.names, source, factor, drawn, origin)
 
 
 def covariance_factor(covariance: FloatArray, source: str = "covariance") -> FloatArray:
@@ -174,10 +182,12 @@ def covariance_factor(covariance: FloatArray, source: str = "covariance") -> Flo
     PotentialError
         If the matrix is not symmetric, not positive semidefinite, or zero.
     """
-    size = float(np.abs(covariance).max(initial=0.0))
-    scale = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
-    if size == 0:
+    variances = np.diag(covariance)
+    if not covariance.any():
         raise PotentialError(f"{source}: the covariance is zero")
+    if np.any(variances < 0) or np.any(covariance[variances == 0]) or np.any(covariance[:, variances == 0]):
+        raise PotentialError(f"{source}: the matrix is no covariance: a variance is negative, or too small for others")
+    scale = np.sqrt(variances)
     # Parameters differ by orders of magnitude: what counts is seen in the correlations.
     units = np.where(scale > 0, scale, 1.0)
     scaled = covariance / np.outer(units, units)
@@ -189,7 +199,10 @@ def covariance_factor(covariance: FloatArray, source: str = "covariance") -> Flo
             f"{source}: the matrix is no covariance: of the correlations the smallest eigenvalue is {values[0]:.2g}"
         )
     kept = values > 1e-12 * values[-1]
-    return np.asarray(units[:, None] * vectors[:, kept] * np.sqrt(values[kept]), np.float64)
+    if kept.all():  # the symmetric root is the same whatever signs eigenvectors have
+        return np.asarray(units[:, None] * (vectors * np.sqrt(values)) @ vectors.T, np.float64)
+    signs = np.sign(vectors[np.argmax(np.abs(vectors), axis=0), np.arange(len(values))])
+    return np.asarray(units[:, None] * (vectors * signs)[:, kept] * np.sqrt(values[kept]), np.float64)
 
 
 def as_ensemble(given: Any, parameters: Parameters) -> Ensemble:
@@ -222,16 +235,17 @@ def from_regression(
         If it was not fitted, or tells nothing of uncertainties.
     """
     source = type(model).__name__
-    coefficients = np.squeeze(np.asarray(getattr(model, "coef_", np.nan), float))
+    coefficients = np.ravel(np.asarray(getattr(model, "coef_", np.nan), float))
     if np.isnan(coefficients).all():
         raise PotentialError(f"{source} has not been fitted")
     named = getattr(model, "feature_names_in_", None)
     if named is not None:
         _require_same_order([str(name) for name in named], parameters, source)
     posterior = getattr(model, "posterior_samples_", None)
+    intercept = np.any(getattr(model, "intercept_", 0.0))
+    if intercept or (posterior is not None and len(posterior) != len(coefficients)):
+        raise PotentialError(f"{source}: fit it without intercept: the constant term is a parameter of its own")
     if posterior is not None:
-        if len(posterior) != len(coefficients):
-            raise PotentialError(f"{source}: fit it without intercept: the constant term is a parameter of its own")
         return from_samples(coefficients + np.asarray(posterior, float).T, parameters, source)
     if getattr(model, "sigma_", None) is None:
         raise PotentialError(f"{source} tells nothing of uncertainties: it has neither posterior_samples_ nor sigma_")
@@ -281,6 +295,8 @@ def read_ensemble(
             f"{file.name}: the ensemble is of another potential: its coefficient file has SHA-256 {told[:12]}…, "
             f"that of the result {parameters.digest[:12]}…"
         )
+    if "covariance" in arrays and "samples" in arrays:
+        raise PotentialError(f"{file.name}: both 'samples' and 'covariance' are in it: leave one out")
     if "covariance" in arrays:
         mean = arrays.get("mean")
         return from_covariance(arrays["covariance"], parameters, mean, draws, seed, allow_singular, file.name)
@@ -293,7 +309,11 @@ def _read_numpy(file: Path) -> dict[str, NDArray[Any]]:
     """Arrays of a file by name; that of a ``.npy`` file is called ``samples``."""
     try:
         loaded = np.load(file, allow_pickle=False)
-        arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"samples": loaded}
+        if isinstance(loaded, np.ndarray):
+            arrays = {"samples": loaded}
+        else:
+            with loaded:
+                arrays = dict(loaded)
         for name in {"samples", "covariance", "mean"} & set(arrays):
             if arrays[name].dtype.kind not in "fiu":
                 raise ValueError(f"'{name}' is of type {arrays[name].dtype}")
@@ -304,15 +324,12 @@ def _read_numpy(file: Path) -> dict[str, NDArray[Any]]:
 
 def _read_csv(file: Path, parameters: Parameters) -> FloatArray:
     try:
-        with open(file, encoding="utf-8-sig") as text:
-            first = next((line for line in text if line.strip() and not line.startswith("#")), "")
-        words = [word.strip() for word in first.split(",")]
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        rows = [line for line in lines if line.strip() and not line.startswith("#")]
+        words = [word.strip() for word in rows[0].split(",")] if rows else []
         labelled = not all(is_number(word) for word in words)
-        rows = [
-            line
-            for line in file.read_text(encoding="utf-8-sig").splitlines()
-            if line.strip() and not line.startswith("#")
-        ]
+        if len(rows) <= labelled:
+            raise PotentialError(f"{file.name}: there are no samples in it")
         samples = np.loadtxt(rows[labelled:], delimiter=",", ndmin=2, comments=None)
     except (OSError, ValueError) as error:
         raise PotentialError(f"{file.name}: not a table of numbers ({' '.join(str(error).split())})") from None
@@ -373,10 +390,10 @@ def _require_same_order(names: list[str], parameters: Parameters, source: str) -
 def _require_near(mean: FloatArray, spread: FloatArray, parameters: Parameters, source: str) -> None:
     """Refuse an ensemble that has nothing to do with the potential: columns without labels may be any numbers."""
     off = np.abs(mean - parameters.theta) / np.maximum(spread, 1e-6 * np.abs(parameters.theta) + 1e-300)
-    if float(np.median(off)) > FAR:
+    if not float(np.median(off)) <= FAR:
         raise PotentialError(
-            f"{source}: the ensemble is not around the potential's parameters: half of its means are more than "
-            f"{np.median(off):.3g} standard deviations away; is it of another potential?"
+            f"{source}: the ensemble is not around the potential's parameters, but {np.median(off):.3g} standard "
+            "deviations away (median over parameters): is it of another potential?"
         )
 
 

@@ -69,11 +69,13 @@ def parity(records: Records) -> Any:
 
 
 def corner(propagated: Propagated) -> Any:
-    """Coordinates of the samples along the leading directions, flagged samples in red."""
+    """Coordinates of the samples along the leading directions, flagged samples in red; None where there are none."""
     from matplotlib.figure import Figure
 
     scores = propagated.principal.scores[:, :DIRECTIONS]
-    count = max(scores.shape[1], 1)
+    count = scores.shape[1]
+    if not count:
+        return None
     figure = Figure(figsize=(1.0 + 1.8 * count, 1.0 + 1.8 * count), layout="constrained", dpi=130)
     axes = figure.subplots(count, count, squeeze=False)
     shown = np.arange(0, len(scores), max(1, len(scores) // DOTS))
@@ -81,7 +83,7 @@ def corner(propagated: Propagated) -> Any:
     for row in range(count):
         for column in range(count):
             panel = axes[row, column]
-            if column > row or scores.shape[1] == 0:
+            if column > row:
                 panel.set_axis_off()
             elif row == column:
                 panel.hist(scores[:, row], 40, color="0.7")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.observable import Observable
+from lammps_implicit.third_derivative import Answer
 
 FloatArray = NDArray[np.float64]
 
@@ -26,6 +27,9 @@ ORDERS = ("first", "second", "third")
 
 LIMIT = 0.1
 """Share of a change, or of the spread, that an estimated error may be."""
+
+COVERED = 0.9
+"""Share of the structures' answers that has to lie along the directions of third derivatives."""
 
 BLOCK = 8192
 """Samples evaluated at a time."""
@@ -142,7 +146,7 @@ def propagate(
     theta: FloatArray,
     ensemble: Ensemble,
     limit: float = LIMIT,
-    response: FloatArray | None = None,
+    answer: Answer | None = None,
 ) -> Propagation:
     """Evaluate observables for all samples.
 
@@ -154,13 +158,14 @@ def propagate(
         Parameters that their derivatives were taken at.
     ensemble : Ensemble
     limit : float
-    response : (P, k) float array, optional
-        `Directions.response`, where third derivatives were taken.
+    answer : Answer, optional
+        `Directions.answer`, where third derivatives were taken.
 
     Raises
     ------
     LammpsImplicitError
-        If an observable is not a number, or the limit not positive.
+        If an observable is not a number, the limit not positive, or the ensemble varies other directions than those
+        that third derivatives were taken along.
     """
     if not limit > 0:
         raise LammpsImplicitError(f"limit {limit:g} of the estimated error is not positive")
@@ -169,12 +174,23 @@ def propagate(
             raise LammpsImplicitError(f"{name} is an array of shape {observable.value.shape}: propagate its entries")
     principal = principal_directions(ensemble)
     covariance = np.atleast_2d(np.cov(ensemble.samples.T, bias=True))
-    answers = None if response is None else np.linalg.norm(ensemble.changes(theta) @ response, axis=1)
+    answers = None if answer is None else _answers(answer, ensemble.changes(theta))
     found = {
         name: _distribution(observable, theta, ensemble, principal, covariance, limit, answers)
         for name, observable in observables.items()
     }
     return Propagation(ensemble, found, principal, limit)
+
+
+def _answers(answer: Answer, changes: FloatArray) -> FloatArray:
+    """By how much structures answer to each sample, (S,)."""
+    share = answer.share(changes)
+    if share < COVERED:
+        raise LammpsImplicitError(
+            f"only {share:.0%} of what moves structures in this ensemble lies along the directions of the third "
+            "derivatives: run the command that wrote the result again, with --ensemble and this ensemble"
+        )
+    return answer.sizes(changes)
 
 
 def principal_directions(ensemble: Ensemble) -> Principal:

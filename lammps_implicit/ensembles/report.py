@@ -14,7 +14,7 @@ import numpy as np
 from lammps_implicit.ensembles import plots
 from lammps_implicit.ensembles.agreement import agreement, agreement_rows
 from lammps_implicit.ensembles.files import Propagated
-from lammps_implicit.ensembles.propagation import QUANTILES
+from lammps_implicit.ensembles.propagation import LIMIT, QUANTILES
 from lammps_implicit.ensembles.shards import FAILED, Records
 from lammps_implicit.errors import LammpsImplicitError
 
@@ -53,7 +53,7 @@ def driver_rows(propagated: Propagated, shown: int = 5) -> list[tuple[str, ...]]
     return rows
 
 
-def html_report(propagated: Propagated, records: Records | None = None) -> str:
+def html_report(propagated: Propagated, records: Records | None = None, limit: float = LIMIT) -> str:
     """Write the report.
 
     Parameters
@@ -61,6 +61,8 @@ def html_report(propagated: Propagated, records: Records | None = None) -> str:
     propagated : Propagated
     records : Records, optional
         Merged validation.
+    limit : float
+        What it flagged samples with.
 
     Raises
     ------
@@ -74,8 +76,7 @@ def html_report(propagated: Propagated, records: Records | None = None) -> str:
         f"<h1>{escape(propagated.path.stem)}</h1>",
         f"<p>{told['samples']:,} samples of {len(propagated.names)} parameters from {escape(str(told['ensemble']))}, "
         f"derivatives from {escape(str(told['from']))} ({told['force_evaluations']:,} force evaluations). "
-        f"{int(told['flagged']):,} samples lie outside the range of trust: the last known term of some series exceeds "
-        f"{float(told['limit']):.0%} of the change, or of the ensemble's spread.</p>",
+        f"{_trust(propagated)}</p>",
         "<h2>Distributions</h2>",
         _table(summary_rows(propagated)),
         _figure(plots.histograms(propagated, records)),
@@ -84,16 +85,15 @@ def html_report(propagated: Propagated, records: Records | None = None) -> str:
         _figure(plots.drivers(propagated)),
         _figure(plots.corner(propagated)),
     ]
-    seen_from_above = plots.sensitivity_map(propagated)
-    if seen_from_above is not None:
-        parts += ["<h2>Where the structure is uncertain</h2>", _figure(seen_from_above)]
+    if propagated.deviations is not None:
+        parts += ["<h2>Where the structure is uncertain</h2>", _figure(plots.sensitivity_map(propagated))]
     if records is not None:
         failed = int(np.count_nonzero(records.status == FAILED))
         parts += [
             "<h2>Validation</h2>",
             f"<p>{len(records.rows):,} samples relaxed again with {int(records.forces.sum()):,} force evaluations; "
             f"{failed} of them found no minimum near.</p>",
-            _table(agreement_rows(agreement(records, float(told["limit"])))),
+            _table(agreement_rows(agreement(records, limit))),
             _figure(plots.parity(records)),
         ]
     title = escape(propagated.path.stem)
@@ -113,7 +113,20 @@ def _table(rows: Sequence[Iterable[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
+def _trust(propagated: Propagated) -> str:
+    told = propagated.attributes
+    if all(np.isnan(found.error).all() for found in propagated.distributions.values()):
+        return "Errors were not estimated: the derivatives were taken without an ensemble."
+    return (
+        f"{int(told['flagged']):,} samples lie outside the range of trust: the next term of some series may exceed "
+        f"{float(told['limit']):.0%} of the change and of the ensemble's spread, or a softest mode changes its "
+        "stiffness by half."
+    )
+
+
 def _figure(figure: Any) -> str:
+    if figure is None:
+        return ""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return f'<p><img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"></p>'

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -151,15 +154,38 @@ def read_records(path: Path, kind: str) -> tuple[Records, Settings]:
     OutputError
         If the file is damaged or something else.
     """
+    with hdf5_opened(path, [kind], f"a {kind.removeprefix('lammps-implicit ')}") as file:
+        arrays = {name: file[name][()] for name in (*_ARRAYS, "values", "spread")}
+        texts = {name: list(file[name].asstr()[()]) for name in ("names", "units", "reasons")}
+        names, units = tuple(texts["names"]), tuple(texts["units"])
+        settings = Settings(**json.loads(file.attrs["settings"]))
+        return Records(names=names, units=units, reasons=texts["reasons"], **arrays), settings
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes off a shard; the lock ends with the process, however it ends.
+
+    Raises
+    ------
+    OutputError
+        If another process works on it, or its folder cannot be made.
+    """
+    lock = path.with_name(f".{path.name}.lock")
     try:
-        with hdf5_opened(path, [kind], f"a {kind.removeprefix('lammps-implicit ')}") as file:
-            arrays = {name: file[name][()] for name in (*_ARRAYS, "values", "spread")}
-            texts = {name: list(file[name].asstr()[()]) for name in ("names", "units", "reasons")}
-            names, units = tuple(texts["names"]), tuple(texts["units"])
-            settings = Settings(**json.loads(file.attrs["settings"]))
-            return Records(names=names, units=units, reasons=texts["reasons"], **arrays), settings
-    except (ValueError, TypeError) as error:
-        raise OutputError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "w", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise OutputError(f"cannot write in the folder {path.parent}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise OutputError(f"another process works on {path}") from None
+            # A file system without locks: there is none to be had.
+        yield
+        lock.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
@@ -181,7 +207,9 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Sett
     OutputError
         If one is damaged, unfinished, missing, there twice, or has other settings.
     """
-    files = [file for path in map(Path, paths) for file in (sorted(path.glob("*.h5")) if path.is_dir() else [path])]
+    files = [
+        file for path in map(Path, paths) for file in (sorted(path.glob("shard-*.h5")) if path.is_dir() else [path])
+    ]
     if not files:
         raise OutputError(f"there is no shard in {', '.join(map(str, paths))}")
     found: dict[int, Records] = {}

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import LIMIT, propagate
@@ -21,6 +23,7 @@ from lammps_implicit.ensembles.shards import (
     SHARD_KIND,
     Records,
     Settings,
+    locked,
     read_records,
     remove_leftovers,
     shard_path,
@@ -32,12 +35,14 @@ from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.bulk import CONSTANTS
 from lammps_implicit.observables.config import Configuration
 from lammps_implicit.observables.files import OBSERVABLES_KIND, Derivatives
+from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.study import observables_of, open_cells
 from lammps_implicit.parallel import on_root
 
 FloatArray = NDArray[np.float64]
-Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
+
+BROKEN = "stopped the relaxation: "
 
 SAME_ENERGY = 1e-6
 """eV an atom by which an observable may miss the result's at the result's own parameters."""
@@ -96,7 +101,9 @@ def validate(
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD if comm is None else comm
-    settings = Settings(sha256(derivatives.path), ensemble.digest, samples, seed, ftol, limit, shards)
+    settings = Settings(
+        on_root(comm, lambda: sha256(derivatives.path)), ensemble.digest, samples, seed, ftol, limit, shards
+    )
     path = shard_path(Path(folder), shard, shards)
     rows = ensemble.subset(samples, seed)[shard::shards]
 
@@ -107,25 +114,42 @@ def validate(
             write_records(path, known, settings, SHARD_KIND, shard=shard)
         return known
 
-    records = on_root(comm, begin)
-    if not np.any(records.status == PENDING):
-        return path
+    with ExitStack() as alone:
+        on_root(comm, lambda: alone.enter_context(locked(path)))
+        records = on_root(comm, begin)
+        if np.any(records.status == PENDING):
+            _relax_pending(path, records, settings, shard, derivatives, ensemble, comm, progress)
+    return path
+
+
+def _relax_pending(
+    path: Path,
+    records: Records,
+    settings: Settings,
+    shard: int,
+    derivatives: Derivatives,
+    ensemble: Ensemble,
+    comm: Any,
+    progress: Progress,
+) -> None:
+    """Relax what is left of a shard, writing its file after every sample."""
+    rows = records.rows
     changes = ensemble.changes(derivatives.parameters.theta)
     with _relaxer(derivatives, comm) as relax:
         progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
         for place in np.flatnonzero(records.status == PENDING):
-            _relax_one(records, int(place), changes[rows[place]], relax, ftol)
+            _relax_one(records, int(place), changes[rows[place]], relax, settings.ftol)
             on_root(comm, lambda: write_records(path, records, settings, SHARD_KIND, shard=shard))
+            if records.reasons[place].startswith(BROKEN):
+                raise LammpsImplicitError(
+                    f"sample {rows[place]} of the ensemble {records.reasons[place]}; it is kept as failed: run the "
+                    "shard again to go on after it"
+                )
             progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
-    return path
 
 
 def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
-    """Records of a shard that was begun; makes the folder for one that was not."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from None
+    """Records of a shard that was begun."""
     remove_leftovers(path)
     if overwrite or not path.exists():
         return None
@@ -136,12 +160,8 @@ def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
 
 
 def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64], limit: float) -> Records:
-    # Elastic constants and stabilities of every sample would take solves of their own.
-    left_out = [name for name, known in derivatives.observables.items() if name in CONSTANTS or known.bound is not None]
-    propagation = propagate(
-        derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.response
-    )
-    names = [name for name in propagation.distributions if name not in left_out]
+    propagation = propagate(derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.answer)
+    names = [name for name, known in derivatives.observables.items() if _relaxed_again(name, known)]
     distributions = [propagation.distributions[name] for name in names]
     estimates = np.full((len(rows), len(distributions), 3), np.nan)
     for column, distribution in enumerate(distributions):
@@ -162,6 +182,11 @@ def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64]
         values=np.array([distribution.value for distribution in distributions]),
         spread=np.array([distribution.spread for distribution in distributions]),
     )
+
+
+def _relaxed_again(name: str, observable: Observable) -> bool:
+    """Whether it is taken of every sample: elastic constants and stabilities would take solves of their own."""
+    return name not in CONSTANTS and observable.bound is None
 
 
 class _Relaxer:
@@ -194,6 +219,9 @@ def _relax_one(records: Records, place: int, dtheta: FloatArray, relax: _Relaxer
         records.status[place] = DONE
     except (ConvergenceError, NotAMinimumError) as error:
         records.status[place], records.reasons[place] = FAILED, str(error)
+    except (LammpsImplicitError, LinAlgError, ValueError, FloatingPointError) as error:
+        # LAMMPS may be left unusable: the next run of this shard goes on after this sample.
+        records.status[place], records.reasons[place] = FAILED, f"{BROKEN}{error}"
     records.forces[place] = relax.forces - forces
     records.seconds[place] = time.perf_counter() - start
 
@@ -204,6 +232,11 @@ def _relaxer(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
     opened = _study if derivatives.kind == OBSERVABLES_KIND else _single
     with opened(derivatives, comm) as relaxer:
         now = relaxer.values()
+        gone = [
+            name for name, known in derivatives.observables.items() if name not in now and _relaxed_again(name, known)
+        ]
+        if gone:
+            raise LammpsImplicitError(f"{gone[0]} of {derivatives.path.name} cannot be taken from its decks any more")
         for name, observable in derivatives.observables.items():
             if name in now and abs(now[name] - float(observable.value)) > _tolerance(relaxer, name, observable.value):
                 raise LammpsImplicitError(
@@ -238,7 +271,12 @@ def _single(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
 
 @contextmanager
 def _study(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
-    configuration = Configuration.model_validate_json(str(derivatives.attributes["configuration"]))
+    try:
+        configuration = Configuration.model_validate_json(str(derivatives.attributes["configuration"]))
+    except ValidationError:
+        raise LammpsImplicitError(
+            f"{derivatives.path.name} was written by another version: run the command that wrote it again"
+        ) from None
     opened: AbstractContextManager[Any] = open_cells(configuration, comm)
     with opened as cells:
         told = [str(line).rsplit(" ", 1)[1] for line in derivatives.attributes["decks"]]

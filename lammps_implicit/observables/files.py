@@ -15,7 +15,7 @@ from lammps_implicit.ensembles.ensemble import Parameters
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened
 from lammps_implicit.observables.observable import Observable, stability
-from lammps_implicit.third_derivative import Cubic, Directions
+from lammps_implicit.third_derivative import Answer, Cubic, Directions
 
 FloatArray = NDArray[np.float64]
 
@@ -34,8 +34,8 @@ class Derivatives:
     path : Path
     parameters : Parameters
     observables : dict of str to Observable
-    response : (P, k) float array or None
-        `Directions.response`, where third derivatives were taken.
+    answer : Answer or None
+        How structures answer, where third derivatives were taken.
     attributes : dict
         Of the file.
     """
@@ -43,7 +43,7 @@ class Derivatives:
     path: Path
     parameters: Parameters
     observables: dict[str, Observable]
-    response: FloatArray | None
+    answer: Answer | None
     attributes: dict[str, Any]
 
     @property
@@ -57,14 +57,14 @@ def write_observables(file: Any, observables: Mapping[str, Observable], directio
 
     A group each with ``value``, ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the third derivative:
     ``third`` (k, k, P) and ``third_inner`` (k, k, k) along directions with the coordinates ``duals`` (P, k); then also
-    ``response`` (P, k) of these directions, for all.
+    ``response`` (P, k) and ``metric`` (P, P) of these directions, for all.
     """
     if directions is not None:
-        file["response"] = directions.response
+        file["response"], file["metric"] = directions.response, directions.metric
     groups = file.create_group(_GROUP, track_order=True)
     for name, observable in observables.items():
         group = groups.create_group(name.replace("/", "|"))
-        group.attrs["units"] = observable.units
+        group.attrs["name"], group.attrs["units"] = name, observable.units
         group["value"], group["gradient"] = observable.value, observable.gradient
         if observable.bound is not None:
             group.attrs["bound"] = observable.bound
@@ -92,9 +92,9 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
         if file.attrs["kind"] == SENSITIVITY_KIND:
             observables = _of_sensitivity(file)
         else:
-            observables = {name: _read_observable(group) for name, group in file[_GROUP].items()}
-        response = file["response"][()] if "response" in file else None
-        return Derivatives(Path(path), parameters, observables, response, dict(file.attrs))
+            observables = {str(group.attrs["name"]): _read_observable(group) for group in file[_GROUP].values()}
+        answer = Answer(file["metric"][()], file["response"][()]) if "response" in file else None
+        return Derivatives(Path(path), parameters, observables, answer, dict(file.attrs))
 
 
 def _of_sensitivity(file: Any) -> dict[str, Observable]:

@@ -78,8 +78,13 @@ class Cells:
 
 
 @contextmanager
-def open_cells(configuration: Configuration, comm: Any = None, say: Say = lambda line: None) -> Iterator[Cells]:
-    """Run all decks of a configuration and relax what they leave.
+def open_cells(
+    configuration: Configuration,
+    comm: Any = None,
+    say: Say = lambda line: None,
+    check: Callable[[Minimum], None] = lambda bulk: None,
+) -> Iterator[Cells]:
+    """Run all decks of a configuration and relax what they leave; `check` sees the bulk before the others are run.
 
     Raises
     ------
@@ -94,6 +99,7 @@ def open_cells(configuration: Configuration, comm: Any = None, say: Say = lambda
                 return stack.enter_context(_relaxed(deck, configuration, configuration.cell, comm))
 
         bulk = relaxed("bulk", configuration.bulk)
+        check(bulk)
         reservoirs: dict[str, Union[Minimum, float]] = {
             element: relaxed(f"reservoir of {element}", given) if isinstance(given, Deck) else given
             for element, given in configuration.reservoirs.items()
@@ -124,12 +130,16 @@ def run_study(
     LammpsImplicitError
         With the name of the cell it is about.
     """
-    with open_cells(configuration, comm, say) as cells:
-        bulk = cells.bulk
-        attributes: dict[str, Any] = {}
+    known: list[Ensemble] = []
+
+    def read(bulk: Minimum) -> None:
         if ensemble is not None:
-            known = bulk.engine.on_root(lambda: ensemble(bulk.parameters))
-            attributes = _take_third_derivatives(cells, known, configuration.tol, say)
+            parameters = bulk.parameters
+            known.append(bulk.engine.on_root(lambda: ensemble(parameters)))
+
+    with open_cells(configuration, comm, say, read) as cells:
+        bulk = cells.bulk
+        attributes = _take_third_derivatives(cells, known[0], configuration.tol, say) if known else {}
         order = 2 if configuration.second or ensemble is not None else 1
         found = observables_of(cells, configuration, order, say)
         if configuration.elastic_constants:
@@ -180,7 +190,8 @@ def _take_third_derivatives(cells: Cells, ensemble: Ensemble, tol: float, say: S
     asymmetry = 0.0
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
-        asymmetry = max(asymmetry, cell.third_derivative(directions, tol).asymmetry)
+        with _named(name):
+            asymmetry = max(asymmetry, cell.third_derivative(directions, tol).asymmetry)
     return {"ensemble": ensemble.source, "directions_share": directions.share, "third_asymmetry": asymmetry}
 
 
