@@ -173,19 +173,22 @@ def _gain(record: Record) -> float:
 def plot(path: Path, records: Sequence[Record]) -> None:
     """Draw errors by order, and what each way costs."""
     drawn, panels = figure(2)
+    drawn.set_size_inches(11, 6)
     labels = [f"{record['case']}: {record['observable']}" for record in records]
     for order, name in enumerate(("first", "second", "third")):
         places = [place for place, record in enumerate(records) if len(record["errors"]) > order]
         errors = [records[place]["errors"][order] for place in places]
         panels[0].plot(errors, places, "o", ms=4, color=f"C{order}", label=f"{name} order")
-    panels[0].set(xscale="log", xlabel="rms error of trusted samples / standard deviation")
+    panels[0].set(xscale="log")
+    panels[0].set_xlabel("rms error / standard deviation", fontsize="small")
     panels[0].set_yticks(range(len(labels)), labels, fontsize="x-small")
     cases = list(dict.fromkeys(record["case"] for record in records))
     for number, case in enumerate(cases):
         record = next(record for record in records if record["case"] == case)
         panels[1].barh([number - 0.2], [record["study_forces"]], 0.35, color="C0")
         panels[1].barh([number + 0.2], [_gain(record) * record["study_forces"]], 0.35, color="C3")
-    panels[1].set(xscale="log", xlabel="force evaluations: derivatives (blue), relaxing 1,000 again (red)")
+    panels[1].set(xscale="log")
+    panels[1].set_xlabel("force evaluations\nblue: derivatives\nred: 1,000 relaxed again", fontsize="small")
     panels[1].set_yticks(range(len(cases)), cases, fontsize="x-small")
     legend(drawn, panels[0], 3)
     save(drawn, path)
