@@ -23,6 +23,9 @@ T = TypeVar("T")
 PIECE = 65_536
 """Atoms passed on at a time."""
 
+FORWARDING = 0.5
+"""Seconds in which a launcher passes on what was written, before the ranks are ended and it stops listening."""
+
 PATIENCE = 3.0
 """Seconds in which all ranks must have failed before one that has ends them."""
 
@@ -70,6 +73,7 @@ def end_together(comm: Any, report: Callable[[], None]) -> None:
             if comm.rank:  # rank 0 is one of those that wait
                 report()
             sys.stderr.flush()
+            time.sleep(FORWARDING)
             comm.Abort(1)
             os._exit(1)  # some libraries return from it and let their launcher end the job
         time.sleep(0.01)
