@@ -898,8 +898,10 @@ class Minimum:
                 self._relax_within(ftol, cell, pressure)
                 break
             except NotAMinimumError:
+                if not left:
+                    raise
                 mode = self.softest_mode()
-                if not left or mode.curvature >= 0:
+                if mode.curvature >= 0:
                     raise
                 self.engine.shift(PUSH_OFF / self.engine.max_abs(mode.vector) * mode.vector)
                 self._take(self.engine.settle())

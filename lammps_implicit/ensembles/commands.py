@@ -198,8 +198,9 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
     refuse_to_overwrite(output, overwrite)
     refuse_inputs(output, result, *([] if validation is None else [validation]))
     propagated = read_propagation(result)
-    page = html_report(propagated)
-    if validation is not None:
+    if validation is None:
+        page = html_report(propagated)
+    else:
         records, settings = read_records(validation, MERGED_KIND)
         if settings.ensemble != propagated.attributes["ensemble_sha256"]:
             raise LammpsImplicitError(f"{validation} is of another ensemble than {result}")

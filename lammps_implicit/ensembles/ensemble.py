@@ -85,6 +85,11 @@ class Ensemble:
         """δΘ from these parameters, (S, P)."""
         return self.samples - np.asarray(theta, float)
 
+    @property
+    def covariance(self) -> FloatArray:
+        """Of the samples, (P, P)."""
+        return np.atleast_2d(np.cov(self.samples.T, bias=True))
+
     def factored(self, theta: FloatArray) -> tuple[FloatArray | None, FloatArray]:
         """Changes from `theta` as (basis, coordinates), (P, m) and (S, m), where m is below P; else (None, changes)."""
         if self.factor is None or self.drawn is None or self.factor.shape[1] + 1 >= len(theta):

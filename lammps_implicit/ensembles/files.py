@@ -100,7 +100,7 @@ def write_propagation(
             _write_distribution(groups.create_group(name), distribution)
         if sensitivity is not None:
             write_structure(file, sensitivity.structure, str(sensitivity.attributes["length_unit"]))
-            deviations = _write_covariances(file, sensitivity, ensemble.samples)
+            deviations = _write_covariances(file, sensitivity, ensemble.covariance)
     if sensitivity is None or deviations is None:
         return [target]
     xyz = target.with_suffix(".xyz")
@@ -147,12 +147,12 @@ def _read_distribution(group: Any) -> Distribution:
     return Distribution(float(group["value"][()]), str(group.attrs["units"]), *(group[name][()] for name in names))
 
 
-def _write_covariances(file: Any, sensitivity: Sensitivity, samples: FloatArray) -> FloatArray:
+def _write_covariances(file: Any, sensitivity: Sensitivity, covariance: FloatArray) -> FloatArray:
     total = len(sensitivity.structure.ids)
     dataset = file.create_dataset("displacement_covariance", (total, 3, 3), float)
     dataset.attrs["units"] = f"{sensitivity.attributes['length_unit']}^2"
     deviations, place = np.empty(total), 0
-    for piece in displacement_covariances(sensitivity, np.atleast_2d(np.cov(samples.T, bias=True))):
+    for piece in displacement_covariances(sensitivity, covariance):
         dataset[place : place + len(piece)] = piece
         deviations[place : place + len(piece)] = _deviation(piece)
         place += len(piece)

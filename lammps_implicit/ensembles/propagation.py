@@ -173,7 +173,7 @@ def propagate(
         if observable.value.shape != ():
             raise LammpsImplicitError(f"{name} is an array of shape {observable.value.shape}: propagate its entries")
     principal = principal_directions(ensemble)
-    covariance = np.atleast_2d(np.cov(ensemble.samples.T, bias=True))
+    covariance = ensemble.covariance
     answers = None if answer is None else _answers(answer, ensemble.changes(theta))
     found = {
         name: _distribution(observable, theta, ensemble, principal, covariance, limit, answers)
