@@ -22,6 +22,7 @@ from lammps_implicit.console import columns, rank, say
 from lammps_implicit.ensembles import commands
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import remove_temporaries
+from lammps_implicit.inverse.commands import ConfiguredCommand, invert
 
 if TYPE_CHECKING:
     from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
@@ -304,6 +305,7 @@ def bench(
 
 for command in (commands.propagate, commands.validate, commands.merge, commands.report):
     app.command()(command)
+app.command(cls=ConfiguredCommand)(invert)
 
 
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:

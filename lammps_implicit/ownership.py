@@ -35,7 +35,9 @@ def global_rows(comm: Any, ids: IntArray, wanted: IntArray) -> IntArray:
     return fetch(comm, ids, first_row(comm, len(ids)) + np.arange(len(ids), dtype=np.int64), wanted)
 
 
-def fetch(comm: Any, ids: IntArray, values: NDArray[Any], wanted: IntArray) -> NDArray[Any]:
+def fetch(
+    comm: Any, ids: IntArray, values: NDArray[Any], wanted: IntArray, missing: float | None = None
+) -> NDArray[Any]:
     """Return the values of wanted atoms, whichever rank holds them.
 
     Every id has a home rank (id modulo the number of ranks) that its owner reports to and that others ask: two
@@ -50,6 +52,8 @@ def fetch(comm: Any, ids: IntArray, values: NDArray[Any], wanted: IntArray) -> N
         Integers or floats.
     wanted : (m,) int array
         Ids held by any rank.
+    missing : float, optional
+        Value of atoms that no rank holds; default: there are none.
 
     Returns
     -------
@@ -60,7 +64,14 @@ def fetch(comm: Any, ids: IntArray, values: NDArray[Any], wanted: IntArray) -> N
     order = np.argsort(told_ids)
     unique, inverse = np.unique(wanted, return_inverse=True)
     asked, sent, received = exchange(comm, unique, unique % comm.size)
-    answers = told[order[np.searchsorted(told_ids, asked, sorter=order)]]
+    places = np.searchsorted(told_ids, asked, sorter=order)
+    if missing is None:
+        answers = told[order[places]]
+    else:
+        answers = np.full((len(asked), *values.shape[1:]), missing, values.dtype)
+        held = places < len(told_ids)
+        held[held] = told_ids[order[places[held]]] == asked[held]
+        answers[held] = told[order[places[held]]]
     back = np.empty((len(unique), *values.shape[1:]), values.dtype)
     back[np.argsort(unique % comm.size, kind="stable")] = _all_to_all(comm, answers, received, sent)
     return back[inverse]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,9 +120,53 @@ def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overw
         If the file exists or cannot be written; nothing is left behind.
     """
     engine = minimum.engine
+    box = engine.cell, engine.origin, engine.masses(), _elements(minimum)
+
+    def head(file: IO[str], total: int) -> None:
+        write_data_header(file, title, total, *box)
+
+    def rows(file: IO[str], piece: FloatArray) -> None:
+        write_data_rows(file, piece[:, 0], piece[:, 1], piece[:, 2:])
+
+    _write_text(path, minimum, overwrite, head, rows)
+
+
+def write_xyz(path: str | os.PathLike[str], minimum: Minimum, overwrite: bool = False) -> None:
+    """Write a minimum's structure as extended XYZ with ids and types, streaming in id order; the cell starts at zero.
+
+    Raises
+    ------
+    OutputError
+        As `write_data`.
+    """
+    engine, elements = minimum.engine, _elements(minimum)
+    lattice = " ".join(f"{number:.16g}" for number in engine.cell.reshape(-1))
+    periodic = " ".join("T" if axis else "F" for axis in engine.periodic)
+    origin = engine.origin
+
+    def head(file: IO[str], total: int) -> None:
+        columns = "species:S:1:pos:R:3:id:I:1:type:I:1"
+        file.write(f'{total}\nLattice="{lattice}" Properties={columns} pbc="{periodic}" energy={minimum.energy:.16g}\n')
+
+    def rows(file: IO[str], piece: FloatArray) -> None:
+        for id_, type_, x, y, z in piece:
+            place = " ".join(f"{number:.10f}" for number in np.array([x, y, z]) - origin)
+            file.write(f"{elements[int(type_) - 1]} {place} {id_:.0f} {type_:.0f}\n")
+
+    _write_text(path, minimum, overwrite, head, rows)
+
+
+def _write_text(
+    path: str | os.PathLike[str],
+    minimum: Minimum,
+    overwrite: bool,
+    head: Callable[[IO[str], int], None],
+    write_rows: Callable[[IO[str], FloatArray], None],
+) -> None:
+    """Write a text file with a row (id, type, x, y, z) for each atom."""
+    engine = minimum.engine
     order = IdOrder(engine.comm, engine.ids)
     rows = np.column_stack([engine.ids, engine.types, engine.positions])  # ids are exact below 2^53
-    box = engine.cell, engine.origin, engine.masses(), _elements(minimum)
 
     @contextmanager
     def opened() -> Iterator[IO[str]]:
@@ -131,11 +175,11 @@ def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overw
 
     with opened_on_root(engine.comm, opened) as file:
         if file is not None:
-            write_data_header(file, title, order.total, *box)
+            head(file, order.total)
 
         def write(_: int, piece: FloatArray) -> None:
             assert file is not None
-            write_data_rows(file, piece[:, 0], piece[:, 1], piece[:, 2:])
+            write_rows(file, piece)
 
         order.stream(rows, write)
 
@@ -191,10 +235,6 @@ def write_sensitivity(
         "energy": (minimum.energy, energy),
         "energy_gradient": (minimum.energy_gradient(), f"{energy} / theta"),
         "energy_hessian": (minimum.energy_hessian(tol, cell=cell, pressure=pressure), f"{energy} / theta^2"),
-        "cell": (engine.cell, length),
-        "origin": (engine.origin, length),
-        "periodic": (np.array(engine.periodic), ""),
-        "masses": (engine.masses(), "mass of each type"),
     }
     if jacobian.strain_jacobian is not None and jacobian.volume_gradient is not None:
         freedom = minimum.cell_system(tol, cell, pressure).freedom
@@ -212,20 +252,16 @@ def write_sensitivity(
         scalars |= _third(minimum.third)
     cost = minimum.jacobian_statistics(tol, cell=cell, pressure=pressure)
     attributes = {**_attributes(minimum, tol, cost), "jacobian_form": form, "cell_freedom": cell}
-    order = IdOrder(engine.comm, engine.ids)
     with opened_on_root(engine.comm, lambda: hdf5_written_whole(path, overwrite)) as file:
         if file is not None:
             import h5py
 
             file.attrs.update(attributes)
             file["parameter_names"] = np.array(minimum.potential.names, dtype=h5py.string_dtype())
-            file["elements"] = np.array(_elements(minimum), dtype=h5py.string_dtype())
             file["potential"] = minimum.potential.text
             for name, (values, units) in scalars.items():
                 _dataset(file, name, values, units)
-        _stream(file, "ids", "", order, engine.ids)
-        _stream(file, "types", "", order, engine.types)
-        _stream(file, "positions", length, order, engine.positions)
+        order = stream_structure(file, minimum)
         if form == "full":
             rows = (jacobian.row(index) for index in range(parameters))
             _stream_patterns(file, "jacobian", f"{length} / theta", order, rows, parameters)
@@ -248,13 +284,31 @@ def _third(third: ThirdDerivative) -> dict[str, tuple[Any, str]]:
     return found if third.volume_hessian is None else found | {"volume_hessian": (third.volume_hessian, "")}
 
 
-def _stream(file: Any, name: str, units: str, order: IdOrder, array: NDArray[Any]) -> None:
+def stream_dataset(file: Any, name: str, units: str, order: IdOrder, array: NDArray[Any]) -> None:
     """Write a per-atom array as a dataset; `file` is None but on rank 0."""
     dataset = None
     if file is not None:
         dataset = file.create_dataset(name, (order.total, *array.shape[1:]), array.dtype)
         dataset.attrs["units"] = units
     _fill(dataset, (), order, array)
+
+
+def stream_structure(file: Any, minimum: Minimum) -> IdOrder:
+    """Write the arrays that `read_structure` reads, of a minimum; `file` is None but on rank 0."""
+    engine, length = minimum.engine, minimum.units.length
+    order, masses = IdOrder(engine.comm, engine.ids), engine.masses()
+    if file is not None:
+        import h5py
+
+        file["elements"] = np.array(_elements(minimum), dtype=h5py.string_dtype())
+        _dataset(file, "cell", engine.cell, length)
+        _dataset(file, "origin", engine.origin, length)
+        _dataset(file, "periodic", np.array(engine.periodic), "")
+        _dataset(file, "masses", masses, "mass of each type")
+    stream_dataset(file, "ids", "", order, engine.ids)
+    stream_dataset(file, "types", "", order, engine.types)
+    stream_dataset(file, "positions", length, order, engine.positions)
+    return order
 
 
 def _stream_patterns(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.cell import tensor
+from lammps_implicit.engine import Evaluations
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.terms import Cells, Contribution, Term
@@ -26,9 +27,32 @@ TINY = 1e-12
 JUMP = 0.5
 """Å by which a relaxed atom may miss its predicted place before the structure counts as another."""
 
+TRUST = 0.2
+"""Å by which atoms may be off their places, as estimated from the forces where they were predicted."""
+
+REACH = 1.0
+"""Å; longest way of an atom that a first-order prediction is tried with."""
+
+PREDICTOR_TOLERANCE = 1e-2
+"""Relative residual of predictions that are made for one step only."""
+
 
 class JumpedError(LammpsImplicitError):
     """A structure that relaxed into another basin."""
+
+
+class FarError(LammpsImplicitError):
+    """A step for which structures cannot be predicted.
+
+    Attributes
+    ----------
+    share : float
+        About how much of the step could be taken.
+    """
+
+    def __init__(self, message: str, share: float) -> None:
+        super().__init__(message)
+        self.share = share
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,26 @@ class Held:
 
 
 @dataclass
+class Trial:
+    """A visit of all cells to other parameters.
+
+    Attributes
+    ----------
+    trips : list of Excursion
+    missed : float
+        Largest distance of an atom from where it was predicted, Å.
+    """
+
+    trips: list[Excursion] = field(default_factory=list)
+    missed: float = 0.0
+
+    def keep(self, stay: bool = True) -> None:
+        """Stay there, or come back."""
+        for trip in self.trips:
+            trip.stay = stay
+
+
+@dataclass
 class Problem:
     """What is to be minimised.
 
@@ -65,14 +109,20 @@ class Problem:
         What counts as a change of size one of each parameter.
     patterns, equalities
         Parameters that may change, and linear equalities; see `free_space`.
+    bounds : ((P,), (P,)) float arrays, optional
+        Least and largest values of the parameters; infinite where there are none.
     held : sequence of Held
         Observables that stay as they are.
+    factored : bool
+        Whether structures are predicted from whole Jacobians, which Gauss and Newton's method needs anyway.
     tol : float
         Of solves.
     ftol : float
         eV/Å, of relaxations.
-    jump : float
-        Å.
+    trust, jump : float
+        Å; see `TRUST` and `JUMP`.
+    earlier : Evaluations
+        Of the run that this one goes on with.
     """
 
     cells: dict[str, Minimum]
@@ -80,10 +130,14 @@ class Problem:
     scale: FloatArray
     patterns: str | Sequence[str] | None = None
     equalities: FloatArray | None = None
+    bounds: tuple[FloatArray, FloatArray] | None = None
     held: Sequence[Held] = ()
+    factored: bool = True
     tol: float = 1e-5
     ftol: float = 1e-8
+    trust: float = TRUST
     jump: float = JUMP
+    earlier: Evaluations = field(default_factory=Evaluations)
 
     @property
     def theta(self) -> FloatArray:
@@ -91,15 +145,25 @@ class Problem:
         return next(iter(self.cells.values())).potential.theta
 
     @property
-    def evaluations(self) -> int:
-        """Force evaluations of all cells so far."""
-        return sum(cell.engine.evaluations.forces for cell in self.cells.values())
+    def evaluations(self) -> Evaluations:
+        """Of all cells so far."""
+        spent = [self.earlier, *(cell.engine.evaluations for cell in self.cells.values())]
+        return Evaluations(sum(e.forces for e in spent), sum(e.descriptors for e in spent))
 
     def allowed(self, with_held: bool = True) -> FloatArray:
         """Changes of the parameters that are allowed where it stands, (P, f), in units of `scale`."""
         names = next(iter(self.cells.values())).potential.names
         held = self.held_gradients() if with_held and self.held else None
         return free_space(names, self.scale, self.patterns, self.equalities, held)
+
+    def walls(self, allowed: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+        """Bounds on steps s, δΘ = `allowed` s, as A s ≤ b; None where there are none."""
+        if self.bounds is None:
+            return None
+        low, high = self.bounds
+        matrix = np.concatenate([allowed[np.isfinite(high)], -allowed[np.isfinite(low)]])
+        room = np.concatenate([(high - self.theta)[np.isfinite(high)], (self.theta - low)[np.isfinite(low)]])
+        return matrix, np.maximum(room, 0.0)
 
     def held_gradients(self) -> FloatArray:
         """Gradients of the observables that are held, (k, P)."""
@@ -125,9 +189,8 @@ class Problem:
             drift = self.drift()
             if np.all(np.abs(drift) <= limits):
                 return
-            with self.trial(correction(self.held_gradients(), -drift, self.scale, allowed)) as trips:
-                for trip in trips:
-                    trip.stay = True
+            with self.trial(correction(self.held_gradients(), -drift, self.scale, allowed)) as trial:
+                trial.keep()
         drift = self.drift()
         if np.any(np.abs(drift) > limits):
             worst = int(np.argmax(np.abs(drift) / limits))
@@ -136,6 +199,10 @@ class Problem:
     def values(self) -> dict[str, float]:
         """Value of each term where it stands."""
         return {term.name: term.value(self.cells) for term in self.terms}
+
+    def value(self) -> float:
+        """Of the whole loss where it stands."""
+        return sum(self.values().values())
 
     def contribution(self, curvature: bool) -> Contribution:
         """Value, gradient and curvature of the whole loss, with respect to all parameters."""
@@ -146,31 +213,50 @@ class Problem:
         return Contribution(total, gradient, np.sum(bends, axis=0) if bends else None)
 
     @contextmanager
-    def trial(self, dtheta: FloatArray) -> Iterator[list[Excursion]]:
-        """Stand at Θ + δΘ with all cells relaxed; come back unless every excursion is told to stay.
+    def trial(self, dtheta: FloatArray) -> Iterator[Trial]:
+        """Stand at Θ + δΘ with all cells relaxed; come back unless the trial is kept.
 
         Raises
         ------
+        FarError
+            If structures cannot be predicted that far.
         JumpedError
             If a structure relaxes into another basin, or finds no minimum.
         """
         with ExitStack() as away:
-            trips = []
+            trial = Trial()
             for name, cell in self.cells.items():
-                displacement, strain = self._predicted(cell, dtheta)
-                trips.append(away.enter_context(cell.excursion(dtheta, displacement, strain)))
+                displacement, strain = self._predicted(name, cell, dtheta)
+                trial.trips.append(away.enter_context(cell.excursion(dtheta, displacement, strain)))
+                self._require_near(name, cell)
                 try:
                     missed = cell.relax_away(self.ftol, cell.cell)
                 except (ConvergenceError, NotAMinimumError) as error:
                     raise JumpedError(f"{name}: {error}") from None
                 if missed > self.jump:
                     raise JumpedError(f"{name}: an atom moved {missed:.2f} Å from where it was predicted")
-            yield trips
+                trial.missed = max(trial.missed, missed)
+            yield trial
 
-    def _predicted(self, cell: Minimum, dtheta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        if cell.cell == "none":
-            return cell.jacobian(self.tol).dot(dtheta), np.zeros((3, 3))
-        jacobian = cell.jacobian(self.tol, cell=cell.cell)
-        assert jacobian.strain_jacobian is not None
-        basis = cell.cell_system(self.tol, cell.cell).freedom.basis
-        return jacobian.dot(dtheta), tensor(basis @ (dtheta @ jacobian.strain_jacobian))
+    def _predicted(self, name: str, cell: Minimum, dtheta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Displacement and strain of first order."""
+        if self.factored:
+            jacobian, strain = cell.jacobian(self.tol, cell=cell.cell), np.zeros((3, 3))
+            displacement = jacobian.dot(dtheta)
+            if jacobian.strain_jacobian is not None:
+                basis = cell.cell_system(self.tol, cell.cell).freedom.basis
+                strain = tensor(basis @ (dtheta @ jacobian.strain_jacobian))
+        else:
+            displacement, strain = cell.answer(dtheta, PREDICTOR_TOLERANCE, cell.cell, None)
+        longest = cell.engine.max_abs(displacement)
+        if longest > REACH:
+            raise FarError(f"{name}: an atom would move {longest:.1f} Å, too far to predict", REACH / longest)
+        return displacement, strain
+
+    def _require_near(self, name: str, cell: Minimum) -> None:
+        """Check how far atoms are from a minimum, by the forces at the structure predicted."""
+        forces = cell.hessian.reference_forces
+        missed = cell.engine.max_abs(cell.preconditioner.near(forces)(forces))
+        if missed > self.trust:  # it grows with the square of the step
+            share = float(np.sqrt(self.trust / missed))
+            raise FarError(f"{name}: an atom would be {missed:.2f} Å from where it is predicted", share)

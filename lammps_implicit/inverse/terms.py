@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.observable import Observable
+from lammps_implicit.ownership import fetch
 
 FloatArray = NDArray[np.float64]
 Cells = Mapping[str, Minimum]
@@ -59,16 +60,18 @@ class Term(Protocol):
 class Positions:
     """½ Σ_i w_i |x_i - t_i|² over chosen atoms, nearest images, the weighted mean removed where nothing holds it.
 
+    Every atom has a row on some rank, not always the one that owns it; see `positions`.
+
     Attributes
     ----------
     cell : str
         Name of the minimum.
-    ids : (m,) int array
-        Atoms, rising.
-    target : (m, 3) float array
+    ids : (n,) int array
+        Of the rows that this rank holds.
+    target : (n, 3) float array
         Å.
-    weights : (m,) float array
-        Å⁻².
+    weights : (n,) float array
+        Å⁻²; zero for atoms that were not chosen.
     name : str
     """
 
@@ -78,17 +81,12 @@ class Positions:
     weights: FloatArray
     name: str = "positions"
 
-    def _missing(self, cells: Cells) -> tuple[FloatArray, FloatArray]:
-        """x - t of this rank's atoms and their weights, zero for others; (n, 3), (n,)."""
-        minimum = cells[self.cell]
+    def _missing(self, minimum: Minimum) -> tuple[FloatArray, FloatArray]:
+        """x - t of this rank's atoms and their weights; (n, 3), (n,)."""
         engine = minimum.engine
-        rows = np.clip(np.searchsorted(self.ids, minimum.ids), 0, len(self.ids) - 1)
-        chosen = self.ids[rows] == minimum.ids
-        if int(engine.sum(int(chosen.sum()))) != len(self.ids):
-            raise LammpsImplicitError(f"{self.name}: the target names atoms that {self.cell} does not have")
-        weights = np.where(chosen, self.weights[rows], 0.0)
-        apart = engine.nearest_image(minimum.positions - self.target[rows]) * chosen[:, None]
-        return apart - chosen[:, None] * self._drift(minimum, apart, weights), weights
+        rows = fetch(engine.comm, self.ids, np.column_stack([self.target, self.weights]), minimum.ids)
+        apart, weights = engine.nearest_image(minimum.positions - rows[:, :3]), rows[:, 3]
+        return apart - self._drift(minimum, apart, weights), weights
 
     def _drift(self, minimum: Minimum, array: FloatArray, weights: FloatArray) -> FloatArray:
         """Weighted mean over atoms along directions in which all may be moved together, (3,) or (..., 3)."""
@@ -96,29 +94,57 @@ class Positions:
         free = np.array([not engine.any(bool((~engine.free[:, axis]).any())) for axis in range(3)])
         if engine.external:
             free[:] = False
-        mean = np.asarray(engine.sum(np.einsum("n,n...->...", weights, array))) / float(
-            engine.sum(float(weights.sum()))
-        )
-        return np.where(free, mean, 0.0)
+        total = np.asarray(engine.sum(np.einsum("n,n...->...", weights, array)))
+        return np.where(free, total / float(engine.sum(float(weights.sum()))), 0.0)
 
     def value(self, cells: Cells) -> float:
-        apart, weights = self._missing(cells)
-        return 0.5 * float(cells[self.cell].engine.sum(float(weights @ (apart**2).sum(axis=1))))
+        minimum = cells[self.cell]
+        return _half_square(minimum, *self._missing(minimum))
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         minimum = cells[self.cell]
-        apart, weights = self._missing(cells)
-        value = 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
-        pull = weights[:, None] * apart
+        apart, weights = self._missing(minimum)
+        value, pull = _half_square(minimum, apart, weights), weights[:, None] * apart
         if not curvature:
-            gradient = minimum.vjp(pull, tol, cell=minimum.cell)
-            return Contribution(value, gradient)
+            return Contribution(value, minimum.vjp(pull, tol, cell=minimum.cell))
         jacobian = minimum.jacobian(tol, cell=minimum.cell)
         patterns = np.moveaxis(jacobian.left, 0, 1)  # (n, r, 3)
         patterns = patterns - self._drift(minimum, patterns, weights)
         between = np.asarray(minimum.engine.sum(np.einsum("n,nra,nsa->rs", weights, patterns, patterns, optimize=True)))
         felt = np.asarray(minimum.engine.sum(np.einsum("na,nra->r", pull, patterns)))
         return Contribution(value, jacobian.right @ felt, jacobian.right @ between @ jacobian.right.T)
+
+
+def positions(
+    cells: Cells,
+    cell: str,
+    ids: NDArray[np.int64],
+    target: FloatArray,
+    weights: FloatArray | None = None,
+    name: str = "positions",
+) -> Positions:
+    """Term of target positions for some atoms of a cell, (m,) ids and (m, 3) positions on any ranks, each on one.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the cell has no such atoms.
+    """
+    minimum = cells[cell]
+    comm, engine = minimum.engine.comm, minimum.engine
+    weights = np.ones(len(ids)) if weights is None else weights
+    known = fetch(comm, minimum.ids, np.ones(len(minimum.ids), np.int64), ids, missing=0)
+    if engine.any(not known.all()):
+        example = engine.max(float(ids[known == 0].max(initial=-1)))
+        raise LammpsImplicitError(f"{name}: the target names atom {example:.0f}, which {cell} does not have")
+    if not engine.sum(float(weights.sum())) > 0:
+        raise LammpsImplicitError(f"{name}: no atom of {cell} is chosen")
+    rows = fetch(comm, ids, np.column_stack([target, weights]), minimum.ids, missing=0.0)
+    return Positions(cell, minimum.ids.copy(), rows[:, :3], rows[:, 3], name)
+
+
+def _half_square(minimum: Minimum, apart: FloatArray, weights: FloatArray) -> float:
+    return 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
 
 
 @dataclass(frozen=True)

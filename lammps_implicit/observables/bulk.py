@@ -76,7 +76,7 @@ def cohesive_energy(
     return combine([(-1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))], free)
 
 
-def elastic_constants(bulk: Minimum, tol: float = 1e-6) -> Observable:
+def elastic_constants(bulk: Minimum, tol: float = 1e-6, order: int = 1) -> Observable:
     """Elastic constants C_ij, (6, 6), of the relaxed crystal, positions following; order xx, yy, zz, yz, xz, xy.
 
     Their derivatives are differences of C at parameters changed one by one, in structures predicted by dz/dΘ: about
@@ -87,6 +87,8 @@ def elastic_constants(bulk: Minimum, tol: float = 1e-6) -> Observable:
     bulk : Minimum
         Relaxed with ``cell="full"``.
     tol : float
+    order : int
+        Of derivatives: 0 for the values alone.
 
     Returns
     -------
@@ -101,6 +103,8 @@ def elastic_constants(bulk: Minimum, tol: float = 1e-6) -> Observable:
     if bulk.cell != "full":
         raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains, relax with cell 'full'")
     value = _stiffness(bulk, tol)
+    if order == 0:
+        return Observable(value, unknown_gradient(bulk, 6, 6), bulk.units.pressure)
     jacobian = bulk.jacobian(max(tol, 1e-6), cell="full")
     assert jacobian.strain_jacobian is not None
     theta = bulk.potential.theta

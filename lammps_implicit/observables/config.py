@@ -14,6 +14,16 @@ from lammps_implicit.deck import deck_path
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 
 
+def known_cell(cell: str) -> str:
+    """Check what a cell may do; for fields of models."""
+    try:
+        if cell != "none":
+            strains(cell)
+    except LammpsImplicitError as error:
+        raise ValueError(str(error)) from None
+    return cell
+
+
 class Deck(Strict):
     """An input deck; its path counts from the folder of the configuration."""
 
@@ -82,15 +92,7 @@ class Configuration(Strict):
     tol: float = Field(default=1e-5, ge=1e-10, lt=1)
     second: bool = True
 
-    @field_validator("cell")
-    @classmethod
-    def _cell_is_known(cls, cell: str) -> str:
-        try:
-            if cell != "none":
-                strains(cell)
-        except LammpsImplicitError as error:
-            raise ValueError(str(error)) from None
-        return cell
+    _cell_is_known = field_validator("cell")(known_cell)
 
     @model_validator(mode="after")
     def _pressure_needs_a_cell(self) -> Configuration:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.cells import unknown_gradient
 from lammps_implicit.observables.observable import Observable
 
 FloatArray = NDArray[np.float64]
@@ -29,11 +30,14 @@ class Distortion:
     minimum: Minimum
     displacement: FloatArray
 
-    def mean_square(self, tol: float = 1e-6) -> Observable:
-        """⟨|u|²⟩ with its gradient, from one ``vjp``, Å²."""
+    def mean_square(self, tol: float = 1e-6, order: int = 1) -> Observable:
+        """⟨|u|²⟩, Å², with its gradient from one ``vjp`` unless `order` is 0."""
         engine = self.minimum.engine
         value = engine.dot(self.displacement, self.displacement) / engine.n_atoms
-        gradient = self.minimum.vjp(2 * self.displacement / engine.n_atoms, tol)
+        if order == 0:
+            gradient = unknown_gradient(self.minimum)
+        else:
+            gradient = self.minimum.vjp(2 * self.displacement / engine.n_atoms, tol)
         return Observable(np.asarray(value), gradient, f"{self.minimum.units.length}^2")
 
     def predict(self, jacobian: Jacobian, dtheta: ArrayLike) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -59,6 +60,10 @@ class Potential(Protocol):
 
     def changed(self, dtheta: NDArray[np.float64]) -> Potential:
         """The same potential with Θ + δΘ, to count changes from; LAMMPS is told nothing."""
+        ...
+
+    def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
+        """Write the files that LAMMPS reads it from, comments at their top, named `stem` with their endings."""
         ...
 
     def atom_descriptors(self, engine: Engine) -> NDArray[np.float64]:

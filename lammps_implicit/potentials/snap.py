@@ -8,6 +8,7 @@ U = Σ_i Σ_k Θ_{e(i),k} B_k(i), with B_0 = 1 and the quadratic terms B_k B_l c
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,6 +124,13 @@ class SnapPotential:
         theta = self.coefficients.theta.copy()
         theta[self.selected] += dtheta
         return replace(self, coefficients=self.coefficients.with_theta(theta))
+
+    def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
+        """Write ``.snapcoeff`` and ``.snapparam``; comments stand in the first."""
+        files = [stem.with_name(stem.name + ending) for ending in (".snapcoeff", ".snapparam")]
+        self.coefficients.with_comment(*comments).write(files[0], overwrite)
+        self.hyperparameters.write(files[1], overwrite)
+        return files
 
     def atom_descriptors(self, engine: Engine) -> FloatArray:
         """Descriptors of each atom at the last evaluated positions, (n, K), constant term left out."""

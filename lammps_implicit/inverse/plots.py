@@ -1,0 +1,37 @@
+"""Plot of an inversion: how its loss fell, and which parameters changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lammps_implicit.files import written_whole
+from lammps_implicit.inverse.history import History
+
+SHOWN = 40
+"""Parameters in the plot, those that changed most."""
+
+
+def plot_history(path: Path, history: History) -> None:
+    """Draw the loss and its terms over force evaluations, and the relative changes of the parameters."""
+    from matplotlib.figure import Figure
+
+    iterations, setting = history.descent.history, history.setting
+    figure = Figure(figsize=(11, 4), layout="constrained", dpi=150)
+    left, right = figure.subplots(1, 2)
+    forces = [iteration.forces for iteration in iterations]
+    left.semilogy(forces, [iteration.loss for iteration in iterations], "ko-", label="loss")
+    for name in iterations[0].terms if len(iterations[0].terms) > 1 else ():
+        left.semilogy(forces, [max(iteration.terms[name], 1e-300) for iteration in iterations], ".--", label=name)
+    left.set(xlabel="force evaluations", ylabel="loss")
+    left.legend(fontsize="small")
+    change = iterations[-1].theta - setting.theta
+    sizes = np.abs(setting.theta)
+    shares = 100 * change / np.where(sizes > 0, sizes, np.median(sizes[sizes > 0]) if sizes.any() else 1.0)
+    picked = np.sort(np.argsort(np.abs(shares))[::-1][:SHOWN])
+    right.bar(range(len(picked)), shares[picked])
+    right.set_xticks(range(len(picked)), [setting.names[k] for k in picked], rotation=90, fontsize="x-small")
+    right.set(ylabel="change, %")
+    with written_whole(path, overwrite=True) as temporary:
+        figure.savefig(temporary, format="png")

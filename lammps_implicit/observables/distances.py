@@ -1,0 +1,52 @@
+"""Distances between atoms of a relaxed cell, with gradients from one solve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.observables.cells import unknown_gradient
+from lammps_implicit.observables.observable import Observable
+
+
+def distance(minimum: Minimum, pair: tuple[int, int], tol: float = 1e-6, order: int = 1) -> Observable:
+    """Distance between the nearest images of two atoms, Å.
+
+    Parameters
+    ----------
+    minimum : Minimum
+    pair : (int, int)
+        Ids.
+    tol : float
+        Of the solve.
+    order : int
+        Of derivatives: 0 for the value alone.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If there is no such atom, or both are one.
+    """
+    engine = minimum.engine
+    if pair[0] == pair[1]:
+        raise LammpsImplicitError(f"distance {pair[0]}-{pair[1]}: two atoms are needed")
+    here = np.array([(engine.ids == id_).astype(float) for id_ in pair])
+    counts = np.asarray(engine.sum(here.sum(axis=1)))
+    if not counts.all():
+        raise LammpsImplicitError(f"distance {pair[0]}-{pair[1]}: there is no atom {pair[int(np.argmin(counts))]}")
+    places = np.asarray(engine.sum(here @ engine.positions))
+    apart = places[1] - places[0]
+    vector = engine.nearest_image(apart[None])[0]
+    length = float(np.linalg.norm(vector))
+    if order == 0:
+        return Observable(np.asarray(length), unknown_gradient(minimum), minimum.units.length)
+    along = vector / length
+    pull = (here[1] - here[0])[:, None] * along
+    if minimum.cell == "none":
+        gradient = minimum.vjp(pull, tol)
+    else:
+        # The images between the two follow the cell.
+        felt = minimum.cell_system(tol, minimum.cell).freedom.tensors() @ (vector - apart) @ along
+        gradient = minimum.vjp(pull, tol, strain_cotangent=felt, cell=minimum.cell)
+    return Observable(np.asarray(length), gradient, minimum.units.length)
