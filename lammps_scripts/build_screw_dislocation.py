@@ -15,6 +15,7 @@ from pathlib import Path
 import builder_options
 import data_file
 import numpy as np
+from ase import Atoms
 
 from lammps_implicit.files import written_whole
 
@@ -41,12 +42,15 @@ class Slice:
         From the dislocation line, before the dislocation displaced the atoms: equal where symmetry makes them equal.
     burgers : float
         Å.
+    perfect : ase.Atoms
+        The same atoms before.
     """
 
     positions: np.ndarray
     types: np.ndarray
     distances: np.ndarray
     burgers: float
+    perfect: Atoms
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -138,7 +142,7 @@ def make_slice(element: str, constants: dict[str, float], radius: float, core: s
     types = np.ones(len(atoms), int)
     types[atoms.constraints[0].index] = 2
     distances = np.linalg.norm(perfect.positions[:, :2] - np.diag(perfect.cell)[:2] / 2, axis=1)
-    return Slice(positions, types, distances, burgers)
+    return Slice(positions, types, distances, burgers, perfect)
 
 
 def solute_row(one: Slice, site: int) -> int:

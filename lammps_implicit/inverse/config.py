@@ -26,6 +26,11 @@ class Cell(Deck):
     pressure: Union[float, str, list[float], None] = Field(default=None, description="what the cell is held at")
     relax: bool = Field(default=False, description="whether to relax what the deck leaves, however far it is")
 
+    from_start: bool = Field(
+        default=False,
+        description="whether every trial relaxes the first structure, so that the tuned potential leads from there",
+    )
+
     _cell_is_known = field_validator("cell")(known_cell)
 
 

@@ -30,6 +30,9 @@ TRIALS = 12
 FLAT = 1e-13
 """Predicted decrease, relative to the loss, at which it is at a minimum."""
 
+STALLED, LATELY = 1e-3, 4
+"""Share of the loss that so many iterations must bring together."""
+
 PAIRS = 20
 """Steps that limited-memory BFGS remembers."""
 
@@ -142,6 +145,9 @@ def minimise(
         again = False
         if here.value <= target:
             descent.converged, descent.reason = True, "the loss is what was asked for"
+            return descent
+        if len(descent.history) > LATELY and here.value > (1 - STALLED) * descent.history[-1 - LATELY].loss:
+            descent.reason = f"the last {LATELY} iterations lowered the loss by less than {STALLED:.1%}"
             return descent
         if len(descent.history) > iterations:
             descent.reason = f"{iterations} iterations were not enough"

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
 from lammps_implicit.inverse.descent import Descent, Iteration
+from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.terms import Cells
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.ownership import fetch
 from lammps_implicit.parallel import opened_on_root
 from lammps_implicit.results import read_structure, stream_structure
+from lammps_implicit.structures import Structure
 
 FloatArray = NDArray[np.float64]
 
@@ -158,30 +159,24 @@ def move_to_structures(path: Path, theta: FloatArray, cells: Mapping[str, Minimu
         If they are of other atoms.
     """
     for name, cell in cells.items():
-        positions, vectors = _saved(path, name, cell)
-        engine = cell.engine
-        strain = (np.linalg.solve(engine.cell, vectors)).T - np.eye(3)
-        strain[np.abs(strain) < 1e-14] = 0.0
-        carried = (cell.positions - engine.origin) @ strain.T
-        left = engine.nearest_image(positions - cell.positions - carried)
-        with cell.excursion(theta - cell.potential.theta, left + carried, strain) as trip:
+        displacement, strain = _saved(path, name, cell).way_from(cell)
+        if cell.engine.any(bool(np.isnan(displacement).any())):
+            raise OutputError(f"{path}: the structure of {name} is of other atoms")
+        with cell.excursion(theta - cell.potential.theta, displacement, strain) as trip:
             cell.relax_away(ftol, cell.cell)
             trip.stay = True
 
 
-def _saved(path: Path, name: str, cell: Minimum) -> tuple[FloatArray, FloatArray]:
-    """Positions for this rank's atoms, and cell vectors."""
-    read: list[tuple[NDArray[np.int64], FloatArray]] = []
+def _saved(path: Path, name: str, cell: Minimum) -> Place:
+    """Read a structure, its atoms on rank 0 alone."""
+    read: list[Structure] = []
 
     def on_root() -> FloatArray:
         with hdf5_opened(path, [HISTORY_KIND], "a history of 'lammps-implicit invert'") as file:
-            structure = read_structure(file[f"structures/{name}"])
-        read.append((structure.ids.astype(np.int64), structure.positions))
-        return structure.cell
+            read.append(read_structure(file[f"structures/{name}"]))
+        return read[0].cell
 
     vectors = cell.engine.on_root(on_root)
-    ids, positions = read[0] if read else (np.zeros(0, np.int64), np.zeros((0, 3)))
-    rows = fetch(cell.engine.comm, ids, positions, cell.ids, missing=np.nan)
-    if cell.engine.any(bool(np.isnan(rows).any())):
-        raise OutputError(f"{path}: the structure of {name} is of other atoms")
-    return rows, vectors
+    if not read:
+        return Place(np.zeros(0, np.int64), np.zeros((0, 3)), vectors)
+    return Place(read[0].ids.astype(np.int64), read[0].positions, vectors)

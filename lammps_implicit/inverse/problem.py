@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -13,9 +13,11 @@ from lammps_implicit.cell import tensor
 from lammps_implicit.engine import Evaluations
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.inverse.constraints import correction, free_space
+from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.terms import Cells, Contribution, Term
 from lammps_implicit.minimum import Excursion, Minimum
 from lammps_implicit.observables.observable import Observable
+from lammps_implicit.ownership import fetch
 
 FloatArray = NDArray[np.float64]
 
@@ -121,6 +123,9 @@ class Problem:
         eV/Å, of relaxations.
     trust, jump : float
         Å; see `TRUST` and `JUMP`.
+    starts : mapping of str to Place
+        Cells that every trial relaxes from one structure, whatever basin that leads to, and where that is; other cells
+        go on from where they stand.
     earlier : Evaluations
         Of the run that this one goes on with.
     """
@@ -137,6 +142,7 @@ class Problem:
     ftol: float = 1e-8
     trust: float = TRUST
     jump: float = JUMP
+    starts: Mapping[str, Place] = field(default_factory=dict)
     earlier: Evaluations = field(default_factory=Evaluations)
 
     @property
@@ -226,14 +232,23 @@ class Problem:
         with ExitStack() as away:
             trial = Trial()
             for name, cell in self.cells.items():
-                displacement, strain = self._predicted(name, cell, dtheta)
-                trial.trips.append(away.enter_context(cell.excursion(dtheta, displacement, strain)))
-                self._require_near(name, cell)
+                way = self._predicted(name, cell, dtheta)
+                predicted = cell.positions + way[0]
+                start = self.starts.get(name)
+                if start is not None:
+                    way = start.way_from(cell)
+                ids = cell.ids.copy()
+                trial.trips.append(away.enter_context(cell.excursion(dtheta, *way)))
+                if start is None:
+                    self._require_near(name, cell)
                 try:
                     missed = cell.relax_away(self.ftol, cell.cell)
                 except (ConvergenceError, NotAMinimumError) as error:
                     raise JumpedError(f"{name}: {error}") from None
-                if missed > self.jump:
+                if start is not None:
+                    wanted = fetch(cell.engine.comm, ids, predicted, cell.ids)
+                    missed = cell.engine.max_abs(cell.engine.nearest_image(cell.positions - wanted))
+                elif missed > self.jump:
                     raise JumpedError(f"{name}: an atom moved {missed:.2f} Å from where it was predicted")
                 trial.missed = max(trial.missed, missed)
             yield trial

@@ -24,6 +24,7 @@ from lammps_implicit.inverse.config import Cell, Configuration, Function, Parame
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import Descent, minimise
 from lammps_implicit.inverse.history import Setting, move_to_structures, read_history, write_history
+from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.plots import plot_history
 from lammps_implicit.inverse.problem import Held, Problem
 from lammps_implicit.inverse.quantities import Measure, measures_of
@@ -196,6 +197,7 @@ def make_problem(
         ftol=configuration.ftol,
         trust=configuration.trust,
         jump=configuration.jump,
+        starts={name: Place.of(cells[name]) for name, cell in configuration.cells.items() if cell.from_start},
     )
 
 
