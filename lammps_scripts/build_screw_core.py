@@ -3,9 +3,9 @@
     python build_screw_core.py --radius 35
 
 Writes w_x_easy.data and w_x_hard.data, one Burgers vector long: the same atoms in the same cell, their rims the same,
-where the elastic solution of the hard core in the middle puts them. The easy core is one triangle of columns beside it,
-displaced isotropically; its deck relaxes it. Atoms of type 1 are free, type 2 is the rim, type 3 is X: the column of the
-hard core's triangle that the easy core's has not. Writes w_x.snapcoeff and w_x.snapparam too, where X is as W.
+where the elastic solution of the hard core in the middle puts them. The easy core is one triangle of columns beside
+it, displaced isotropically; its deck relaxes it. Atoms of type 1 are free, type 2 is the rim, type 3 is X: the column
+of the hard core's triangle that the easy core's has not. Writes w_x.snapcoeff and w_x.snapparam too, where X is as W.
 """
 
 import argparse

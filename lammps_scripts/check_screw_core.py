@@ -3,8 +3,9 @@
     lammps-implicit invert invert_screw_core.yaml
     python check_screw_core.py invert_screw_core-output
 
-Writes core_maps.png (differential displacement maps before, after and of the target), core_path.png (the core's way over
-the iterations) and check.json into that folder. Ends with an error unless the core is within 0.3 Å of the target's.
+Writes core_maps.png (differential displacement maps before, after and of the target), core_path.png (the core's way
+over the iterations) and check.json into that folder. Ends with an error unless the core is within 0.3 Å of that of the
+target.
 """
 
 import argparse

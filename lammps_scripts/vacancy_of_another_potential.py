@@ -2,7 +2,7 @@
 
     python vacancy_of_another_potential.py --change 0.03
 
-Every coefficient is changed at random by about that share. Writes ta_vacancy_target.data, and the coefficients beside it.
+Every coefficient is changed at random by about that share. Writes ta_vacancy_target.data, and coefficients beside it.
 """
 
 import argparse

@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 from conftest import TA_VACANCY
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import minimise
+from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.problem import FarError, Held, Problem
+from lammps_implicit.inverse.quadratic import best_step, secant_curvature
 from lammps_implicit.inverse.terms import Number, Positions, Prior, UserTerm
 from lammps_implicit.observables import formation_energy, formation_volume, lattice_parameters
 from lammps_implicit.observables.cells import volume
+from lammps_implicit.observables.distances import distance
 from lammps_implicit.observables.observable import Observable
 
 BULK = TA_VACANCY.replace("group           vacancy id 1\ndelete_atoms    group vacancy compress no\n", "").replace(
@@ -170,3 +175,76 @@ def test_constraints_that_leave_nothing_are_refused():
         free_space(NAMES, SCALE, "X:1", held=np.ones((1, 5)))
     with pytest.raises(LammpsImplicitError, match="no parameter matches"):
         free_space(NAMES, SCALE, "Y:*")
+
+
+@given(st.integers(0, 10_000), st.integers(1, 8), st.floats(0.01, 10.0))
+@settings(max_examples=60, deadline=None)
+def test_steps_minimise_the_model_within_the_radius(seed, size, radius):
+    random = np.random.default_rng(seed)
+    root = random.standard_normal((size, size))
+    curvature, gradient = root @ root.T + 0.1 * np.eye(size), random.standard_normal(size)
+    step = best_step(gradient, curvature, radius)
+    assert np.linalg.norm(step) <= radius * (1 + 1e-9)
+
+    def model(s):
+        return gradient @ s + 0.5 * s @ curvature @ s
+
+    for _ in range(20):
+        other = step + 0.1 * radius * random.standard_normal(size)
+        other *= min(1.0, radius / np.linalg.norm(other))
+        assert model(step) <= model(other) + 1e-9 * abs(model(step))
+    walls = random.standard_normal((3, size)), random.uniform(0.0, radius, 3)
+    inside = best_step(gradient, curvature, radius, walls)
+    assert np.all(walls[0] @ inside <= walls[1] + 1e-9)
+    assert np.linalg.norm(inside) <= radius * (1 + 1e-6)
+    assert model(inside) <= 1e-12
+    assert model(inside) >= model(step) - 1e-9 * abs(model(step))
+    for share in random.uniform(0.0, 1.0, 10):  # feasible points between here and the free answer
+        if np.all(walls[0] @ (share * step) <= walls[1]):
+            assert model(inside) <= model(share * step) + 1e-6 * abs(model(step))
+
+
+def test_curvatures_from_gradients_are_those_of_a_quadratic():
+    random = np.random.default_rng(0)
+    root = random.standard_normal((4, 4))
+    exact = root @ root.T + np.eye(4)
+    pairs = [(step, exact @ step) for step in random.standard_normal((60, 4))]
+    found = secant_curvature(pairs, 4, 1.0)
+    assert found @ pairs[-1][0] == pytest.approx(pairs[-1][1])
+    assert found == pytest.approx(exact, abs=0.1 * np.abs(exact).max())
+    assert secant_curvature([(pairs[0][0], -pairs[0][1])], 4, 3.0) == pytest.approx(3.0 * np.eye(4))
+
+
+@pytest.mark.parametrize("cell", ["none", "iso"])
+def test_gradients_of_distances(write_deck, cell):
+    pressure = {} if cell == "none" else {"pressure": "5 GPa"}
+    with Minimum.from_deck(write_deck(), ftol=1e-9, cell=cell, **pressure) as minimum:
+        problem = Problem({"vacancy": minimum}, [], scale_of(minimum), ftol=1e-10)
+        # Nearest neighbours, and two atoms that are nearest through the cell's face.
+        for pair in ((2, 3), (2, 50)):
+            found = distance(minimum, pair, 1e-8)
+            change, ends = random_change(minimum, 1e-4, 3), []
+            for sign in (1, -1):
+                with problem.trial(sign * change):
+                    ends.append(float(distance(minimum, pair, order=0).value))
+            assert found.gradient @ change == pytest.approx((ends[0] - ends[1]) / 2, rel=2e-4, abs=1e-9)
+        with pytest.raises(LammpsImplicitError, match="there is no atom 99"):
+            distance(minimum, (2, 99))
+        with pytest.raises(LammpsImplicitError, match="two atoms are needed"):
+            distance(minimum, (2, 2))
+
+
+def test_trials_from_the_start_find_the_basin_it_leads_to(vacancy):
+    change = random_change(vacancy, 0.02)
+    start = Place.of(vacancy)
+    near = Problem({"vacancy": vacancy}, [], scale_of(vacancy), ftol=1e-9)
+    anew = Problem({"vacancy": vacancy}, [], scale_of(vacancy), ftol=1e-9, starts={"vacancy": start})
+    with near.trial(change) as trial:
+        energy, missed = vacancy.energy, trial.missed
+    with anew.trial(change) as trial:
+        assert vacancy.energy == pytest.approx(energy, abs=1e-9)
+        assert trial.missed == pytest.approx(missed, rel=0.01)
+        trial.keep()
+    displacement, strain = start.way_from(vacancy)
+    assert 1e-4 < np.abs(displacement).max() < 0.1
+    assert not strain.any()

@@ -82,7 +82,11 @@ def _tell(inversion: Inversion) -> None:
         ("ended", inversion.descent.reason),
         ("iterations", str(last.number)),
         ("loss", f"{first.loss:.6g} -> {last.loss:.6g}"),
-        *((f"loss: {name}", f"{first.terms[name]:.6g} -> {last.terms[name]:.6g}") for name in first.terms if len(first.terms) > 1),
+        *(
+            (f"loss: {name}", f"{first.terms[name]:.6g} -> {last.terms[name]:.6g}")
+            for name in first.terms
+            if len(first.terms) > 1
+        ),
         *((name, f"{value:.8g} -> {inversion.end[name]:.8g}") for name, value in inversion.start.items()),
         ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
         ("most of it", f"{inversion.names[most]} by {shares[most]:+.3g} of its scale"),

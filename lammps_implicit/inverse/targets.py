@@ -68,7 +68,9 @@ def _read_data(path: Path, minimum: Minimum) -> tuple[NDArray[np.int64], FloatAr
 
     def on_root() -> FloatArray:
         try:
-            read.append(ase.io.read(path, format="lammps-data", atom_style="atomic", units=minimum.units.style))
+            # ASE would broadcast what it reads, to ranks that do not read.
+            style: dict[str, Any] = {"format": "lammps-data", "atom_style": "atomic", "units": minimum.units.style}
+            read.append(ase.io.read(path, parallel=False, **style))
             return np.asarray(read[0].cell)
         except Exception as error:  # ASE raises whatever its parsing meets
             raise LammpsImplicitError(f"{path} is not a LAMMPS data file of atom_style atomic ({error})") from None

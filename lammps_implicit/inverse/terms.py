@@ -98,13 +98,17 @@ class Positions:
         return np.where(free, total / float(engine.sum(float(weights.sum()))), 0.0)
 
     def value(self, cells: Cells) -> float:
-        minimum = cells[self.cell]
-        return _half_square(minimum, *self._missing(minimum))
+        return self.pull(cells[self.cell])[0]
+
+    def pull(self, minimum: Minimum) -> tuple[float, FloatArray, FloatArray]:
+        """Its value, ∂L/∂X of this rank's atoms, (n, 3), and their weights, (n,)."""
+        apart, weights = self._missing(minimum)
+        value = 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
+        return value, weights[:, None] * apart, weights
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         minimum = cells[self.cell]
-        apart, weights = self._missing(minimum)
-        value, pull = _half_square(minimum, apart, weights), weights[:, None] * apart
+        value, pull, weights = self.pull(minimum)
         if not curvature:
             return Contribution(value, minimum.vjp(pull, tol, cell=minimum.cell))
         jacobian = minimum.jacobian(tol, cell=minimum.cell)
@@ -141,10 +145,6 @@ def positions(
         raise LammpsImplicitError(f"{name}: no atom of {cell} is chosen")
     rows = fetch(comm, ids, np.column_stack([target, weights]), minimum.ids, missing=0.0)
     return Positions(cell, minimum.ids.copy(), rows[:, :3], rows[:, 3], name)
-
-
-def _half_square(minimum: Minimum, apart: FloatArray, weights: FloatArray) -> float:
-    return 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
 
 
 @dataclass(frozen=True)

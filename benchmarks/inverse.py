@@ -1,0 +1,49 @@
+"""From the easy to the hard core of a screw dislocation in W: evaluations by adjoint gradients, and by gradient descent
+with one solve a parameter. Gradient descent takes tens of minutes.
+
+    python benchmarks/inverse.py --largest 500
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lammps_implicit.benchmarks.inverse import BENCHMARK, measure
+from lammps_implicit.benchmarks.processes import Record
+from lammps_implicit.benchmarks.report import Say, full_size
+from lammps_implicit.inverse.config import read_configuration
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
+
+RADII = {20: 471, 35: 1_074}
+"""Å of the free cylinder, and atoms."""
+
+ITERATIONS = 40
+"""Of gradient descent, at most."""
+
+
+def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
+    for radius, atoms in RADII.items():
+        if options.smallest <= atoms <= options.largest:
+            with tempfile.TemporaryDirectory() as folder:
+                builder = [
+                    sys.executable,
+                    str(SCRIPTS / "build_screw_core.py"),
+                    "--radius",
+                    str(radius),
+                    "-o",
+                    "w_x.data",
+                ]
+                subprocess.run(builder, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+                for name in ("in.w_x_screw_core", "invert_screw_core.yaml"):
+                    shutil.copy(SCRIPTS / name, folder)
+                configuration = read_configuration(Path(folder) / "invert_screw_core.yaml")
+                yield from measure(configuration, "W screw core", say, ITERATIONS)
+
+
+if __name__ == "__main__":
+    full_size(BENCHMARK, __doc__, records)

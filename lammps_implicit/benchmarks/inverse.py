@@ -1,0 +1,144 @@
+"""Evaluations of an inverse problem: by adjoint gradients, and by gradient descent with one solve a parameter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lammps_implicit.benchmarks.processes import Record
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, save
+from lammps_implicit.inverse.config import Configuration
+from lammps_implicit.inverse.descent import Descent, minimise
+from lammps_implicit.inverse.problem import Problem
+from lammps_implicit.inverse.quantities import measures_of
+from lammps_implicit.inverse.run import make_problem, open_cells
+from lammps_implicit.inverse.terms import Cells, Contribution, Positions, Term
+from lammps_implicit.progress import progress
+
+METHODS = ("L-BFGS, adjoint", "gradient descent, one solve a parameter")
+
+
+@dataclass(frozen=True)
+class OneSolveAParameter:
+    """A term of positions whose gradient comes from all of dX*/dΘ, parameter by parameter.
+
+    Attributes
+    ----------
+    term : Positions
+    """
+
+    term: Positions
+
+    @property
+    def name(self) -> str:
+        return self.term.name
+
+    def value(self, cells: Cells) -> float:
+        return self.term.value(cells)
+
+    def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
+        minimum = cells[self.term.cell]
+        value, pull, _ = self.term.pull(minimum)
+        units, gradient = np.eye(len(minimum.potential.theta)), []
+        with progress("one solve a parameter", minimum.engine.comm.rank == 0) as update:
+            for number, unit in enumerate(units):
+                gradient.append(minimum.engine.dot(pull, minimum.jvp(unit, tol)))
+                update(number + 1, len(units))
+        return Contribution(value, np.array(gradient))
+
+
+def measure(configuration: Configuration, system: str, say: Say, iterations: int) -> Iterator[Record]:
+    """Yield one record for each iteration of both methods, which share start, trials, and rule for the step's length.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        With target positions, and L-BFGS as optimiser.
+    system : str
+    say : callable
+    iterations : int
+        Of gradient descent, at most.
+    """
+    for method in METHODS:
+        say(f"inverse: {system}, {method}")
+        start = time.perf_counter()
+        with open_cells(configuration, None, lambda line: None) as cells:
+            measures = measures_of(configuration.observables, cells, configuration.tol)
+            theta = next(iter(cells.values())).potential.theta.copy()
+            problem = make_problem(configuration, cells, measures, {}, theta)
+            descent = Descent(radius=configuration.first_step)
+            if method == METHODS[1]:
+                problem = replace(problem, terms=[_one_by_one(term) for term in problem.terms])
+                _descend(problem, configuration, iterations, descent)
+            else:
+                minimise(problem, configuration.reduction * problem.value(), configuration.iterations, "lbfgs", descent)
+            atoms = sum(cell.engine.n_atoms for cell in cells.values())
+        for iteration in descent.history:
+            yield {
+                "system": system,
+                "atoms": atoms,
+                "parameters": len(theta),
+                "method": method,
+                "iteration": iteration.number,
+                "loss": iteration.loss,
+                "step": iteration.step,
+                "force_evaluations": iteration.forces,
+                "descriptor_evaluations": iteration.descriptors,
+                "reduction": configuration.reduction,
+                "ended": descent.reason,
+                "seconds": time.perf_counter() - start,
+            }
+
+
+def _one_by_one(term: Term) -> Term:
+    return OneSolveAParameter(term) if isinstance(term, Positions) else term
+
+
+def _descend(problem: Problem, configuration: Configuration, iterations: int, descent: Descent) -> None:
+    """Steepest descent: what past steps tell of the curvature is forgotten."""
+    target = configuration.reduction * problem.value()
+    minimise(problem, target, iterations, "lbfgs", descent, lambda now: now.pairs.clear())
+
+
+def rows(records: list[Record]) -> list[tuple[str, ...]]:
+    """Rows of the table: where each method ended."""
+    last = {(record["system"], record["method"]): record for record in records}
+    first = {(r["system"], r["method"]): r for r in records if r["iteration"] == 0}
+    return [
+        (
+            f"{record['system']} ({record['atoms']:,})",
+            record["method"],
+            str(record["iteration"]),
+            f"{record['loss'] / first[key]['loss']:.2g}",
+            f"{record['force_evaluations']:,}",
+            f"{record['seconds']:.0f}",
+        )
+        for key, record in last.items()
+    ]
+
+
+def plot(path: Path, records: list[Record]) -> None:
+    """Draw the loss against force evaluations."""
+    drawn, panels = figure(1)
+    for number, key in enumerate(dict.fromkeys((r["system"], r["method"]) for r in records)):
+        curve = [r for r in records if (r["system"], r["method"]) == key]
+        forces = [record["force_evaluations"] for record in curve]
+        panels[0].plot(forces, [r["loss"] / curve[0]["loss"] for r in curve], "o-", color=f"C{number}", label=key[1])
+    panels[0].set(xscale="log", yscale="log", xlabel="force evaluations", ylabel="loss, of the first")
+    panels[0].grid(alpha=0.3)
+    legend(drawn, panels[0], 1)
+    save(drawn, path)
+
+
+BENCHMARK = Benchmark(
+    "inverse",
+    "Evaluations of an inverse problem",
+    ("system", "method", "iteration"),
+    ("system", "method", "iterations", "loss", "forces", "s"),
+    rows,  # type: ignore[arg-type]
+    plot,  # type: ignore[arg-type]
+)
