@@ -268,3 +268,28 @@ def test_help_lists_every_setting(folder):
         assert line.strip() in outcome.stdout
     for name in ("reduction (default 1e-08)", "from_start (default no)", "kind: formation energy or formation volume"):
         assert name in outcome.stdout
+
+
+@pytest.mark.slow
+def test_a_solute_turns_the_easy_core_into_the_hard_one(tmp_path):
+    """The example as its user meets it, in a thin cylinder; the proof is that plain LAMMPS finds the hard core."""
+    from conftest import DECKS
+
+    def script(name, *arguments):
+        command = [sys.executable, str(DECKS / name), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+
+    built = script("build_screw_core.py", "--radius", "16", "--snap", str(DECKS.parent / "potentials" / "W_2J6"))
+    assert built.returncode == 0, built.stderr
+    for name in ("in.w_x_screw_core", "invert_screw_core.yaml"):
+        shutil.copy(DECKS / name, tmp_path)
+    outcome = _run(tmp_path, "invert_screw_core.yaml")
+    assert outcome.returncode == 0, outcome.stderr
+    checked = script("check_screw_core.py", "invert_screw_core-output")
+    report = json.loads((tmp_path / "invert_screw_core-output" / "check.json").read_text())
+    assert report["distance_at_start"] > 1.0
+    assert report["distance_to_target"] < 0.3
+    assert checked.returncode == 0, checked.stderr
+    host = read_coefficients(tmp_path / "w_x.snapcoeff").theta
+    tuned = read_coefficients(tmp_path / "invert_screw_core-output" / "tuned.snapcoeff").theta
+    assert tuned[: len(host) // 2] == pytest.approx(host[: len(host) // 2], rel=1e-15)

@@ -8,6 +8,7 @@ from lammps_implicit.observables.bulk import (
 )
 from lammps_implicit.observables.cells import composition, enthalpy, volume
 from lammps_implicit.observables.dipole import elastic_dipole
+from lammps_implicit.observables.distances import distance
 from lammps_implicit.observables.distortion import Distortion, distortion_from
 from lammps_implicit.observables.formation import (
     binding_energy,
@@ -25,6 +26,7 @@ __all__ = [
     "cohesive_energy",
     "combine",
     "composition",
+    "distance",
     "distortion_from",
     "elastic_constants",
     "elastic_dipole",
