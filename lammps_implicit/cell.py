@@ -22,13 +22,10 @@ from numpy.typing import NDArray
 from lammps_implicit.engine import Engine
 from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.operators import MixedDerivative
+from lammps_implicit.swept_derivative import SweptDerivative
+from lammps_implicit.voigt import COMPONENTS, PLACES, components, tensor
 
 FloatArray = NDArray[np.float64]
-
-COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
-"""Of strains and stresses, in Voigt's order."""
-
-_PLACES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 STRAIN_STEP = 5e-5
 """Of central differences under strain: truncation and round-off leave about 1e-6 of G and S, from few to a million
@@ -89,19 +86,6 @@ class CellFreedom:
         return np.stack([tensor(column) for column in self.basis.T])
 
 
-def tensor(components: FloatArray) -> FloatArray:
-    """Upper triangular (3, 3) matrix of six strain components."""
-    matrix = np.zeros((3, 3))
-    for value, place in zip(components, _PLACES, strict=True):
-        matrix[place] = value
-    return matrix
-
-
-def components(matrix: FloatArray) -> FloatArray:
-    """Return the six components (xx, yy, zz, yz, xz, xy) of a (3, 3) matrix."""
-    return np.array([matrix[place] for place in _PLACES])
-
-
 def strains(cell: str) -> tuple[tuple[str, ...], FloatArray]:
     """Names of the strains that a cell may take, (k,), and their components, (6, k); see `cell_freedom`.
 
@@ -138,17 +122,17 @@ def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
         If a name is none of these, a direction is not periodic, or forces from outside act.
     """
     names, basis = strains(cell)
-    needed = {axis for place, row in zip(_PLACES, basis, strict=True) if row.any() for axis in place}
+    needed = {axis for place, row in zip(PLACES, basis, strict=True) if row.any() for axis in place}
     fixed = [axis for axis in sorted(needed) if not engine.periodic[axis]]
     if fixed:
-        free = [name for name, place in zip(COMPONENTS, _PLACES, strict=True) if all(engine.periodic[a] for a in place)]
+        free = [name for name, place in zip(COMPONENTS, PLACES, strict=True) if all(engine.periodic[a] for a in place)]
         raise LammpsImplicitError(
             f"cell '{cell}' would strain the cell along {'xyz'[fixed[0]]}, where the deck's boundary is not periodic; "
             + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic")
         )
     if engine.deck.dimension == 2:
         raise LammpsImplicitError(f"cell '{cell}': cells of two-dimensional decks cannot answer")
-    sheared = [_PLACES[COMPONENTS.index(name)] for name in names if name in COMPONENTS[3:]]
+    sheared = [PLACES[COMPONENTS.index(name)] for name in names if name in COMPONENTS[3:]]
     if any(engine.any(bool(np.any(~engine.free[:, a] & engine.free[:, b]))) for a, b in sheared):
         raise LammpsImplicitError(
             f"cell '{cell}': atoms are held along one direction and free along another, and a shear would mix them"
@@ -170,7 +154,7 @@ def require_strainable(engine: Engine, strain: FloatArray) -> None:
     """
     if np.any(np.tril(strain, -1)):
         raise LammpsImplicitError("strains are upper triangular, so that LAMMPS' cell keeps its orientation")
-    for name, place in zip(COMPONENTS, _PLACES, strict=True):
+    for name, place in zip(COMPONENTS, PLACES, strict=True):
         if strain[place] and not all(engine.periodic[axis] for axis in place):
             raise LammpsImplicitError(f"a strain {name} along directions that are not periodic")
         if strain[place] and place[0] != place[1] and not engine.triclinic:
@@ -209,32 +193,26 @@ class Coupling:
     residual: FloatArray
 
 
-def measure_coupling(mixed: MixedDerivative, freedom: CellFreedom) -> Coupling:
+def measure_coupling(mixed: MixedDerivative | SweptDerivative, freedom: CellFreedom) -> Coupling:
     """Difference forces, pressures and descriptors under small strains.
 
     Two force and two descriptor evaluations a strain, and one force evaluation to come back.
     """
-    engine, potential = mixed.engine, mixed.potential
-    forces, stiffness, derivatives = [], [], []
+    engine = mixed.engine
+    forces, stiffness, changes = [], [], []
     for strain in freedom.tensors():
         pulls, drives, descriptors = [], [], []
         for step in (STRAIN_STEP, -STRAIN_STEP):
             # Forces in strained axes; where they vanish the difference does not matter, and they nearly do.
             pulls.append(engine.strained_forces(step * strain).copy())
             drives.append(driving_force(engine.volume, engine.pressure, step * strain, freedom.target))
-            descriptors.append(potential.atom_descriptors(engine).copy())
+            descriptors.append(mixed.collect())
         forces.append((pulls[1] - pulls[0]) / (2 * STRAIN_STEP))
         stiffness.append((drives[0] - drives[1]) / (2 * STRAIN_STEP))
-        # Atom by atom before summing: the sums are large and cancel.
-        change = (descriptors[0] - descriptors[1]) / (2 * STRAIN_STEP)
-        derivatives.append(potential.sum_descriptors(engine, change))
+        changes.append((descriptors[0] - descriptors[1]) / (2 * STRAIN_STEP))
     engine.unstrain()
     residual = freedom.basis.T @ driving_force(engine.volume, engine.pressure, np.zeros((3, 3)), freedom.target)
-    derivative = energetic = np.array(derivatives)
-    if mixed.odd.size:
-        # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.
-        measured = np.array([-engine.volume * components(change) for change in mixed.odd_pressures])
-        derivative = derivative + (freedom.basis.T @ measured.T - derivative @ mixed.odd) @ mixed.odd.T
+    derivative, energetic = mixed.under_strain(freedom.basis, changes)
     curvature = freedom.basis.T @ np.stack(stiffness, axis=1)
     return Coupling(freedom, np.stack(forces, axis=2), curvature, derivative, energetic, residual)
 
@@ -262,7 +240,7 @@ class CellSystem:
     coupling : Coupling
     relaxed : (n, 3, k) float array
         Z = H⁻¹G: minus how positions follow each strain beyond the homogeneous part.
-    mixed : MixedDerivative
+    mixed : MixedDerivative or SweptDerivative
     positions_follow : bool
         Whether they do; `relaxed` is zero else.
 
@@ -282,7 +260,7 @@ class CellSystem:
         engine: Engine,
         coupling: Coupling,
         relaxed: FloatArray,
-        mixed: MixedDerivative,
+        mixed: MixedDerivative | SweptDerivative,
         positions_follow: bool = True,
     ) -> None:
         self.engine = engine

@@ -56,6 +56,11 @@ class Deck:
         Those issued since.
     fixes : dict of str to Fix
         Fixes still defined, by ID.
+    pair_modifies : list of tuple of str
+        Arguments of ``pair_modify`` since.
+    raw_potential : list of (tuple of str, Path)
+        Words of the last ``pair_style`` and of the ``pair_coeff`` lines since, variables not substituted, and the
+        folders they were issued from.
     """
 
     units: str = "lj"
@@ -64,6 +69,8 @@ class Deck:
     pair_style: tuple[str, ...] = ()
     pair_coeffs: list[PairCoeff] = field(default_factory=list)
     fixes: dict[str, Fix] = field(default_factory=dict)
+    pair_modifies: list[tuple[str, ...]] = field(default_factory=list)
+    raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
 
     @property
     def pressure(self) -> tuple[float, ...]:
@@ -114,6 +121,7 @@ def read_transcript(text: str, directory: Path) -> Deck:
         If the deck turned the echo off, so that its later commands are unknown.
     """
     deck = Deck()
+    raw: list[str] = []
     printed: list[re.Pattern[str]] = []
     lines = iter(text.splitlines())
     for line in lines:
@@ -123,9 +131,13 @@ def read_transcript(text: str, directory: Path) -> Deck:
         while line.count(_BLOCK) % 2:  # a text of several lines
             line += "\n" + next(lines, _BLOCK)
         words = _words(line)
-        # A variable still unsubstituted: LAMMPS writes the line again with its value.
-        if not words or (words[0] != "print" and any("$" in word for word in words)):
+        if not words:
             continue
+        if words[0] != "print" and any("$" in word for word in words):
+            # LAMMPS writes the line again with the values of its variables, one after the other.
+            raw = raw or words
+            continue
+        raw, written = [], raw or words
         command, args = words[0], tuple(words[1:])
         if command == "clear":
             deck = Deck()
@@ -140,6 +152,10 @@ def read_transcript(text: str, directory: Path) -> Deck:
             )
         else:
             _declare(deck, command, args, directory)
+            if command == "pair_style":
+                deck.raw_potential = []
+            if command in ("pair_style", "pair_coeff"):
+                deck.raw_potential.append((tuple(written), directory))
     return deck
 
 
@@ -152,9 +168,11 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.skin = float(args[0])
     elif command == "pair_style" and args:
         deck.pair_style = args
-        deck.pair_coeffs = []
+        deck.pair_coeffs, deck.pair_modifies = [], []
     elif command == "pair_coeff" and len(args) >= 2:
         deck.pair_coeffs.append(PairCoeff(args, directory))
+    elif command == "pair_modify" and args:
+        deck.pair_modifies.append(args)
     elif command == "fix" and len(args) >= 3:
         deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
     elif command == "unfix" and len(args) == 1:

@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -266,6 +266,20 @@ class Engine:
         with self._reporting(f"LAMMPS refused '{line}'"):
             self.lmp.command(line)
 
+    def variable(self, name: str) -> float:
+        """Value of a variable of the deck.
+
+        Raises
+        ------
+        DeckError
+            If there is none of that name, or it is not a number.
+        """
+        try:
+            value = self.lmp.extract_variable(name)
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise DeckError(f"the variable '{name}' of the deck is not a number, or does not exist") from error
+
     def close(self) -> None:
         """End LAMMPS and remove its scratch folder."""
         if self.lmp is not None:
@@ -304,14 +318,15 @@ class Engine:
             )
         return forces * self.free
 
-    def reissue(self, line: str) -> FloatArray:
-        """Issue a command that changes the potential and return the forces at the reference, (n, 3).
+    def reissue(self, lines: Sequence[str]) -> FloatArray:
+        """Issue commands that change the potential and return the forces at the reference, (n, 3).
 
         One force evaluation. LAMMPS initialises the potential again and rebuilds its lists; at the reference no atom
         changes owner, so rows keep their meaning.
         """
         self._owned("x", len(self.ids))[:] = self.positions
-        self.command(line)
+        for line in lines:
+            self.command(line)
         ids = self.ids
         forces = self.settle()
         if not self.owns_still(ids):

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit.cell import CellSystem, Coupling, components, driving_force, second_derivative, tensor
+from lammps_implicit.cell import CellSystem, Coupling, driving_force, second_derivative
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.jacobian import Jacobian
+from lammps_implicit.voigt import components, tensor
 
 if TYPE_CHECKING:
     from lammps_implicit.minimum import Minimum

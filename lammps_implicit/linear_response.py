@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.operators import Hessian, MixedDerivative
-from lammps_implicit.potentials import Potential
+from lammps_implicit.potentials import DescriptorPotential, Potential
+from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.preconditioner import Preconditioner
 from lammps_implicit.solvers import (
     PRODUCT_SHARE,
@@ -27,6 +29,7 @@ from lammps_implicit.solvers import (
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import dense_inverse
 from lammps_implicit.springs import random_vector
+from lammps_implicit.swept_derivative import SweptDerivative
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -124,12 +127,18 @@ class LinearResponse:
         self.engine = engine
         self.potential = potential
         self.hessian = Hessian(engine, forces)
-        self.mixed = MixedDerivative(engine, potential, self.hessian)
+        self.mixed = self.fresh_mixed()
         self.preconditioner = preconditioner
         self.saddle = saddle
         self.statistics = statistics
         self._solver: _Solver | None = None
         self._inverse: tuple[Callable[[FloatArray], FloatArray], float] | None = None  # H⁻¹ and its accuracy
+
+    def fresh_mixed(self) -> MixedDerivative | SweptDerivative:
+        """C that has measured nothing yet."""
+        if isinstance(self.potential, InstalledPotential):
+            return SweptDerivative(self.engine, self.potential, self.hessian)
+        return MixedDerivative(self.engine, cast(DescriptorPotential, self.potential), self.hessian)
 
     def prepared(self) -> _Solver:
         """Fit the springs and find the null space, once for each reference state."""

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from lammps_implicit import potentials
 from lammps_implicit.cell import (
     AT_TARGET,
-    COMPONENTS,
     CellFreedom,
     CellSystem,
     Coupling,
@@ -44,8 +43,10 @@ from lammps_implicit.potentials import Potential
 from lammps_implicit.preconditioner import Preconditioner, backend
 from lammps_implicit.relaxation import newton, relax
 from lammps_implicit.solvers.softest import Mode, softest_mode
+from lammps_implicit.swept_derivative import SweptDerivative
 from lammps_implicit.third_derivative import Directions, ThirdDerivative, leading_directions, third_derivative
 from lammps_implicit.units import Units, units_of
+from lammps_implicit.voigt import COMPONENTS
 
 if TYPE_CHECKING:
     from lammps_implicit.ensembles.propagation import Propagation
@@ -336,7 +337,7 @@ class Minimum:
         return self.response.hessian
 
     @property
-    def mixed(self) -> MixedDerivative:
+    def mixed(self) -> MixedDerivative | SweptDerivative:
         """C at the reference."""
         return self.response.mixed
 
@@ -527,9 +528,7 @@ class Minimum:
         That of the enthalpy where the cell is relaxed too.
         """
         if self._gradient is None:
-            self.engine.return_to_reference()
-            atoms = self.potential.atom_descriptors(self.engine)
-            self._gradient = self.potential.sum_descriptors(self.engine, atoms) + self.potential.counts(self.engine)
+            self._gradient = self.mixed.energy_gradient()
         return self._gradient
 
     def energy_hessian(
@@ -551,7 +550,7 @@ class Minimum:
                 "the cell's answer is not that of any energy"
             )
         self.jacobian(tol, cell=cell, pressure=pressure)
-        return self._hessians[self._key(tol, cell, pressure)]
+        return self._hessians[self._key(tol, cell, pressure)] + self.mixed.bare_second_derivative()
 
     def third_derivative(self, directions: Directions, tol: float = 1e-5) -> ThirdDerivative:
         """Third derivatives of the relaxed energy or enthalpy, and second ones of the volume; kept as `third`.

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.engine import Engine
-from lammps_implicit.potentials import Potential
+from lammps_implicit.potentials import DescriptorPotential
+from lammps_implicit.voigt import components
 
 FloatArray = NDArray[np.float64]
 
@@ -134,7 +135,7 @@ class MixedDerivative:
     are formed by installing Θ + δΘ, and by differences of descriptor sums.
     """
 
-    def __init__(self, engine: Engine, potential: Potential, hessian: Hessian) -> None:
+    def __init__(self, engine: Engine, potential: DescriptorPotential, hessian: Hessian) -> None:
         self.engine = engine
         self.potential = potential
         self.hessian = hessian
@@ -203,6 +204,37 @@ class MixedDerivative:
         """CᵀC, (P, P)."""
         flat = self.array.reshape(-1, self.array.shape[2])
         return np.asarray(self.engine.sum(flat.T @ flat))
+
+    def energy_gradient(self) -> FloatArray:
+        """∂U/∂Θ = B, (P,): descriptor sums, numbers of atoms at the constant terms."""
+        self.engine.return_to_reference()
+        atoms = self.potential.atom_descriptors(self.engine)
+        return self.potential.sum_descriptors(self.engine, atoms) + self.potential.counts(self.engine)
+
+    def bare_second_derivative(self) -> FloatArray:
+        """∂²U/∂Θ² at fixed positions: U is linear in Θ."""
+        return np.zeros((len(self.potential.theta),) * 2)
+
+    def collect(self) -> FloatArray:
+        """Descriptors of each atom at the strained state where LAMMPS stands, for `under_strain`."""
+        return self.potential.atom_descriptors(self.engine).copy()
+
+    def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """D = ∂²U/∂e∂Θ, (k, P): that of LAMMPS' pressure, and that of its energy.
+
+        Parameters
+        ----------
+        basis : (6, k) float array
+            Strains.
+        changes : list of arrays
+            Of what `collect` gave, by a unit of each strain: atom by atom, as the sums are large and cancel.
+        """
+        derivative = energetic = np.array([self.potential.sum_descriptors(self.engine, change) for change in changes])
+        if self.odd.size:
+            # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.
+            measured = np.array([-self.engine.volume * components(change) for change in self.odd_pressures])
+            derivative = derivative + (basis.T @ measured.T - derivative @ self.odd) @ self.odd.T
+        return derivative, energetic
 
     def _evaluate(self) -> FloatArray:
         """∂B/∂X at the reference as LAMMPS holds it."""

@@ -13,7 +13,6 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit.cell import tensor
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole, written_whole
 from lammps_implicit.jacobian import Jacobian
@@ -24,6 +23,7 @@ from lammps_implicit.parallel import PIECE, IdOrder, opened_on_root
 from lammps_implicit.structures import Structure, write_data_header, write_data_rows
 from lammps_implicit.third_derivative import ThirdDerivative
 from lammps_implicit.units import units_of
+from lammps_implicit.voigt import tensor
 
 FloatArray = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """Check a tuned vacancy in plain LAMMPS: formation energy and volume, lattice parameter, elastic constants.
 
-    lammps-implicit invert invert_vacancy_energy.yaml
-    python check_vacancy_energy.py invert_vacancy_energy-output
+lammps-implicit invert invert_vacancy_energy.yaml
+python check_vacancy_energy.py invert_vacancy_energy-output
 """
 
 import argparse

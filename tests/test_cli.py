@@ -156,7 +156,9 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
     assert "displacement" in ase.io.read(tmp_path / "shown" / "w_vacancy.xyz").arrays
 
 
-@pytest.mark.parametrize(("place", "said"), [(1, "relaxed energy"), (2, "without relaxing positions"), (3, "the loss is what was asked for")])
+@pytest.mark.parametrize(
+    ("place", "said"), [(1, "relaxed energy"), (2, "without relaxing positions"), (3, "the loss is what was asked for")]
+)
 def test_the_readme_examples_run(tmp_path, place, said):
     from conftest import DECKS
 

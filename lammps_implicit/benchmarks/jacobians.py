@@ -23,7 +23,7 @@ from lammps_implicit.benchmarks.report import Benchmark, Say, figure, logarithmi
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.nullspace import NullSpace, rigid_motions
-from lammps_implicit.operators import Hessian, MixedDerivative
+from lammps_implicit.operators import Hessian
 
 FloatArray = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def lgmres_a_parameter(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]
 
 def relaxing_again(minimum: Minimum, deck: Path, variables: dict[str, str]) -> tuple[FloatArray, Spent]:
     """Relax in plain LAMMPS (``min_style cg``) with each parameter a step up and a step down."""
-    mixed = MixedDerivative(minimum.engine, minimum.potential, minimum.hessian)
+    mixed = minimum.response.fresh_mixed()
     largest = np.abs(mixed.array).max(axis=(0, 1))
     steps = np.divide(PULL, largest, out=np.zeros_like(largest), where=largest > 0)
     coefficients = minimum.potential.coefficients  # type: ignore[attr-defined]
@@ -98,7 +98,7 @@ def _counted(
     """Give a method C and the translations, and count what it evaluates."""
     engine = minimum.engine
     before = engine.evaluations.copy()
-    mixed = MixedDerivative(engine, minimum.potential, minimum.hessian).array
+    mixed = minimum.response.fresh_mixed().array
     jacobian = method(minimum, mixed, NullSpace(engine, rigid_motions(engine)))
     spent = engine.evaluations.since(before)
     return jacobian, Spent(spent.forces, spent.descriptors)

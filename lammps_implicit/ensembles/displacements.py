@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.cell import tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.images import nearest_image
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.parallel import PIECE
 from lammps_implicit.results import Sensitivity
+from lammps_implicit.voigt import tensor
 
 FloatArray = NDArray[np.float64]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.cell import tensor
 from lammps_implicit.engine import Evaluations
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.inverse.constraints import correction, free_space
@@ -18,6 +17,7 @@ from lammps_implicit.inverse.terms import Cells, Contribution, Term
 from lammps_implicit.minimum import Excursion, Minimum
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.ownership import fetch
+from lammps_implicit.voigt import tensor
 
 FloatArray = NDArray[np.float64]
 

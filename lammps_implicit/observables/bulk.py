@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.cell import COMPONENTS, CellSystem, tensor
+from lammps_implicit.cell import CellSystem
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import composition, enthalpy, unknown_gradient
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.voigt import COMPONENTS, tensor
 
 FloatArray = NDArray[np.float64]
 

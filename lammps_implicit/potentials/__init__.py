@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,19 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.potentials.snap import SnapPotential
+from lammps_implicit.potentials import file_families, pair_coefficients, variables
+from lammps_implicit.potentials.installed import InstalledPotential, Source
+from lammps_implicit.potentials.snap import STYLES, SnapPotential
 
 if TYPE_CHECKING:
     from lammps_implicit.engine import Engine
 
-SUPPORTED = ("snap",)
+SUPPORTED = ("snap", *file_families.FAMILIES)
 
 
 class Potential(Protocol):
-    """What the operators need of a potential that is linear in its parameters, U = Σ_k Θ_k B_k(X) + fixed part.
-
-    Everything refers to the *selected* parameters, P of them.
-    """
+    """A deck's potential. Everything refers to the *selected* parameters, P of them."""
 
     @property
     def theta(self) -> NDArray[np.float64]:
@@ -65,6 +65,10 @@ class Potential(Protocol):
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
         """Write the files that LAMMPS reads it from, comments at their top, named `stem` with their endings."""
         ...
+
+
+class DescriptorPotential(Potential, Protocol):
+    """One that is linear in its parameters, U = Σ_k Θ_k B_k(X) + fixed part, with LAMMPS computes of B and ∂B/∂X."""
 
     def atom_descriptors(self, engine: Engine) -> NDArray[np.float64]:
         """Per-atom descriptors at the last evaluated positions, (n, K), until the next. One descriptor evaluation."""
@@ -108,23 +112,75 @@ class Potential(Protocol):
 def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:
     """Return the deck's potential with the parameters that match the patterns.
 
+    Where the deck has SNAP and all patterns are labels of its coefficients, they are taken with LAMMPS' descriptors.
+    Else the coefficients of all ML-IAP, UF3 and POD styles are parameters, and with them, if there is no such style or
+    a pattern asks for them, the numbers of ``pair_coeff`` lines; or the variables that patterns with ``var:`` name.
+
     Parameters
     ----------
     engine : Engine
         After its deck ran.
     parameters : str or sequence of str, optional
-        Shell patterns on labels (``"Be:*"``, ``"W:[1-9]"``), a string may hold several separated by commas.
-        Default: all.
+        Shell patterns on labels (``"Be:*"``, ``"W:[1-9]"``, ``"lj/cut 1-2 sigma"``) or variables (``"var:eps"``); a
+        string may hold several separated by commas. Default: all.
 
     Raises
     ------
     PotentialError
         If no supported style is in the deck or no label matches a pattern.
     """
-    potential = engine.on_root(lambda: SnapPotential.from_deck(engine.deck))
-    if parameters is not None:
-        potential.selected = select(potential.names, parameters)
-    return potential
+    patterns = [] if parameters is None else _split(parameters)
+    if any(pattern.startswith(variables.PREFIX) for pattern in patterns):
+        return _variables(engine, patterns)
+    potential = engine.on_root(lambda: _of_deck(engine, patterns))
+    if not patterns:
+        return potential
+    return replace(potential, selected=select(potential.names, patterns))
+
+
+def _of_deck(engine: Engine, patterns: Sequence[str]) -> SnapPotential | InstalledPotential:
+    deck = engine.deck
+    if not deck.pair_style:
+        raise PotentialError("the deck declares no pair_style")
+    snap = SnapPotential.from_deck(deck) if any(word in STYLES for word in deck.pair_style) else None
+    if snap is not None and all(matches(snap.names, pattern) for pattern in patterns):
+        return snap
+    sources: list[Source] = list(file_families.from_deck(deck))
+    numbers = pair_coefficients.from_deck(deck)
+    labels = [label for source in sources for label in source.names]
+    wanted = [pattern for pattern in patterns if not matches(labels, pattern)]
+    if (numbers is not None and (wanted or not sources) and snap is None) or (
+        numbers is not None and any(matches(numbers.names, pattern) for pattern in patterns)
+    ):
+        sources.append(numbers)
+    if not sources:
+        if snap is not None:
+            return snap  # select says which pattern matches nothing
+        raise PotentialError(
+            f"'pair_style {' '.join(deck.pair_style)}' has no parameters that can be differentiated: no numbers in its "
+            f"pair_coeff lines, and none of {', '.join(SUPPORTED)}; a variable it uses can be one (var:NAME)"
+        )
+    return InstalledPotential.of(sources, {"pair_style": " ".join(deck.pair_style)})
+
+
+def _variables(engine: Engine, patterns: Sequence[str]) -> InstalledPotential:
+    values = []
+    for name in patterns:
+        if not name.startswith(variables.PREFIX):
+            raise PotentialError(f"'{name}': variables are taken by themselves, not with other parameters")
+        values.append(engine.variable(name.removeprefix(variables.PREFIX)))
+    source = engine.on_root(lambda: variables.from_deck(engine.deck, patterns, np.array(values)))
+    return InstalledPotential.of([source], {"pair_style": " ".join(engine.deck.pair_style)})
+
+
+def _split(parameters: str | Sequence[str]) -> list[str]:
+    patterns = parameters.split(",") if isinstance(parameters, str) else parameters
+    return [pattern.strip() for pattern in patterns]
+
+
+def matches(names: Sequence[str], pattern: str) -> bool:
+    """Whether a shell pattern matches one of the labels."""
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def select(names: Sequence[str], parameters: str | Sequence[str]) -> NDArray[np.int64]:
@@ -135,9 +191,8 @@ def select(names: Sequence[str], parameters: str | Sequence[str]) -> NDArray[np.
     PotentialError
         If a pattern matches nothing.
     """
-    patterns = parameters.split(",") if isinstance(parameters, str) else list(parameters)
     chosen: set[int] = set()
-    for pattern in (pattern.strip() for pattern in patterns):
+    for pattern in _split(parameters):
         found = [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
         if not found:
             raise PotentialError(f"no parameter matches '{pattern}': labels run from {names[0]} to {names[-1]}")

@@ -29,7 +29,7 @@ from lammps_implicit.potentials.snap_files import (
 
 FloatArray = NDArray[np.float64]
 
-_STYLES = ("snap", "snap/intel")
+STYLES = ("snap", "snap/intel")
 _DESCRIPTORS, _GRADIENTS = "li_descriptors", "li_gradients"
 
 
@@ -117,7 +117,7 @@ class SnapPotential:
 
         engine.on_root(write)
         names = " ".join("NULL" if element is None else element for element in self.elements)
-        return engine.reissue(f'pair_coeff * * {self.substyle} "{coefficient_file}" "{parameter_file}" {names}')
+        return engine.reissue([f'pair_coeff * * {self.substyle} "{coefficient_file}" "{parameter_file}" {names}'])
 
     def changed(self, dtheta: FloatArray) -> SnapPotential:
         """The same potential with Θ + δΘ."""
@@ -274,15 +274,15 @@ def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:
     if not style:
         raise PotentialError("the deck defines no pair_style")
     hybrid = style[0] in ("hybrid", "hybrid/overlay")
-    found = sum(word in _STYLES for word in (style[1:] if hybrid else style[:1]))
+    found = sum(word in STYLES for word in (style[1:] if hybrid else style[:1]))
     if found != 1:
         what = "several SNAP styles" if found else "no parameters that can be differentiated"
         raise PotentialError(
-            f"'pair_style {' '.join(style)}' has {what}; supported: one {' or '.join(_STYLES)}, alone or with other, "
+            f"'pair_style {' '.join(style)}' has {what}; supported: one {' or '.join(STYLES)}, alone or with other, "
             "fixed, styles in hybrid or hybrid/overlay"
         )
     position = 2 if hybrid else 0
-    lines = [line for line in deck.pair_coeffs if not hybrid or line.args[2] in _STYLES]
+    lines = [line for line in deck.pair_coeffs if not hybrid or line.args[2] in STYLES]
     if not lines or lines[-1].args[:2] != ("*", "*"):
         raise PotentialError("no 'pair_coeff * * ... .snapcoeff .snapparam ELEMENTS' line was read from the deck")
     if style[0] == "hybrid":

@@ -1,0 +1,90 @@
+"""Text files that hold parameters among other things: everything else is kept as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.errors import PotentialError
+
+FloatArray = NDArray[np.float64]
+
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True)
+class NumberFile:
+    """A file and the places of its parameters.
+
+    Attributes
+    ----------
+    lines : tuple of str
+    spans : tuple of (int, int, int)
+        Line, first and last column of each parameter.
+    names : tuple of str
+    """
+
+    lines: tuple[str, ...]
+    spans: tuple[tuple[int, int, int], ...]
+    names: tuple[str, ...]
+
+    @property
+    def values(self) -> FloatArray:
+        """(P,)."""
+        return np.array([float(self.lines[row][start:stop]) for row, start, stop in self.spans])
+
+    def text(self, values: FloatArray) -> str:
+        """The file with other values; unchanged ones stay as they were written."""
+        lines = list(self.lines)
+        pairs = list(zip(values, self.values, self.spans, strict=True))
+        for value, old, (row, start, stop) in reversed(pairs):  # from the end, so that columns keep their meaning
+            if value != old:
+                lines[row] = lines[row][:start] + repr(float(value)) + lines[row][stop:]
+        return "".join(lines)
+
+
+class Reader:
+    """Words of a file, line by line, comments left out.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.lines = tuple(path.read_text(encoding="utf-8").splitlines(keepends=True))
+        except (OSError, UnicodeDecodeError) as error:
+            raise PotentialError(f"cannot read {path}: {error}") from None
+        self.row = -1
+
+    def rows(self) -> list[tuple[int, list[re.Match[str]]]]:
+        """All lines that hold words: their numbers, and the words."""
+        split = [(row, list(_WORD.finditer(line.split("#", 1)[0]))) for row, line in enumerate(self.lines)]
+        return [(row, words) for row, words in split if words]
+
+    def file(self, rows: Sequence[tuple[int, list[re.Match[str]]]], names: Sequence[str]) -> NumberFile:
+        """The file with the words of these lines as parameters.
+
+        Raises
+        ------
+        PotentialError
+            If some are no numbers, or their count is not that of the names.
+        """
+        spans = [(row, word.start(), word.end()) for row, words in rows for word in words]
+        if len(spans) != len(names):
+            raise PotentialError(f"{self.path}: {len(spans)} coefficients, expected {len(names)}")
+        for row, start, stop in spans:
+            try:
+                good = np.isfinite(float(self.lines[row][start:stop]))
+            except ValueError:
+                good = False
+            if not good:
+                raise PotentialError(f"{self.path}, line {row + 1}: '{self.lines[row][start:stop]}' is not a number")
+        return NumberFile(self.lines, tuple(spans), tuple(names))

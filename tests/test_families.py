@@ -1,0 +1,229 @@
+"""Potentials of every family: derivatives against relaxing again, and what cannot be a parameter."""
+
+import numpy as np
+import pytest
+
+from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.deck import read_transcript
+from lammps_implicit.errors import DeckError, PotentialError
+from lammps_implicit.potentials import pair_coefficients
+from lammps_implicit.potentials.number_files import Reader
+
+HEAD = """\
+units           metal
+boundary        p p p
+atom_style      atomic
+lattice         {lattice}
+region          cell block 0 {n} 0 {n} 0 {n}
+create_box      {types} cell
+create_atoms    1 box
+mass            * 50.0
+"""
+VACANCY = "group vacancy id 1\ndelete_atoms group vacancy compress no\n"
+RELAX = "minimize 0.0 1.0e-10 5000 50000\n"
+
+LJ = (
+    HEAD.format(lattice="fcc 3.7", n=3, types=2)
+    + """\
+set             type 1 type/fraction 2 0.4 7
+pair_style      lj/smooth 5.5 6.0
+pair_coeff      1 1 0.4 2.4
+pair_coeff      2 2 0.35 2.55
+pair_coeff      1 2 0.42 2.45
+"""
+    + RELAX
+)
+MORSE = (
+    HEAD.format(lattice="fcc 3.62", n=4, types=1)
+    + VACANCY
+    + """\
+variable        depth index 0.3429
+variable        width equal 1.3588
+pair_style      morse/smooth/linear 6.5
+pair_coeff      1 1 ${depth} ${width} 2.866
+"""
+    + RELAX
+)
+MLIAP = (
+    HEAD.format(lattice="bcc 3.316", n=3, types=1)
+    + VACANCY
+    + """\
+pair_style      hybrid/overlay zbl 4.0 4.8 mliap model linear Ta06A.mliap.model descriptor sna Ta06A.mliap.descriptor
+pair_coeff      1 1 zbl 73 73
+pair_coeff      * * mliap Ta
+"""
+    + RELAX
+)
+NI_MO = (
+    HEAD.format(lattice="fcc 3.52", n=3, types=2).replace("create_atoms    1", "create_atoms    2")
+    + """\
+group           mo id 5 40 77
+set             group mo type 1
+pair_style      mliap model linear Ni_Mo.mliap.model descriptor so3 Ni_Mo.mliap.descriptor
+pair_coeff      * * Mo Ni
+minimize        0.0 1.0e-8 5000 50000
+"""
+)
+UF3 = (
+    HEAD.format(lattice="bcc 3.31", n=3, types=1)
+    + VACANCY
+    + """\
+pair_style      uf3 3
+pair_coeff      * * Nb.uf3 Nb
+"""
+    + RELAX
+)
+
+FAMILIES = {
+    "Lennard-Jones alloy": (LJ, None, 6),
+    "one pair of it": (LJ, "lj/smooth 1-2 *", 2),
+    "Morse": (MORSE, None, 3),
+    "variables": (MORSE, "var:depth,var:width", 2),
+    "ML-IAP": (MLIAP, None, 31),
+    "UF3 pairs": (UF3, "2B*", 27),
+}
+
+
+def random_change(minimum, size):
+    theta = minimum.potential.theta
+    return size * np.random.default_rng(0).standard_normal(len(theta)) * np.abs(theta)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_derivatives_agree_with_relaxing_again(write_deck, family):
+    deck, parameters, count = FAMILIES[family]
+    with Minimum.from_deck(write_deck(deck), parameters=parameters, ftol=1e-10) as minimum:
+        assert len(minimum.potential.theta) == count
+        change, size = random_change(minimum, 1.0), 1e-4
+        (up, high), (down, low) = (minimum.relaxed_at(sign * size * change, 1e-10) for sign in (1, -1))
+        moved = (up - down) / (2 * size)
+        moved -= moved.mean(axis=0)
+        for found in (minimum.jvp(change, 1e-6), minimum.jacobian(1e-5).dot(change)):
+            found = found - found.mean(axis=0)
+            assert np.linalg.norm(found - moved) <= 1e-4 * np.linalg.norm(moved)
+        pull = np.random.default_rng(1).standard_normal(moved.shape)
+        gradient = minimum.vjp(pull - pull.mean(axis=0), 1e-7)
+        felt, typical = np.vdot(pull - pull.mean(axis=0), moved), np.linalg.norm(pull) * np.linalg.norm(moved)
+        assert gradient @ change == pytest.approx(felt, rel=1e-4, abs=1e-5 * typical)
+        assert minimum.energy_gradient() @ change == pytest.approx((high - low) / (2 * size), rel=1e-4)
+        bend = (high + low - 2 * minimum.energy) / size**2
+        assert change @ minimum.energy_hessian() @ change == pytest.approx(bend, rel=0.01)
+
+
+@pytest.mark.slow
+def test_an_alloy_of_nickel_and_molybdenum(write_deck):
+    with Minimum.from_deck(write_deck(NI_MO)) as minimum:
+        change, size = random_change(minimum, 1.0), 1e-4
+        up, down = (minimum.relaxed_at(sign * size * change, 1e-10)[0] for sign in (1, -1))
+        moved = (up - down) / (2 * size)
+        found = minimum.jvp(change, 1e-6)
+        difference = (found - found.mean(axis=0)) - (moved - moved.mean(axis=0))
+        assert np.linalg.norm(difference) <= 1e-4 * np.linalg.norm(moved)
+
+
+@pytest.mark.parametrize(("deck", "parameters"), [(LJ, None), (MLIAP, "Ta:[1-9]")])
+def test_cells_answer_too(write_deck, deck, parameters):
+    with Minimum.from_deck(write_deck(deck), parameters=parameters, ftol=1e-9, cell="iso") as minimum:
+        change, size = random_change(minimum, 1.0), 1e-4
+        ends = [minimum.relaxed_at(sign * size * change, 1e-10, cell="iso") for sign in (1, -1)]
+        volumes = [np.linalg.det(end.cell) for end in ends]
+        expected = (volumes[0] - volumes[1]) / (2 * size)
+        assert minimum.volume_gradient(1e-6, cell="iso") @ change == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_same_potential_as_snap_and_as_mliap(write_deck):
+    """Two ways to the same numbers: LAMMPS' descriptors, and installing every coefficient."""
+    snap = MLIAP.replace("mliap model linear Ta06A.mliap.model descriptor sna Ta06A.mliap.descriptor", "snap").replace(
+        "* * mliap Ta", "* * snap Ta06A.snapcoeff Ta06A.snapparam Ta"
+    )
+    with (
+        Minimum.from_deck(write_deck(MLIAP, "in.mliap"), ftol=1e-10) as mliap,
+        Minimum.from_deck(write_deck(snap, "in.snap"), ftol=1e-10) as reference,
+    ):
+        assert mliap.potential.names == reference.potential.names
+        assert mliap.energy == pytest.approx(reference.energy, rel=1e-12)
+        assert mliap.energy_gradient() == pytest.approx(reference.energy_gradient(), rel=1e-7, abs=1e-6)
+        difference = mliap.mixed.array - reference.mixed.array
+        assert np.abs(difference).max() <= 1e-7 * np.abs(reference.mixed.array).max()
+
+
+def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_path):
+    for deck, pattern in ((LJ, None), (MLIAP, None), (UF3, "2B*")):
+        with Minimum.from_deck(write_deck(deck), parameters=pattern) as minimum:
+            change = random_change(minimum, 0.01)
+            files = minimum.potential.changed(change).write(tmp_path / "tuned", ["a comment"], overwrite=True)
+            with minimum.excursion(change):
+                expected = minimum.energy
+            minimum.engine.reissue([f"include {files[0]}"])
+            assert minimum.engine.energy == pytest.approx(expected, rel=1e-12)
+            assert files[0].read_text().startswith("# a comment\n")
+
+
+@pytest.mark.parametrize(
+    ("deck", "parameters", "message"),
+    [
+        (LJ, "lj/cut *", "no parameter matches 'lj/cut *'"),
+        (LJ, "var:nothing", "the variable 'nothing' of the deck is not a number, or does not exist"),
+        (MORSE.replace("${depth}", "0.3429"), "var:depth", "no pair_style or pair_coeff of the deck uses"),
+        (MORSE, "var:depth,morse*", "variables are taken by themselves"),
+        (LJ.replace("set  ", "#set  "), None, "'lj/smooth 2-2 epsilon' has no effect"),
+        (
+            LJ.replace("lj/smooth 5.5 6.0", "eam/alloy").partition("pair_coeff")[0]
+            + "pair_coeff * * CuNi.eam.alloy Cu Ni\n"
+            + RELAX,
+            None,
+            "has no parameters that can be differentiated",
+        ),
+        (MLIAP.replace("model linear Ta06A.mliap.model", "model nn Ta06A.nn.mliap.model"), None, ""),
+    ],
+)
+def test_what_cannot_be_a_parameter(write_deck, deck, parameters, message):
+    with (
+        pytest.raises((PotentialError, DeckError), match=r"\w") as refused,
+        Minimum.from_deck(write_deck(deck), parameters=parameters, force_limit=1.0) as minimum,
+    ):
+        minimum.jacobian()
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_labels_of_coefficients(tmp_path):
+    text = """pair_style hybrid/overlay lj/cut 5.0 morse 5.0 morse 6.0 zbl 3.0 4.0 table linear 100
+pair_coeff * * lj/cut 1.0 2.0
+pair_coeff 1 1 lj/cut 0.5 2.5 4.0
+pair_coeff 1 2 morse 1 1.0 2.0 3.0
+pair_coeff 1 2 morse 2 1.5 2.5 3.5
+pair_coeff 1 1 zbl 29 29
+pair_coeff 2 2 table file.table ENTRY 4.0
+pair_coeff 1 1 lj/cut 0.6 2.6 4.0
+"""
+    numbers = pair_coefficients.from_deck(read_transcript(text, tmp_path))
+    found = dict(zip(numbers.names, numbers.values, strict=True))
+    assert found == {
+        "lj/cut *-* epsilon": 1.0,
+        "lj/cut *-* sigma": 2.0,
+        "lj/cut 1-1 epsilon": 0.6,
+        "lj/cut 1-1 sigma": 2.6,
+        "morse:1 1-2 D0": 1.0,
+        "morse:1 1-2 alpha": 2.0,
+        "morse:1 1-2 r0": 3.0,
+        "morse:2 1-2 D0": 1.5,
+        "morse:2 1-2 alpha": 2.5,
+        "morse:2 1-2 r0": 3.5,
+        "zbl 1-1 1": 29.0,
+        "zbl 1-1 2": 29.0,
+    }
+    lines = numbers.commands(numbers.values * 2, tmp_path)
+    assert len(lines) == 7
+    assert "pair_coeff 1 2 morse 2 3.0 5.0 7.0" in lines
+    assert "pair_coeff 1 1 lj/cut 0.5 2.5 4.0" in lines
+
+
+def test_files_keep_what_is_no_parameter(tmp_path):
+    (tmp_path / "model").write_text("# head\n2 2  # counts\n1.0 2.5e-3 # one line\n\n3.0\n-4\n")
+    reader = Reader(tmp_path / "model")
+    file = reader.file(reader.rows()[1:], ["a", "b", "c", "d"])
+    assert file.values.tolist() == [1.0, 0.0025, 3.0, -4.0]
+    assert file.text(np.array([1.0, 7.0, 3.0, 8.0])) == "# head\n2 2  # counts\n1.0 7.0 # one line\n\n3.0\n8.0\n"
+    with pytest.raises(LammpsImplicitError, match="4 coefficients, expected 3"):
+        reader.file(reader.rows()[1:], ["a", "b", "c"])
