@@ -88,6 +88,10 @@ class Session:
         self.lmp.command("run 0 post no")
         return float(self.lmp.get_thermo("pe"))
 
+    def forces(self, count: int) -> FloatArray:
+        """Of the atoms that were evaluated last, (count, 3), eV/Å."""
+        return np.array(self.lmp.gather_atoms("f", 1, 3)).reshape(count, 3)
+
     def relaxed(self, atoms: Atoms, steps: int) -> Atoms:
         """Positions after so many steps of conjugate gradients, or fewer where forces fall below 1e-4 eV/Å."""
         self.load(atoms)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import DECKS
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.deck import read_transcript
@@ -74,6 +75,8 @@ pair_coeff      * * Nb.uf3 Nb
     + RELAX
 )
 
+POD = (DECKS / "in.ta_pod_vacancy").read_text().replace("../potentials", str(DECKS.parent / "potentials"))
+
 FAMILIES = {
     "Lennard-Jones alloy": (LJ, None, 6),
     "one pair of it": (LJ, "lj/smooth 1-2 *", 2),
@@ -81,6 +84,7 @@ FAMILIES = {
     "variables": (MORSE, "var:depth,var:width", 2),
     "ML-IAP": (MLIAP, None, 31),
     "UF3 pairs": (UF3, "2B*", 27),
+    "POD": (POD, None, 23),
 }
 
 
