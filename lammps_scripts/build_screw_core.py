@@ -36,6 +36,13 @@ def main(arguments: list[str] | None = None) -> None:
 def build(options: argparse.Namespace) -> None:
     """Write both data files and the potential; --output names their folder and beginning."""
     stem = Path("w_x") if options.output is None else options.output.with_suffix("")
+    folders = (Path(), *potential_folders())
+    folder = next((path for path in folders if (path / f"{options.snap}.snapcoeff").exists()), None)
+    if folder is None:
+        raise ValueError(f"--snap {options.snap}: no such .snapcoeff")
+    host = read_coefficients(folder / f"{options.snap}.snapcoeff")
+    if len(host.blocks) != 1:
+        raise ValueError(f"--snap {options.snap}: a potential of one element is needed")
     hard = make_slice("W", METALS["W"], options.radius, "hard")
     solute = nearest_columns(hard)[0]
     types = hard.types.copy()
@@ -49,12 +56,6 @@ def build(options: argparse.Namespace) -> None:
         )
         with written_whole(stem.with_name(f"{stem.name}_{core}.data"), options.overwrite) as data:
             data_file.write(data, header, [(types, positions)])
-    folder = next(
-        (path for path in (Path(), *potential_folders()) if (path / f"{options.snap}.snapcoeff").exists()), None
-    )
-    if folder is None:
-        raise ValueError(f"--snap {options.snap}: no such .snapcoeff")
-    host = read_coefficients(folder / f"{options.snap}.snapcoeff")
     with_solute(host).write(stem.with_name(f"{stem.name}.snapcoeff"), options.overwrite)
     read_parameters(folder / f"{options.snap}.snapparam").write(
         stem.with_name(f"{stem.name}.snapparam"), options.overwrite

@@ -12,7 +12,7 @@ from lammps_implicit.inverse.descent import minimise
 from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.problem import FarError, Held, Problem
 from lammps_implicit.inverse.quadratic import best_step, secant_curvature
-from lammps_implicit.inverse.terms import Number, Positions, Prior, UserTerm
+from lammps_implicit.inverse.terms import Number, Positions, Prior, UserTerm, positions
 from lammps_implicit.observables import formation_energy, formation_volume, lattice_parameters
 from lammps_implicit.observables.cells import volume
 from lammps_implicit.observables.distances import distance
@@ -69,6 +69,24 @@ def pull_from(start):
         return float(np.vdot(weights, minimum.engine.nearest_image(minimum.positions - start))), weights
 
     return pulled
+
+
+@pytest.mark.parametrize("curvature", [False, True])
+def test_gradients_of_positions_in_a_cell_that_answers(write_deck, curvature):
+    """Targets stand in the cell as files hold them: the nearest images of some are beyond its faces."""
+    with Minimum.from_deck(write_deck(), ftol=1e-9, cell="iso", pressure="5 GPa") as minimum:
+        random = np.random.default_rng(4)
+        target = minimum.positions + 0.05 * random.standard_normal(minimum.positions.shape)
+        target = minimum.engine.origin + np.mod(target - minimum.engine.origin, np.diag(minimum.engine.cell))
+        cells = {"vacancy": minimum}
+        term = positions(cells, "vacancy", minimum.ids, target)
+        assert np.abs(minimum.positions - target).max() > 5
+        found = term.contribution(cells, 1e-8, curvature).gradient
+        problem, change, ends = Problem(cells, [term], scale_of(minimum), ftol=1e-10), random_change(minimum, 1e-4), []
+        for sign in (1, -1):
+            with problem.trial(sign * change):
+                ends.append(problem.value())
+        assert found @ change == pytest.approx((ends[0] - ends[1]) / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["positions", "user", "prior"])
@@ -165,6 +183,8 @@ def test_allowed_changes_keep_to_what_is_held():
     assert np.abs(equality @ changes).max() < 1e-12
     assert np.abs(gradient @ changes).max() < 1e-12
     assert np.all(changes[3] == 0)
+    two = np.array([[1e8, 0, 0, 0, 0], [0, 0, 1e-4, 0, 0]])
+    assert two @ correction(two, np.array([0.0, 1e-6]), SCALE, np.eye(5)) == pytest.approx([0.0, 1e-6], abs=1e-12)
     step = correction(gradient, np.array([0.3]), SCALE, free_space(NAMES, SCALE, "W:*,X:1", equality))
     assert gradient @ step == pytest.approx([0.3])
     assert equality @ step == pytest.approx([0.0], abs=1e-12)
@@ -196,7 +216,7 @@ def test_steps_minimise_the_model_within_the_radius(seed, size, radius):
     walls = random.standard_normal((3, size)), random.uniform(0.0, radius, 3)
     inside = best_step(gradient, curvature, radius, walls)
     assert np.all(walls[0] @ inside <= walls[1] + 1e-9)
-    assert np.linalg.norm(inside) <= radius * (1 + 1e-6)
+    assert np.linalg.norm(inside) <= radius * (1 + 1e-3)
     assert model(inside) <= 1e-12
     assert model(inside) >= model(step) - 1e-9 * abs(model(step))
     for share in random.uniform(0.0, 1.0, 10):  # feasible points between here and the free answer
@@ -248,3 +268,51 @@ def test_trials_from_the_start_find_the_basin_it_leads_to(vacancy):
     displacement, strain = start.way_from(vacancy)
     assert 1e-4 < np.abs(displacement).max() < 0.1
     assert not strain.any()
+
+
+def test_terms_of_one_name_are_refused(vacancy):
+    terms = [UserTerm("vacancy", pull_from(vacancy.positions.copy())) for _ in range(2)]
+    with pytest.raises(LammpsImplicitError, match="two terms of the loss are called 'user'"):
+        Problem({"vacancy": vacancy}, terms, scale_of(vacancy))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda minimum: None, "TypeError"),
+        (lambda minimum: (1.0, np.zeros(3)), "has shape"),
+        (lambda minimum: (np.nan, np.zeros_like(minimum.positions)), "not finite"),
+    ],
+)
+def test_functions_that_give_something_else(vacancy, function, message):
+    with pytest.raises(LammpsImplicitError, match=message):
+        UserTerm("vacancy", function).value({"vacancy": vacancy})
+
+
+def test_a_loss_below_zero_is_lowered_too(vacancy):
+    def height(minimum):
+        up = np.zeros_like(minimum.positions)
+        up[minimum.ids == 2, 2], up[minimum.ids == 3, 2] = 1.0, -1.0
+        return float(np.vdot(up, minimum.positions)) - 5.0, up
+
+    problem = Problem({"vacancy": vacancy}, [UserTerm("vacancy", height)], scale_of(vacancy), factored=False, tol=1e-3)
+    descent = minimise(problem, 0.0, 3, "lbfgs")
+    losses = [iteration.loss for iteration in descent.history]
+    assert losses[0] < 0
+    assert losses[-1] < losses[0]
+
+
+def test_steps_along_walls_go_on():
+    """Where parameters stand at their bounds, the others still move."""
+    random = np.random.default_rng(5)
+    for _ in range(30):
+        root = random.standard_normal((8, 8))
+        curvature, gradient = root @ root.T, random.standard_normal(8)
+        walls = np.concatenate([np.eye(8)[:4], -np.eye(8)[:4]]) * 1e-3, np.concatenate([np.zeros(4), np.full(4, 1e-6)])
+        step = best_step(gradient, curvature, 1.0, walls)
+        free = best_step(gradient[4:], curvature[4:, 4:], 1.0)
+        lowered = gradient @ step + 0.5 * step @ curvature @ step
+        assert lowered <= 0.99 * (gradient[4:] @ free + 0.5 * free @ curvature[4:, 4:] @ free)
+        assert (walls[0] @ step).max() <= walls[1].max() + 1e-9
+    flat = best_step(np.array([3.0, 4.0]), np.zeros((2, 2)), 0.5)
+    assert flat == pytest.approx([-0.3, -0.4], rel=1e-5)

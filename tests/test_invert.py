@@ -189,7 +189,7 @@ def test_a_function_of_the_user_and_distances(folder):
     assert outcome.returncode == 0, outcome.stderr
     history = _history(folder / "mine-output")
     assert history["loss"][-1] < history["loss"][0]
-    assert "loss: mine.py: loss" in outcome.stdout
+    assert "loss: loss of mine.py (vacancy)" in outcome.stdout
     start = json.loads(history["start"])
     assert start["edge"] == pytest.approx(2.8, abs=0.2)
 
@@ -244,6 +244,37 @@ def test_what_cannot_be_is_refused_with_one_message(folder, change, message):
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not (folder / "history.h5").exists()
+
+
+def test_what_is_read_is_not_written_over(folder):
+    results = folder / "find-output"
+    (results / "structures").mkdir(parents=True)
+    shutil.copy(folder / "target.data", results / "structures" / "010_vacancy.data")
+    (folder / "find.yaml").write_text(CONFIG.replace("target.data", "find-output/structures/010_vacancy.data"))
+    refused = _run(folder, "find.yaml", "--overwrite")
+    assert refused.returncode == 1
+    assert "is read from: write to another file" in refused.stderr
+    (folder / "find.yaml").write_text(CONFIG.replace("in.ta", "in.broken"))
+    (folder / "in.broken").write_text("units nothing\n")
+    (results / "history.h5").write_text("an earlier run")
+    assert _run(folder, "find.yaml", "--overwrite").returncode == 1
+    assert (results / "history.h5").read_text() == "an earlier run"
+
+
+def test_bounds_and_what_is_held_are_kept_together(folder):
+    settings = yaml.safe_load(CONFIG)
+    settings["observables"] = {"edge": {"kind": "distance", "cell": "vacancy", "ids": [2, 3]}}
+    settings["hold"] = {"observables": ["edge"], "tol": 1e-6}
+    settings["parameters"] = {"bounds": {"*": {"within": 0.005}}}
+    settings |= {"structures": False, "iterations": 5}
+    (folder / "both.yaml").write_text(yaml.safe_dump(settings))
+    outcome = _run(folder, "both.yaml")
+    assert outcome.returncode == 0, outcome.stderr
+    theta = _history(folder / "both-output")["theta"]
+    assert (np.abs(theta - theta[0]) <= 0.005 * np.abs(theta[0]) * (1 + 1e-6)).all()
+    with h5py.File(folder / "both-output" / "history.h5") as file:
+        edges = file["observables"][:, 0]
+    assert edges == pytest.approx(edges[0], rel=2e-6)
 
 
 def test_a_target_that_cannot_be_reached_says_so(folder):

@@ -42,7 +42,7 @@ class OneSolveAParameter:
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         minimum = cells[self.term.cell]
-        value, pull, _ = self.term.pull(minimum)
+        value, pull = self.term.pull(minimum)
         units, gradient = np.eye(len(minimum.potential.theta)), []
         with progress("one solve a parameter", minimum.engine.comm.rank == 0) as update:
             for number, unit in enumerate(units):

@@ -10,8 +10,10 @@ from typer.core import TyperCommand
 
 from lammps_implicit.console import columns, say
 from lammps_implicit.errors import OutputError
+from lammps_implicit.files import refuse_inputs
 
 if TYPE_CHECKING:
+    from lammps_implicit.inverse.config import Configuration
     from lammps_implicit.inverse.run import Inversion
 
 
@@ -44,31 +46,46 @@ def invert(
 
     folder = Path(f"{config.stem}-output") if output is None else output
     configuration = on_root(MPI.COMM_WORLD, lambda: read_configuration(config))
-    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, configuration.structures))
-    inversion = run.invert(configuration, folder, resume=resume, say=say)
+    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, configuration))
+    inversion = run.invert(
+        configuration, folder, resume=resume, say=say, clear=lambda: _clear(folder) if overwrite else None
+    )
     _tell(inversion)
 
 
-def _prepare(folder: Path, resume: bool, overwrite: bool, structures: bool) -> None:
-    """Make the folder of results; refuse to mix two runs in it."""
-    from lammps_implicit.inverse.run import HISTORY, PLOT, STRUCTURES, TUNED
+def _prepare(folder: Path, resume: bool, overwrite: bool, configuration: Configuration) -> None:
+    """Make the folder of results; refuse to mix two runs in it, or to write over what is read."""
+    from lammps_implicit.inverse.config import files_of
+    from lammps_implicit.inverse.run import HISTORY, STRUCTURES
 
-    known = folder / HISTORY
     if resume and overwrite:
         raise OutputError("give --resume or --overwrite, not both")
-    if resume and not known.exists():
-        raise OutputError(f"there is nothing to go on with: {known} does not exist")
-    ours = [HISTORY, PLOT, f"{TUNED}.snapcoeff", f"{TUNED}.snapparam"]
-    there = [folder / name for name in ours if (folder / name).exists()]
+    if resume and not (folder / HISTORY).exists():
+        raise OutputError(f"there is nothing to go on with: {folder / HISTORY} does not exist")
+    there = _results(folder)
     if there and not (resume or overwrite):
         raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
+    inputs = [file for _, holder, name in files_of(configuration) if (file := getattr(holder, name))]
+    for path in there:
+        refuse_inputs(path, *inputs)
     try:
-        (folder / STRUCTURES if structures else folder).mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            for path in [*there, *(folder / STRUCTURES).glob("[0-9][0-9][0-9]_*.*")]:
-                path.unlink()
+        (folder / STRUCTURES if configuration.structures else folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from None
+
+
+def _results(folder: Path) -> list[Path]:
+    """What an earlier run left in a folder."""
+    from lammps_implicit.inverse.run import HISTORY, PLOT, STRUCTURES, TUNED
+
+    names = [folder / HISTORY, folder / PLOT]
+    tuned = folder.glob(f"{TUNED}.*")
+    return [path for path in (*names, *tuned, *(folder / STRUCTURES).glob("[0-9][0-9][0-9]_*.*")) if path.exists()]
+
+
+def _clear(folder: Path) -> None:
+    for path in _results(folder):
+        path.unlink()
 
 
 def _tell(inversion: Inversion) -> None:

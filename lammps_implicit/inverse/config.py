@@ -18,6 +18,9 @@ from lammps_implicit.observables.config import Deck, known_cell
 
 Name = Annotated[str, Field(min_length=1)]
 
+CellName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
+"""Part of the names of files."""
+
 
 class Cell(Deck):
     """A structure of the loss: a deck, and what its cell may do."""
@@ -241,7 +244,7 @@ class Hold(Strict):
 class Configuration(Strict):
     """Everything the command needs to know."""
 
-    cells: dict[Name, Cell] = Field(min_length=1, description="structures, each the end of a deck")
+    cells: dict[CellName, Cell] = Field(min_length=1, description="structures, each the end of a deck")
     loss: Loss = Field(description="what is to become small")
     observables: dict[Name, Quantity] = Field(default_factory=dict, description="numbers of the cells, by name")
     hold: Hold = Field(default_factory=Hold, description="what is to stay as it is")
@@ -293,7 +296,7 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
     """
     configuration = read_yaml(path, Configuration)
     folder = Path(path).absolute().parent
-    for place, holder, field in _files(configuration):
+    for place, holder, field in files_of(configuration):
         file = getattr(holder, field)
         if file is not None:
             try:
@@ -303,7 +306,7 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
     return configuration
 
 
-def _files(configuration: Configuration) -> Iterator[tuple[str, BaseModel, str]]:
+def files_of(configuration: Configuration) -> Iterator[tuple[str, BaseModel, str]]:
     """Models that name files: where they stand, and the names of their fields."""
     for name, cell in configuration.cells.items():
         yield f"cells: {name}", cell, "deck"

@@ -80,4 +80,7 @@ def correction(gradients: FloatArray, missing: FloatArray, scale: FloatArray, al
         Changes that free parameters and equalities allow.
     """
     reach = (gradients * scale) @ allowed
-    return scale * (allowed @ np.linalg.lstsq(reach, missing, rcond=DEPENDENT)[0])
+    # Each row of size one, so that no unit of an observable decides what depends on what.
+    sizes = np.linalg.norm(reach, axis=1)
+    sizes[sizes == 0] = 1.0
+    return scale * (allowed @ np.linalg.lstsq(reach / sizes[:, None], missing / sizes, rcond=DEPENDENT)[0])

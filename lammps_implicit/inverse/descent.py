@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.errors import ConvergenceError, NotAMinimumError
 from lammps_implicit.inverse.problem import FarError, JumpedError, Problem
 from lammps_implicit.inverse.quadratic import Pair, best_step, secant_curvature
+from lammps_implicit.inverse.terms import Contribution
 
 FloatArray = NDArray[np.float64]
 
@@ -100,9 +103,12 @@ class Descent:
 
 @dataclass(frozen=True)
 class _Taken:
+    """A step that was kept, and the loss where it led."""
+
     step: float
     missed: float
     refused: int
+    loss: Contribution | None = None
 
 
 def minimise(
@@ -135,18 +141,21 @@ def minimise(
     # An interrupted run has its last iteration on record; it is evaluated again for the step that follows.
     taken, again = _Taken(0.0, 0.0, 0), bool(descent.history)
     while True:
-        here = problem.contribution(curvature=factored)
-        allowed = problem.scale[:, None] * problem.allowed()
-        _learn(descent, problem.scale * here.gradient, problem.theta / problem.scale)
+        here = problem.contribution(curvature=factored) if taken.loss is None else taken.loss
+        held = problem.held_gradients()
+        allowed = problem.scale[:, None] * problem.allowed(held)
         gradient = allowed.T @ here.gradient
         if not again:
+            if not factored:
+                _learn(descent, problem.scale * here.gradient, problem.theta / problem.scale)
             descent.history.append(_iteration(problem, len(descent.history), here.value, gradient, taken))
             told(descent)
         again = False
-        if here.value <= target:
+        if here.value <= target and descent.history[0].loss > 0:
             descent.converged, descent.reason = True, "the loss is what was asked for"
             return descent
-        if len(descent.history) > LATELY and here.value > (1 - STALLED) * descent.history[-1 - LATELY].loss:
+        fallen = descent.history[max(len(descent.history) - 1 - LATELY, 0)].loss - here.value
+        if len(descent.history) > LATELY and fallen < STALLED * (fallen + abs(here.value)):
             descent.reason = f"the last {LATELY} iterations lowered the loss by less than {STALLED:.1%}"
             return descent
         if len(descent.history) > iterations:
@@ -154,7 +163,7 @@ def minimise(
             return descent
         bend = here.curvature if factored else _secant(descent, problem)
         reduced = np.zeros((allowed.shape[1],) * 2) if bend is None else allowed.T @ bend @ allowed
-        found = _step(problem, allowed, here.value, gradient, reduced, descent)
+        found = _step(problem, held, allowed, here.value, gradient, reduced, factored, descent)
         if isinstance(found, str):
             descent.converged, descent.reason = found == FLAT_REASON, found
             return descent
@@ -196,31 +205,40 @@ def _secant(descent: Descent, problem: Problem) -> FloatArray:
 
 
 def _step(
-    problem: Problem, allowed: FloatArray, value: float, gradient: FloatArray, bend: FloatArray, descent: Descent
+    problem: Problem,
+    held: FloatArray | None,
+    allowed: FloatArray,
+    value: float,
+    gradient: FloatArray,
+    bend: FloatArray,
+    curvature: bool,
+    descent: Descent,
 ) -> _Taken | str:
     """Take a step and set the next radius; say why if there is none."""
     why = ""
     for refused in range(TRIALS):
-        step = best_step(gradient, bend, descent.radius, problem.walls(allowed))
+        walls = problem.walls(allowed)
+        step = problem.on_root(partial(best_step, gradient, bend, descent.radius, walls))
         predicted = -float(gradient @ step + 0.5 * step @ bend @ step)
         if predicted <= FLAT * abs(value):
             return FLAT_REASON
         size, ratio, missed = float(np.linalg.norm(step)), -1.0, 0.0
         try:
-            with problem.trial(allowed @ step) as trial:
-                problem.correct()
-                ratio = (value - problem.value()) / predicted
-                trial.keep(ratio > ACCEPTED)
-                missed = trial.missed
+            with problem.trial(problem.within_bounds(allowed @ step)) as trial:
+                problem.correct(held)
+                ratio, missed = (value - problem.value()) / predicted, trial.missed
+                if ratio > ACCEPTED:  # evaluated while there is a way back
+                    loss = problem.contribution(curvature)
+                    trial.keep()
             why = "steps lower the loss less than predicted, however short"
         except FarError as far:
             descent.radius, why = 0.9 * size * far.share, str(far)
             continue
-        except JumpedError as jumped:
-            why = str(jumped)
+        except (JumpedError, NotAMinimumError, ConvergenceError) as jumped:
+            why, ratio = str(jumped), -1.0
         if ratio > ACCEPTED:
             descent.radius = _next_radius(descent.radius, size, ratio, problem.trust / max(missed, 1e-12))
-            return _Taken(size, missed, refused)
+            return _Taken(size, missed, refused, loss)
         descent.radius = SHRINKAGE * size
     return f"the target cannot be reached from here: {why}"
 

@@ -47,6 +47,8 @@ class Place:
         engine = cell.engine
         strain = np.linalg.solve(engine.cell, self.vectors).T - np.eye(3)
         strain[np.abs(strain) < SAME] = 0.0
+        open_ = ~np.array(engine.periodic)
+        strain[open_] = strain[:, open_] = 0.0  # along these the box follows the atoms, or holds nothing
         carried = (cell.positions - engine.origin) @ strain.T
         wanted = fetch(engine.comm, self.ids, self.positions, cell.ids, missing=np.nan)
         return engine.nearest_image(wanted - cell.positions - carried) + carried, strain

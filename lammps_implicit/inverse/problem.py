@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,16 @@ from lammps_implicit.voigt import tensor
 
 FloatArray = NDArray[np.float64]
 
-CORRECTIONS = 4
+CORRECTIONS = 8
 """Changes that bring held observables back, one after the other."""
 
-TINY = 1e-12
+NOTHING = 1e-4
+"""Change of the parameters, in units of their scales, whose effect counts as an observable's size where it vanishes."""
+
+BEYOND = 1e-9
+"""Of a bound, in units of the scales, that round-off leaves."""
+
+T = TypeVar("T")
 
 JUMP = 0.5
 """Å by which a relaxed atom may miss its predicted place before the structure counts as another."""
@@ -156,11 +164,26 @@ class Problem:
         spent = [self.earlier, *(cell.engine.evaluations for cell in self.cells.values())]
         return Evaluations(sum(e.forces for e in spent), sum(e.descriptors for e in spent))
 
-    def allowed(self, with_held: bool = True) -> FloatArray:
-        """Changes of the parameters that are allowed where it stands, (P, f), in units of `scale`."""
+    def __post_init__(self) -> None:
+        names = [term.name for term in self.terms]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise LammpsImplicitError(f"two terms of the loss are called '{twice[0]}'")
+
+    def on_root(self, task: Callable[[], T]) -> T:
+        """What rank 0 finds, on all ranks: the same to the last digit."""
+        return next(iter(self.cells.values())).engine.on_root(task)
+
+    def allowed(self, held: FloatArray | None = None) -> FloatArray:
+        """Changes of the parameters that are allowed where it stands, (P, f), in units of `scale`.
+
+        Parameters
+        ----------
+        held : (k, P) float array, optional
+            `held_gradients`; default: nothing is held.
+        """
         names = next(iter(self.cells.values())).potential.names
-        held = self.held_gradients() if with_held and self.held else None
-        return free_space(names, self.scale, self.patterns, self.equalities, held)
+        return self.on_root(lambda: free_space(names, self.scale, self.patterns, self.equalities, held))
 
     def walls(self, allowed: FloatArray) -> tuple[FloatArray, FloatArray] | None:
         """Bounds on steps s, δΘ = `allowed` s, as A s ≤ b; None where there are none."""
@@ -171,36 +194,66 @@ class Problem:
         room = np.concatenate([(high - self.theta)[np.isfinite(high)], (self.theta - low)[np.isfinite(low)]])
         return matrix, np.maximum(room, 0.0)
 
-    def held_gradients(self) -> FloatArray:
-        """Gradients of the observables that are held, (k, P)."""
+    def within_bounds(self, dtheta: FloatArray) -> FloatArray:
+        """A change without the round-off that would lead beyond a bound."""
+        if self.bounds is None:
+            return dtheta
+        low, high = self.bounds
+        return np.clip(dtheta, np.minimum(low - self.theta, 0.0), np.maximum(high - self.theta, 0.0))
+
+    def require_within_bounds(self) -> None:
+        """Check that corrections left no parameter outside its bounds.
+
+        Raises
+        ------
+        JumpedError
+        """
+        if self.bounds is None:
+            return
+        beyond = np.maximum(self.bounds[0] - self.theta, self.theta - self.bounds[1]) / self.scale
+        if beyond.max() > BEYOND:
+            name = next(iter(self.cells.values())).potential.names[int(np.argmax(beyond))]
+            raise JumpedError(f"what is held can be held only with {name} beyond its bounds")
+
+    def held_gradients(self) -> FloatArray | None:
+        """Gradients of the observables that are held, (k, P); None if there are none."""
+        if not self.held:
+            return None
         return np.array([held.observable(self.cells, 1).gradient for held in self.held])
 
     def drift(self) -> FloatArray:
         """By how much the observables that are held miss their values, (k,)."""
         return np.array([float(held.observable(self.cells, 0).value) - held.value for held in self.held])
 
-    def correct(self) -> None:
+    def correct(self, gradients: FloatArray | None) -> None:
         """Bring the observables that are held back to their values: smallest changes of the parameters, one by one.
+
+        Parameters
+        ----------
+        gradients : (k, P) float array or None
+            `held_gradients` nearby, where the step began: each correction misses by a higher order.
 
         Raises
         ------
         JumpedError
             If they do not come back.
         """
-        if not self.held:
+        if gradients is None:
             return
-        allowed = self.allowed(with_held=False)
-        limits = np.array([held.tol * max(abs(held.value), TINY) for held in self.held])
+        allowed = self.allowed()
+        felt = np.linalg.norm(gradients * self.scale, axis=1)
+        values = np.array([abs(held.value) for held in self.held])
+        limits = np.array([held.tol for held in self.held]) * np.maximum(values, NOTHING * felt)
         for _ in range(CORRECTIONS):
             drift = self.drift()
             if np.all(np.abs(drift) <= limits):
+                self.require_within_bounds()
                 return
-            with self.trial(correction(self.held_gradients(), -drift, self.scale, allowed)) as trial:
+            change = self.on_root(partial(correction, gradients, -drift, self.scale, allowed))
+            with self.trial(change) as trial:
                 trial.keep()
-        drift = self.drift()
-        if np.any(np.abs(drift) > limits):
-            worst = int(np.argmax(np.abs(drift) / limits))
-            raise JumpedError(f"{self.held[worst].name} does not come back to its value: {drift[worst]:.2e} is left")
+        worst = int(np.argmax(np.abs(drift) / limits))
+        raise JumpedError(f"{self.held[worst].name} does not come back to its value: {drift[worst]:.2e} is left")
 
     def values(self) -> dict[str, float]:
         """Value of each term where it stands."""
@@ -208,7 +261,7 @@ class Problem:
 
     def value(self) -> float:
         """Of the whole loss where it stands."""
-        return sum(self.values().values())
+        return sum(term.value(self.cells) for term in self.terms)
 
     def contribution(self, curvature: bool) -> Contribution:
         """Value, gradient and curvature of the whole loss, with respect to all parameters."""

@@ -21,7 +21,8 @@ def best_step(
 ) -> FloatArray:
     """Minimise g·s + ½ s·B s over |s| ≤ radius, and A s ≤ b where walls (A, b) are given; (f,).
 
-    Without walls this is exact (J. J. Moré, D. C. Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983)).
+    Without walls this is exact (J. J. Moré, D. C. Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983)); with them steps
+    may pass a wall by round-off.
 
     Parameters
     ----------
@@ -33,15 +34,17 @@ def best_step(
         With b ≥ 0.
     """
     values, vectors = np.linalg.eigh(curvature)
-    values = np.maximum(values, FLAT * max(values[-1], np.finfo(float).tiny))
     slopes = vectors.T @ gradient
+    # Where nothing is curved, steps end at the radius.
+    typical = max(float(values[-1]), 1e-6 * float(np.linalg.norm(slopes)) / radius, np.finfo(float).tiny)
+    values = np.maximum(values, FLAT * typical)
 
     def beyond(damping: float) -> float:
         return float(np.linalg.norm(slopes / (values + damping))) - radius
 
     damping = 0.0
     if beyond(0.0) > 0:
-        damping = float(brentq(beyond, 0.0, np.linalg.norm(slopes) / radius, xtol=1e-300, rtol=1e-12))
+        damping = float(brentq(beyond, 0.0, 2 * np.linalg.norm(slopes) / radius, xtol=1e-300, rtol=1e-12))
     step = -vectors @ (slopes / (values + damping))
     if walls is None or np.all(walls[0] @ step <= walls[1]):
         return np.asarray(step, np.float64)
@@ -51,7 +54,9 @@ def best_step(
 def _walled(
     gradient: FloatArray, curvature: FloatArray, radius: float, walls: tuple[FloatArray, FloatArray]
 ) -> FloatArray:
-    matrix, room = walls
+    sizes = np.linalg.norm(walls[0], axis=1)
+    felt = sizes > 0
+    matrix, room = walls[0][felt] / sizes[felt, None], walls[1][felt] / sizes[felt]
     size = float(np.linalg.norm(gradient)) * radius or 1.0  # so that the objective is of order one
     found = minimize(
         lambda s: float(gradient @ s + 0.5 * s @ curvature @ s) / size,
@@ -64,11 +69,7 @@ def _walled(
         ],
         options={"maxiter": 300, "ftol": 1e-14},
     )
-    step = np.asarray(found.x, np.float64)
-    # What its own tolerance leaves beyond a wall.
-    outside = matrix @ step > room
-    shares = room[outside] / (matrix @ step)[outside]
-    return step * float(min(1.0, shares.min(initial=1.0)))
+    return np.asarray(found.x, np.float64)
 
 
 def secant_curvature(pairs: Sequence[Pair], size: int, first: float) -> FloatArray:

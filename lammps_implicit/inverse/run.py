@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -73,6 +74,7 @@ def invert(
     comm: Any = None,
     resume: bool = False,
     say: Say = lambda line: None,
+    clear: Callable[[], None] = lambda: None,
 ) -> Inversion:
     """Tune parameters until relaxed cells are what the loss asks for.
 
@@ -86,6 +88,8 @@ def invert(
         Whether to go on where the history in the folder ends.
     say : callable
         Told what is being done.
+    clear : callable
+        Called on rank 0 once everything is read, before anything is written.
 
     Raises
     ------
@@ -111,6 +115,7 @@ def invert(
             say(f"going on after iteration {count - 1}")
         else:
             _meet_equalities(configuration.parameters, problem)
+        first.engine.on_root(clear)
         start = descent.history[0].loss if descent.history else problem.value()
         recorder = _Recorder(folder, configuration, setting, problem, measures, seen, say)
         descent.reason, descent.converged = "", False
@@ -181,7 +186,8 @@ def make_problem(
         assert target is not None
         terms.append(Number(name, measures[name], target, aim.scale))
     terms += [
-        UserTerm(term.cell, _load(term), f"{term.file.name}: {term.function}") for term in configuration.loss.functions
+        UserTerm(term.cell, _load(term), f"{term.function} of {term.file.name} ({term.cell})")
+        for term in configuration.loss.functions
     ]
     terms += _priors(configuration.loss.prior, next(iter(cells.values())), theta, scale)
     factored = _optimizer(configuration) == "gauss-newton" and any(isinstance(term, Positions) for term in terms)
@@ -254,10 +260,11 @@ def _priors(prior: config.Prior, first: Minimum, theta: FloatArray, scale: Float
 
 def _load(term: Function) -> Callable[[Minimum], tuple[float, FloatArray]]:
     """Import a user's function from a file."""
-    spec = importlib.util.spec_from_file_location(term.file.stem, term.file)
+    spec = importlib.util.spec_from_file_location(f"loss_in_{term.file.stem}", term.file)
     if spec is None or spec.loader is None:
         raise LammpsImplicitError(f"{term.file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
     try:
         spec.loader.exec_module(module)
         found = getattr(module, term.function)
@@ -290,7 +297,12 @@ def _meet_equalities(settings: Parameters, problem: Problem) -> None:
     if np.abs(problem.equalities @ change - missing).max() > 1e-8 * np.abs(missing).max():
         raise LammpsImplicitError("equalities: they contradict each other")
     with problem.trial(change) as trial:
+        problem.correct(problem.held_gradients())
         trial.keep()
+    try:
+        problem.require_within_bounds()
+    except LammpsImplicitError:
+        raise LammpsImplicitError("equalities: they hold only beyond the bounds") from None
 
 
 def _bounds(settings: Parameters, names: tuple[str, ...], theta: FloatArray) -> tuple[FloatArray, FloatArray] | None:
@@ -314,11 +326,15 @@ def _bounds(settings: Parameters, names: tuple[str, ...], theta: FloatArray) -> 
 def _digest(configuration: Configuration, cells: dict[str, Minimum]) -> str:
     """Of everything that the history depends on; how far it is to go may change."""
     settings = configuration.model_dump(mode="json", exclude={"iterations", "reduction", "structures"})
-    decks = {name: cell.deck_sha256 for name, cell in cells.items()}
-    files = [term.target.data or term.target.deck for term in configuration.loss.positions]
-    sources = [sha256(file) for file in files if file is not None]
-    potential = next(iter(cells.values())).potential.text
-    return hashlib.sha256(json.dumps([settings, decks, sources, potential], sort_keys=True).encode()).hexdigest()
+    files = [file for _, holder, name in config.files_of(configuration) if (file := getattr(holder, name))]
+    text = json.dumps(settings, sort_keys=True)
+    for folder in sorted({str(file.parent) for file in files}, key=len, reverse=True):
+        text = text.replace(folder, "")  # what was moved as a whole is the same
+    first = next(iter(cells.values()))
+    contents = first.engine.on_root(lambda: [sha256(file) for file in files])
+    states = {name: f"{cell.engine.n_atoms} {cell.energy:.6g}" for name, cell in cells.items()}
+    known = [text, contents, first.potential.text, dict(first.potential.fixed), states]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 class _Recorder:

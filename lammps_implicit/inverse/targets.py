@@ -50,7 +50,8 @@ def read_positions(source: Source, minimum: Minimum, name: str) -> FloatArray:
     total = int(minimum.engine.sum(len(ids)))
     if total != minimum.engine.n_atoms:
         raise LammpsImplicitError(f"{told} has {total} atoms, {name} {minimum.engine.n_atoms}")
-    if minimum.cell == "none" and np.abs(cell - minimum.engine.cell).max() > SAME_CELL * np.abs(cell).max():
+    apart = (cell - minimum.engine.cell)[np.array(minimum.engine.periodic)]
+    if minimum.cell == "none" and np.abs(apart).max(initial=0.0) > SAME_CELL * np.abs(cell).max():
         raise LammpsImplicitError(f"{told} has another cell than {name}")
     rows = fetch(minimum.engine.comm, ids, positions, minimum.ids, missing=np.nan)
     missing = minimum.ids[np.isnan(rows[:, 0])]

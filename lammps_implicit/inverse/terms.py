@@ -81,12 +81,13 @@ class Positions:
     weights: FloatArray
     name: str = "positions"
 
-    def _missing(self, minimum: Minimum) -> tuple[FloatArray, FloatArray]:
-        """x - t of this rank's atoms and their weights; (n, 3), (n,)."""
+    def _missing(self, minimum: Minimum) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """x - t of this rank's atoms, their weights, and the cell vectors in between; (n, 3), (n,), (n, 3)."""
         engine = minimum.engine
         rows = fetch(engine.comm, self.ids, np.column_stack([self.target, self.weights]), minimum.ids)
         apart, weights = engine.nearest_image(minimum.positions - rows[:, :3]), rows[:, 3]
-        return apart - self._drift(minimum, apart, weights), weights
+        shift = apart - (minimum.positions - rows[:, :3])
+        return apart - self._drift(minimum, apart, weights), weights, shift
 
     def _drift(self, minimum: Minimum, array: FloatArray, weights: FloatArray) -> FloatArray:
         """Weighted mean over atoms along directions in which all may be moved together, (3,) or (..., 3)."""
@@ -100,19 +101,30 @@ class Positions:
     def value(self, cells: Cells) -> float:
         return self.pull(cells[self.cell])[0]
 
-    def pull(self, minimum: Minimum) -> tuple[float, FloatArray, FloatArray]:
-        """Its value, ∂L/∂X of this rank's atoms, (n, 3), and their weights, (n,)."""
-        apart, weights = self._missing(minimum)
-        value = 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
-        return value, weights[:, None] * apart, weights
+    def pull(self, minimum: Minimum) -> tuple[float, FloatArray]:
+        """Its value, and ∂L/∂X of this rank's atoms, (n, 3)."""
+        apart, weights, _ = self._missing(minimum)
+        return self._half_square(minimum, apart, weights), weights[:, None] * apart
+
+    def _half_square(self, minimum: Minimum, apart: FloatArray, weights: FloatArray) -> float:
+        return 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         minimum = cells[self.cell]
-        value, pull, weights = self.pull(minimum)
+        apart, weights, shift = self._missing(minimum)
+        value, pull = self._half_square(minimum, apart, weights), weights[:, None] * apart
+        carried = np.zeros((len(pull), 0, 3))
+        if minimum.cell != "none":  # cell vectors between an atom and its target follow the strain
+            tensors = minimum.cell_system(tol, minimum.cell).freedom.tensors()
+            carried = np.einsum("kab,nb->nka", tensors, shift)
         if not curvature:
-            return Contribution(value, minimum.vjp(pull, tol, cell=minimum.cell))
+            if minimum.cell == "none":
+                return Contribution(value, minimum.vjp(pull, tol))
+            felt = np.asarray(minimum.engine.sum(np.einsum("na,nka->k", pull, carried)))
+            return Contribution(value, minimum.vjp(pull, tol, cell=minimum.cell, strain_cotangent=felt))
         jacobian = minimum.jacobian(tol, cell=minimum.cell)
-        patterns = np.moveaxis(jacobian.left, 0, 1)  # (n, r, 3)
+        patterns = np.moveaxis(jacobian.left, 0, 1).copy()  # (n, r, 3), those of strains last
+        patterns[:, patterns.shape[1] - carried.shape[1] :] += carried
         patterns = patterns - self._drift(minimum, patterns, weights)
         between = np.asarray(minimum.engine.sum(np.einsum("n,nra,nsa->rs", weights, patterns, patterns, optimize=True)))
         felt = np.asarray(minimum.engine.sum(np.einsum("na,nra->r", pull, patterns)))
@@ -218,9 +230,26 @@ class UserTerm:
     name: str = "user"
 
     def value(self, cells: Cells) -> float:
-        return float(self.function(cells[self.cell])[0])
+        return self._evaluated(cells[self.cell])[0]
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         minimum = cells[self.cell]
-        value, pull = self.function(minimum)
-        return Contribution(float(value), minimum.vjp(pull, tol, cell=minimum.cell))
+        value, pull = self._evaluated(minimum)
+        return Contribution(value, minimum.vjp(pull, tol, cell=minimum.cell))
+
+    def _evaluated(self, minimum: Minimum) -> tuple[float, FloatArray]:
+        """What the function says, checked: it is not ours."""
+        engine = minimum.engine
+        try:
+            given = self.function(minimum)
+            value, pull = float(given[0]), np.asarray(given[1], float)
+            wrong = "" if pull.shape == minimum.positions.shape else f"∂L/∂X has shape {pull.shape}"
+            wrong = wrong or ("" if np.isfinite(value) and np.isfinite(pull).all() else "it is not finite")
+        except Exception as error:  # whatever the user's code raises
+            value, pull, wrong = 0.0, np.zeros(0), f"{type(error).__name__}: {error}"
+        if engine.any(bool(wrong)):
+            why = wrong or "it failed on another rank"
+            raise LammpsImplicitError(f"{self.name}: {why}; (value, ∂L/∂X of this rank's atoms) is expected")
+        if engine.max(value) != -engine.max(-value):
+            raise LammpsImplicitError(f"{self.name}: another value on each rank; sum it with minimum.engine.sum")
+        return value, pull
