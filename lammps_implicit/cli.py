@@ -216,7 +216,7 @@ def sensitivity(
         with progress("solving", minimum.engine.comm.rank == 0) as update:
             jacobian = minimum.jacobian(tol, method.value, update, cell=cell, pressure=held)
         if changes is not None:
-            hessians = [minimum.energy_hessian(tol, cell=cell)]
+            hessians = [minimum.relaxation_hessian(tol, cell=cell)]
             minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         cost = minimum.jacobian_statistics(tol, cell=cell, pressure=held)
         write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value, cell, held)

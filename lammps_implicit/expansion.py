@@ -387,7 +387,7 @@ def expand(minimum: Minimum, order: int, cell: str, pressure: float | str | Arra
     """Collect the derivatives that an expansion needs; see `Minimum.expansion`."""
     fixed = minimum.jacobian(tol)
     parameters = len(minimum.potential.theta)
-    none, still = np.zeros((parameters, 6)), np.zeros((parameters, parameters))
+    none, still = np.zeros((parameters, 6)), minimum.mixed.bare_second_derivative()
     nothing = Jacobian(np.zeros((0, *minimum.positions.shape)), np.zeros((parameters, 0)))
     variants = {
         "constant": Variant(nothing, none, still),
@@ -400,7 +400,7 @@ def expand(minimum: Minimum, order: int, cell: str, pressure: float | str | Arra
     strain = np.asarray(-np.linalg.solve(coupling.stiffness, coupling.mixed).T, np.float64)
     carried = Jacobian(system.homogeneous(), strain)
     curvature = second_derivative(coupling.energetic, coupling.mixed, strain)
-    variants["homogeneous"] = Variant(carried, strain @ basis.T, curvature)
+    variants["homogeneous"] = Variant(carried, strain @ basis.T, curvature + still)
     both = minimum.jacobian(tol, cell=cell, pressure=pressure)
     hessian = minimum.energy_hessian(tol, cell=cell, pressure=pressure)
     variants["both"] = Variant(both, system.strain_jacobian @ basis.T, hessian)

@@ -549,8 +549,14 @@ class Minimum:
                 "energies and enthalpies have second derivatives at a hydrostatic pressure only: under another stress "
                 "the cell's answer is not that of any energy"
             )
+        return self.relaxation_hessian(tol, cell=cell, pressure=pressure) + self.mixed.bare_second_derivative()
+
+    def relaxation_hessian(
+        self, tol: float = 1e-5, *, cell: str = "none", pressure: float | str | ArrayLike | None = None
+    ) -> FloatArray:
+        """What relaxation adds to ∂²U/∂Θ² in `energy_hessian`, (P, P): minus the energy that it gains."""
         self.jacobian(tol, cell=cell, pressure=pressure)
-        return self._hessians[self._key(tol, cell, pressure)] + self.mixed.bare_second_derivative()
+        return self._hessians[self._key(tol, cell, pressure)]
 
     def third_derivative(self, directions: Directions, tol: float = 1e-5) -> ThirdDerivative:
         """Third derivatives of the relaxed energy or enthalpy, and second ones of the volume; kept as `third`.
@@ -602,7 +608,7 @@ class Minimum:
         known = self.engine.on_root(lambda: as_ensemble(ensemble, self.parameters))
         self.third = None  # that of another ensemble is of no use
         if order == 3:
-            hessians, changes = [self.energy_hessian(tol, cell=self.cell)], known.changes(self.potential.theta)
+            hessians, changes = [self.relaxation_hessian(tol, cell=self.cell)], known.changes(self.potential.theta)
             # On one rank, so that all go along the same directions to the last digit.
             self.third_derivative(self.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         found = {"energy" if self.cell == "none" else "enthalpy": enthalpy(self, tol)}

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from lammps_implicit.ensembles.ensemble import is_number
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.files import beside, hdf5_written_whole, refuse_to_overwrite, written_whole
-from lammps_implicit.potentials.snap_files import CoefficientFile, parse_coefficients, read_coefficients
+from lammps_implicit.potentials.snap_files import (
+    CoefficientFile,
+    is_coefficient_file,
+    parse_coefficients,
+    read_coefficients,
+)
 from lammps_implicit.results import Sensitivity, write_structure
 
 FloatArray = NDArray[np.float64]
@@ -184,6 +189,8 @@ def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
 
 
 def _read_coefficient_file(path: Path, sensitivity: Sensitivity) -> FloatArray:
+    if not is_coefficient_file(sensitivity.potential_text):
+        raise PotentialError(f"{path}: the potential of the result is not SNAP: give its parameters as .npy or .csv")
     new = read_coefficients(path)
     old = parse_coefficients(sensitivity.potential_text, "the potential of the result")
     if new.names != old.names:

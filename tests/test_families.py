@@ -1,5 +1,9 @@
 """Potentials of every family: derivatives against relaxing again, and what cannot be a parameter."""
 
+import subprocess
+import sys
+
+import h5py
 import numpy as np
 import pytest
 from conftest import DECKS
@@ -28,6 +32,7 @@ LJ = (
     + """\
 set             type 1 type/fraction 2 0.4 7
 pair_style      lj/smooth 5.5 6.0
+pair_modify     shift yes
 pair_coeff      1 1 0.4 2.4
 pair_coeff      2 2 0.35 2.55
 pair_coeff      1 2 0.42 2.45
@@ -231,3 +236,49 @@ def test_files_keep_what_is_no_parameter(tmp_path):
     assert file.text(np.array([1.0, 7.0, 3.0, 8.0])) == "# head\n2 2  # counts\n1.0 7.0 # one line\n\n3.0\n8.0\n"
     with pytest.raises(LammpsImplicitError, match="4 coefficients, expected 3"):
         reader.file(reader.rows()[1:], ["a", "b", "c"])
+
+
+def test_commands_take_lennard_jones_as_they_take_snap(write_deck, tmp_path):
+    deck = write_deck(LJ)
+
+    def run(*arguments, good=True):
+        command = [sys.executable, "-m", "lammps_implicit", *map(str, arguments)]
+        outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+        assert (outcome.returncode == 0) is good, outcome.stderr
+        assert "Traceback" not in outcome.stderr
+        return outcome.stdout + outcome.stderr
+
+    with Minimum.from_deck(deck, cell="iso", ftol=1e-9) as minimum:
+        theta, start = minimum.potential.theta, minimum.energy
+        change = 0.002 * theta * np.array([1.0, -1.0, 0.5, 1.0, -0.5, 1.0])
+        relaxed = minimum.relaxed_at(change, 1e-9, cell="iso")
+    samples = theta * (1 + 0.002 * np.random.default_rng(0).standard_normal((300, len(theta))))
+    np.save(tmp_path / "samples.npy", samples)
+    np.save(tmp_path / "new.npy", theta + change)
+    run("sensitivity", deck.name, "-o", "lj.h5", "--cell", "iso", "--ensemble", "samples.npy")
+    run("predict", "lj.h5", "--theta", "new.npy", "-o", "new.h5")
+    with h5py.File(tmp_path / "new.h5") as file:
+        moved = abs(relaxed.energy - start)
+        assert file["energy"][()] == pytest.approx(relaxed.energy, abs=0.02 * moved)
+        assert np.linalg.det(file["cell"][()]) == pytest.approx(np.linalg.det(relaxed.cell), rel=1e-4)
+    assert "samples" in run("propagate", "lj.h5", "--ensemble", "samples.npy", "-o", "uq.h5")
+    run("validate", "lj.h5", "--ensemble", "samples.npy", "--samples", "3", "-o", "validated")
+    told = run("merge", "validated", "-o", "merged.h5")
+    assert "3 samples" in told
+    (tmp_path / "w.snapcoeff").write_text("1 2\nW 0.5 1\n1.0\n2.0\n")
+    assert "give its parameters as .npy or .csv" in run(
+        "predict", "lj.h5", "--theta", "w.snapcoeff", "-o", "none.h5", good=False
+    )
+
+
+@pytest.mark.parametrize("deck", [LJ, UF3])
+def test_expansions_hold_to_second_order(write_deck, deck):
+    """Of a potential that is not linear ∂²U/∂Θ² counts too."""
+    with Minimum.from_deck(write_deck(deck), parameters=None if deck is LJ else "2B*", ftol=1e-10) as minimum:
+        model, theta = minimum.expansion(2), minimum.potential.theta
+        direction = theta * np.array([1.0, -1.0, 0.5, 1.0, -0.5, 1.0]) if deck is LJ else random_change(minimum, 1.0)
+        errors = []
+        for size in (1e-3, 5e-4):
+            predicted = model.predict(size * direction).enthalpy
+            errors.append(abs(predicted - minimum.relaxed_at(size * direction, 1e-10)[1]))
+        assert errors[0] / errors[1] == pytest.approx(8.0, rel=0.2)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.potentials.snap_files import parse_coefficients, read_coefficients
+from lammps_implicit.potentials.snap_files import is_coefficient_file, parse_coefficients, read_coefficients
 
 FloatArray = NDArray[np.float64]
 
@@ -348,6 +348,8 @@ def _read_folder(folder: Path, parameters: Parameters) -> FloatArray:
     files = sorted(folder.glob("*.snapcoeff"), key=lambda file: _natural(file.name))
     if not files:
         raise PotentialError(f"{folder.name}: there is no .snapcoeff file in this folder")
+    if not is_coefficient_file(parameters.text):
+        raise PotentialError(f"{folder.name}: the potential of the result is not SNAP: give samples as .npy or .csv")
     expected = parse_coefficients(parameters.text, "the potential of the result")
     chosen = [expected.names.index(name) for name in parameters.names]
     held = np.ones(len(expected.names), bool)

@@ -184,7 +184,7 @@ def observables_of(
 def _take_third_derivatives(cells: Cells, ensemble: Ensemble, tol: float, say: Say) -> dict[str, Any]:
     """Measure third derivatives of all cells along the directions of an ensemble that move them most."""
     named = cells.named()
-    hessians = [cell.energy_hessian(tol, cell=cell.cell) for cell in named.values()]
+    hessians = [cell.relaxation_hessian(tol, cell=cell.cell) for cell in named.values()]
     changes = ensemble.changes(cells.bulk.potential.theta)
     directions = cells.bulk.engine.on_root(lambda: leading_directions(changes, hessians))
     asymmetry = 0.0

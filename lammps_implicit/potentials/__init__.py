@@ -160,7 +160,7 @@ def _of_deck(engine: Engine, patterns: Sequence[str]) -> SnapPotential | Install
             f"'pair_style {' '.join(deck.pair_style)}' has no parameters that can be differentiated: no numbers in its "
             f"pair_coeff lines, and none of {', '.join(SUPPORTED)}; a variable it uses can be one (var:NAME)"
         )
-    return InstalledPotential.of(sources, {"pair_style": " ".join(deck.pair_style)})
+    return InstalledPotential.of(sources, {"pair_style": " ".join(deck.pair_style)}, engine.n_types)
 
 
 def _variables(engine: Engine, patterns: Sequence[str]) -> InstalledPotential:
@@ -170,7 +170,7 @@ def _variables(engine: Engine, patterns: Sequence[str]) -> InstalledPotential:
             raise PotentialError(f"'{name}': variables are taken by themselves, not with other parameters")
         values.append(engine.variable(name.removeprefix(variables.PREFIX)))
     source = engine.on_root(lambda: variables.from_deck(engine.deck, patterns, np.array(values)))
-    return InstalledPotential.of([source], {"pair_style": " ".join(engine.deck.pair_style)})
+    return InstalledPotential.of([source], {"pair_style": " ".join(engine.deck.pair_style)}, engine.n_types)
 
 
 def _split(parameters: str | Sequence[str]) -> list[str]:

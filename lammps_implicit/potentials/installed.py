@@ -27,6 +27,9 @@ FloatArray = NDArray[np.float64]
 STEP = 1e-4
 """Of central differences, relative to the parameter: truncation and round-off leave about 1e-7."""
 
+SECOND_STEP = 5e-4
+"""Of second differences of the energy."""
+
 TYPICAL = 1e-3
 """Share of a typical parameter below which a parameter counts as zero, for the step."""
 
@@ -74,18 +77,21 @@ class InstalledPotential:
     selected : (P,) int array
         Those that derivatives are taken for.
     fixed : dict of str to str
+    types : int
+        Number of atom types.
     """
 
     sources: tuple[Source, ...]
     values: FloatArray
     selected: NDArray[np.int64]
     fixed: Mapping[str, str]
+    types: int
 
     @classmethod
-    def of(cls, sources: Sequence[Source], fixed: Mapping[str, str]) -> InstalledPotential:
+    def of(cls, sources: Sequence[Source], fixed: Mapping[str, str], types: int) -> InstalledPotential:
         """Take the sources' parameters as they are, all of them selected."""
         values = np.concatenate([source.values for source in sources])
-        return cls(tuple(sources), values, np.arange(len(values)), dict(fixed))
+        return cls(tuple(sources), values, np.arange(len(values)), dict(fixed), types)
 
     @property
     def theta(self) -> FloatArray:
@@ -107,7 +113,8 @@ class InstalledPotential:
     @property
     def elements(self) -> tuple[str | None, ...]:
         """Of each atom type, as far as a source names it."""
-        return max((source.elements for source in self.sources), key=len, default=())
+        named = max((source.elements for source in self.sources), key=len, default=())
+        return named if named else (None,) * self.types
 
     @property
     def linear(self) -> NDArray[np.bool_]:
@@ -231,7 +238,7 @@ def _require_smooth(potential: InstalledPotential, engine: Engine, found: Sweep,
 def bare_second_derivative(potential: InstalledPotential, engine: Engine) -> FloatArray:
     """∂²U/∂Θ² at fixed positions, (P, P): zero between linear parameters."""
     count, linear = len(potential.theta), potential.linear
-    steps = np.where(linear, potential.steps(), 50 * potential.steps())
+    steps = np.where(linear, potential.steps(), SECOND_STEP / STEP * potential.steps())
     hessian = np.zeros((count, count))
     if linear.all():
         return hessian

@@ -156,6 +156,11 @@ def parse_coefficients(text: str, source: str) -> CoefficientFile:
     return CoefficientFile(tuple(blocks), np.array(values), lines, tuple(spans))
 
 
+def is_coefficient_file(text: str) -> bool:
+    """Whether a potential's text is that of a ``.snapcoeff`` file, not of another family."""
+    return not text.lstrip().startswith("{")
+
+
 def read_coefficients(path: str | Path) -> CoefficientFile:
     """Read a ``.snapcoeff`` file; see `parse_coefficients`."""
     return parse_coefficients(_read_text(path), str(path))
