@@ -260,10 +260,11 @@ def test_trials_from_the_start_find_the_basin_it_leads_to(vacancy):
     near = Problem({"vacancy": vacancy}, [], scale_of(vacancy), ftol=1e-9)
     anew = Problem({"vacancy": vacancy}, [], scale_of(vacancy), ftol=1e-9, starts={"vacancy": start})
     with near.trial(change) as trial:
-        energy, missed = vacancy.energy, trial.missed
+        energy = vacancy.energy
+        assert trial.missed > 0
     with anew.trial(change) as trial:
         assert vacancy.energy == pytest.approx(energy, abs=1e-9)
-        assert trial.missed == pytest.approx(missed, rel=0.01)
+        assert trial.missed == 0
         trial.keep()
     displacement, strain = start.way_from(vacancy)
     assert 1e-4 < np.abs(displacement).max() < 0.1
