@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.engine import Engine
-from lammps_implicit.operators import MIXED_MEMORY, Hessian
+from lammps_implicit.operators import Hessian
 from lammps_implicit.potentials.installed import InstalledPotential, Sweep, bare_second_derivative, sweep
 from lammps_implicit.voigt import components
 
@@ -52,11 +52,6 @@ class SweptDerivative:
         return self.sweep.forces
 
     gradients = array
-
-    @property
-    def fits(self) -> bool:
-        """Whether C takes little enough memory."""
-        return self.engine.max(8.0 * self.engine.positions.size * len(self.potential.theta)) <= MIXED_MEMORY
 
     def times(self, dtheta: FloatArray) -> FloatArray:
         """C δΘ, (n, 3)."""
