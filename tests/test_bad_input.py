@@ -31,8 +31,8 @@ DECKS = {
     "saddle": (SADDLE + RELAX, "not a minimum"),
     "missing potential": (TA_VACANCY.replace("Ta06A.snapcoeff", "none.snapcoeff"), "none.snapcoeff"),
     "unsupported style": (
-        SETUP[: SETUP.index("pair_style")] + "pair_style lj/cut 5.0\npair_coeff 1 1 0.5 2.6\n" + RELAX,
-        "supported: one snap",
+        SETUP[: SETUP.index("pair_style")] + "pair_style eam\npair_coeff 1 1 Cu_u3.eam\n" + RELAX,
+        "has no parameters that can be differentiated",
     ),
     "no pair style": (SETUP[: SETUP.index("pair_style")], "no pair_style"),
     "integrator": (TA_VACANCY + "fix move all nve\n", "unfix move"),
