@@ -6,7 +6,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from conftest import DECKS
+from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.deck import read_transcript
@@ -194,6 +194,26 @@ def test_what_cannot_be_a_parameter(write_deck, deck, parameters, message):
         minimum.jacobian()
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "first", "count"),
+    [
+        (None, "Ta:0", 31),
+        ("*", "Ta:0", 31),
+        ("Ta:[1-3]", "Ta:1", 3),
+        ("zbl*", "zbl 1-1 1", 2),
+        ("Ta:1,zbl*", "Ta:1", 3),
+    ],
+)
+def test_what_patterns_choose_beside_a_fixed_style(write_deck, parameters, first, count):
+    with Minimum.from_deck(write_deck(MLIAP), parameters=parameters) as minimum:
+        assert (minimum.potential.names[0], len(minimum.potential.theta)) == (first, count)
+
+
+def test_a_typing_error_is_told_in_the_labels_of_snap(write_deck):
+    with pytest.raises(PotentialError, match="labels run from Ta:0 to Ta:30"):
+        Minimum.from_deck(write_deck(TA_VACANCY), parameters="W:*")
 
 
 def test_labels_of_coefficients(tmp_path):

@@ -149,9 +149,8 @@ def _of_deck(engine: Engine, patterns: Sequence[str]) -> SnapPotential | Install
     numbers = pair_coefficients.from_deck(deck)
     labels = [label for source in sources for label in source.names]
     wanted = [pattern for pattern in patterns if not matches(labels, pattern)]
-    if (numbers is not None and (wanted or not sources) and snap is None) or (
-        numbers is not None and any(matches(numbers.names, pattern) for pattern in patterns)
-    ):
+    asked = numbers is not None and any(matches(numbers.names, pattern) for pattern in wanted)
+    if numbers is not None and (asked or not (sources or snap)):
         sources.append(numbers)
     if not sources:
         if snap is not None:
