@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def _descend(problem: Problem, configuration: Configuration, iterations: int, de
     minimise(problem, target, iterations, "lbfgs", descent, lambda now: now.pairs.clear())
 
 
-def rows(records: list[Record]) -> list[tuple[str, ...]]:
+def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Rows of the table: where each method ended."""
     last = {(record["system"], record["method"]): record for record in records}
     first = {(r["system"], r["method"]): r for r in records if r["iteration"] == 0}
@@ -121,7 +121,7 @@ def rows(records: list[Record]) -> list[tuple[str, ...]]:
     ]
 
 
-def plot(path: Path, records: list[Record]) -> None:
+def plot(path: Path, records: Sequence[Record]) -> None:
     """Draw the loss against force evaluations."""
     drawn, panels = figure(1)
     for number, key in enumerate(dict.fromkeys((r["system"], r["method"]) for r in records)):
@@ -139,6 +139,6 @@ BENCHMARK = Benchmark(
     "Evaluations of an inverse problem",
     ("system", "method", "iteration"),
     ("system", "method", "iterations", "loss", "forces", "s"),
-    rows,  # type: ignore[arg-type]
-    plot,  # type: ignore[arg-type]
+    rows,
+    plot,
 )

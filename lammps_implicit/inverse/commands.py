@@ -55,7 +55,7 @@ def invert(
 
 def _prepare(folder: Path, resume: bool, overwrite: bool, configuration: Configuration) -> None:
     """Make the folder of results; refuse to mix two runs in it, or to write over what is read."""
-    from lammps_implicit.inverse.config import files_of
+    from lammps_implicit.inverse.config import inputs
     from lammps_implicit.inverse.run import HISTORY, STRUCTURES
 
     if resume and overwrite:
@@ -65,9 +65,8 @@ def _prepare(folder: Path, resume: bool, overwrite: bool, configuration: Configu
     there = _results(folder)
     if there and not (resume or overwrite):
         raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
-    inputs = [file for _, holder, name in files_of(configuration) if (file := getattr(holder, name))]
     for path in there:
-        refuse_inputs(path, *inputs)
+        refuse_inputs(path, *inputs(configuration))
     try:
         (folder / STRUCTURES if configuration.structures else folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:

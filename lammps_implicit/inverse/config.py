@@ -296,7 +296,7 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
     """
     configuration = read_yaml(path, Configuration)
     folder = Path(path).absolute().parent
-    for place, holder, field in files_of(configuration):
+    for place, holder, field in _files(configuration):
         file = getattr(holder, field)
         if file is not None:
             try:
@@ -306,7 +306,12 @@ def read_configuration(path: str | os.PathLike[str]) -> Configuration:
     return configuration
 
 
-def files_of(configuration: Configuration) -> Iterator[tuple[str, BaseModel, str]]:
+def inputs(configuration: Configuration) -> list[Path]:
+    """All files that a configuration names."""
+    return [file for _, holder, field in _files(configuration) if (file := getattr(holder, field)) is not None]
+
+
+def _files(configuration: Configuration) -> Iterator[tuple[str, BaseModel, str]]:
     """Models that name files: where they stand, and the names of their fields."""
     for name, cell in configuration.cells.items():
         yield f"cells: {name}", cell, "deck"

@@ -326,7 +326,7 @@ def _bounds(settings: Parameters, names: tuple[str, ...], theta: FloatArray) -> 
 def _digest(configuration: Configuration, cells: dict[str, Minimum]) -> str:
     """Of everything that the history depends on; how far it is to go may change."""
     settings = configuration.model_dump(mode="json", exclude={"iterations", "reduction", "structures"})
-    files = [file for _, holder, name in config.files_of(configuration) if (file := getattr(holder, name))]
+    files = config.inputs(configuration)
     text = json.dumps(settings, sort_keys=True)
     for folder in sorted({str(file.parent) for file in files}, key=len, reverse=True):
         text = text.replace(folder, "")  # what was moved as a whole is the same
