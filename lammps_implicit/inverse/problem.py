@@ -153,9 +153,14 @@ class Problem:
     earlier: Evaluations = field(default_factory=Evaluations)
 
     @property
+    def first(self) -> Minimum:
+        """One of the cells: all have the same parameters."""
+        return next(iter(self.cells.values()))
+
+    @property
     def theta(self) -> FloatArray:
         """Where it stands."""
-        return next(iter(self.cells.values())).potential.theta
+        return self.first.potential.theta
 
     @property
     def evaluations(self) -> Evaluations:
@@ -171,7 +176,7 @@ class Problem:
 
     def on_root(self, task: Callable[[], T]) -> T:
         """What rank 0 finds, on all ranks: the same to the last digit."""
-        return next(iter(self.cells.values())).engine.on_root(task)
+        return self.first.engine.on_root(task)
 
     def allowed(self, held: FloatArray | None = None) -> FloatArray:
         """Changes of the parameters that are allowed where it stands, (P, f), in units of `scale`.
@@ -181,7 +186,7 @@ class Problem:
         held : (k, P) float array, optional
             `held_gradients`; default: nothing is held.
         """
-        names = next(iter(self.cells.values())).potential.names
+        names = self.first.potential.names
         return self.on_root(lambda: free_space(names, self.scale, self.patterns, self.equalities, held))
 
     def walls(self, allowed: FloatArray) -> tuple[FloatArray, FloatArray] | None:
@@ -211,7 +216,7 @@ class Problem:
             return
         beyond = np.maximum(self.bounds[0] - self.theta, self.theta - self.bounds[1]) / self.scale
         if beyond.max() > BEYOND:
-            name = next(iter(self.cells.values())).potential.names[int(np.argmax(beyond))]
+            name = self.first.potential.names[int(np.argmax(beyond))]
             raise JumpedError(f"what is held can be held only with {name} beyond its bounds")
 
     def held_gradients(self) -> FloatArray | None:

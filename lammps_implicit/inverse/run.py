@@ -292,7 +292,7 @@ def _meet_equalities(settings: Parameters, problem: Problem) -> None:
     missing = np.array(wanted) - now
     if np.abs(missing).max() <= 1e-14 * np.abs(now).max(initial=1e-300):
         return
-    allowed = free_space(next(iter(problem.cells.values())).potential.names, problem.scale)
+    allowed = free_space(problem.first.potential.names, problem.scale)
     change = correction(problem.equalities, missing, problem.scale, allowed)
     if np.abs(problem.equalities @ change - missing).max() > 1e-8 * np.abs(missing).max():
         raise LammpsImplicitError("equalities: they contradict each other")
@@ -395,7 +395,7 @@ class _Recorder:
     def _write_potential(self, descent: Descent) -> list[Path]:
         from lammps_implicit import __version__
 
-        first, last = next(iter(self.problem.cells.values())), descent.history[-1]
+        first, last = self.problem.first, descent.history[-1]
         decks = ", ".join(f"{name}: {cell.deck_name}" for name, cell in self.problem.cells.items())
         comments = [
             f"Tuned by lammps-implicit {__version__}, iteration {last.number}: loss {last.loss:.6g}, at first "
@@ -410,7 +410,7 @@ class _Recorder:
         cells = self.problem.cells
         write_history(self.folder / HISTORY, self.setting, descent, self.seen, cells)
         files = [self.folder / HISTORY, *self._write_potential(descent)]
-        first = next(iter(cells.values()))
+        first = self.problem.first
         plot = self.folder / PLOT
         first.engine.on_root(lambda: plot_history(plot, read_history(self.folder / HISTORY)))
         change = self.problem.theta - self.setting.theta
