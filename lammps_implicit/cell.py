@@ -19,10 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine
 from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
-from lammps_implicit.operators import MixedDerivative
-from lammps_implicit.swept_derivative import SweptDerivative
+from lammps_implicit.evaluator import Evaluator
+from lammps_implicit.operators import MixedDerivative, StrainedDerivative
 from lammps_implicit.voigt import COMPONENTS, PLACES, components, tensor
 
 FloatArray = NDArray[np.float64]
@@ -105,7 +104,7 @@ def strains(cell: str) -> tuple[tuple[str, ...], FloatArray]:
     return names, np.eye(6)[:, [COMPONENTS.index(name) for name in names]]
 
 
-def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
+def cell_freedom(cell: str, target: FloatArray, engine: Evaluator) -> CellFreedom:
     """Read which strains a cell may take.
 
     Parameters
@@ -114,7 +113,7 @@ def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
         ``iso`` (one), ``ortho`` (xx, yy, zz), ``full`` (all six), or components separated by commas, as ``zz`` for a
         dislocation along z.
     target : (3, 3) float array
-    engine : Engine
+    engine : Evaluator
 
     Raises
     ------
@@ -145,7 +144,7 @@ def cell_freedom(cell: str, target: FloatArray, engine: Engine) -> CellFreedom:
     return CellFreedom(names, basis, target)
 
 
-def require_strainable(engine: Engine, strain: FloatArray) -> None:
+def require_strainable(engine: Evaluator, strain: FloatArray) -> None:
     """Check that LAMMPS' cell can take a strain.
 
     Raises
@@ -193,7 +192,7 @@ class Coupling:
     residual: FloatArray
 
 
-def measure_coupling(mixed: MixedDerivative | SweptDerivative, freedom: CellFreedom) -> Coupling:
+def measure_coupling(mixed: StrainedDerivative, freedom: CellFreedom) -> Coupling:
     """Difference forces, pressures and descriptors under small strains.
 
     Two force and two descriptor evaluations a strain, and one force evaluation to come back.
@@ -236,11 +235,11 @@ class CellSystem:
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     coupling : Coupling
     relaxed : (n, 3, k) float array
         Z = H⁻¹G: minus how positions follow each strain beyond the homogeneous part.
-    mixed : MixedDerivative or SweptDerivative
+    mixed : MixedDerivative
     positions_follow : bool
         Whether they do; `relaxed` is zero else.
 
@@ -257,10 +256,10 @@ class CellSystem:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Evaluator,
         coupling: Coupling,
         relaxed: FloatArray,
-        mixed: MixedDerivative | SweptDerivative,
+        mixed: MixedDerivative,
         positions_follow: bool = True,
     ) -> None:
         self.engine = engine

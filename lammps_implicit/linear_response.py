@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.cell import CellFreedom, CellSystem, measure_coupling
-from lammps_implicit.engine import Engine, Evaluations
+from lammps_implicit.cell import CellFreedom, CellSystem
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.evaluator import Evaluations, Evaluator
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
-from lammps_implicit.operators import Hessian, MixedDerivative
-from lammps_implicit.potentials import DescriptorPotential, Potential
-from lammps_implicit.potentials.installed import InstalledPotential
+from lammps_implicit.potentials import Potential
 from lammps_implicit.preconditioner import Preconditioner
 from lammps_implicit.solvers import (
     PRODUCT_SHARE,
@@ -29,7 +26,6 @@ from lammps_implicit.solvers import (
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import dense_inverse
 from lammps_implicit.springs import random_vector
-from lammps_implicit.swept_derivative import SweptDerivative
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -103,7 +99,7 @@ class LinearResponse:
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     potential : Potential
     forces : (n, 3) float array
         At the reference.
@@ -117,7 +113,7 @@ class LinearResponse:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Evaluator,
         potential: Potential,
         forces: FloatArray,
         preconditioner: Preconditioner,
@@ -126,19 +122,13 @@ class LinearResponse:
     ) -> None:
         self.engine = engine
         self.potential = potential
-        self.hessian = Hessian(engine, forces)
-        self.mixed = self.fresh_mixed()
+        self.hessian = engine.hessian(forces)
+        self.mixed = potential.mixed_derivative(engine, self.hessian)
         self.preconditioner = preconditioner
         self.saddle = saddle
         self.statistics = statistics
         self._solver: _Solver | None = None
         self._inverse: tuple[Callable[[FloatArray], FloatArray], float] | None = None  # H⁻¹ and its accuracy
-
-    def fresh_mixed(self) -> MixedDerivative | SweptDerivative:
-        """C that has measured nothing yet."""
-        if isinstance(self.potential, InstalledPotential):
-            return SweptDerivative(self.engine, self.potential, self.hessian)
-        return MixedDerivative(self.engine, cast(DescriptorPotential, self.potential), self.hessian)
 
     def prepared(self) -> _Solver:
         """Fit the springs and find the null space, once for each reference state."""
@@ -245,7 +235,7 @@ class LinearResponse:
 
     def cell_system(self, freedom: CellFreedom, tol: float, follow: bool = True) -> CellSystem:
         """Measure the derivatives under strain at the reference, and let positions follow each strain if asked to."""
-        coupling = measure_coupling(self.mixed, freedom)
+        coupling = self.mixed.coupling(freedom)
         relaxed = np.zeros_like(coupling.forces)
         noise = NO_COUPLING * self.prepared().system.stiffness * self.free_count**0.5
         for index in range(relaxed.shape[2]):

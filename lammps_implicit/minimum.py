@@ -23,13 +23,13 @@ from lammps_implicit.cell import (
     Response,
     cell_freedom,
     driving_force,
-    measure_coupling,
     require_strainable,
 )
 from lammps_implicit.deck import deck_path
 from lammps_implicit.engine import Engine
 from lammps_implicit.ensembles.ensemble import Parameters, as_ensemble
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
+from lammps_implicit.evaluator import Evaluator
 from lammps_implicit.expansion import Expansion, expand
 from lammps_implicit.files import sha256
 from lammps_implicit.follow import Path, follow
@@ -43,7 +43,6 @@ from lammps_implicit.potentials import Potential
 from lammps_implicit.preconditioner import Preconditioner, backend
 from lammps_implicit.relaxation import newton, relax
 from lammps_implicit.solvers.softest import Mode, softest_mode
-from lammps_implicit.swept_derivative import SweptDerivative
 from lammps_implicit.third_derivative import Directions, ThirdDerivative, leading_directions, third_derivative
 from lammps_implicit.units import Units, units_of
 from lammps_implicit.voigt import COMPONENTS
@@ -166,7 +165,7 @@ class Minimum:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Evaluator,
         potential: Potential,
         ftol: float,
         force_limit: float,
@@ -337,7 +336,7 @@ class Minimum:
         return self.response.hessian
 
     @property
-    def mixed(self) -> MixedDerivative | SweptDerivative:
+    def mixed(self) -> MixedDerivative:
         """C at the reference."""
         return self.response.mixed
 
@@ -958,7 +957,7 @@ class Minimum:
 
     def natural_coupling(self) -> Coupling:
         """Derivatives under all strains that LAMMPS' cell allows, around the pressure that it has."""
-        return measure_coupling(self.mixed, self._natural_freedom())
+        return self.mixed.coupling(self._natural_freedom())
 
     def free_cell_system(self, tol: float = 1e-6) -> CellSystem:
         """As `cell_system`, under all strains that LAMMPS' cell allows and around the pressure that it has.
@@ -1110,7 +1109,7 @@ def _check_tolerance(tol: float) -> None:
         raise LammpsImplicitError(f"tolerance {tol:g} is not between 1e-10, what differences of forces allow, and 1")
 
 
-def _vector(engine: Engine, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+def _vector(engine: Evaluator, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
     """Return a finite float array of the shape asked for; raise on all ranks if one was given another."""
     array = np.asarray(values, dtype=float)
     if engine.any(array.shape != shape):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine
+from lammps_implicit.evaluator import Evaluator
 from lammps_implicit.ownership import exchange
 from lammps_implicit.springs import find_bonds
 
@@ -34,7 +34,7 @@ class NeighbourGraph:
     near: IntArray
 
     @classmethod
-    def of(cls, engine: Engine) -> NeighbourGraph:
+    def of(cls, engine: Evaluator) -> NeighbourGraph:
         """Take the graph at the engine's reference."""
         around = engine.neighbourhood()
         bonds, spacing = find_bonds(engine, around, PARTED)
@@ -43,7 +43,7 @@ class NeighbourGraph:
         close = lengths < BONDED * spacing
         return cls(*(_at_home(engine, keys[chosen]) for chosen in (close, slice(None))))
 
-    def difference(self, engine: Engine) -> str:
+    def difference(self, engine: Evaluator) -> str:
         """Say which pairs have become neighbours, or ceased to be, at the engine's reference; empty if none."""
         now = NeighbourGraph.of(engine)
         parted, met = np.setdiff1d(self.bonded, now.near), np.setdiff1d(now.bonded, self.near)
@@ -59,13 +59,13 @@ class NeighbourGraph:
         return f"neighbours change: {', '.join(told)}"
 
 
-def _first(engine: Engine, keys: IntArray) -> str:
+def _first(engine: Evaluator, keys: IntArray) -> str:
     """Name a few pairs, the same on all ranks."""
     gathered = np.concatenate(engine.comm.allgather(keys[:_SHOWN]))
     return ", ".join(f"{key // 2**31}-{key % 2**31}" for key in np.sort(gathered)[:_SHOWN])
 
 
-def _at_home(engine: Engine, keys: IntArray) -> IntArray:
+def _at_home(engine: Evaluator, keys: IntArray) -> IntArray:
     """Send pairs to the rank that their first atom's id says, and sort them."""
     arrived, _, _ = exchange(engine.comm, keys, (keys // 2**31) % engine.comm.size)
     return np.unique(arrived)

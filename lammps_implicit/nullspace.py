@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine
+from lammps_implicit.evaluator import Evaluator
 
 FloatArray = NDArray[np.float64]
 
@@ -20,12 +20,12 @@ class NullSpace:
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     vectors : list of (n, 3) float arrays
         Linearly independent or not, distributed.
     """
 
-    def __init__(self, engine: Engine, vectors: list[FloatArray]) -> None:
+    def __init__(self, engine: Evaluator, vectors: list[FloatArray]) -> None:
         self._engine = engine
         self.vectors: list[FloatArray] = []
         for vector in vectors:
@@ -46,7 +46,7 @@ class NullSpace:
         return vector
 
 
-def rigid_motions(engine: Engine) -> list[FloatArray]:
+def rigid_motions(engine: Evaluator) -> list[FloatArray]:
     """Translations, and rotations where the box allows them, that no frozen component hinders.
 
     A translation along an axis is free when no component along that axis is frozen, whether or not the box is periodic
@@ -69,13 +69,13 @@ def rigid_motions(engine: Engine) -> list[FloatArray]:
 
 
 def find_null_space(
-    engine: Engine, product: Callable[[FloatArray], FloatArray], stiffness: float, external: bool
+    engine: Evaluator, product: Callable[[FloatArray], FloatArray], stiffness: float, external: bool
 ) -> NullSpace:
     """Return the null space at the reference state.
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     product : callable
         H v, used only where external forces act: there each motion is tested, one force evaluation a motion.
     stiffness : float

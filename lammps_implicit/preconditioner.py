@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine, Neighbourhood
+from lammps_implicit.evaluator import Evaluator, Neighbourhood
 from lammps_implicit.nullspace import NullSpace, rigid_motions
-from lammps_implicit.operators import Hessian
 from lammps_implicit.solvers import embedded
 from lammps_implicit.springs import fit_springs, random_vector
 
@@ -41,7 +40,7 @@ class Preconditioner:
     fitted : Fitted or None
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Evaluator) -> None:
         self.engine = engine
         self.solvers = backend(engine.comm)
         self.fitted: Fitted | None = None
@@ -77,7 +76,7 @@ class Preconditioner:
         engine = self.engine
         if not self.holds:
             around = engine.neighbourhood()
-            self.fit(around, Hessian(engine, forces).one_sided(random_vector(engine.ids) * engine.free))
+            self.fit(around, engine.hessian(forces).one_sided(random_vector(engine.ids) * engine.free))
         apply = self.apply
         # What external forces hold in place is not known here, and forces have no part along motions that are free.
         project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError
+from lammps_implicit.evaluator import Evaluator
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -50,13 +50,13 @@ class InverseHessian:
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
         For inner products.
     precondition : callable
         v to K⁻¹v, (n, 3) arrays.
     """
 
-    def __init__(self, engine: Engine, precondition: Callable[[FloatArray], FloatArray]) -> None:
+    def __init__(self, engine: Evaluator, precondition: Callable[[FloatArray], FloatArray]) -> None:
         self.engine = engine
         self.precondition = precondition
         self._pairs: deque[tuple[FloatArray, FloatArray, float]] = deque(maxlen=PAIRS)
@@ -87,7 +87,7 @@ class InverseHessian:
 
 
 def relax(
-    engine: Engine,
+    engine: Evaluator,
     forces: FloatArray,
     fit: Callable[[FloatArray], Callable[[FloatArray], FloatArray]],
     ftol: float,
@@ -102,7 +102,7 @@ def relax(
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     forces : (n, 3) float array
         At the reference.
     fit : callable
@@ -179,7 +179,7 @@ class _Report:
 
 
 def _descend(
-    engine: Engine,
+    engine: Evaluator,
     forces: FloatArray,
     inverse: InverseHessian,
     ftol: float,
@@ -210,7 +210,7 @@ def _descend(
 
 
 def _step_along(
-    engine: Engine, forces: FloatArray, direction: FloatArray, longest: float
+    engine: Evaluator, forces: FloatArray, direction: FloatArray, longest: float
 ) -> tuple[FloatArray, FloatArray] | None:
     """Take an acceptable step along a direction: return it and the forces there, or None and leave the reference.
 
@@ -238,7 +238,7 @@ def _step_along(
 
 
 def newton(
-    engine: Engine,
+    engine: Evaluator,
     forces: FloatArray,
     solve: Callable[[FloatArray, float], FloatArray],
     ftol: float,
@@ -249,7 +249,7 @@ def newton(
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     forces : (n, 3) float array
         At the reference.
     solve : callable

@@ -391,7 +391,7 @@ def _attributes(minimum: Minimum, tol: float, cost: Statistics) -> dict[str, Any
     return {
         "kind": SENSITIVITY_KIND,
         "package_version": __version__,
-        "lammps_version": minimum.engine.version,
+        **minimum.engine.versions,
         "deck": minimum.deck_name,
         "deck_sha256": minimum.deck_sha256,
         "recipe": json.dumps(minimum.recipe),

@@ -23,7 +23,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 from scipy.spatial import cKDTree
 
-from lammps_implicit.engine import Engine, Neighbourhood
+from lammps_implicit.evaluator import Evaluator, Neighbourhood
 from lammps_implicit.ownership import global_rows
 
 FloatArray = NDArray[np.float64]
@@ -135,12 +135,12 @@ def random_vector(ids: IntArray, seed: int = 0) -> FloatArray:
     return z.astype(np.float64) / 2.0**63 - 1.0
 
 
-def fit_springs(engine: Engine, around: Neighbourhood, product: FloatArray, seed: int = 0) -> Springs:
+def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, seed: int = 0) -> Springs:
     """Fit springs to a Hessian-vector product.
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     around : Neighbourhood
         Taken at the reference.
     product : (n, 3) float array
@@ -166,19 +166,19 @@ def fit_springs(engine: Engine, around: Neighbourhood, product: FloatArray, seed
     return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(missed, 0.0))) / size)
 
 
-def active_atoms(engine: Engine) -> NDArray[np.bool_]:
+def active_atoms(engine: Evaluator) -> NDArray[np.bool_]:
     """Which of this rank's atoms can move, (n,): those K is assembled for."""
     return np.any(engine.free, axis=1)
 
 
-def assemble(engine: Engine, springs: Springs) -> Iterator[sparse.bsr_matrix]:
+def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]:
     """Assemble this rank's rows of K, atom by atom of those that can move.
 
     Frozen atoms are left out; frozen components of others become decoupled, with a typical stiffness on the diagonal.
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     springs : Springs
 
     Yields
@@ -234,7 +234,7 @@ def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> Floa
     return np.stack(columns, axis=2)
 
 
-def find_bonds(engine: Engine, around: Neighbourhood, factor: float) -> tuple[Bonds, float]:
+def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple[Bonds, float]:
     """Find the pairs closer than `factor` mean nearest-neighbour distances, and return that distance too, Å."""
     n = len(engine.ids)
     tree = cKDTree(around.positions)

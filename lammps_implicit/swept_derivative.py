@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.cell import CellFreedom, Coupling, measure_coupling
 from lammps_implicit.engine import Engine
 from lammps_implicit.operators import Hessian
 from lammps_implicit.potentials.installed import InstalledPotential, Sweep, bare_second_derivative, sweep
@@ -85,6 +86,10 @@ class SweptDerivative:
         if self._bare is None:
             self._bare = bare_second_derivative(self.potential, self.engine)
         return self._bare
+
+    def coupling(self, freedom: CellFreedom) -> Coupling:
+        """Derivatives under strain, by differences."""
+        return measure_coupling(self, freedom)
 
     def collect(self) -> FloatArray:
         """Nothing is needed of strained states: pressures at the reference tell how stresses depend on Θ."""

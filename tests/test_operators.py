@@ -7,7 +7,7 @@ import pytest
 from conftest import DECKS
 from scipy import sparse
 
-from lammps_implicit import Minimum, operators
+from lammps_implicit import Minimum, descriptor_derivative
 from lammps_implicit.solvers.embedded import preconditioner
 from lammps_implicit.springs import assemble, fit_springs, random_vector
 
@@ -48,7 +48,7 @@ def test_products_without_memory_agree_with_the_kept_array(write_deck, monkeypat
         with Minimum.from_deck(deck, parameters="*:[1-4]") as kept:
             dtheta, vector = rng.standard_normal(len(kept.potential.theta)), rng.standard_normal(kept.positions.shape)
             expected = kept.mixed.times(dtheta), kept.mixed.transposed_times(vector)
-        monkeypatch.setattr(operators, "MIXED_MEMORY", 0)
+        monkeypatch.setattr(descriptor_derivative, "MIXED_MEMORY", 0)
         with Minimum.from_deck(deck, parameters="*:[1-4]") as lean:
             assert not lean.mixed.fits
             assert lean.mixed.times(dtheta) == pytest.approx(expected[0], abs=1e-10 * np.abs(expected[0]).max())

@@ -20,10 +20,10 @@ from lammps_implicit.benchmarks.one_cell import cell_arguments, start_afresh, va
 from lammps_implicit.benchmarks.plain_lammps import PlainLammps
 from lammps_implicit.benchmarks.processes import Record, records_of, speak, work
 from lammps_implicit.benchmarks.report import Benchmark, Say, figure, logarithmic, save
+from lammps_implicit.differenced_hessian import DifferencedHessian
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.nullspace import NullSpace, rigid_motions
-from lammps_implicit.operators import Hessian
 
 FloatArray = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def lgmres_a_parameter(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]
 
 def relaxing_again(minimum: Minimum, deck: Path, variables: dict[str, str]) -> tuple[FloatArray, Spent]:
     """Relax in plain LAMMPS (``min_style cg``) with each parameter a step up and a step down."""
-    mixed = minimum.response.fresh_mixed()
+    mixed = minimum.potential.mixed_derivative(minimum.engine, minimum.hessian)
     largest = np.abs(mixed.array).max(axis=(0, 1))
     steps = np.divide(PULL, largest, out=np.zeros_like(largest), where=largest > 0)
     coefficients = minimum.potential.coefficients  # type: ignore[attr-defined]
@@ -98,7 +98,7 @@ def _counted(
     """Give a method C and the translations, and count what it evaluates."""
     engine = minimum.engine
     before = engine.evaluations.copy()
-    mixed = minimum.response.fresh_mixed().array
+    mixed = minimum.potential.mixed_derivative(minimum.engine, minimum.hessian).array
     jacobian = method(minimum, mixed, NullSpace(engine, rigid_motions(engine)))
     spent = engine.evaluations.since(before)
     return jacobian, Spent(spent.forces, spent.descriptors)
@@ -107,7 +107,7 @@ def _counted(
 def _dense(minimum: Minimum, mixed: FloatArray, null_space: NullSpace) -> FloatArray:
     shape = minimum.positions.shape
     size, parameters = minimum.positions.size, mixed.shape[2]
-    products = Hessian(minimum.engine, minimum.hessian.reference_forces)
+    products = DifferencedHessian(minimum.engine, minimum.hessian.reference_forces)
     hessian = np.empty((size, size))
     unit = np.zeros(shape)
     for column in range(size):
@@ -126,7 +126,7 @@ def _lgmres(minimum: Minimum, mixed: FloatArray, null_space: NullSpace, tol: flo
     from scipy.sparse.linalg import LinearOperator, lgmres
 
     shape, size = minimum.positions.shape, minimum.positions.size
-    products = Hessian(minimum.engine, minimum.hessian.reference_forces)
+    products = DifferencedHessian(minimum.engine, minimum.hessian.reference_forces)
 
     def apply(flat: FloatArray) -> FloatArray:
         moved = null_space.project(flat.reshape(shape))

@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Evaluations
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
+from lammps_implicit.evaluator import Evaluations
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.terms import Cells, Contribution, Term

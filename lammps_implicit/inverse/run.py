@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Evaluations
 from lammps_implicit.ensembles.ensemble import read_ensemble
 from lammps_implicit.errors import LammpsImplicitError, OutputError
+from lammps_implicit.evaluator import Evaluations
 from lammps_implicit.files import sha256
 from lammps_implicit.inverse import config
 from lammps_implicit.inverse.config import Cell, Configuration, Function, Parameters, Target

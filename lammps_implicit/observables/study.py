@@ -250,7 +250,7 @@ def _attributes(cells: Cells, configuration: Configuration) -> dict[str, Any]:
     return {
         "kind": OBSERVABLES_KIND,
         "package_version": __version__,
-        "lammps_version": bulk.engine.version,
+        **bulk.engine.versions,
         "units": bulk.units.style,
         "cell_freedom": configuration.cell,
         "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressures),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,13 @@ from lammps_implicit.potentials.snap import STYLES, SnapPotential
 
 if TYPE_CHECKING:
     from lammps_implicit.engine import Engine
+    from lammps_implicit.operators import Hessian, MixedDerivative
 
 SUPPORTED = ("snap", *file_families.FAMILIES)
 
 
 class Potential(Protocol):
-    """A deck's potential. Everything refers to the *selected* parameters, P of them."""
+    """A potential as minima need it. Everything refers to the *selected* parameters, P of them."""
 
     @property
     def theta(self) -> NDArray[np.float64]:
@@ -50,11 +51,11 @@ class Potential(Protocol):
         """Chemical element of each atom type, None where the potential does not act on it."""
         ...
 
-    def define(self, engine: Engine) -> None:
-        """Define the computes that the fast paths read; call before the state is settled."""
+    def mixed_derivative(self, engine: Any, hessian: Hessian) -> MixedDerivative:
+        """C at the engine's reference, which has measured nothing yet."""
         ...
 
-    def install(self, engine: Engine, dtheta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def install(self, engine: Any, dtheta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Install Θ + δΘ and return the forces at the reference, (n, 3). One force evaluation."""
         ...
 
@@ -109,7 +110,7 @@ class DescriptorPotential(Potential, Protocol):
         ...
 
 
-def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:
+def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> SnapPotential | InstalledPotential:
     """Return the deck's potential with the parameters that match the patterns.
 
     Where the deck has SNAP and all patterns are labels of its coefficients, they are taken with LAMMPS' descriptors.

@@ -21,6 +21,8 @@ from lammps_implicit.errors import PotentialError
 
 if TYPE_CHECKING:
     from lammps_implicit.engine import Engine
+    from lammps_implicit.operators import Hessian
+    from lammps_implicit.swept_derivative import SweptDerivative
 
 FloatArray = NDArray[np.float64]
 
@@ -130,6 +132,12 @@ class InstalledPotential:
         values = self.values.copy()
         values[self.selected] += dtheta
         return replace(self, values=values)
+
+    def mixed_derivative(self, engine: Engine, hessian: Hessian) -> SweptDerivative:
+        """C at the reference, from a sweep over the parameters."""
+        from lammps_implicit.swept_derivative import SweptDerivative
+
+        return SweptDerivative(engine, self, hessian)
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
         """Install Θ + δΘ and return the forces at the reference, (n, 3)."""

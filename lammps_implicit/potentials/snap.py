@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,10 @@ from lammps_implicit.potentials.snap_files import (
     read_coefficients,
     read_parameters,
 )
+
+if TYPE_CHECKING:
+    from lammps_implicit.descriptor_derivative import DescriptorDerivative
+    from lammps_implicit.operators import Hessian
 
 FloatArray = NDArray[np.float64]
 
@@ -105,6 +110,12 @@ class SnapPotential:
         settings = self._compute_settings()
         engine.command(f"compute {_DESCRIPTORS} all sna/atom {settings}")
         engine.command(f"compute {_GRADIENTS} all snad/atom {settings}")
+
+    def mixed_derivative(self, engine: Engine, hessian: Hessian) -> DescriptorDerivative:
+        """C at the reference, from LAMMPS' descriptors."""
+        from lammps_implicit.descriptor_derivative import DescriptorDerivative
+
+        return DescriptorDerivative(engine, self, hessian)
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
         """Install Θ + δΘ and return the forces at the reference, (n, 3)."""

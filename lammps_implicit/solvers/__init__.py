@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine
 from lammps_implicit.errors import ConvergenceError, NotAMinimumError
+from lammps_implicit.evaluator import Evaluator
 from lammps_implicit.nullspace import NullSpace
 
 FloatArray = NDArray[np.float64]
@@ -32,7 +32,7 @@ class LinearSystem:
 
     Attributes
     ----------
-    engine : Engine
+    engine : Evaluator
         For inner products and shapes.
     operator : callable
         Hessian products.
@@ -46,7 +46,7 @@ class LinearSystem:
         Whether the energy may curve downwards: a stationary point that is not a minimum.
     """
 
-    engine: Engine
+    engine: Evaluator
     operator: Operator
     precondition: Callable[[FloatArray], FloatArray]
     null_space: NullSpace
@@ -137,12 +137,12 @@ def require_positive_curvature(curvature: float, stiffness: float) -> None:
         )
 
 
-def require_every_atom_held(engine: Engine, product: FloatArray, stiffness: float) -> None:
+def require_every_atom_held(engine: Evaluator, product: FloatArray, stiffness: float) -> None:
     """Check that a random displacement pulls at every atom that can move.
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     product : (n, 3) float array
         H w of a random w with |w| up to 1.
     stiffness : float

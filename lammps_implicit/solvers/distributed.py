@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import Engine
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.evaluator import Evaluator
 from lammps_implicit.ownership import first_row
 from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
 from lammps_implicit.solvers.minimal_residual import MINRES_ITERATIONS, refine
@@ -45,7 +45,7 @@ LEAN_ATOMS = 200_000
 """Cells from which multigrid is set up by products that keep no intermediate matrices: slower, 4 kB an atom less."""
 
 
-def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], FloatArray]:
+def preconditioner(engine: Evaluator, springs: Springs) -> Callable[[FloatArray], FloatArray]:
     """Return v → K⁻¹ v for distributed (n, 3) arrays: one V-cycle of smoothed aggregation (GAMG) by default."""
     # What went out of use on this communicator lives until all ranks collect it.
     PETSc.garbage_cleanup(engine.comm)
@@ -83,7 +83,7 @@ def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], F
     return apply
 
 
-def _assembled(engine: Engine, springs: Springs, active: NDArray[np.bool_]) -> Any:
+def _assembled(engine: Evaluator, springs: Springs, active: NDArray[np.bool_]) -> Any:
     """K of the atoms that can move. GAMG refuses BAIJ; AIJ with block size 3 lets it aggregate atoms."""
     count = int(np.count_nonzero(active))
     first, total = first_row(engine.comm, count), engine.sum(count)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg, minres, splu
 
-from lammps_implicit.engine import Engine
+from lammps_implicit.evaluator import Evaluator
 from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
 from lammps_implicit.solvers.minimal_residual import MINRES_ITERATIONS, refine
 from lammps_implicit.springs import Springs, active_atoms, assemble
@@ -21,7 +21,7 @@ DIRECT_ATOMS = 700
 """Largest cell whose springs are factorised; above, algebraic multigrid is cheaper to set up."""
 
 
-def preconditioner(engine: Engine, springs: Springs) -> Callable[[FloatArray], FloatArray]:
+def preconditioner(engine: Evaluator, springs: Springs) -> Callable[[FloatArray], FloatArray]:
     """Return v → K⁻¹ v for (n, 3) arrays: a sparse factorisation when small, else one multigrid V-cycle."""
     active = active_atoms(engine)
     matrix = sparse.vstack(list(assemble(engine, springs)), format="bsr")
