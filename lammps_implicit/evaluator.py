@@ -142,14 +142,6 @@ class Evaluator(ABC):
         """Make `energy` and `pressure` those of the reference."""
 
     @abstractmethod
-    def strained_forces(self, strain: FloatArray) -> FloatArray:
-        """Forces where cell and reference are strained by an upper triangular (3, 3) for a while; `unstrain` next."""
-
-    @abstractmethod
-    def unstrain(self) -> FloatArray:
-        """Come back from strains to the reference; return the forces there, (n, 3)."""
-
-    @abstractmethod
     def strain_reference(self, strain: FloatArray) -> FloatArray:
         """Strain the cell and the reference for good; return the forces there. Atoms may change owner or order."""
 

@@ -19,6 +19,9 @@ from lammps_implicit.files import forget_temporary, remember_temporary
 
 FloatArray = NDArray[np.float64]
 
+MARGIN = 1.0
+"""Å around atoms whose cell has no length."""
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -133,24 +136,45 @@ def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]
     forget_temporary(Path(own))
 
 
-def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> None:
+def from_ase(atoms: Any) -> tuple[Structure, NDArray[np.bool_]]:
+    """Read an ASE structure: what LAMMPS would know of it, and which components ``FixAtoms`` leaves free, (N, 3).
+
+    A cell vector of no length along a direction that is not periodic becomes one around the atoms.
+
+    Raises
+    ------
+    DeckError
+        If there are no atoms, the cell is not in LAMMPS' orientation, or a constraint is of another kind.
+    """
+    if not len(atoms):
+        raise DeckError("the structure has no atoms: nothing to differentiate")
     elements = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
-    cell = np.array(atoms.cell)
+    cell, origin = np.array(atoms.cell), np.zeros(3)
+    for axis in np.flatnonzero(~cell.any(axis=1) & ~np.array(atoms.pbc)):
+        cell[axis, axis] = np.ptp(atoms.positions[:, axis]) + 2 * MARGIN
+        origin[axis] = atoms.positions[:, axis].min() - MARGIN
     if np.abs(np.triu(cell, 1)).max() > 1e-10 * np.abs(cell).max() or (np.diag(cell) <= 0).any():
         raise DeckError(
             "the cell is not in LAMMPS' orientation (a along x, b in the xy plane, right-handed): rotate the atoms "
             "with 'cell, _ = atoms.cell.standard_form(); atoms.set_cell(cell, scale_atoms=True)'"
         )
+    free = np.ones((len(atoms), 3), bool)
+    free[_frozen_ids(atoms) - 1] = False
     structure = Structure(
         ids=np.arange(1, len(atoms) + 1),
         types=np.array([elements.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]),
         positions=atoms.get_positions(),
         cell=np.tril(cell),
-        origin=np.zeros(3),
+        origin=origin,
         periodic=np.array(atoms.pbc, bool),
         elements=elements,
         masses=np.array([atoms.get_masses()[atoms.get_chemical_symbols().index(element)] for element in elements]),
     )
+    return structure, free
+
+
+def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> None:
+    structure, _ = from_ase(atoms)
     with open(folder / "atoms.data", "w", encoding="utf-8") as file:
         structure.write_data(file, "from ASE")
     boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-STEP = 1e-4
-"""Of central differences, relative to the parameter: truncation and round-off leave about 1e-7."""
+STEP = 1e-5
+"""Of central differences, relative to the parameter: truncation (of σ¹² too) and round-off leave about 1e-8."""
 
-SECOND_STEP = 5e-4
+SECOND_STEP = 2e-4
 """Of second differences of the energy."""
 
 TYPICAL = 1e-3

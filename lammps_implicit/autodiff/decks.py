@@ -1,0 +1,115 @@
+"""The potential of a LAMMPS deck as a JAX energy: pair styles without files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lammps_implicit.autodiff import pair_energies
+from lammps_implicit.autodiff.minima import from_lammps
+from lammps_implicit.autodiff.pair_energies import PairEnergy, Taper
+from lammps_implicit.deck import Deck
+from lammps_implicit.errors import PotentialError
+from lammps_implicit.minimum import Minimum
+
+
+class Style(NamedTuple):
+    """A pair style: its φ, and its taper where that is not left to ``pair_modify``."""
+
+    form: Callable[..., Any]
+    taper: Taper | None = None
+
+
+STYLES = {
+    "lj/cut": Style(pair_energies.lennard_jones),
+    "lj/smooth": Style(pair_energies.lennard_jones, "smooth"),
+    "lj/smooth/linear": Style(pair_energies.lennard_jones, "linear"),
+    "morse": Style(pair_energies.morse),
+    "morse/smooth/linear": Style(pair_energies.morse, "linear"),
+    "buck": Style(pair_energies.buckingham),
+    "born": Style(pair_energies.born),
+    "yukawa": Style(pair_energies.yukawa),
+}
+
+
+def from_deck(
+    path: str | os.PathLike[str],
+    *,
+    variables: Mapping[str, str] | None = None,
+    ftol: float = 1e-8,
+    force_limit: float = 1e-2,
+    **options: Any,
+) -> Minimum:
+    """Run a LAMMPS deck, and differentiate its minimum exactly: its pair style in JAX, with the same names.
+
+    Parameters
+    ----------
+    path, variables, ftol, force_limit
+        As for `Minimum.from_deck`.
+    **options
+        As for `minimum`.
+
+    Raises
+    ------
+    PotentialError
+        If the deck's pair style has no counterpart here.
+    """
+    with Minimum.from_deck(path, variables=variables, ftol=ftol, force_limit=force_limit) as reference:
+        energy = energy_from_deck(reference.engine.deck, reference.engine.n_types)
+        return from_lammps(reference, energy, ftol=ftol, **options)
+
+
+def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:
+    """The deck's pair style as an energy whose Θ is that of its ``pair_coeff`` lines, in their order.
+
+    Raises
+    ------
+    PotentialError
+        If it has no counterpart here.
+    """
+    name, *numbers = deck.pair_style or ("none",)
+    if name not in STYLES:
+        raise PotentialError(f"pair_style {name} has no counterpart in JAX here: those of {', '.join(STYLES)} have")
+    style, words = STYLES[name], [float(word) for word in numbers]
+    form = partial(style.form, kappa=words.pop(0)) if name == "yukawa" else style.form
+    parameters = pair_energies.names_of(form)
+    kinds = np.full((n_types + 1, n_types + 1), -1)
+    lines: dict[str, list[list[float]]] = {}
+    for line in deck.pair_coeffs:
+        label = f"{line.args[0]}-{line.args[1]}"
+        values = [float(word) for word in line.args[2:]]
+        lines[label] = [values[len(parameters) :] or words]
+        index = list(lines).index(label)
+        firsts, seconds = (_types(word, n_types) for word in line.args[:2])
+        for a, b in product(firsts, seconds):
+            if a <= b or len(firsts) == len(seconds) == 1:  # as LAMMPS takes ranges
+                kinds[a, b] = kinds[b, a] = index
+    missing = next(((a, b) for a in range(1, n_types + 1) for b in range(a, n_types + 1) if kinds[a, b] < 0), None)
+    if missing is not None:
+        raise PotentialError(
+            f"LAMMPS mixes the coefficients of types {missing[0]} and {missing[1]} from others: give them a line"
+        )
+    cutoffs = np.array([found[0] for found in lines.values()])
+    modified = dict(zip(*[iter([word for words in deck.pair_modifies for word in words])] * 2, strict=False))
+    if modified.get("tail", "no") == "yes":
+        raise PotentialError("'pair_modify tail yes' adds an energy of the volume alone, which JAX does not have here")
+    shifted = modified.get("shift", "no") == "yes"
+    if style.taper == "smooth" and not shifted:
+        raise PotentialError(
+            "lj/smooth steps in energy at the cutoff, and only with 'pair_modify shift yes' has a counterpart in JAX"
+        )
+    taper: Taper = style.taper or ("shift" if shifted else "none")
+    return pair_energies.checked(PairEnergy(form, parameters, kinds, cutoffs[:, -1], cutoffs[:, 0], taper))
+
+
+def _types(word: str, n_types: int) -> range:
+    """Types that LAMMPS takes a word such as ``2``, ``*`` or ``2*4`` for."""
+    low, star, high = word.partition("*")
+    if not all(part.isdigit() for part in (low, high) if part):
+        raise PotentialError(f"pair_coeff for the type label '{word}': types by number have a counterpart in JAX")
+    return range(int(low or 1), int(high or n_types if star else low) + 1)

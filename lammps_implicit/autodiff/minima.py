@@ -1,0 +1,169 @@
+"""Minima of JAX energies: relaxed here, or taken from LAMMPS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from lammps_implicit.autodiff import double_precision
+from lammps_implicit.autodiff.derivatives import Derivatives
+from lammps_implicit.autodiff.evaluator import AutodiffEvaluator, LocalEnergy
+from lammps_implicit.autodiff.potential import AutodiffPotential
+from lammps_implicit.deck import Deck
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.structures import Structure, from_ase
+
+Energy = Callable[..., Any] | LocalEnergy
+
+
+def minimum(
+    atoms: Any,
+    energy: Energy,
+    theta: Any,
+    names: Sequence[str] | None = None,
+    *,
+    units: str = "metal",
+    ftol: float = 1e-8,
+    force_limit: float = np.inf,
+    **options: Any,
+) -> Minimum:
+    """Relax an ASE structure with a JAX energy and differentiate there.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        ``FixAtoms`` constraints are kept; the cell must be in LAMMPS' orientation (a along x, b in the xy plane).
+    energy : callable
+        U(positions (N, 3), cell (3, 3), theta) in JAX, differentiable and periodic as the atoms are; or one of this
+        package's, which list neighbours.
+    theta : (P,) array_like, or dictionary or other pytree of arrays
+        Parameters in the form that `energy` takes them in; results have them flattened.
+    names : sequence of str, optional
+        Their labels; default the energy's own, or those of the pytree.
+    units : str
+        LAMMPS' name of the units of `energy`: names of units in results and what tolerances in eV/Å mean.
+    ftol, force_limit : float
+        As for `Minimum.from_deck`; no limit by default.
+    **options
+        ``saddle``, ``progress``, ``cell``, ``pressure`` as for `Minimum.from_deck`.
+
+    Returns
+    -------
+    Minimum
+        All its methods work, and `second_jvp` besides.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the energy is not one number in double precision, or not finite.
+    DeckError
+        If the cell is not in LAMMPS' orientation.
+    NotAMinimumError, ConvergenceError
+    """
+    structure, free = from_ase(atoms)
+    return _relaxed(structure, free, energy, theta, names, units, ftol=ftol, force_limit=force_limit, **options)
+
+
+def from_lammps(
+    reference: Minimum,
+    energy: Energy,
+    theta: Any = None,
+    names: Sequence[str] | None = None,
+    *,
+    ftol: float = 1e-8,
+    force_limit: float = np.inf,
+    **options: Any,
+) -> Minimum:
+    """Take structure, frozen components and units from a minimum in LAMMPS, and go on with a JAX energy.
+
+    Parameters
+    ----------
+    reference : Minimum
+        On one process. It stays as it is.
+    energy, names, ftol, force_limit, **options
+        As for `minimum`.
+    theta : array_like or pytree, optional
+        Default: values and names of the parameters of `reference`.
+
+    Raises
+    ------
+    LammpsImplicitError
+        Where forces from outside act in LAMMPS too.
+    """
+    engine = reference.engine
+    if engine.external:
+        raise LammpsImplicitError("forces from outside act in LAMMPS (a wall, an indenter, a field): JAX has no such")
+    order = np.argsort(engine.ids)
+    structure = Structure(
+        engine.ids[order],
+        engine.types[order],
+        engine.positions[order],
+        engine.cell,
+        engine.origin,
+        np.array(engine.periodic),
+        tuple(name or "X" for name in reference.potential.elements),
+        engine.masses(),
+    )
+    if theta is None:
+        theta, names = reference.potential.theta, reference.potential.names
+    units, free = engine.deck.units, engine.free[order]
+    found = _relaxed(structure, free, energy, theta, names, units, ftol=ftol, force_limit=force_limit, **options)
+    found.deck_name, found.deck_sha256 = reference.deck_name, reference.deck_sha256
+    return found
+
+
+def _relaxed(
+    structure: Structure,
+    free: NDArray[np.bool_],
+    energy: Energy,
+    theta: Any,
+    names: Sequence[str] | None,
+    units: str,
+    **options: Any,
+) -> Minimum:
+    if MPI.COMM_WORLD.size > 1:
+        raise LammpsImplicitError("automatic differentiation runs on one process: start without mpirun")
+    if isinstance(theta, Sequence):
+        theta = np.asarray(theta, float)
+    theta = jax.tree.map(lambda leaf: np.asarray(leaf, float), theta)
+    flat, unravel = ravel_pytree(theta)
+    local = cast(LocalEnergy, energy) if hasattr(energy, "neighbours") else None
+    known = _labels(theta) if local is None else local.names
+    labels = known if names is None else tuple(names)
+    if len(labels) != len(flat) or len(set(labels)) != len(labels):
+        raise LammpsImplicitError(f"{len(labels)} names ({len(set(labels))} different ones) for {len(flat)} parameters")
+    if not len(flat) or not np.isfinite(flat).all():
+        raise LammpsImplicitError("theta has no parameters, or values that are not finite")
+
+    def of_flat(positions: Any, cell: Any, flat: Any, neighbours: Any) -> Any:
+        return energy(positions, cell, unravel(flat), *(() if local is None else (neighbours,)))
+
+    evaluator = AutodiffEvaluator(
+        comm=MPI.COMM_SELF,
+        deck=Deck(units=units),
+        free=free,
+        derivatives=Derivatives(of_flat),
+        structure=structure,
+        theta=np.asarray(flat),
+        local=local,
+    )
+    evaluator.list_neighbours()
+    double_precision.require(of_flat, evaluator.positions, evaluator.cell, flat, evaluator.lists)
+    potential = AutodiffPotential(np.asarray(flat), labels, structure.elements)
+    return Minimum(evaluator, potential, **options)
+
+
+def _labels(theta: Any) -> tuple[str, ...]:
+    labels: list[str] = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(theta):
+        name = "/".join(str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path)
+        places = ["".join(f" {k}" for k in index) for index in np.ndindex(np.shape(leaf))]
+        labels += [f"{name or 'theta'}{place}" for place in places]
+    return tuple(labels)

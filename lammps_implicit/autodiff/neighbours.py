@@ -1,0 +1,136 @@
+"""Periodic images and pairs of atoms in cells of any shape and size, smaller than the cutoff included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+CHUNK = 16_384
+"""Atoms whose neighbours are looked for at a time."""
+
+
+class Pairs(NamedTuple):
+    """Pairs of atoms, each once, padded to a length that seldom changes: what JAX compiles for stays valid.
+
+    Attributes
+    ----------
+    first, second : (M,) int32 arrays
+    shift : (M, 3) float array
+        Cell vectors between them: the vector from one to the other is x[second] + shift @ h - x[first].
+    kind : (M,) int32 array
+        Number of the pair of types.
+    real : (M,) bool array
+        False for padding.
+    """
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    shift: FloatArray
+    kind: NDArray[np.int32]
+    real: NDArray[np.bool_]
+
+
+def images(
+    positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float
+) -> tuple[IntArray, IntArray]:
+    """Atoms within reach of the cell, those inside first: indices (m,) and cell vectors (m, 3) they are shifted by.
+
+    Parameters
+    ----------
+    positions : (n, 3) float array
+        Wrapped into the cell.
+    cell : (3, 3) float array
+    periodic : (3,) sequence of bool
+    reach : float
+    """
+    inverse = np.linalg.inv(cell)
+    fractional = positions @ inverse
+    margin = reach * np.linalg.norm(inverse, axis=0)  # in units of the distance between faces
+    low, high = fractional.min(axis=0) - margin, fractional.max(axis=0) + margin
+    counts = [int(np.ceil(margin[k] + np.ptp(fractional[:, k]) - 1e-12)) if periodic[k] else 0 for k in range(3)]
+    shifts = sorted(product(*(range(-count, count + 1) for count in counts)), key=lambda shift: any(shift))
+    indices, vectors = [], []
+    for shift in shifts:
+        moved = fractional + shift
+        near = np.flatnonzero(np.all((moved >= low) & (moved <= high), axis=1))
+        indices.append(near)
+        vectors.append(np.broadcast_to(np.array(shift, np.int64), (len(near), 3)))
+    return np.concatenate(indices), np.concatenate(vectors)
+
+
+def pairs(
+    positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], kinds: IntArray, types: IntArray, reach: float
+) -> Pairs:
+    """All pairs closer than `reach`, (M,).
+
+    Parameters
+    ----------
+    positions : (n, 3) float array
+        Wrapped into the cell.
+    cell : (3, 3) float array
+    periodic : (3,) sequence of bool
+    kinds : (n_types + 1, n_types + 1) int array
+        Number of each pair of types; negative where they do not interact.
+    types : (n,) int array
+    reach : float
+    """
+    firsts, seconds, shifts = [], [], []
+    for first, second, shift in _bonds(positions, cell, periodic, reach):
+        # Of a pair and its mirror image one counts: the one that points ahead.
+        ahead = np.sign(shift) @ np.array([9, 3, 1])
+        once = (ahead > 0) | ((ahead == 0) & (first < second))
+        once &= kinds[types[first], types[second]] >= 0
+        firsts.append(first[once].astype(np.int32))
+        seconds.append(second[once].astype(np.int32))
+        shifts.append(shift[once].astype(float))
+    first, second, shift = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(shifts)
+    padding = padded(len(first)) - len(first)
+    # Padding has a length too, so that nothing is divided by zero on its way to being masked.
+    return Pairs(
+        np.pad(first, (0, padding)),
+        np.pad(second, (0, padding)),
+        np.pad(shift, ((0, padding), (0, 0)), constant_values=1.0),
+        np.pad(kinds[types[first], types[second]].astype(np.int32), (0, padding)),
+        np.arange(len(first) + padding) < len(first),
+    )
+
+
+def table(positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float) -> IntArray:
+    """Neighbours of each atom, (n, K), filled up with n."""
+    found = [(first, second) for first, second, _ in _bonds(positions, cell, periodic, reach)]
+    first, second = (np.concatenate(column) for column in zip(*found, strict=True))
+    counts = np.bincount(first, minlength=len(positions))
+    width = padded(int(counts.max(initial=1)), 4)
+    neighbours = np.full((len(positions), width), len(positions), np.int64)
+    order = np.argsort(first, kind="stable")
+    place = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+    neighbours[first[order], place] = second[order]
+    return neighbours
+
+
+def padded(count: int, step: int = 1024) -> int:
+    """Round up, to twelve and a half per cent at most or the next multiple of `step`."""
+    unit = max(step, 2 ** max(count.bit_length() - 4, 0))
+    return -(-max(count, 1) // unit) * unit
+
+
+def _bonds(
+    positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float
+) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
+    """Yield pairs closer than `reach`, from both ends: indices (m,), (m,), and shifts (m, 3)."""
+    indices, vectors = images(positions, cell, periodic, reach)
+    tree = cKDTree(positions[indices] + vectors @ cell)
+    for start in range(0, len(positions), CHUNK):
+        own = cKDTree(positions[start : start + CHUNK])
+        close = own.sparse_distance_matrix(tree, reach, output_type="ndarray")
+        first, image = close["i"] + start, close["j"]
+        keep = image != first  # atoms inside come first among the images
+        yield first[keep], indices[image[keep]], vectors[image[keep]]
