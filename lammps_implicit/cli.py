@@ -189,11 +189,17 @@ def sensitivity(
         typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
     ] = Form.auto,
     ensemble: ThirdOption = None,
+    autodiff: Annotated[
+        bool,
+        typer.Option(
+            "--autodiff",
+            help="Differentiate exactly, in JAX, where it has the deck's pair style (Lennard-Jones, Morse, ...).",
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
     from lammps_implicit.files import refuse_to_overwrite
-    from lammps_implicit.minimum import Minimum
     from lammps_implicit.progress import progress
     from lammps_implicit.results import write_sensitivity
     from lammps_implicit.third_derivative import leading_directions
@@ -201,7 +207,7 @@ def sensitivity(
     refuse_to_overwrite(output, overwrite)
     _require_exists(ensemble)
     settings = _variables(variables)
-    with Minimum.from_deck(
+    with _differentiating(autodiff)(
         deck,
         parameters=parameters,
         variables=settings,
@@ -218,7 +224,7 @@ def sensitivity(
         if changes is not None:
             hessians = [minimum.relaxation_hessian(tol, cell=cell)]
             minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
-        cost = minimum.jacobian_statistics(tol, cell=cell, pressure=held)
+        cost, where = minimum.jacobian_statistics(tol, cell=cell, pressure=held), "JAX" if autodiff else "LAMMPS"
         write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value, cell, held)
         columns(
             [
@@ -231,7 +237,7 @@ def sensitivity(
                 ("estimated error of differences", f"{cost.differencing_error:.1e}"),
                 ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
                 *_third_rows(minimum),
-                ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in LAMMPS"),
+                ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in {where}"),
             ]
         )
     say(f"wrote {output}")
@@ -306,6 +312,18 @@ def bench(
 for command in (commands.propagate, commands.validate, commands.merge, commands.report):
     app.command()(command)
 app.command(cls=ConfiguredCommand)(invert)
+
+
+def _differentiating(autodiff: bool) -> Callable[..., Minimum]:
+    """What makes a minimum of a deck: LAMMPS, or JAX in double precision."""
+    if autodiff:
+        os.environ["JAX_ENABLE_X64"] = "1"
+        from lammps_implicit.autodiff import from_deck
+
+        return from_deck
+    from lammps_implicit.minimum import Minimum
+
+    return Minimum.from_deck
 
 
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from lammps_implicit.autodiff import pair_energies
 from lammps_implicit.autodiff.minima import from_lammps
+from lammps_implicit.autodiff.neighbours import Pairs
 from lammps_implicit.autodiff.pair_energies import PairEnergy, Taper
 from lammps_implicit.deck import Deck
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.potentials import select
+from lammps_implicit.structures import Structure
 
 
 class Style(NamedTuple):
@@ -23,6 +29,39 @@ class Style(NamedTuple):
 
     form: Callable[..., Any]
     taper: Taper | None = None
+
+
+@dataclass(frozen=True)
+class Selected:
+    """An energy as a function of some of its parameters.
+
+    Attributes
+    ----------
+    energy : PairEnergy
+    theta : (Q,) float array
+        All of them.
+    selected : (P,) int array
+    names : tuple of str
+        Of those selected.
+    """
+
+    energy: PairEnergy
+    theta: NDArray[np.float64]
+    selected: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @property
+    def skin(self) -> float:
+        """Reach of the lists beyond the cutoff."""
+        return self.energy.skin
+
+    def neighbours(self, structure: Structure) -> Pairs:
+        """Pairs within reach."""
+        return self.energy.neighbours(structure)
+
+    def __call__(self, positions: Any, cell: Any, theta: Any, neighbours: Pairs) -> Any:
+        """U."""
+        return self.energy(positions, cell, jnp.asarray(self.theta).at[self.selected].set(theta), neighbours)
 
 
 STYLES = {
@@ -39,6 +78,7 @@ STYLES = {
 
 def from_deck(
     path: str | os.PathLike[str],
+    parameters: str | Sequence[str] | None = None,
     *,
     variables: Mapping[str, str] | None = None,
     ftol: float = 1e-8,
@@ -49,7 +89,7 @@ def from_deck(
 
     Parameters
     ----------
-    path, variables, ftol, force_limit
+    path, parameters, variables, ftol, force_limit
         As for `Minimum.from_deck`.
     **options
         As for `minimum`.
@@ -61,7 +101,12 @@ def from_deck(
     """
     with Minimum.from_deck(path, variables=variables, ftol=ftol, force_limit=force_limit) as reference:
         energy = energy_from_deck(reference.engine.deck, reference.engine.n_types)
-        return from_lammps(reference, energy, ftol=ftol, **options)
+        potential = reference.potential
+        if parameters is None:
+            return from_lammps(reference, energy, ftol=ftol, **options)
+        selected = select(potential.names, parameters)
+        chosen = Selected(energy, potential.theta, selected, tuple(potential.names[index] for index in selected))
+        return from_lammps(reference, chosen, potential.theta[selected], ftol=ftol, **options)
 
 
 def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:

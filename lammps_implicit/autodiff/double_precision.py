@@ -60,5 +60,8 @@ def _kinds(jaxpr: Any) -> Iterator[Any]:
         for variable in equation.outvars:
             if hasattr(variable.aval, "dtype") and hasattr(variable.aval.dtype, "itemsize"):
                 yield variable.aval.dtype
-        for inner in jax.core.jaxprs_in_params(equation.params):
-            yield from _kinds(inner)
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)  # closed over constants or not
+                if hasattr(inner, "eqns"):
+                    yield from _kinds(inner)

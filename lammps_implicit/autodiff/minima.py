@@ -68,7 +68,8 @@ def minimum(
     NotAMinimumError, ConvergenceError
     """
     structure, free = from_ase(atoms)
-    return _relaxed(structure, free, energy, theta, names, units, ftol=ftol, force_limit=force_limit, **options)
+    deck = Deck(units=units)
+    return _relaxed(structure, free, energy, theta, names, deck, ftol=ftol, force_limit=force_limit, **options)
 
 
 def from_lammps(
@@ -81,7 +82,7 @@ def from_lammps(
     force_limit: float = np.inf,
     **options: Any,
 ) -> Minimum:
-    """Take structure, frozen components and units from a minimum in LAMMPS, and go on with a JAX energy.
+    """Take structure, frozen components, units and pressure from a minimum in LAMMPS, and go on with a JAX energy.
 
     Parameters
     ----------
@@ -113,8 +114,9 @@ def from_lammps(
     )
     if theta is None:
         theta, names = reference.potential.theta, reference.potential.names
-    units, free = engine.deck.units, engine.free[order]
-    found = _relaxed(structure, free, energy, theta, names, units, ftol=ftol, force_limit=force_limit, **options)
+    found = _relaxed(
+        structure, engine.free[order], energy, theta, names, engine.deck, ftol=ftol, force_limit=force_limit, **options
+    )
     found.deck_name, found.deck_sha256 = reference.deck_name, reference.deck_sha256
     return found
 
@@ -125,7 +127,7 @@ def _relaxed(
     energy: Energy,
     theta: Any,
     names: Sequence[str] | None,
-    units: str,
+    deck: Deck,
     **options: Any,
 ) -> Minimum:
     if MPI.COMM_WORLD.size > 1:
@@ -147,7 +149,7 @@ def _relaxed(
 
     evaluator = AutodiffEvaluator(
         comm=MPI.COMM_SELF,
-        deck=Deck(units=units),
+        deck=deck,
         free=free,
         derivatives=Derivatives(of_flat),
         structure=structure,

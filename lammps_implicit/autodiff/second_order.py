@@ -34,7 +34,7 @@ class Way(NamedTuple):
 
 
 @overload
-def second_jvp(
+def second_jvp(  # type: ignore[overload-overlap]
     minimum: Minimum,
     first: ArrayLike,
     second: ArrayLike | None = None,
