@@ -114,11 +114,16 @@ class Session:
             self.lmp.command(f"run {every} post no")
             yield self._atoms(atoms)
 
-    def rows(self, atoms: Atoms, descriptor: Descriptor) -> Rows:
-        """Descriptors of a structure, constant term first, and what the pair style says of it."""
+    def rows(self, atoms: Atoms, descriptor: Descriptor, quadratic: bool = False) -> Rows:
+        """Descriptors of a structure, constant term first, and what the pair style says of it.
+
+        Quadratic ones, B_k²/2 and B_k B_l with k < l, come after the linear ones.
+        """
         twojmax, rcutfac, rfac0 = descriptor
         self.load(atoms)
-        self.lmp.command(f"compute rows all snap {rcutfac} {rfac0} {twojmax} 0.5 1 bzeroflag 0")
+        self.lmp.command(
+            f"compute rows all snap {rcutfac} {rfac0} {twojmax} 0.5 1 bzeroflag 0 quadraticflag {quadratic:d}"
+        )
         self.lmp.command("run 0 post no")
         table = np.array(self.lmp.numpy.extract_compute("rows", 0, 2))
         volume = atoms.get_volume()

@@ -12,6 +12,7 @@ from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.deck import read_transcript
 from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.potentials import pair_coefficients
+from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.number_files import Reader
 
 HEAD = """\
@@ -80,7 +81,39 @@ pair_coeff      * * Nb.uf3 Nb
     + RELAX
 )
 
-POD = (DECKS / "in.ta_pod_vacancy").read_text().replace("../potentials", str(DECKS.parent / "potentials"))
+POTENTIALS = DECKS.parent / "potentials"
+POD = (DECKS / "in.ta_pod_vacancy").read_text().replace("../potentials", str(POTENTIALS))
+QUADRATIC = (DECKS / "in.w_quadratic_mliap").read_text().replace("../potentials", str(POTENTIALS))
+EAM = (
+    HEAD.format(lattice="fcc 3.57", n=3, types=2)
+    + """\
+set             type 1 type/fraction 2 0.4 7
+pair_style      eam/alloy
+pair_coeff      * * CuNi.eam.alloy Cu Ni
+"""
+    + RELAX
+)
+FINNIS_SINCLAIR = (
+    HEAD.format(lattice="bcc 2.8553", n=3, types=1)
+    + VACANCY
+    + "pair_style hybrid/overlay zero 5.0 eam/fs\npair_coeff * * zero\npair_coeff * * eam/fs Fe_mm.eam.fs Fe\n"
+    + RELAX
+)
+SEVERAL = (
+    HEAD.format(lattice="bcc 3.31", n=3, types=1)
+    + VACANCY
+    + f"""\
+pair_style      hybrid/overlay zbl 4.0 4.8 snap mliap model linear Ta06A.mliap.model descriptor sna &
+                Ta06A.mliap.descriptor uf3 3 pod morse/smooth/linear 5.0
+pair_coeff      1 1 zbl 73 73
+pair_coeff      * * snap Ta06A.snapcoeff Ta06A.snapparam Ta
+pair_coeff      * * uf3 Nb.uf3 Nb
+pair_coeff      * * mliap Ta
+pair_coeff      1 1 morse/smooth/linear 0.2 1.3 2.9
+pair_coeff      * * pod {POTENTIALS}/Ta_pod.param {POTENTIALS}/Ta_pod.coefficients Ta
+"""
+    + RELAX
+)
 
 FAMILIES = {
     "Lennard-Jones alloy": (LJ, None, 6),
@@ -90,6 +123,10 @@ FAMILIES = {
     "ML-IAP": (MLIAP, None, 31),
     "UF3 pairs": (UF3, "2B*", 27),
     "POD": (POD, None, 23),
+    "quadratic ML-IAP": (QUADRATIC, "W:[0-9],W:3*,W:11*", 31),
+    "EAM of an alloy": (EAM, None, 5),
+    "Finnis-Sinclair": (FINNIS_SINCLAIR, None, 2),
+    "five families at once": (SEVERAL, "2B*,pod*,Ta:[1-5],mliap Ta:[1-4],morse*r0", 60),
 }
 
 
@@ -157,7 +194,7 @@ def test_the_same_potential_as_snap_and_as_mliap(write_deck):
 
 
 def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_path):
-    for deck, pattern in ((LJ, None), (MLIAP, None), (UF3, "2B*")):
+    for deck, pattern in ((LJ, None), (MLIAP, None), (UF3, "2B*"), (EAM, None), (SEVERAL, "Ta:*,mliap*,pod*")):
         with Minimum.from_deck(write_deck(deck), parameters=pattern) as minimum:
             change = random_change(minimum, 0.01)
             files = minimum.potential.changed(change).write(tmp_path / "tuned", ["a comment"], overwrite=True)
@@ -171,15 +208,17 @@ def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_
 @pytest.mark.parametrize(
     ("deck", "parameters", "message"),
     [
+        (SEVERAL, "Ta:1,snap *-* 2", "'snap *-* 2' is 'Ta06A.snapparam' in the deck, which is no number"),
+        (SEVERAL, "zbl*", "these parameters cannot be changed after the deck ran: LAMMPS refused 'pair_coeff 1 1 zbl"),
+        (EAM.replace("eam/alloy\n", "pace\n"), None, "ML-PACE package which is not enabled"),
+        (EAM.replace("CuNi.eam.alloy", "Ta06A.snapcoeff"), None, "LAMMPS stopped"),
         (LJ, "lj/cut *", "no parameter matches 'lj/cut *'"),
         (LJ, "var:nothing", "the variable 'nothing' of the deck is not a number, or does not exist"),
         (MORSE.replace("${depth}", "0.3429"), "var:depth", "no pair_style or pair_coeff of the deck uses"),
         (MORSE, "var:depth,morse*", "variables are taken by themselves"),
         (LJ.replace("set  ", "#set  "), None, "'lj/smooth 2-2 epsilon' has no effect"),
         (
-            LJ.replace("lj/smooth 5.5 6.0", "eam/alloy").partition("pair_coeff")[0]
-            + "pair_coeff * * CuNi.eam.alloy Cu Ni\n"
-            + RELAX,
+            HEAD.format(lattice="diamond 5.431", n=2, types=1) + "pair_style sw\npair_coeff * * Si.sw Si\n" + RELAX,
             None,
             "has no parameters that can be differentiated",
         ),
@@ -226,7 +265,8 @@ pair_coeff 1 1 zbl 29 29
 pair_coeff 2 2 table file.table ENTRY 4.0
 pair_coeff 1 1 lj/cut 0.6 2.6 4.0
 """
-    numbers = pair_coefficients.from_deck(read_transcript(text, tmp_path))
+    deck = read_transcript(text, tmp_path)
+    numbers = pair_coefficients.from_deck(deck)
     found = dict(zip(numbers.names, numbers.values, strict=True))
     assert found == {
         "lj/cut *-* epsilon": 1.0,
@@ -242,8 +282,10 @@ pair_coeff 1 1 lj/cut 0.6 2.6 4.0
         "zbl 1-1 1": 29.0,
         "zbl 1-1 2": 29.0,
     }
-    lines = numbers.commands(numbers.values * 2, tmp_path)
-    assert len(lines) == 7
+    commands = PairCommands.of(deck)
+    numbers.edit(commands, numbers.values * 2, tmp_path / "theta")
+    lines = commands.lines()
+    assert len(lines) == 6
     assert "pair_coeff 1 2 morse 2 3.0 5.0 7.0" in lines
     assert "pair_coeff 1 1 lj/cut 0.5 2.5 4.0" in lines
 

@@ -9,6 +9,8 @@ from mpi4py import MPI
 
 pytest.importorskip("petsc4py")
 
+from test_families import FAMILIES
+
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.ownership import global_rows
 from lammps_implicit.parallel import IdOrder, on_root, opened_on_root
@@ -59,6 +61,26 @@ def test_products_are_those_of_one_process(write_deck, external):
     assert all(np.abs(one[0][id_] - row).max() < 1e-6 for id_, row in many[0].items())
     for a, b in zip(one[1:], many[1:], strict=True):
         assert b == pytest.approx(a, rel=1e-6, abs=1e-6 * np.abs(a).max())
+
+
+@pytest.mark.parallel(nprocs=2)
+@pytest.mark.parametrize(("family", "count"), [("Lennard-Jones alloy", 6), ("EAM of an alloy", 5), ("POD", 23)])
+def test_families_too(write_deck, family, count):
+    # Ids of created atoms depend on the number of ranks.
+    text = FAMILIES[family][0].replace("create_atoms ", "region hole sphere 0 0 0 0.1\ncreate_atoms ")
+    text = text.replace("minimize ", "reset_atoms id sort yes\nminimize ").replace("id 1\n", "region hole\n")
+    deck, found = write_deck(text), []
+    for comm in (ALONE, WORLD):
+        with Minimum.from_deck(deck, comm=comm, ftol=1e-9) as minimum:
+            theta = minimum.potential.theta
+            moved = _by_id(minimum, minimum.jvp(theta * np.cos(np.arange(count)), 1e-7))
+            gradient = minimum.vjp(_pull(minimum), 1e-7)
+            found.append((moved, gradient, minimum.energy_gradient(), minimum.energy_hessian(1e-6), minimum.energy))
+    one, many = found
+    scale = max(np.abs(row).max() for row in one[0].values())
+    assert all(np.abs(one[0][id_] - row).max() < 1e-5 * scale for id_, row in many[0].items())
+    for a, b in zip(one[1:], many[1:], strict=True):
+        assert b == pytest.approx(a, rel=1e-5, abs=1e-5 * np.abs(a).max())
 
 
 @pytest.mark.parallel(nprocs=[2, 3])

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.potentials import file_families, pair_coefficients, variables
+from lammps_implicit.potentials import eam, file_families, pair_coefficients, variables
+from lammps_implicit.potentials.file_families import FileFamily
 from lammps_implicit.potentials.installed import InstalledPotential, Source
-from lammps_implicit.potentials.snap import STYLES, SnapPotential
+from lammps_implicit.potentials.snap import STYLES, SnapFile, SnapPotential
 
 if TYPE_CHECKING:
     from lammps_implicit.engine import Engine
     from lammps_implicit.operators import Hessian, MixedDerivative
 
-SUPPORTED = ("snap", *file_families.FAMILIES)
+SUPPORTED = ("snap", *file_families.FAMILIES, *eam.STYLES)
 
 
 class Potential(Protocol):
@@ -114,8 +115,9 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     """Return the deck's potential with the parameters that match the patterns.
 
     Where the deck has SNAP and all patterns are labels of its coefficients, they are taken with LAMMPS' descriptors.
-    Else the coefficients of all ML-IAP, UF3 and POD styles are parameters, and with them, if there is no such style or
-    a pattern asks for them, the numbers of ``pair_coeff`` lines; or the variables that patterns with ``var:`` name.
+    Else the coefficients of all ML-IAP, UF3 and POD styles are parameters, factors of tabulated EAM, SNAP's if a
+    pattern asks for them, and, likewise or where there is nothing else, the numbers of ``pair_coeff`` lines; or the
+    variables that patterns with ``var:`` name.
 
     Parameters
     ----------
@@ -146,8 +148,14 @@ def _of_deck(engine: Engine, patterns: Sequence[str]) -> SnapPotential | Install
     snap = SnapPotential.from_deck(deck) if any(word in STYLES for word in deck.pair_style) else None
     if snap is not None and all(matches(snap.names, pattern) for pattern in patterns):
         return snap
-    sources: list[Source] = list(file_families.from_deck(deck))
-    numbers = pair_coefficients.from_deck(deck)
+    sources: list[Source] = [*file_families.from_deck(deck), *eam.from_deck(deck)]
+    if snap is not None:  # whose labels are those of ML-IAP
+        sources = [source.prefixed() if isinstance(source, FileFamily) else source for source in sources]
+    numbers = pair_coefficients.from_deck(deck, beside_words=bool(patterns))
+    for pattern in patterns:
+        pair_coefficients.require_number(deck, pattern)
+    if snap is not None and any(matches(snap.names, pattern) for pattern in patterns):
+        sources.insert(0, SnapFile.from_deck(deck, snap))
     labels = [label for source in sources for label in source.names]
     wanted = [pattern for pattern in patterns if not matches(labels, pattern)]
     asked = numbers is not None and any(matches(numbers.names, pattern) for pattern in wanted)
@@ -160,7 +168,7 @@ def _of_deck(engine: Engine, patterns: Sequence[str]) -> SnapPotential | Install
             f"'pair_style {' '.join(deck.pair_style)}' has no parameters that can be differentiated: no numbers in its "
             f"pair_coeff lines, and none of {', '.join(SUPPORTED)}; a variable it uses can be one (var:NAME)"
         )
-    return InstalledPotential.of(sources, {"pair_style": " ".join(deck.pair_style)}, engine.n_types)
+    return InstalledPotential.of(sources, deck, engine.n_types)
 
 
 def _variables(engine: Engine, patterns: Sequence[str]) -> InstalledPotential:
@@ -170,7 +178,7 @@ def _variables(engine: Engine, patterns: Sequence[str]) -> InstalledPotential:
             raise PotentialError(f"'{name}': variables are taken by themselves, not with other parameters")
         values.append(engine.variable(name.removeprefix(variables.PREFIX)))
     source = engine.on_root(lambda: variables.from_deck(engine.deck, patterns, np.array(values)))
-    return InstalledPotential.of([source], {"pair_style": " ".join(engine.deck.pair_style)}, engine.n_types)
+    return InstalledPotential.of([source], engine.deck, engine.n_types)
 
 
 def _split(parameters: str | Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ N. C. Nguyen, Phys. Rev. B 107, 144103 (2023).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from lammps_implicit.deck import Deck
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.files import written_whole
+from lammps_implicit.potentials.commands import PairCommands, found
 from lammps_implicit.potentials.number_files import NumberFile, Reader
-from lammps_implicit.potentials.pair_coefficients import found, pair_coeff, quoted
 
 FloatArray = NDArray[np.float64]
 
@@ -40,7 +40,6 @@ class FileFamily:
         The file as the deck names it.
     directory : Path
         Of the deck.
-    deck : Deck
     elements : tuple of (str or None)
         Of each atom type.
     """
@@ -49,8 +48,13 @@ class FileFamily:
     file: NumberFile
     word: str
     directory: Path
-    deck: Deck
     elements: tuple[str | None, ...]
+
+    def prefixed(self) -> FileFamily:
+        """The same, its labels of ML-IAP told apart from those of SNAP: ``mliap Ta:0``."""
+        if self.style != "mliap":
+            return self
+        return replace(self, file=replace(self.file, names=tuple(f"mliap {name}" for name in self.file.names)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,25 +68,15 @@ class FileFamily:
     def linear(self) -> bool:
         return True
 
-    def commands(self, values: FloatArray, folder: Path) -> list[str]:
-        """Pair style and coefficients again, with the file written anew.
-
-        ML-IAP names its file in the style. UF3 and POD keep what they read first, or crash, unless the style was left
-        in between.
-        """
-        whole = folder.is_dir()  # else it is the beginning of a file's name
-        target = folder / f"theta.{self.style}" if whole else folder.with_name(f"{folder.name}{self.style}")
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
+        """Write the file anew, and name it where the deck does: ML-IAP in the style, others in their lines."""
+        target = stem.with_name(f"{stem.name}.{self.style}")
         with written_whole(target, overwrite=True) as temporary:
             temporary.write_text(self.file.text(values), encoding="utf-8")
-        lines = [] if self.style == "mliap" else ["pair_style none"]
-        lines.append(self._pair_style(target))
-        for line in self.deck.pair_coeffs:
-            lines.append(pair_coeff(line).replace(found(self.word, self.directory), str(target)))
-        return [*lines, *(f"pair_modify {' '.join(words)}" for words in self.deck.pair_modifies)]
-
-    def _pair_style(self, target: Path) -> str:
-        words = [str(target) if word == self.word else found(word, self.directory) for word in self.deck.pair_style]
-        return " ".join(["pair_style", *map(quoted, words)])
+        old = found(self.word, self.directory)
+        commands.style = [str(target) if word == old else word for word in commands.style]
+        commands.coeffs = [[str(target) if word == old else word for word in line] for line in commands.coeffs]
+        commands.renewed = True
 
 
 def from_deck(deck: Deck) -> Iterator[FileFamily]:
@@ -115,7 +109,7 @@ def from_deck(deck: Deck) -> Iterator[FileFamily]:
                 if style == "uf3"
                 else _pod(Path(found(words[1], line.directory)))
             )
-            yield FileFamily(style, file, words[-1], line.directory, deck, elements)
+            yield FileFamily(style, file, words[-1], line.directory, elements)
 
 
 def _mliap(deck: Deck, directory: Path, types: tuple[str, ...]) -> FileFamily:
@@ -133,7 +127,7 @@ def _mliap(deck: Deck, directory: Path, types: tuple[str, ...]) -> FileFamily:
         elements = [str(k) for k in range(1, count + 1)]
     names = [f"{element}:{k}" for element in elements for k in range(each)]
     named = tuple(None if name == "NULL" else name for name in types)
-    return FileFamily("mliap", reader.file(rows, names), word, directory, deck, named)
+    return FileFamily("mliap", reader.file(rows, names), word, directory, named)
 
 
 def _words(path: Path) -> list[list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.errors import PotentialError
+from lammps_implicit.deck import Deck
+from lammps_implicit.errors import DeckError, PotentialError
+from lammps_implicit.potentials.commands import PairCommands
 
 if TYPE_CHECKING:
     from lammps_implicit.engine import Engine
@@ -62,8 +64,8 @@ class Source(Protocol):
         """Chemical element of each atom type, where the source names them; else empty."""
         ...
 
-    def commands(self, values: FloatArray, folder: Path) -> list[str]:
-        """LAMMPS commands that install values; files that they name are written into the folder."""
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
+        """Write values into the deck's commands; files that these name are written with the beginning `stem`."""
         ...
 
 
@@ -78,7 +80,8 @@ class InstalledPotential:
         Of all sources.
     selected : (P,) int array
         Those that derivatives are taken for.
-    fixed : dict of str to str
+    deck : Deck
+        For its pair style and coefficients.
     types : int
         Number of atom types.
     """
@@ -86,14 +89,14 @@ class InstalledPotential:
     sources: tuple[Source, ...]
     values: FloatArray
     selected: NDArray[np.int64]
-    fixed: Mapping[str, str]
+    deck: Deck
     types: int
 
     @classmethod
-    def of(cls, sources: Sequence[Source], fixed: Mapping[str, str], types: int) -> InstalledPotential:
+    def of(cls, sources: Sequence[Source], deck: Deck, types: int) -> InstalledPotential:
         """Take the sources' parameters as they are, all of them selected."""
         values = np.concatenate([source.values for source in sources])
-        return cls(tuple(sources), values, np.arange(len(values)), dict(fixed), types)
+        return cls(tuple(sources), values, np.arange(len(values)), deck, types)
 
     @property
     def theta(self) -> FloatArray:
@@ -105,6 +108,11 @@ class InstalledPotential:
         """Labels of the selected parameters."""
         names = [name for source in self.sources for name in source.names]
         return tuple(names[index] for index in self.selected)
+
+    @property
+    def fixed(self) -> dict[str, str]:
+        """The pair style."""
+        return {"pair_style": " ".join(self.deck.pair_style)}
 
     @property
     def text(self) -> str:
@@ -140,9 +148,19 @@ class InstalledPotential:
         return SweptDerivative(engine, self, hessian)
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
-        """Install Θ + δΘ and return the forces at the reference, (n, 3)."""
+        """Install Θ + δΘ and return the forces at the reference, (n, 3).
+
+        Raises
+        ------
+        PotentialError
+            If LAMMPS does not take them.
+        """
         values = self.changed(dtheta).values
-        return engine.reissue(engine.on_root(lambda: self._commands(values, engine.scratch)))
+        commands = engine.on_root(lambda: self._commands(values, engine.scratch / "theta"))
+        try:
+            return engine.reissue(commands)
+        except DeckError as error:
+            raise PotentialError(f"these parameters cannot be changed after the deck ran: {error}") from None
 
     def steps(self) -> FloatArray:
         """Steps of the parameters, (P,): as long as themselves where U is linear."""
@@ -158,17 +176,17 @@ class InstalledPotential:
         include = stem.with_name(f"{stem.name}.lmp")
         head = "".join(f"# {line}\n" for line in comments)
         with written_whole(include, overwrite) as temporary:
-            commands = self._commands(self.values, stem.parent.absolute(), f"{stem.name}.")
+            commands = self._commands(self.values, stem.absolute())
             temporary.write_text(head + "\n".join(commands) + "\n", encoding="utf-8")
         return [include]
 
-    def _commands(self, values: FloatArray, folder: Path, prefix: str = "") -> list[str]:
-        lines, start = [], 0
+    def _commands(self, values: FloatArray, stem: Path) -> list[str]:
+        commands, start = PairCommands.of(self.deck), 0
         for source in self.sources:
             count = len(source.names)
-            lines += source.commands(values[start : start + count], folder / prefix if prefix else folder)
+            source.edit(commands, values[start : start + count], stem)
             start += count
-        return lines
+        return commands.lines()
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.deck import Deck, PairCoeff
-from lammps_implicit.engine import potential_folders
+from lammps_implicit.errors import PotentialError
+from lammps_implicit.potentials.commands import PairCommands
 
 FloatArray = NDArray[np.float64]
 
@@ -63,32 +63,33 @@ class PairCoefficients:
     def elements(self) -> tuple[str | None, ...]:
         return ()
 
-    def commands(self, values: FloatArray, folder: Path) -> list[str]:
-        """The first line that holds a parameter, and all that follow it."""
-        words = [list(line.args) for line in self.lines]
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
+        """Write the values into their lines."""
         for (line, word), value in zip(self.places, values, strict=True):
-            words[line][word] = repr(float(value))
-        first = min(line for line, _ in self.places)
-        return [pair_coeff(replace(self.lines[k], args=tuple(words[k]))) for k in range(first, len(self.lines))]
+            commands.change(line, word, repr(float(value)))
 
 
-def from_deck(deck: Deck) -> PairCoefficients | None:
-    """Every coefficient of the deck's ``pair_coeff`` lines; None if there is none."""
+def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None:
+    """Every coefficient of the deck's ``pair_coeff`` lines; None if there is none.
+
+    Parameters
+    ----------
+    deck : Deck
+    beside_words : bool
+        Whether numbers count too in lines that hold a file or another word, as cutoffs beside a table do.
+    """
     places, labels = [], []
-    hybrid = deck.pair_style[0].startswith("hybrid")
     for number, line in enumerate(deck.pair_coeffs):
-        style = line.args[2] if hybrid else deck.pair_style[0]
-        first = 3 if hybrid else 2
-        if hybrid and len(line.args) > first and deck.pair_style.count(style) > 1:
-            style, first = f"{style}:{line.args[first]}", first + 1  # the same style more than once: its number
+        style, first = _style(deck, line)
         rest = line.args[first:]
-        if not rest or not all(_is_number(word) for word in rest):
-            continue  # a file, or NULL
+        if not beside_words and not all(map(_is_number, rest)):
+            continue
         known = NAMES.get(_plain(style))
         names = known if known is not None else tuple(str(k) for k in range(1, len(rest) + 1))
         for place, name in enumerate(names[: len(rest)]):
-            places.append((number, first + place))
-            labels.append(f"{style} {line.args[0]}-{line.args[1]} {name}")
+            if _is_number(rest[place]):
+                places.append((number, first + place))
+                labels.append(f"{style} {line.args[0]}-{line.args[1]} {name}")
     if not places:
         return None
     # What a later line with the same label replaces has no effect.
@@ -96,19 +97,29 @@ def from_deck(deck: Deck) -> PairCoefficients | None:
     return PairCoefficients(tuple(deck.pair_coeffs), tuple(last.values()), tuple(last))
 
 
-def pair_coeff(line: PairCoeff) -> str:
-    """The command, with files found from anywhere."""
-    return " ".join(["pair_coeff", *(quoted(found(word, line.directory)) for word in line.args)])
+def require_number(deck: Deck, label: str) -> None:
+    """Check that a label such as ``table 1-1 2`` does not name a word that is no number.
+
+    Raises
+    ------
+    PotentialError
+        If it does.
+    """
+    for line in deck.pair_coeffs:
+        style, first = _style(deck, line)
+        for place, word in enumerate(line.args[first:], 1):
+            if label == f"{style} {line.args[0]}-{line.args[1]} {place}" and not _is_number(word):
+                raise PotentialError(f"'{label}' is '{word}' in the deck, which is no number: it cannot be a parameter")
 
 
-def found(word: str, directory: Path) -> str:
-    """The path of a file that the deck named, or the word itself."""
-    folders: Sequence[Path] = [directory, *potential_folders()]
-    return next((str(folder / word) for folder in folders if (folder / word).is_file()), word)
-
-
-def quoted(word: str) -> str:
-    return f'"{word}"' if any(character in word for character in " \t#$&") else word
+def _style(deck: Deck, line: PairCoeff) -> tuple[str, int]:
+    """Pair style of a line, with its number where the deck has it more than once, and the place of its first word."""
+    if not deck.pair_style[0].startswith("hybrid"):
+        return deck.pair_style[0], 2
+    style = line.args[2]
+    if len(line.args) > 3 and deck.pair_style.count(style) > 1:
+        return f"{style}:{line.args[3]}", 4
+    return style, 3
 
 
 def _plain(style: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lammps_implicit.deck import Deck, PairCoeff
 from lammps_implicit.engine import Engine, potential_folders
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.snap_files import (
     CoefficientFile,
     ParameterFile,
@@ -36,6 +37,50 @@ FloatArray = NDArray[np.float64]
 
 STYLES = ("snap", "snap/intel")
 _DESCRIPTORS, _GRADIENTS = "li_descriptors", "li_gradients"
+
+
+@dataclass(frozen=True)
+class SnapFile:
+    """The coefficients of a SNAP potential as a source beside others: see `installed.Source`.
+
+    Attributes
+    ----------
+    potential : SnapPotential
+        All of its coefficients selected.
+    line : int
+        Number of its ``pair_coeff`` line.
+    """
+
+    potential: SnapPotential
+    line: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.potential.names
+
+    @property
+    def values(self) -> FloatArray:
+        return self.potential.theta
+
+    @property
+    def linear(self) -> bool:
+        return True
+
+    @property
+    def elements(self) -> tuple[str | None, ...]:
+        return self.potential.elements
+
+    @classmethod
+    def from_deck(cls, deck: Deck, potential: SnapPotential) -> SnapFile:
+        """That of a deck whose SNAP is known."""
+        line, _ = _snap_line(deck)
+        return cls(potential, max(k for k, other in enumerate(deck.pair_coeffs) if other == line))
+
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
+        """Write the coefficient file, and name it in the deck's line."""
+        target = stem.with_name(f"{stem.name}.snapcoeff")
+        self.potential.coefficients.with_theta(values).write(target, overwrite=True)
+        commands.change(self.line, 3 if self.potential.substyle else 2, str(target))
 
 
 @dataclass

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.deck import Deck
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.potentials.pair_coefficients import found, quoted
+from lammps_implicit.potentials.commands import PairCommands, found
 
 FloatArray = NDArray[np.float64]
 
@@ -27,13 +27,13 @@ class Variables:
     names : tuple of str
         With their prefix.
     values : (P,) float array
-    lines : tuple of str
-        ``pair_style`` and ``pair_coeff`` as the deck has them, variables not yet substituted.
+    lines : tuple of tuple of str
+        Arguments of ``pair_style`` and each ``pair_coeff`` as the deck has them, variables not yet substituted.
     """
 
     names: tuple[str, ...]
     values: FloatArray
-    lines: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
 
     @property
     def linear(self) -> bool:
@@ -43,15 +43,16 @@ class Variables:
     def elements(self) -> tuple[str | None, ...]:
         return ()
 
-    def commands(self, values: FloatArray, folder: Path) -> list[str]:
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
         """Set the variables, then the pair style and its coefficients again."""
         named = [name.removeprefix(PREFIX) for name in self.names]
-        setting = [
+        commands.settings += [
             line
             for name, value in zip(named, values, strict=True)
             for line in (f"variable {name} delete", f"variable {name} index {float(value)!r}")
         ]
-        return [*setting, *self.lines]
+        commands.style, *commands.coeffs = [list(line) for line in self.lines]
+        commands.renewed = True
 
 
 def from_deck(deck: Deck, wanted: Sequence[str], values: FloatArray) -> Variables:
@@ -69,7 +70,5 @@ def from_deck(deck: Deck, wanted: Sequence[str], values: FloatArray) -> Variable
             raise PotentialError(f"no pair_style or pair_coeff of the deck uses the variable '{plain}'")
     lines = []
     for words, directory in deck.raw_potential:
-        # Between quotes nothing would be substituted.
-        rest = (word if "$" in word else quoted(found(word, directory)) for word in words[1:])
-        lines.append(" ".join([words[0], *rest]))
+        lines.append(tuple(found(word, directory) for word in words[1:]))
     return Variables(tuple(wanted), values, tuple(lines))

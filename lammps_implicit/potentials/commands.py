@@ -1,0 +1,87 @@
+"""The ``pair_style``, ``pair_coeff`` and ``pair_modify`` lines of a deck, to be issued again with other parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lammps_implicit.deck import Deck
+from lammps_implicit.engine import potential_folders
+
+LEFT_BEFORE = ("uf3", "pod")
+"""Styles that keep what they read first, or crash, unless the pair style is ``none`` in between."""
+
+
+@dataclass
+class PairCommands:
+    """Lines that sources of parameters change, each its own words.
+
+    Attributes
+    ----------
+    style : list of str
+        Arguments of ``pair_style``, files with their folders.
+    coeffs : list of list of str
+        Arguments of each ``pair_coeff``, likewise.
+    modifies : list of tuple of str
+        Arguments of each ``pair_modify``.
+    settings : list of str
+        Commands that come before all others.
+    renewed : bool
+        Whether the style is to be issued again, and all that follows it.
+    """
+
+    style: list[str]
+    coeffs: list[list[str]]
+    modifies: list[tuple[str, ...]]
+    settings: list[str] = field(default_factory=list)
+    renewed: bool = False
+    _changed: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, deck: Deck) -> PairCommands:
+        """Those of a deck."""
+        folder = deck.raw_potential[0][1] if deck.raw_potential else Path()
+        style = [found(word, folder) for word in deck.pair_style]
+        coeffs = [[found(word, line.directory) for word in line.args] for line in deck.pair_coeffs]
+        return cls(style, coeffs, list(deck.pair_modifies))
+
+    def change(self, line: int, word: int, text: str) -> None:
+        """Write another word into a ``pair_coeff`` line."""
+        self.coeffs[line][word] = text
+        self._changed.add(line)
+
+    def lines(self) -> list[str]:
+        """Commands that bring about what was changed.
+
+        As few as will do: a ``pair_coeff`` line takes those of the same sub-style after it along, which may replace it.
+        """
+        if self.renewed:
+            left = any(word.partition("/")[0] in LEFT_BEFORE for word in self.style)
+            return [
+                *self.settings,
+                *(["pair_style none"] if left else []),
+                _command("pair_style", self.style),
+                *(_command("pair_coeff", words) for words in self.coeffs),
+                *(_command("pair_modify", words) for words in self.modifies),
+            ]
+        after = self.coeffs[min(self._changed) :]
+        if self.style[0].startswith("hybrid/overlay"):
+            changed = {self.coeffs[line][2] for line in self._changed}
+            after = [words for words in after if words[2] in changed]
+        return [_command("pair_coeff", words) for words in after]
+
+
+def found(word: str, directory: Path) -> str:
+    """The path of a file that the deck named, or the word itself."""
+    folders: Sequence[Path] = [directory, *potential_folders()]
+    return next((str(folder / word) for folder in folders if (folder / word).is_file()), word)
+
+
+def _command(name: str, words: Sequence[str]) -> str:
+    # Between quotes a variable would not be substituted.
+    return " ".join([name, *(word if "$" in word else _quoted(word) for word in words)])
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if any(character in word for character in " \t#&") else word
