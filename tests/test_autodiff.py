@@ -267,6 +267,9 @@ def test_everything_else_works_too(tmp_path, write_deck):
         theta = exact["theta"][()]
     np.save(tmp_path / "new.npy", theta * 1.001)
     assert "predicted enthalpy" in run("predict", "jax.h5", "--theta", "new.npy", "-o", "new.h5")
+    np.save(tmp_path / "samples.npy", theta * (1 + 0.002 * np.random.default_rng(0).standard_normal((50, len(theta)))))
+    run("validate", "jax.h5", "--ensemble", "samples.npy", "--samples", "2", "-o", "validated")
+    assert "2 samples" in run("merge", "validated", "-o", "merged.h5")
 
     exact = autodiff.from_deck(deck, ftol=1e-10)
     model = exact.expansion(2)
@@ -285,7 +288,7 @@ def test_positions_can_come_from_lammps(write_deck):
         energy = autodiff.morse_energy(1, 6.5, taper="linear")
         exact = autodiff.from_lammps(lammps, energy)
         assert exact.potential.names == lammps.potential.names
-        assert exact.setup.forces == 1  # the minimum is one here too
+        assert exact.setup.forces == 1  # no more than that: the minimum is one here too
         assert exact.deck_name == lammps.deck_name
         deeper = autodiff.from_lammps(lammps, energy, [0.4, 1.36, 2.87])
         assert deeper.energy < exact.energy
@@ -305,6 +308,7 @@ def narrow(x, h, p):
         (lambda x, h, p: float(x[0, 0]), PARAMETERS, "JAX cannot trace"),
         (lambda x, h, p: jnp.sqrt(jnp.sum((x - x) ** 2)) * p["alpha"], PARAMETERS, "not finite"),
         (morse_of_all_pairs, {}, "no parameters"),
+        (morse_of_all_pairs, {**PARAMETERS, "idle": 1.0}, "'idle' has no effect"),
         (morse_of_all_pairs, {**PARAMETERS, "r0": np.nan}, "not finite"),
         (autodiff.lennard_jones_energy(1, 6.0), [0.4, 2.3, 1.0], "2 names"),
     ],

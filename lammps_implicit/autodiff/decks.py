@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.autodiff import pair_energies
 from lammps_implicit.autodiff.minima import from_lammps
@@ -101,12 +101,24 @@ def from_deck(
     """
     with Minimum.from_deck(path, variables=variables, ftol=ftol, force_limit=force_limit) as reference:
         energy = energy_from_deck(reference.engine.deck, reference.engine.n_types)
-        potential = reference.potential
-        if parameters is None:
-            return from_lammps(reference, energy, ftol=ftol, **options)
-        selected = select(potential.names, parameters)
-        chosen = Selected(energy, potential.theta, selected, tuple(potential.names[index] for index in selected))
-        return from_lammps(reference, chosen, potential.theta[selected], ftol=ftol, **options)
+        theta, names = reference.potential.theta, reference.potential.names
+        chosen: PairEnergy | Selected = energy
+        if parameters is not None:
+            selected = select(names, parameters)
+            names = tuple(names[index] for index in selected)
+            chosen, theta = Selected(energy, theta, selected, names), theta[selected]
+        found = from_lammps(reference, chosen, theta, names, ftol=ftol, **options)
+        # LAMMPS can make it again, to check what JAX predicts.
+        words = None if parameters is None or isinstance(parameters, str) else list(parameters)
+        found.recipe = {**reference.recipe, "parameters": words or parameters, **_recipe(**options)}
+        return found
+
+
+def _recipe(
+    cell: str = "none", pressure: float | str | ArrayLike | None = None, saddle: bool = False, **_: Any
+) -> dict[str, Any]:
+    held = pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist()
+    return {"cell": cell, "pressure": held, "saddle": saddle}
 
 
 def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:

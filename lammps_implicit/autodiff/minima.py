@@ -16,7 +16,7 @@ from lammps_implicit.autodiff.derivatives import Derivatives
 from lammps_implicit.autodiff.evaluator import AutodiffEvaluator, LocalEnergy
 from lammps_implicit.autodiff.potential import AutodiffPotential
 from lammps_implicit.deck import Deck
-from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.errors import LammpsImplicitError, PotentialError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.structures import Structure, from_ase
 
@@ -159,7 +159,19 @@ def _relaxed(
     evaluator.list_neighbours()
     double_precision.require(of_flat, evaluator.positions, evaluator.cell, flat, evaluator.lists)
     potential = AutodiffPotential(np.asarray(flat), labels, structure.elements)
-    return Minimum(evaluator, potential, **options)
+    minimum = Minimum(evaluator, potential, **options)
+    _require_effect(minimum)
+    return minimum
+
+
+def _require_effect(minimum: Minimum) -> None:
+    """Check that every parameter changes the energy or the forces."""
+    gradient = minimum.energy_gradient()
+    for index in np.flatnonzero(gradient == 0):
+        unit = np.zeros_like(gradient)
+        unit[index] = 1.0
+        if not minimum.mixed.times(unit).any():
+            raise PotentialError(f"parameter '{minimum.potential.names[index]}' has no effect: leave it out of theta")
 
 
 def _labels(theta: Any) -> tuple[str, ...]:

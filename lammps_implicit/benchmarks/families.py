@@ -1,0 +1,124 @@
+"""Derivatives of every potential family: against relaxing again, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lammps_implicit.benchmarks.processes import Record
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, logarithmic, save
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.springs import random_vector
+
+TOLERANCE = 1e-6
+"""Of the ``vjp`` that is counted; the Jacobian has the default tolerance."""
+
+STEP = 1e-4
+"""Of all parameters at once, each by a random share of its value, up and down in brute force."""
+
+
+def measure(families: Mapping[str, tuple[Path, str | None]], say: Say) -> Iterator[Record]:
+    """Yield one record for each family.
+
+    Parameters
+    ----------
+    families : mapping of str to (Path, str or None)
+        Decks, and patterns of parameters.
+    say : callable
+    """
+    for name, (deck, parameters) in families.items():
+        say(f"families: {name}")
+        with Minimum.from_deck(deck, parameters=parameters, ftol=1e-10) as minimum:
+            yield {"system": name, "deck": deck.name, **_costs(minimum), **_agreement(minimum)}
+
+
+def _costs(minimum: Minimum) -> Record:
+    """Evaluations of one ``vjp`` from nothing: those of C apart."""
+    minimum.preconditioner.fitted = None
+    minimum.forget()
+    before = minimum.engine.evaluations.copy()
+    minimum.mixed.prepare()
+    of_mixed = minimum.engine.evaluations.since(before)
+    pull = random_vector(minimum.ids)
+    minimum.vjp(pull, TOLERANCE)
+    return {
+        "atoms": minimum.engine.n_atoms,
+        "parameters": len(minimum.potential.theta),
+        "mixed_forces": of_mixed.forces,
+        "mixed_descriptors": of_mixed.descriptors,
+        "vjp_forces": minimum.statistics.evaluations.forces,
+        "iterations": minimum.statistics.iterations,
+    }
+
+
+def _agreement(minimum: Minimum) -> Record:
+    """Relative errors of structures, relaxed energies and their second derivative along one direction."""
+    theta = minimum.potential.theta
+    change = theta * np.random.default_rng(0).standard_normal(len(theta))
+    (up, high), (down, low) = (minimum.relaxed_at(sign * STEP * change, 1e-10) for sign in (1, -1))
+    moved = (up - down) / (2 * STEP)
+    moved -= moved.mean(axis=0)
+    size = np.linalg.norm(moved)
+    jacobian = minimum.jacobian().dot(change)
+    pull = moved / size
+    slope = (high - low) / (2 * STEP)
+    return {
+        "jvp_error": float(np.linalg.norm(minimum.jvp(change, TOLERANCE) - moved) / size),
+        "jacobian_error": float(np.linalg.norm(jacobian - jacobian.mean(axis=0) - moved) / size),
+        "vjp_error": float(abs(minimum.vjp(pull, TOLERANCE) @ change - size) / size),
+        "gradient_error": float(abs(minimum.energy_gradient() @ change - slope) / abs(slope)),
+    }
+
+
+def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Rows of the table."""
+    return [
+        (
+            record["system"],
+            str(record["atoms"]),
+            str(record["parameters"]),
+            str(record["vjp_forces"]),
+            _mixed(record),
+            *(f"{record[name]:.0e}" for name in ERRORS),
+        )
+        for record in records
+    ]
+
+
+def plot(path: Path, records: Sequence[Record]) -> None:
+    """Draw errors and costs, family by family."""
+    drawn, (costs, errors) = figure(2)
+    places = np.arange(len(records))[::-1]
+    names = [record["system"] for record in records]
+    costs.barh(places, [record["vjp_forces"] for record in records], color="C0")
+    costs.set(xlabel=f"force evaluations of a vjp at {TOLERANCE:g}, C aside")
+    costs.set_yticks(places, names, fontsize="small")
+    for name, label in ERRORS.items():
+        errors.plot([max(record[name], 1e-12) for record in records], places, "o", label=label)
+    errors.set(xscale="log", xlabel="error against relaxing again")
+    errors.set_yticks(places, [""] * len(places))
+    logarithmic(errors.xaxis)
+    for axes in (costs, errors):
+        axes.grid(alpha=0.3)
+    legend(drawn, errors, 4)
+    save(drawn, path)
+
+
+def _mixed(record: Record) -> str:
+    if record["mixed_descriptors"]:
+        return f"{record['mixed_descriptors']} of descriptors"
+    return str(record["mixed_forces"])
+
+
+ERRORS = {"jvp_error": "jvp", "vjp_error": "vjp", "jacobian_error": "Jacobian", "gradient_error": "energy's gradient"}
+
+BENCHMARK = Benchmark(
+    "families",
+    "Potential families: cost of a vjp, and errors against relaxing again",
+    ("system",),
+    ("system", "atoms", "parameters", "vjp forces", "C", "jvp", "vjp", "Jacobian", "dE/dΘ"),
+    rows,
+    plot,
+)
