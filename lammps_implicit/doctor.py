@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+FAMILY_PACKAGES = ("ML-IAP", "ML-POD", "ML-UF3", "MANYBODY")
+
 
 @dataclass(frozen=True)
 class Check:
@@ -31,7 +33,9 @@ def examine() -> list[Check]:
     checks = [Check("Python", sys.version.split()[0], sys.version_info >= (3, 10))]
     checks += [_package(name) for name in ("numpy", "scipy", "mpi4py", "lammps", "h5py", "ase", "pyamg")]
     checks += [_attempt("MPI library", _mpi), _attempt("LAMMPS", _lammps), _attempt("potential files", _potentials)]
+    checks.append(_attempt("LAMMPS' other potential families", _families, needed=False))
     checks.append(_attempt("PETSc (distributed solver)", _petsc, needed=False))
+    checks.append(_attempt("JAX (exact derivatives)", _jax, needed=False))
     checks.append(_attempt("self-test: 15-atom Ta vacancy", _self_test))
     return checks
 
@@ -73,6 +77,19 @@ def _lammps() -> str:
         engine.close()
 
 
+def _families() -> str:
+    from lammps_implicit.engine import Engine
+
+    engine = Engine.start()
+    try:
+        missing = [package for package in FAMILY_PACKAGES if package not in engine.packages]
+    finally:
+        engine.close()
+    if missing:
+        raise RuntimeError(f"built without {', '.join(missing)}: decks with their pair styles do not run")
+    return f"{', '.join(FAMILY_PACKAGES)} are there"
+
+
 def _potentials() -> str:
     from lammps_implicit.engine import potential_folders
 
@@ -86,6 +103,13 @@ def _petsc() -> str:
     from lammps_implicit.solvers import distributed
 
     return ".".join(map(str, distributed.PETSc.Sys.getVersion()))
+
+
+def _jax() -> str:
+    try:
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jax-md"))
+    except importlib.metadata.PackageNotFoundError as error:
+        raise RuntimeError(f"{error.name} is missing: pip install 'lammps-implicit[autodiff]'") from None
 
 
 def _self_test() -> str:

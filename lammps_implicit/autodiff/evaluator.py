@@ -88,13 +88,16 @@ class AutodiffEvaluator(Evaluator):
 
     def settle(self) -> FloatArray:
         """Bring atoms back into the cell, build neighbour lists, and return the forces, (n, 3). One evaluation."""
-        self.list_neighbours()
+        self.wrap()
         return self.forces()
 
-    def list_neighbours(self) -> None:
-        """Bring atoms back into the cell and build neighbour lists."""
+    def wrap(self) -> None:
+        """Bring atoms back into the cell, and build neighbour lists."""
         fractional = (self.positions - self.origin) @ np.linalg.inv(self._cell)
         self.positions = self.positions - np.floor(fractional * self.periodic) @ self._cell
+        self._list_neighbours()
+
+    def _list_neighbours(self) -> None:
         if self.local is not None:
             at = Structure(**{**vars(self.structure), "positions": self.positions, "cell": self._cell})
             self.lists = jax.device_put(self.local.neighbours(at))
@@ -183,7 +186,7 @@ class AutodiffEvaluator(Evaluator):
         self.positions, moved = reference.positions, not np.array_equal(reference.cell, self._cell)
         self._cell, self._displaced = reference.cell, True
         if moved or self.drift > self.skin / 4:
-            self.settle()
+            self._list_neighbours()  # atoms stay the periodic images that they are
 
     @property
     def versions(self) -> dict[str, Any]:

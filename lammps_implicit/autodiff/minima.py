@@ -156,7 +156,7 @@ def _relaxed(
         theta=np.asarray(flat),
         local=local,
     )
-    evaluator.list_neighbours()
+    evaluator.wrap()
     double_precision.require(of_flat, evaluator.positions, evaluator.cell, flat, evaluator.lists)
     potential = AutodiffPotential(np.asarray(flat), labels, structure.elements)
     minimum = Minimum(evaluator, potential, **options)
