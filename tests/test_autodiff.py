@@ -336,6 +336,8 @@ def test_decks_without_a_counterpart(write_deck, change, message):
 def test_structures_that_are_refused():
     energy = autodiff.stillinger_weber_energy()
     theta = list(autodiff.STILLINGER_WEBER.values())
+    with pytest.raises(LammpsImplicitError, match="one of 1 types"):
+        autodiff.minimum(bulk("NaCl", "rocksalt", 5.6, cubic=True), autodiff.lennard_jones_energy(1, 6.0), [0.1, 2.5])
     with pytest.raises(LammpsImplicitError, match="one periodic image"):
         autodiff.minimum(bulk("Si", cubic=True), energy, theta)
     with pytest.raises(DeckError, match="LAMMPS' orientation"):

@@ -39,7 +39,8 @@ def minimum(
     Parameters
     ----------
     atoms : ase.Atoms
-        ``FixAtoms`` constraints are kept; the cell must be in LAMMPS' orientation (a along x, b in the xy plane).
+        ``FixAtoms`` constraints are kept; the cell must be in LAMMPS' orientation (a along x, b in the xy plane). Types
+        of atoms count the elements in the order in which they first appear.
     energy : callable
         U(positions (N, 3), cell (3, 3), theta) in JAX, differentiable and periodic as the atoms are; or one of this
         package's, which list neighbours.

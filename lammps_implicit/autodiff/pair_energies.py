@@ -90,7 +90,18 @@ class PairEnergy:
         return SKIN * float(self.cutoffs.max())
 
     def neighbours(self, structure: Structure) -> Pairs:
-        """Pairs within reach."""
+        """Pairs within reach.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the structure has more types of atoms than the energy.
+        """
+        if structure.types.max() >= len(self.kinds):
+            raise LammpsImplicitError(
+                f"the structure has atoms of type {structure.types.max()} ({', '.join(structure.elements)}), "
+                f"the energy of pairs is one of {len(self.kinds) - 1} types: give n_types"
+            )
         inside = structure.positions - structure.origin
         periodic = [bool(axis) for axis in structure.periodic]
         reach = float(self.cutoffs.max()) + self.skin
