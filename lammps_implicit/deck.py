@@ -151,10 +151,11 @@ def read_transcript(text: str, directory: Path) -> Deck:
                 "back: remove that line, or write 'echo both'"
             )
         else:
-            _declare(deck, command, args, directory)
             if command == "pair_style":
-                deck.raw_potential = []
-            if command in ("pair_style", "pair_coeff"):
+                deck.raw_potential = deck.raw_potential[1:] if _same_style(deck, args) else []
+                deck.raw_potential.insert(0, (tuple(written), directory))
+            _declare(deck, command, args, directory)
+            if command == "pair_coeff":
                 deck.raw_potential.append((tuple(written), directory))
     return deck
 
@@ -167,8 +168,9 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
     elif command == "neighbor" and len(args) == 2:
         deck.skin = float(args[0])
     elif command == "pair_style" and args:
+        if not _same_style(deck, args):
+            deck.pair_coeffs, deck.pair_modifies = [], []
         deck.pair_style = args
-        deck.pair_coeffs, deck.pair_modifies = [], []
     elif command == "pair_coeff" and len(args) >= 2:
         deck.pair_coeffs.append(PairCoeff(args, directory))
     elif command == "pair_modify" and args:
@@ -177,6 +179,11 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
     elif command == "unfix" and len(args) == 1:
         deck.fixes.pop(args[0], None)
+
+
+def _same_style(deck: Deck, args: tuple[str, ...]) -> bool:
+    """Whether a ``pair_style`` only changes settings of the one before: coefficients and modifications stay."""
+    return args[:1] == deck.pair_style[:1] and args[:1] not in ((), ("hybrid",), ("hybrid/overlay",))
 
 
 def _as_printed(row: str) -> re.Pattern[str]:

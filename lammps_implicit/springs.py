@@ -23,6 +23,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 from scipy.spatial import cKDTree
 
+from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluator import Evaluator, Neighbourhood
 from lammps_implicit.ownership import global_rows
 
@@ -161,6 +162,8 @@ def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, s
     # On one rank, so that all hold the same springs to the last digit.
     stiffness = engine.on_root(lambda: _nonnegative_least_squares(gram, right))
     size = engine.norm(product)
+    if size == 0:
+        raise NotAMinimumError("no displacement meets a force: the energy does not depend on positions here")
     missed = size**2 - 2 * right @ stiffness + stiffness @ gram @ stiffness
     longitudinal, transverse = np.split(stiffness, 2)
     return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(missed, 0.0))) / size)

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from lammps_implicit.cell import CellFreedom, Coupling, measure_coupling
 from lammps_implicit.engine import Engine
 from lammps_implicit.operators import Hessian
-from lammps_implicit.potentials.installed import InstalledPotential, Sweep, bare_second_derivative, sweep
+from lammps_implicit.potentials.installed import (
+    InstalledPotential,
+    Sweep,
+    bare_second_derivative,
+    require_smooth,
+    sweep,
+)
 from lammps_implicit.voigt import components
 
 FloatArray = NDArray[np.float64]
@@ -18,7 +24,7 @@ class SweptDerivative:
     """C = ∂²U/∂X∂Θ at the engine's reference, with the interface of `operators.MixedDerivative`.
 
     One sweep over all parameters serves every product, the energy's gradient, and that of the pressure. A product
-    along one direction that comes before it takes two evaluations and no sweep.
+    along one direction that comes before it takes three evaluations and no sweep, five where it is checked.
 
     Parameters
     ----------
@@ -61,9 +67,16 @@ class SweptDerivative:
         # Along the direction itself, as far as no parameter leaves its own step.
         shares = np.abs(dtheta) / self.potential.steps()
         scale = 1.0 / float(shares.max())
-        up, down = (self.potential.install(self.engine, sign * scale * dtheta) for sign in (1, -1))
+        product = self._along(scale * dtheta) / scale
+        if not self.potential.linear[dtheta != 0].all():
+            require_smooth(self.engine, self._along(2 * scale * dtheta) / (2 * scale), product)
         self.potential.install(self.engine, np.zeros_like(dtheta))
-        return (down - up) / (2 * scale)
+        return product
+
+    def _along(self, step: FloatArray) -> FloatArray:
+        """C times a step, by central differences over it; LAMMPS is left with other parameters."""
+        up, down = (self.potential.install(self.engine, sign * step) for sign in (1, -1))
+        return (down - up) / 2
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,)."""

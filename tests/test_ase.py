@@ -66,5 +66,6 @@ def test_what_cannot_be_kept_is_refused(atoms):
     atoms.set_constraint(FixedLine(0, [0, 0, 1]))
     with pytest.raises(DeckError, match="FixedLine"):
         Minimum.from_ase(atoms, LINES)
+    atoms.set_constraint()
     with pytest.raises(PotentialError, match="does not exist"):
         Minimum.from_ase(atoms[:2], "none.snap")

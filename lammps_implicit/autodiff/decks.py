@@ -19,6 +19,7 @@ from lammps_implicit.autodiff.neighbours import Pairs
 from lammps_implicit.autodiff.pair_energies import PairEnergy, Taper
 from lammps_implicit.deck import Deck
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.linear_response import Progress, no_progress
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.potentials import select
 from lammps_implicit.structures import Structure
@@ -55,14 +56,25 @@ class Selected:
         """Reach of the lists beyond the cutoff."""
         return self.energy.skin
 
-    def neighbours(self, structure: Structure) -> Pairs:
+    def cutoff(self, theta: NDArray[np.float64]) -> float:
+        """The longest."""
+        return self.energy.cutoff(theta)
+
+    def neighbours(self, structure: Structure, theta: NDArray[np.float64]) -> Pairs:
         """Pairs within reach."""
-        return self.energy.neighbours(structure)
+        return self.energy.neighbours(structure, theta)
 
     def __call__(self, positions: Any, cell: Any, theta: Any, neighbours: Pairs) -> Any:
         """U."""
         return self.energy(positions, cell, jnp.asarray(self.theta).at[self.selected].set(theta), neighbours)
 
+
+TRUE = ("yes", "on", "true")
+"""How LAMMPS writes it."""
+
+SAME = 1e-6
+"""Largest difference of LAMMPS and JAX: of the energy and of V times the pressure relative to the energy, of forces in
+LAMMPS' unit."""
 
 STYLES = {
     "lj/cut": Style(pair_energies.lennard_jones),
@@ -83,23 +95,25 @@ def from_deck(
     variables: Mapping[str, str] | None = None,
     ftol: float = 1e-8,
     force_limit: float = 1e-2,
-    **options: Any,
+    saddle: bool = False,
+    progress: Progress = no_progress,
+    cell: str = "none",
+    pressure: float | str | ArrayLike | None = None,
 ) -> Minimum:
     """Run a LAMMPS deck, and differentiate its minimum exactly: its pair style in JAX, with the same names.
 
     Parameters
     ----------
-    path, parameters, variables, ftol, force_limit
+    path, parameters, variables, ftol, force_limit, saddle, progress, cell, pressure
         As for `Minimum.from_deck`.
-    **options
-        As for `minimum`.
 
     Raises
     ------
     PotentialError
-        If the deck's pair style has no counterpart here.
+        If the deck's pair style has no counterpart here, or LAMMPS computes something else besides.
     """
-    with Minimum.from_deck(path, variables=variables, ftol=ftol, force_limit=force_limit) as reference:
+    held = pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist()
+    with Minimum.from_deck(path, variables=variables, ftol=ftol, force_limit=force_limit, saddle=saddle) as reference:
         energy = energy_from_deck(reference.engine.deck, reference.engine.n_types)
         theta, names = reference.potential.theta, reference.potential.names
         chosen: PairEnergy | Selected = energy
@@ -107,18 +121,40 @@ def from_deck(
             selected = select(names, parameters)
             names = tuple(names[index] for index in selected)
             chosen, theta = Selected(energy, theta, selected, names), theta[selected]
-        found = from_lammps(reference, chosen, theta, names, ftol=ftol, **options)
+        found = from_lammps(reference, chosen, theta, names, ftol=np.inf, saddle=saddle)
+        _require_the_same(found, reference)
+        found.relax(ftol, progress=progress, cell=cell, pressure=pressure)
+        found.setup = found.engine.evaluations.copy()
         # LAMMPS can make it again, to check what JAX predicts.
         words = None if parameters is None or isinstance(parameters, str) else list(parameters)
-        found.recipe = {**reference.recipe, "parameters": words or parameters, **_recipe(**options)}
+        found.recipe = {**reference.recipe, "parameters": words or parameters, "cell": cell, "pressure": held}
         return found
 
 
-def _recipe(
-    cell: str = "none", pressure: float | str | ArrayLike | None = None, saddle: bool = False, **_: Any
-) -> dict[str, Any]:
-    held = pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist()
-    return {"cell": cell, "pressure": held, "saddle": saddle}
+def _require_the_same(found: Minimum, reference: Minimum) -> None:
+    """Check that JAX has all that LAMMPS computes: energy, forces and pressure where LAMMPS has relaxed.
+
+    Raises
+    ------
+    PotentialError
+        If it has not.
+    """
+    order = np.argsort(reference.ids)
+    scale = max(abs(reference.energy), 1e-3 * reference.engine.n_atoms)
+    off = {
+        "energy": abs(found.energy - reference.energy) / scale,
+        "forces": float(np.abs(found.hessian.reference_forces - reference.hessian.reference_forces[order]).max()),
+        "pressure": float(np.abs(found.pressure - reference.pressure).max()) * reference.engine.volume / scale,
+    }
+    if reference.engine.deck.dimension == 2:
+        del off["pressure"]  # LAMMPS' is that of an area
+    worst = max(off, key=lambda name: off[name])
+    if off[worst] > SAME:
+        raise PotentialError(
+            f"JAX and LAMMPS differ in the {worst} of this deck (by {off[worst]:.1e}; energies {found.energy:.9g} and "
+            f"{reference.energy:.9g}): it has something that JAX has not, such as bonds, charges, "
+            "'neigh_modify exclude', or a setting of 'pair_modify'"
+        )
 
 
 def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:
@@ -153,9 +189,9 @@ def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:
         )
     cutoffs = np.array([found[0] for found in lines.values()])
     modified = dict(zip(*[iter([word for words in deck.pair_modifies for word in words])] * 2, strict=False))
-    if modified.get("tail", "no") == "yes":
+    if modified.get("tail") in TRUE:
         raise PotentialError("'pair_modify tail yes' adds an energy of the volume alone, which JAX does not have here")
-    shifted = modified.get("shift", "no") == "yes"
+    shifted = modified.get("shift") in TRUE
     if style.taper == "smooth" and not shifted:
         raise PotentialError(
             "lj/smooth steps in energy at the cutoff, and only with 'pair_modify shift yes' has a counterpart in JAX"

@@ -38,7 +38,11 @@ class LocalEnergy(Protocol):
         """Reach of the lists beyond the cutoff."""
         ...
 
-    def neighbours(self, structure: Structure) -> Any:
+    def cutoff(self, theta: FloatArray) -> float:
+        """Distance from which atoms do not feel each other."""
+        ...
+
+    def neighbours(self, structure: Structure, theta: FloatArray) -> Any:
         """Lists that hold while no atom moves more than half the skin, as arrays for JAX."""
         ...
 
@@ -74,6 +78,7 @@ class AutodiffEvaluator(Evaluator):
     _energy: float = 0.0
     _pressure: FloatArray = field(default_factory=lambda: np.zeros((3, 3)))
     _displaced: bool = False
+    _reach: float = 0.0
 
     def __post_init__(self) -> None:
         self.ids, self.types = self.structure.ids, self.structure.types
@@ -100,7 +105,8 @@ class AutodiffEvaluator(Evaluator):
     def _list_neighbours(self) -> None:
         if self.local is not None:
             at = Structure(**{**vars(self.structure), "positions": self.positions, "cell": self._cell})
-            self.lists = jax.device_put(self.local.neighbours(at))
+            self.lists = jax.device_put(self.local.neighbours(at, self.theta))
+            self._reach = self.local.cutoff(self.theta)
         self._listed = self.positions
 
     def forces(self, displacement: FloatArray | None = None) -> FloatArray:
@@ -123,6 +129,8 @@ class AutodiffEvaluator(Evaluator):
     def install(self, theta: FloatArray) -> FloatArray:
         """Take other parameters; return the forces at the reference."""
         self.theta = theta
+        if self.local is not None and self.local.cutoff(theta) != self._reach:
+            self._list_neighbours()
         return self.forces()
 
     def strain_reference(self, strain: FloatArray) -> FloatArray:

@@ -15,8 +15,10 @@ from lammps_implicit.autodiff.neighbours import table
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.structures import Structure
 
-SKIN = 0.15
-"""Reach of neighbour lists beyond the cutoff, relative to it."""
+FloatArray = NDArray[np.float64]
+
+SKIN = 0.5
+"""Å; reach of neighbour lists beyond the cutoff."""
 
 STILLINGER_WEBER = {"epsilon": 2.16826, "sigma": 2.0951, "A": 7.049556277, "B": 0.6022245584, "lam": 21.0, "gamma": 1.2}
 """Parameters of silicon, eV and Å (F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985))."""
@@ -30,33 +32,32 @@ class JaxMDEnergy:
     ----------
     make : callable
         (displacement function, Θ) to a jax-md energy of (positions, neighbours).
-    cutoff : float
-        That neighbour lists are built for.
+    cutoff : callable
+        Θ to the distance that neighbour lists are built for.
+    skin : float
+        Reach of the lists beyond it.
     names : tuple of str
         Of its parameters.
     """
 
     make: Callable[[Any, Any], Callable[[Any, Any], Any]]
-    cutoff: float
+    cutoff: Callable[[FloatArray], float]
     names: tuple[str, ...]
+    skin: float = SKIN
 
-    @property
-    def skin(self) -> float:
-        """Reach of the lists beyond the cutoff."""
-        return SKIN * self.cutoff
-
-    def neighbours(self, structure: Structure) -> NDArray[np.int64]:
+    def neighbours(self, structure: Structure, theta: FloatArray) -> NDArray[np.int64]:
         """Neighbours of each atom, (N, K), filled up with N."""
         if not all(structure.periodic):
             raise LammpsImplicitError("energies of jax-md need a cell that is periodic in all directions here")
         widths = 1 / np.linalg.norm(np.linalg.inv(structure.cell), axis=0)
-        if widths.min() < 2 * (self.cutoff + self.skin):
+        reach = self.cutoff(theta) + self.skin
+        if widths.min() < 2 * reach:
             raise LammpsImplicitError(
                 f"the cell is {widths.min():.4g} wide, and jax-md sees one periodic image of each atom only: make it "
-                f"wider than {2 * (self.cutoff + self.skin):.4g}"
+                f"wider than {2 * reach:.4g}"
             )
         inside = structure.positions - structure.origin
-        return table(inside, structure.cell, (True, True, True), self.cutoff + self.skin)
+        return table(inside, structure.cell, (True, True, True), reach)
 
     def __call__(self, positions: Any, cell: Any, theta: Any, neighbours: Any) -> Any:
         """U."""
@@ -99,4 +100,5 @@ def stillinger_weber_energy(cutoff: float = 3.77118) -> JaxMDEnergy:
         build = energy.stillinger_weber_neighbor_list
         return build(displacement, None, cutoff=cut, neighbor_list_fn=lambda *_, **__: None, **named)[1]
 
-    return JaxMDEnergy(make, cutoff, tuple(STILLINGER_WEBER))
+    names = tuple(STILLINGER_WEBER)
+    return JaxMDEnergy(make, lambda theta: reach * float(theta[names.index("sigma")]), names)

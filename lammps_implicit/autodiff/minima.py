@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from lammps_implicit.errors import LammpsImplicitError, PotentialError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.structures import Structure, from_ase
 
+FloatArray = NDArray[np.float64]
 Energy = Callable[..., Any] | LocalEnergy
 
 
@@ -109,7 +111,7 @@ def from_lammps(
         engine.positions[order],
         engine.cell,
         engine.origin,
-        np.array(engine.periodic),
+        np.array(engine.periodic) & (True, True, engine.deck.dimension == 3),
         tuple(name or "X" for name in reference.potential.elements),
         engine.masses(),
     )
@@ -133,9 +135,7 @@ def _relaxed(
 ) -> Minimum:
     if MPI.COMM_WORLD.size > 1:
         raise LammpsImplicitError("automatic differentiation runs on one process: start without mpirun")
-    if isinstance(theta, Sequence):
-        theta = np.asarray(theta, float)
-    theta = jax.tree.map(lambda leaf: np.asarray(leaf, float), theta)
+    theta = _numbers(theta)
     flat, unravel = ravel_pytree(theta)
     local = cast(LocalEnergy, energy) if hasattr(energy, "neighbours") else None
     known = _labels(theta) if local is None else local.names
@@ -161,18 +161,42 @@ def _relaxed(
     double_precision.require(of_flat, evaluator.positions, evaluator.cell, flat, evaluator.lists)
     potential = AutodiffPotential(np.asarray(flat), labels, structure.elements)
     minimum = Minimum(evaluator, potential, **options)
-    _require_effect(minimum)
+    _require_effect(minimum, refuse=local is not None or len(jax.tree.leaves(theta)) == len(flat))
     return minimum
 
 
-def _require_effect(minimum: Minimum) -> None:
-    """Check that every parameter changes the energy or the forces."""
+def _require_effect(minimum: Minimum, refuse: bool) -> None:
+    """Check that every parameter changes the energy or the forces; warn where arrays may have idle entries."""
     gradient = minimum.energy_gradient()
     for index in np.flatnonzero(gradient == 0):
         unit = np.zeros_like(gradient)
         unit[index] = 1.0
         if not minimum.mixed.times(unit).any():
-            raise PotentialError(f"parameter '{minimum.potential.names[index]}' has no effect: leave it out of theta")
+            message = f"parameter '{minimum.potential.names[index]}' has no effect: leave it out of theta"
+            if refuse:
+                raise PotentialError(message)
+            warnings.warn(message, stacklevel=4)
+            return
+
+
+def _numbers(theta: Any) -> Any:
+    """Θ with arrays as leaves; a list of plain numbers is one.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If something in it is no real number.
+    """
+    if isinstance(theta, list | tuple) and not hasattr(theta, "_fields") and all(map(np.isscalar, theta)):
+        theta = np.array(theta)
+
+    def leaf(values: Any) -> FloatArray:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiu" and array.size:
+            raise LammpsImplicitError(f"theta holds {values!r}, which is not a real number or an array of them")
+        return array.astype(float)
+
+    return jax.tree.map(leaf, theta)
 
 
 def _labels(theta: Any) -> tuple[str, ...]:

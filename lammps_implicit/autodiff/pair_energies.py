@@ -89,7 +89,11 @@ class PairEnergy:
         """Reach of the lists beyond the cutoff."""
         return SKIN * float(self.cutoffs.max())
 
-    def neighbours(self, structure: Structure) -> Pairs:
+    def cutoff(self, theta: FloatArray) -> float:
+        """The longest."""
+        return float(self.cutoffs.max())
+
+    def neighbours(self, structure: Structure, theta: FloatArray) -> Pairs:
         """Pairs within reach.
 
         Raises
@@ -104,7 +108,7 @@ class PairEnergy:
             )
         inside = structure.positions - structure.origin
         periodic = [bool(axis) for axis in structure.periodic]
-        reach = float(self.cutoffs.max()) + self.skin
+        reach = self.cutoff(theta) + self.skin
         return pairs(inside, structure.cell, periodic, self.kinds, structure.types, reach)
 
     def __call__(self, positions: Any, cell: Any, theta: Any, neighbours: Pairs) -> Any:

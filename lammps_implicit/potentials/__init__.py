@@ -148,10 +148,16 @@ def _of_deck(engine: Engine, patterns: Sequence[str]) -> SnapPotential | Install
     snap = SnapPotential.from_deck(deck) if any(word in STYLES for word in deck.pair_style) else None
     if snap is not None and all(matches(snap.names, pattern) for pattern in patterns):
         return snap
-    sources: list[Source] = [*file_families.from_deck(deck), *eam.from_deck(deck)]
+    numbers = pair_coefficients.from_deck(deck, beside_words=bool(patterns))
+    sources: list[Source]
+    try:
+        sources = [*file_families.from_deck(deck), *eam.from_deck(deck)]
+    except PotentialError:
+        if numbers is None or not (patterns and all(matches(numbers.names, pattern) for pattern in patterns)):
+            raise
+        sources = []  # what is not supported stays as it is beside the numbers that are asked for
     if snap is not None:  # whose labels are those of ML-IAP
         sources = [source.prefixed() if isinstance(source, FileFamily) else source for source in sources]
-    numbers = pair_coefficients.from_deck(deck, beside_words=bool(patterns))
     for pattern in patterns:
         pair_coefficients.require_number(deck, pattern)
     if snap is not None and any(matches(snap.names, pattern) for pattern in patterns):
@@ -186,9 +192,11 @@ def _split(parameters: str | Sequence[str]) -> list[str]:
     return [pattern.strip() for pattern in patterns]
 
 
-def matches(names: Sequence[str], pattern: str) -> bool:
-    """Whether a shell pattern matches one of the labels."""
-    return any(fnmatchcase(name, pattern) for name in names)
+def matches(names: Sequence[str], pattern: str) -> list[int]:
+    """Indices of the labels that a shell pattern matches; a label itself, which may hold a ``*``, matches no other."""
+    if pattern in names:
+        return [names.index(pattern)]
+    return [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
 
 
 def select(names: Sequence[str], parameters: str | Sequence[str]) -> NDArray[np.int64]:
@@ -201,7 +209,7 @@ def select(names: Sequence[str], parameters: str | Sequence[str]) -> NDArray[np.
     """
     chosen: set[int] = set()
     for pattern in _split(parameters):
-        found = [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
+        found = matches(names, pattern)
         if not found:
             raise PotentialError(f"no parameter matches '{pattern}': labels run from {names[0]} to {names[-1]}")
         chosen.update(found)

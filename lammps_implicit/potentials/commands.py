@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lammps_implicit.deck import Deck
+from lammps_implicit.deck import Deck, PairCoeff
 from lammps_implicit.engine import potential_folders
 
 LEFT_BEFORE = ("uf3", "pod")
@@ -76,6 +76,16 @@ def found(word: str, directory: Path) -> str:
     """The path of a file that the deck named, or the word itself."""
     folders: Sequence[Path] = [directory, *potential_folders()]
     return next((str(folder / word) for folder in folders if (folder / word).is_file()), word)
+
+
+def style_of(deck: Deck, line: PairCoeff) -> tuple[str, int]:
+    """Pair style of a line, with its number where the deck has it more than once, and the place of its first word."""
+    if not deck.pair_style[0].startswith("hybrid"):
+        return deck.pair_style[0], 2
+    style = line.args[2]
+    if len(line.args) > 3 and deck.pair_style.count(style) > 1:
+        return f"{style}:{line.args[3]}", 4
+    return style, 3
 
 
 def _command(name: str, words: Sequence[str]) -> str:

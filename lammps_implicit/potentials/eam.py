@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lammps_implicit.deck import Deck
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.files import written_whole
-from lammps_implicit.potentials.commands import PairCommands, found
+from lammps_implicit.potentials.commands import PairCommands, found, style_of
 
 FloatArray = NDArray[np.float64]
 
@@ -94,6 +94,7 @@ class EamFactors:
     Attributes
     ----------
     style : str
+        With its number, ``eam/alloy:2``, where the deck has it more than once.
     line, word : int
         Where the deck names the file.
     table : Setfl
@@ -140,7 +141,7 @@ class EamFactors:
         present, pairs = self._used
         embedding, of_pairs = np.ones(len(self.table.elements)), np.ones(len(self.table.pairs))
         embedding[present], of_pairs[pairs] = values[: len(present)], values[len(present) :]
-        target = stem.with_name(f"{stem.name}.{self.style.replace('/', '.')}")
+        target = stem.with_name(f"{stem.name}.{self.style.replace('/', '.').replace(':', '')}")
         with written_whole(target, overwrite=True) as temporary:
             temporary.write_text(self.table.text(embedding, of_pairs), encoding="utf-8")
         commands.change(self.line, self.word, str(target))
@@ -154,19 +155,18 @@ def from_deck(deck: Deck) -> Iterator[EamFactors]:
     PotentialError
         If one is not what it should be.
     """
-    hybrid = deck.pair_style[0].startswith("hybrid")
-    seen: set[str] = set()
+    last: dict[str, EamFactors] = {}
     for number, line in enumerate(deck.pair_coeffs):
-        style = (line.args[2] if hybrid else deck.pair_style[0]).removesuffix("/omp").removesuffix("/opt")
-        if style not in STYLES:
+        style, word = style_of(deck, line)
+        plain = style.partition(":")[0].removesuffix("/omp").removesuffix("/opt")
+        if plain not in STYLES:
             continue
-        word = next((k for k in range(2, len(line.args)) if Path(found(line.args[k], line.directory)).is_file()), None)
-        if word is None or style in seen:
-            raise PotentialError(f"pair_coeff {' '.join(line.args)}: one file of {style} is expected")
-        seen.add(style)
-        table = Setfl.read(Path(found(line.args[word], line.directory)), style == "eam/fs")
+        path = Path(found(line.args[word], line.directory)) if word < len(line.args) else Path()
+        if not path.is_file():
+            raise PotentialError(f"pair_coeff {' '.join(line.args)}: the file of {plain} is not found")
         named = tuple(None if name == "NULL" else name for name in line.args[word + 1 :])
-        yield EamFactors(style, number, word, table, named)
+        last[style] = EamFactors(style, number, word, Setfl.read(path, plain == "eam/fs"), named)
+    yield from last.values()
 
 
 def _rows(values: FloatArray) -> list[str]:

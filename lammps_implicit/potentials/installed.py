@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lammps_implicit.deck import Deck
 from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.units import units_of
 
 if TYPE_CHECKING:
     from lammps_implicit.engine import Engine
@@ -36,6 +37,9 @@ SECOND_STEP = 2e-4
 
 TYPICAL = 1e-3
 """Share of a typical parameter below which a parameter counts as zero, for the step."""
+
+NO_ENERGY, NO_FORCE = 1e-14, 1e-11
+"""Change of the energy, relative to itself, and of a force, eV/Å, that is round-off."""
 
 UNSMOOTH = 1e-4
 """Relative difference of derivatives with a single and a doubled step from which the step is not right."""
@@ -163,11 +167,19 @@ class InstalledPotential:
             raise PotentialError(f"these parameters cannot be changed after the deck ran: {error}") from None
 
     def steps(self) -> FloatArray:
-        """Steps of the parameters, (P,): as long as themselves where U is linear."""
-        sizes = np.abs(self.theta)
-        typical = float(np.median(sizes[sizes > 0])) if sizes.any() else 1.0
-        sizes = np.maximum(sizes, TYPICAL * typical)
-        return np.where(self.linear, sizes, STEP * sizes)
+        """Steps of the parameters, (P,): as long as themselves where U is linear.
+
+        Of those that are next to nothing, as long as fits others of their kind: of all that are linear, or of the same
+        name (``sigma``).
+        """
+        sizes, linear = np.abs(self.theta), self.linear
+        named = [name.rpartition(" ")[2] for name in self.names]
+        kinds = np.where(linear, "", named)
+        for kind in set(kinds):
+            alike = sizes[kinds == kind]
+            typical = float(np.median(alike[alike > 0])) if alike.any() else 1.0 / TYPICAL
+            sizes[kinds == kind] = np.maximum(alike, TYPICAL * typical)
+        return np.where(linear, sizes, STEP * sizes)
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
         """Write ``.lmp``, commands to include after the deck's potential, and the files that they name."""
@@ -235,25 +247,34 @@ def sweep(potential: InstalledPotential, engine: Engine, forces: FloatArray) -> 
         found.energies[index] = (up[0] - down[0]) / width
         found.forces[:, :, index] = (down[1] - up[1]) / width
         found.pressures[index] = (up[2] - down[2]) / width
-        if not linear[index] and found.energies[index] == 0 and not engine.any(bool(found.forces[:, :, index].any())):
+        moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force
+        if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
             potential.install(engine, np.zeros(count))
             raise PotentialError(f"parameter '{potential.names[index]}' has no effect: leave it out with --parameters")
     try:
         if not linear.all():
-            _require_smooth(potential, engine, found, steps)
+            _check_steps(potential, engine, found, steps)
     finally:
         potential.install(engine, np.zeros(count))
     return found
 
 
-def _require_smooth(potential: InstalledPotential, engine: Engine, found: Sweep, steps: FloatArray) -> None:
+def _check_steps(potential: InstalledPotential, engine: Engine, found: Sweep, steps: FloatArray) -> None:
     """Compare with a doubled step along one direction of all parameters that are not linear."""
     signs = np.where(np.arange(len(steps)) % 2, 1.0, -1.0) * ~potential.linear
     direction = 2 * signs * steps / np.sqrt(max(1, int(np.count_nonzero(signs))))
     up, down = (_state(potential, engine, sign * direction) for sign in (1, -1))
-    expected = found.forces @ direction
-    missed = engine.norm((down[1] - up[1]) / 2 - expected)
-    size = engine.norm(expected)
+    require_smooth(engine, (down[1] - up[1]) / 2, found.forces @ direction)
+
+
+def require_smooth(engine: Engine, doubled: FloatArray, single: FloatArray) -> None:
+    """Check that central differences of forces, (n, 3), over a step and its double agree.
+
+    Raises
+    ------
+    PotentialError
+    """
+    missed, size = engine.norm(doubled - single), engine.norm(single)
     if missed > UNSMOOTH * size and not math.isclose(size, 0.0, abs_tol=1e-12):
         raise PotentialError(
             f"forces are not smooth in the parameters: derivatives with steps of {STEP:g} and {2 * STEP:g} differ by "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.deck import Deck, PairCoeff
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.commands import PairCommands, style_of
 
 FloatArray = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None
     """
     places, labels = [], []
     for number, line in enumerate(deck.pair_coeffs):
-        style, first = _style(deck, line)
+        style, first = style_of(deck, line)
         rest = line.args[first:]
         if not beside_words and not all(map(_is_number, rest)):
             continue
@@ -106,20 +106,10 @@ def require_number(deck: Deck, label: str) -> None:
         If it does.
     """
     for line in deck.pair_coeffs:
-        style, first = _style(deck, line)
+        style, first = style_of(deck, line)
         for place, word in enumerate(line.args[first:], 1):
             if label == f"{style} {line.args[0]}-{line.args[1]} {place}" and not _is_number(word):
                 raise PotentialError(f"'{label}' is '{word}' in the deck, which is no number: it cannot be a parameter")
-
-
-def _style(deck: Deck, line: PairCoeff) -> tuple[str, int]:
-    """Pair style of a line, with its number where the deck has it more than once, and the place of its first word."""
-    if not deck.pair_style[0].startswith("hybrid"):
-        return deck.pair_style[0], 2
-    style = line.args[2]
-    if len(line.args) > 3 and deck.pair_style.count(style) > 1:
-        return f"{style}:{line.args[3]}", 4
-    return style, 3
 
 
 def _plain(style: str) -> str:
