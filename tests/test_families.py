@@ -99,6 +99,27 @@ FINNIS_SINCLAIR = (
     + "pair_style hybrid/overlay zero 5.0 eam/fs\npair_coeff * * zero\npair_coeff * * eam/fs Fe_mm.eam.fs Fe\n"
     + RELAX
 )
+TWO_FILES = (
+    HEAD.format(lattice="fcc 3.62", n=3, types=2)
+    + """\
+set             type 1 type/fraction 2 0.4 7
+pair_style      hybrid eam/alloy eam/alloy morse/smooth/linear 6.0
+pair_coeff      * * eam/alloy 1 Cu_mishin1.eam.alloy Cu NULL
+pair_coeff      * * eam/alloy 2 Cu_zhou.eam.alloy NULL Cu
+pair_coeff      1 2 morse/smooth/linear 0.34 1.36 2.6
+"""
+    + RELAX
+)
+BUCK = (
+    LJ.partition("pair_style")[0].replace("3.7", "4.2")
+    + """\
+pair_style      buck 5.5
+pair_modify     shift yes
+pair_coeff      * * 2.0e6 0.15 0.0
+pair_coeff      1 1 1.0e6 0.15 0.0
+"""
+    + RELAX
+)
 SEVERAL = (
     HEAD.format(lattice="bcc 3.31", n=3, types=1)
     + VACANCY
@@ -126,6 +147,8 @@ FAMILIES = {
     "quadratic ML-IAP": (QUADRATIC, "W:[0-9],W:3*,W:11*", 31),
     "EAM of an alloy": (EAM, None, 5),
     "Finnis-Sinclair": (FINNIS_SINCLAIR, None, 2),
+    "two files of EAM": (TWO_FILES, "eam*,morse* 1-2 *", 7),
+    "sizes apart": (BUCK, "buck *-* rho,buck 1-1 A,buck *-* A", 3),
     "five families at once": (SEVERAL, "2B*,pod*,Ta:[1-5],mliap Ta:[1-4],morse*r0", 60),
 }
 
@@ -216,6 +239,7 @@ def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_
         (LJ, "var:nothing", "the variable 'nothing' of the deck is not a number, or does not exist"),
         (MORSE.replace("${depth}", "0.3429"), "var:depth", "no pair_style or pair_coeff of the deck uses"),
         (MORSE, "var:depth,morse*", "variables are taken by themselves"),
+        (LJ + "pair_coeff 1*2 2 0.41 2.42\n" + RELAX, "lj/smooth 1-2 *", "'lj/smooth 1-2 epsilon' has no effect"),
         (LJ.replace("set  ", "#set  "), None, "'lj/smooth 2-2 epsilon' has no effect"),
         (
             HEAD.format(lattice="diamond 5.431", n=2, types=1) + "pair_style sw\npair_coeff * * Si.sw Si\n" + RELAX,
