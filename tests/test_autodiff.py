@@ -59,6 +59,8 @@ pair_coeff      1 2 11.0
 pair_coeff      2 2 12.0
 minimize        0.0 1.0e-9 5000 50000
 """
+SMOOTH = "lj/smooth 5.5 6.0\npair_modify     shift yes"
+SHIFTED = LJ.replace(SMOOTH, "lj/cut 6.0\npair_modify shift on\npair_style lj/cut 6.1")
 SHEARED = LJ.replace("block 0 3 0 3 0 3", "prism 0 2 0 2 0 2 0.3 0.2 -0.4").replace("lj/smooth 5.5 6.0", "lj/cut 6.0")
 FROZEN = MORSE.replace(
     "minimize", "region low block INF INF INF INF INF 3\ngroup low region low\nfix hold low setforce 0 0 0\nminimize"
@@ -94,10 +96,7 @@ DECKS_BOTH_HAVE = {
     "Born": (BORN, None),
     "Yukawa": (YUKAWA, None),
     "Lennard-Jones in two dimensions": (FLAT, None),
-    "Lennard-Jones, shifted": (
-        LJ.replace("lj/smooth 5.5 6.0\npair_modify     shift yes", "lj/cut 6\npair_modify shift on\npair_style lj/cut 6.1"),
-        None,
-    ),
+    "Lennard-Jones, shifted": (SHIFTED, None),
 }  # fmt: skip
 
 
