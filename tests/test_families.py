@@ -110,6 +110,16 @@ pair_coeff      1 2 morse/smooth/linear 0.34 1.36 2.6
 """
     + RELAX
 )
+BESIDE_POD = (
+    HEAD.format(lattice="bcc 3.31", n=3, types=2)
+    + f"""\
+set             type 1 type/fraction 2 0.1 7
+pair_style      hybrid morse/smooth/linear 5.0 pod
+pair_coeff      * 2 morse/smooth/linear 0.4 1.4 2.9
+pair_coeff      * * pod {POTENTIALS}/Ta_pod.param {POTENTIALS}/Ta_pod.coefficients Ta NULL
+"""
+    + RELAX
+)
 BUCK = (
     LJ.partition("pair_style")[0].replace("3.7", "4.2")
     + """\
@@ -148,6 +158,7 @@ FAMILIES = {
     "EAM of an alloy": (EAM, None, 5),
     "Finnis-Sinclair": (FINNIS_SINCLAIR, None, 2),
     "two files of EAM": (TWO_FILES, "eam*,morse* 1-2 *", 7),
+    "numbers before POD": (BESIDE_POD, "morse*", 3),
     "sizes apart": (BUCK, "buck *-* rho,buck 1-1 A,buck *-* A", 3),
     "five families at once": (SEVERAL, "2B*,pod*,Ta:[1-5],mliap Ta:[1-4],morse*r0", 60),
 }

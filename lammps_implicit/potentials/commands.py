@@ -56,8 +56,9 @@ class PairCommands:
 
         As few as will do: a ``pair_coeff`` line takes those of the same sub-style after it along, which may replace it.
         """
-        if self.renewed:
-            left = any(word.partition("/")[0] in LEFT_BEFORE for word in self.style)
+        again = [] if self.renewed else self._following()
+        if self.renewed or any(_kept(words[2]) for words in again if len(words) > 2):
+            left = any(map(_kept, self.style))
             return [
                 *self.settings,
                 *(["pair_style none"] if left else []),
@@ -65,11 +66,15 @@ class PairCommands:
                 *(_command("pair_coeff", words) for words in self.coeffs),
                 *(_command("pair_modify", words) for words in self.modifies),
             ]
+        return [_command("pair_coeff", words) for words in again]
+
+    def _following(self) -> list[list[str]]:
+        """The first ``pair_coeff`` line that has changed, and those after it that may replace it."""
         after = self.coeffs[min(self._changed) :]
-        if self.style[0].startswith("hybrid/overlay"):
-            changed = {self.coeffs[line][2] for line in self._changed}
-            after = [words for words in after if words[2] in changed]
-        return [_command("pair_coeff", words) for words in after]
+        if not self.style[0].startswith("hybrid/overlay"):
+            return after
+        changed = {self.coeffs[line][2] for line in self._changed}
+        return [words for words in after if words[2] in changed]
 
 
 def found(word: str, directory: Path) -> str:
@@ -86,6 +91,10 @@ def style_of(deck: Deck, line: PairCoeff) -> tuple[str, int]:
     if len(line.args) > 3 and deck.pair_style.count(style) > 1:
         return f"{style}:{line.args[3]}", 4
     return style, 3
+
+
+def _kept(word: str) -> bool:
+    return word.partition("/")[0] in LEFT_BEFORE
 
 
 def _command(name: str, words: Sequence[str]) -> str:
