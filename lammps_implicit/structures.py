@@ -19,7 +19,7 @@ from lammps_implicit.files import forget_temporary, remember_temporary
 
 FloatArray = NDArray[np.float64]
 
-MARGIN = 1.0
+MARGIN = 5.0
 """Å around atoms whose cell has no length."""
 
 
