@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lammps_implicit.cell import CellFreedom, Coupling, measure_coupling
 from lammps_implicit.differenced_hessian import CENTRAL_STEP
 from lammps_implicit.engine import Engine
-from lammps_implicit.operators import Hessian
+from lammps_implicit.operators import Hessian, Progress, no_progress
 from lammps_implicit.potentials import DescriptorPotential
 from lammps_implicit.voigt import components
 
@@ -43,7 +43,7 @@ class DescriptorDerivative:
         self._array: FloatArray | None = None
         self.fits = engine.max(float(potential.gradient_bytes(len(engine.ids)))) <= MIXED_MEMORY
 
-    def prepare(self) -> None:
+    def prepare(self, progress: Progress = no_progress) -> None:
         """Evaluate what `transposed_times` will need now: cheapest while LAMMPS stands at the reference."""
         if self.fits:
             self._evaluate()

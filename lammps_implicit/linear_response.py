@@ -14,6 +14,7 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluator import Evaluations, Evaluator
 from lammps_implicit.jacobian import Jacobian, principal_directions, solve_directions
 from lammps_implicit.nullspace import NullSpace, find_null_space, rigid_motions
+from lammps_implicit.operators import Progress, no_progress
 from lammps_implicit.potentials import Potential
 from lammps_implicit.preconditioner import Preconditioner
 from lammps_implicit.solvers import (
@@ -28,7 +29,6 @@ from lammps_implicit.solvers.dense import dense_inverse
 from lammps_implicit.springs import random_vector
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 PROBE = 100.0
 """Size, relative to the tolerance, of what the probe for saddles puts into the residual along a typical mode."""
@@ -46,8 +46,16 @@ RECYCLING_MEMORY = 512 * 2**20
 """Bytes spent on the search directions that the solves of a Jacobian share."""
 
 
-def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
+def in_two_parts(progress: Progress) -> tuple[Progress, Progress]:
+    """What tells of one thing after another, as if they were one."""
+    before = 0
+
+    def first(done: int, total: int) -> None:
+        nonlocal before
+        before = done
+        progress(done, total)
+
+    return first, lambda done, total: progress(before + done, before + total)
 
 
 @dataclass
@@ -204,6 +212,8 @@ class LinearResponse:
         """dX*/dΘ in the cell as it is."""
         # Residuals are held below the tolerance by a margin, so that soft modes too stay within it.
         inner = JACOBIAN_MARGIN * tol
+        sweeping, progress = in_two_parts(progress)
+        self.mixed.prepare(sweeping)
         mixed = self.mixed.array
         # On one rank, so that all solve for the same directions to the last digit.
         gram = self.mixed.gram()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,9 +34,9 @@ from lammps_implicit.expansion import Expansion, expand
 from lammps_implicit.files import sha256
 from lammps_implicit.follow import Path, follow
 from lammps_implicit.jacobian import Jacobian
-from lammps_implicit.linear_response import JACOBIAN_MARGIN, LinearResponse, Statistics, no_progress
+from lammps_implicit.linear_response import JACOBIAN_MARGIN, LinearResponse, Statistics, in_two_parts
 from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.operators import Hessian, MixedDerivative
+from lammps_implicit.operators import Hessian, MixedDerivative, Progress, no_progress
 from lammps_implicit.ownership import fetch
 from lammps_implicit.parallel import IdOrder
 from lammps_implicit.potentials import Potential
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from lammps_implicit.ensembles.propagation import Propagation
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 FAR_FROM_MINIMUM = 50.0
 """Largest force, eV/Å, from which the preconditioned relaxation starts."""
@@ -443,7 +442,8 @@ class Minimum:
         g = _vector(self.engine, cotangent, self.positions.shape, "cotangent")
         with self._measured("iterative", tol):
             system = self._cell_system(cell, pressure, tol)
-            self.mixed.prepare()
+            sweeping, progress = in_two_parts(progress)
+            self.mixed.prepare(sweeping)
             gradient = -self.mixed.transposed_times(self.response.solve(g * self.engine.free, tol, progress=progress))
             if system is None:
                 if strain_cotangent is not None:

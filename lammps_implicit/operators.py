@@ -6,6 +6,7 @@ installing every parameter (`swept_derivative`), or exact (`autodiff.derivatives
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from lammps_implicit.cell import CellFreedom, Coupling
 
 FloatArray = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class Hessian(Protocol):
@@ -61,7 +68,7 @@ class MixedDerivative(Protocol):
 
     odd: FloatArray
 
-    def prepare(self) -> None:
+    def prepare(self, progress: Progress = ...) -> None:
         """Evaluate what `transposed_times` will need now: cheapest while the engine stands at the reference."""
         ...
 

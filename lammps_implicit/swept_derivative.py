@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.cell import CellFreedom, Coupling, measure_coupling
 from lammps_implicit.engine import Engine
-from lammps_implicit.operators import Hessian
+from lammps_implicit.operators import Hessian, Progress, no_progress
 from lammps_implicit.potentials.installed import (
     InstalledPotential,
     Sweep,
@@ -45,13 +45,14 @@ class SweptDerivative:
     @property
     def sweep(self) -> Sweep:
         """Derivatives by every parameter."""
-        if self._sweep is None:
-            self._sweep = sweep(self.potential, self.engine, self.hessian.reference_forces)
+        self.prepare()
+        assert self._sweep is not None
         return self._sweep
 
-    def prepare(self) -> None:
+    def prepare(self, progress: Progress = no_progress) -> None:
         """Sweep now: it is cheapest while LAMMPS stands at the reference."""
-        _ = self.sweep
+        if self._sweep is None:
+            self._sweep = sweep(self.potential, self.engine, self.hessian.reference_forces, progress)
 
     @property
     def array(self) -> FloatArray:

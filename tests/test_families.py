@@ -61,6 +61,16 @@ pair_coeff      * * mliap Ta
 """
     + RELAX
 )
+TWICE = (
+    HEAD.format(lattice="bcc 3.316", n=2, types=1)
+    + """\
+pair_style      hybrid/overlay mliap model linear Ta06A.mliap.model descriptor sna Ta06A.mliap.descriptor &
+                mliap model linear Ta06A.mliap.model descriptor sna Ta06A.mliap.descriptor
+pair_coeff      * * mliap 1 Ta
+pair_coeff      * * mliap 2 Ta
+"""
+    + RELAX
+)
 NI_MO = (
     HEAD.format(lattice="fcc 3.52", n=3, types=2).replace("create_atoms    1", "create_atoms    2")
     + """\
@@ -246,6 +256,7 @@ def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_
         (SEVERAL, "zbl*", "these parameters cannot be changed after the deck ran: LAMMPS refused 'pair_coeff 1 1 zbl"),
         (EAM.replace("eam/alloy\n", "pace\n"), None, "ML-PACE package which is not enabled"),
         (EAM.replace("CuNi.eam.alloy", "Ta06A.snapcoeff"), None, "LAMMPS stopped"),
+        (TWICE, None, "the deck has mliap 2 times"),
         (LJ, "lj/cut *", "no parameter matches 'lj/cut *'"),
         (LJ, "var:nothing", "the variable 'nothing' of the deck is not a number, or does not exist"),
         (MORSE.replace("${depth}", "0.3429"), "var:depth", "no pair_style or pair_coeff of the deck uses"),

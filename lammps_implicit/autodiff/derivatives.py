@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.cell import CellFreedom, Coupling, driving_force
+from lammps_implicit.operators import Progress, no_progress
 from lammps_implicit.voigt import components
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ExactMixedDerivative:
         self.odd = np.zeros((len(self.theta), 0))
         self._array: FloatArray | None = None
 
-    def prepare(self) -> None:
+    def prepare(self, progress: Progress = no_progress) -> None:
         """Nothing is to be prepared."""
 
     @property

@@ -96,7 +96,7 @@ def from_deck(deck: Deck) -> Iterator[FileFamily]:
         lines = [line for line in deck.pair_coeffs if not hybrid or line.args[2].partition("/")[0] == style]
         if not lines:
             raise PotentialError(f"the deck has pair_style {style} without a pair_coeff line")
-        if sum(line.args[:2] == ("*", "*") for line in lines) > 1 and hybrid and len(plain) > 1:
+        if len(plain) > 1:
             raise PotentialError(f"the deck has {style} {len(plain)} times: parameters of one only are supported")
         line, rest = lines[-1], lines[-1].args[3 if hybrid else 2 :]
         if style == "mliap":

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.deck import Deck
 from lammps_implicit.errors import DeckError, PotentialError
+from lammps_implicit.operators import Progress, no_progress
 from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.units import units_of
 
@@ -220,7 +221,7 @@ class Sweep:
     pressures: FloatArray
 
 
-def sweep(potential: InstalledPotential, engine: Engine, forces: FloatArray) -> Sweep:
+def sweep(potential: InstalledPotential, engine: Engine, forces: FloatArray, progress: Progress = no_progress) -> Sweep:
     """Measure derivatives at the reference: one evaluation a linear parameter, two for others, three to check.
 
     Parameters
@@ -229,6 +230,8 @@ def sweep(potential: InstalledPotential, engine: Engine, forces: FloatArray) -> 
     engine : Engine
     forces : (n, 3) float array
         At the reference.
+    progress : callable, optional
+        Called with the parameters done and their number.
 
     Raises
     ------
@@ -247,6 +250,7 @@ def sweep(potential: InstalledPotential, engine: Engine, forces: FloatArray) -> 
         found.energies[index] = (up[0] - down[0]) / width
         found.forces[:, :, index] = (down[1] - up[1]) / width
         found.pressures[index] = (up[2] - down[2]) / width
+        progress(index + 1, count)
         moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force
         if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
             potential.install(engine, np.zeros(count))
