@@ -59,7 +59,7 @@ class AutodiffEvaluator(Evaluator):
     ----------
     derivatives : Derivatives
     structure : Structure
-        As it was given; positions and cell are those of neighbour lists' last build.
+        As it was given.
     theta : (P,) float array
         Parameters installed.
     local : LocalEnergy or None
@@ -146,18 +146,20 @@ class AutodiffEvaluator(Evaluator):
 
     def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
         """Move the reference downhill by SciPy's L-BFGS; return the forces there."""
-        free, start = self.free, self.positions
+        free = self.free
+        # One box of the size that the lists allow.
+        bound = 1.0 if self.local is None else min(self.skin / np.sqrt(12), 1.0)
+
+        def spread(flat: FloatArray) -> FloatArray:
+            step = np.zeros_like(self.positions)
+            step[free] = flat
+            return step
+
+        def slope(flat: FloatArray) -> tuple[float, FloatArray]:
+            forces = self.forces(spread(flat))
+            return self._energy, -forces[free]
+
         for _ in range(10):  # neighbour lists are built anew between
-            origin, reach = self.positions, self.skin / 2 if self.local is not None else np.inf
-
-            def slope(flat: FloatArray, origin: FloatArray = origin) -> tuple[float, FloatArray]:
-                step = np.zeros_like(origin)
-                step[free] = flat
-                forces = self.forces(step)
-                return self._energy, -forces[free]
-
-            # One box of the size that the lists allow.
-            bound = min(reach / np.sqrt(3), 1.0)
             found = optimize.minimize(
                 slope,
                 np.zeros(np.count_nonzero(free)),
@@ -166,9 +168,7 @@ class AutodiffEvaluator(Evaluator):
                 bounds=optimize.Bounds(-bound, bound),
                 options={"gtol": ftol, "ftol": 0.0, "maxiter": maxiter, "maxfun": maxeval},
             )
-            step = np.zeros_like(start)
-            step[free] = found.x
-            self.positions = self.positions + step
+            self.positions = self.positions + spread(found.x)
             forces = self.settle()
             if self.max_abs(forces) <= ftol:
                 break

@@ -46,7 +46,6 @@ def images(
     Parameters
     ----------
     positions : (n, 3) float array
-        Wrapped into the cell.
     cell : (3, 3) float array
     periodic : (3,) sequence of bool
     reach : float
@@ -74,7 +73,6 @@ def pairs(
     Parameters
     ----------
     positions : (n, 3) float array
-        Wrapped into the cell.
     cell : (3, 3) float array
     periodic : (3,) sequence of bool
     kinds : (n_types + 1, n_types + 1) int array
