@@ -118,9 +118,7 @@ def fit(structures: Sequence[Atoms], rows: Sequence[Rows], seed: int) -> Fit:
     """Fit the parameters and draw their ensemble."""
     from popsregression import POPSRegression
 
-    scales = [scale_of(atoms) for atoms in structures]
-    matrix = np.vstack([one.descriptors / scale[:, None] for one, scale in zip(rows, scales, strict=True)])
-    target = np.concatenate([one.targets / scale for one, scale in zip(rows, scales, strict=True)])
+    matrix, target = weighted(structures, rows)
     regression = POPSRegression(
         fit_intercept=False,
         resample_density=(SAMPLES + 0.5) / len(target),
@@ -129,6 +127,14 @@ def fit(structures: Sequence[Atoms], rows: Sequence[Rows], seed: int) -> Fit:
     with numpy_seed(seed):
         regression.fit(matrix, target)
     return Fit(regression.coef_, regression.coef_ + regression.posterior_samples_.T)
+
+
+def weighted(structures: Sequence[Atoms], rows: Sequence[Rows]) -> tuple[FloatArray, FloatArray]:
+    """Rows of all structures and their targets, each divided by its tolerance."""
+    scales = [scale_of(atoms) for atoms in structures]
+    matrix = np.vstack([one.descriptors / scale[:, None] for one, scale in zip(rows, scales, strict=True)])
+    target = np.concatenate([one.targets / scale for one, scale in zip(rows, scales, strict=True)])
+    return matrix, target
 
 
 def scale_of(atoms: Atoms) -> FloatArray:

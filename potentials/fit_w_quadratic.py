@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from fit_w_family import MASS, SNAP_PART, WHOLE, errors, scale_of, table
+from fit_w_family import MASS, SNAP_PART, WHOLE, errors, table, weighted
 from reference import Descriptor, FloatArray, Session
 from training_structures import training_structures
 
@@ -47,9 +47,7 @@ def main() -> None:
     structures = training_structures(Session(WHOLE, MASS))
     session = Session(SNAP_PART, MASS)
     rows = [session.rows(atoms, DESCRIPTOR, quadratic=True) for atoms in structures]
-    scales = [scale_of(atoms) for atoms in structures]
-    matrix = np.vstack([one.descriptors / scale[:, None] for one, scale in zip(rows, scales, strict=True)])
-    target = np.concatenate([one.targets / scale for one, scale in zip(rows, scales, strict=True)])
+    matrix, target = weighted(structures, rows)
     theta = ridge(matrix, target)
     head = "# UNITS: metal quadratic ML-IAP model of W, fitted to W_2940_2017_2 by fit_w_quadratic.py\n"
     numbers = "\n".join(f"{value:.15g}" for value in theta)
