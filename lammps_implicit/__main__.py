@@ -1,5 +1,5 @@
 """``python -m lammps_implicit``."""
 
-from lammps_implicit.cli import main
+from lammps_implicit.cli.app import main
 
 main()

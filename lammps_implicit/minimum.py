@@ -14,43 +14,48 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit import potentials
-from lammps_implicit.cell import (
-    AT_TARGET,
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cell.freedom import (
     CellFreedom,
-    CellSystem,
     Coupling,
     Response,
     cell_freedom,
     driving_force,
     require_strainable,
 )
-from lammps_implicit.deck import deck_path
-from lammps_implicit.engine import Engine
-from lammps_implicit.ensembles.ensemble import Parameters, as_ensemble
+from lammps_implicit.cell.system import AT_TARGET, CellSystem
+from lammps_implicit.cell.voigt import COMPONENTS
+from lammps_implicit.continuation.follow import Path, follow
+from lammps_implicit.ensembles.directions import leading_directions
+from lammps_implicit.ensembles.ensemble import as_ensemble
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
-from lammps_implicit.evaluator import Evaluator
-from lammps_implicit.expansion import Expansion, expand
+from lammps_implicit.evaluators.deck import deck_path
+from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.expansion.taylor import Expansion, expand
+from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import sha256
-from lammps_implicit.follow import Path, follow
-from lammps_implicit.jacobian import Jacobian
-from lammps_implicit.linear_response import JACOBIAN_MARGIN, LinearResponse, Statistics, in_two_parts
-from lammps_implicit.nullspace import NullSpace
-from lammps_implicit.operators import Hessian, MixedDerivative, Progress, no_progress
-from lammps_implicit.ownership import fetch
-from lammps_implicit.parallel import IdOrder
-from lammps_implicit.potentials import Potential
-from lammps_implicit.preconditioner import Preconditioner, backend
-from lammps_implicit.relaxation import newton, relax
+from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.operators.hessian import hessian_of
+from lammps_implicit.operators.interface import Hessian, MixedDerivative
+from lammps_implicit.potentials import of_deck
+from lammps_implicit.potentials.interface import Parameters, Potential
+from lammps_implicit.progress import Progress, in_two_parts, no_progress
+from lammps_implicit.relaxation.lbfgs import relax
+from lammps_implicit.relaxation.newton import newton
+from lammps_implicit.response.cubic import LeadingDirections, ThirdDerivative
+from lammps_implicit.response.jacobian import Jacobian
+from lammps_implicit.response.linear_response import JACOBIAN_MARGIN, LinearResponse
+from lammps_implicit.response.statistics import Statistics
+from lammps_implicit.solvers.nullspace import NullSpace
+from lammps_implicit.solvers.preconditioner import Preconditioner, backend
 from lammps_implicit.solvers.softest import Mode, softest_mode
-from lammps_implicit.third_derivative import Directions, ThirdDerivative, leading_directions, third_derivative
 from lammps_implicit.units import Units, units_of
-from lammps_implicit.voigt import COMPONENTS
 
 if TYPE_CHECKING:
     from lammps_implicit.ensembles.propagation import Propagation
 
-FloatArray = NDArray[np.float64]
 
 FAR_FROM_MINIMUM = 50.0
 """Largest force, eV/Å, from which the preconditioned relaxation starts."""
@@ -179,7 +184,7 @@ class Minimum:
         self.deck_sha256 = ""
         self.recipe: dict[str, Any] = {}
         self.units: Units = units_of(engine.deck.units)
-        self.preconditioner = Preconditioner(engine)
+        self.preconditioner = Preconditioner(engine, lambda forces, v: hessian_of(engine, forces).one_sided(v))
         self.saddle = saddle
         self._gradient: FloatArray | None = None
         self._jacobians: dict[tuple[float, bytes], Jacobian] = {}
@@ -254,7 +259,7 @@ class Minimum:
         try:
             backend(engine.comm)  # what is missing is missed before a long deck runs
             engine.run_deck(deck)
-            potential = potentials.from_engine(engine, parameters)
+            potential = of_deck.from_engine(engine, parameters)
             engine.take_over()
             potential.define(engine)
             minimum = cls(engine, potential, ftol, force_limit, saddle, progress, cell, pressure)
@@ -295,7 +300,7 @@ class Minimum:
         comm, parameters, ftol, force_limit, saddle
             As for `from_deck`.
         """
-        from lammps_implicit.structures import temporary_deck
+        from lammps_implicit.evaluators.ase_deck import temporary_deck
 
         with temporary_deck(atoms, potential) as deck:
             minimum = cls.from_deck(deck, comm, parameters, **options)
@@ -557,7 +562,7 @@ class Minimum:
         self.jacobian(tol, cell=cell, pressure=pressure)
         return self._hessians[self._key(tol, cell, pressure)]
 
-    def third_derivative(self, directions: Directions, tol: float = 1e-5) -> ThirdDerivative:
+    def third_derivative(self, directions: LeadingDirections, tol: float = 1e-5) -> ThirdDerivative:
         """Third derivatives of the relaxed energy or enthalpy, and second ones of the volume; kept as `third`.
 
         Four force evaluations and one of descriptors for each of (k + 1)(k + 2) structures, k(k + 1) where the cell was
@@ -565,7 +570,7 @@ class Minimum:
 
         Parameters
         ----------
-        directions : Directions
+        directions : LeadingDirections
             k of them; see `third_derivative.leading_directions`.
         tol : float
             Of the Jacobian.
@@ -597,9 +602,9 @@ class Minimum:
         limit : float
             Share of a change, or of the spread, that an estimated error may be before a sample is flagged.
         """
-        from lammps_implicit.ensembles.displacements import distance_at
         from lammps_implicit.ensembles.propagation import propagate
         from lammps_implicit.observables.cells import enthalpy, volume
+        from lammps_implicit.observables.distances import distance_at
         from lammps_implicit.observables.observable import stability
 
         if order not in (2, 3):

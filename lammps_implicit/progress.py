@@ -46,3 +46,23 @@ def _lines(title: str) -> Callable[[int, int], None]:
             last = now
 
     return update
+
+
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def in_two_parts(progress: Progress) -> tuple[Progress, Progress]:
+    """What tells of one thing after another, as if they were one."""
+    before = 0
+
+    def first(done: int, total: int) -> None:
+        nonlocal before
+        before = done
+        progress(done, total)
+
+    return first, lambda done, total: progress(before + done, before + total)

@@ -16,7 +16,7 @@ import data_file
 import numpy as np
 from build_screw_dislocation import METALS, Slice, box, make_slice
 
-from lammps_implicit.engine import potential_folders
+from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import written_whole
 from lammps_implicit.potentials.snap_files import (
     CoefficientFile,

@@ -21,8 +21,8 @@ import numpy as np
 from build_screw_dislocation import METALS, make_slice
 from mpi4py import MPI  # noqa: F401  (before LAMMPS, which needs its library)
 
-from lammps_implicit.dislocations import core_position, plot_maps
 from lammps_implicit.files import written_whole
+from lammps_implicit.observables.dislocations import core_position, plot_maps
 
 matplotlib.use("Agg")
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit import Minimum
-from lammps_implicit.engine import potential_folders
 from lammps_implicit.errors import ConvergenceError, NotAMinimumError
+from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.observables import elastic_constants, lattice_parameters
 
 HERE = Path(__file__).absolute().parent

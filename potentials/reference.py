@@ -9,7 +9,7 @@ from ase import Atoms
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import potential_folders
+from lammps_implicit.evaluators.potential_folders import potential_folders
 
 FloatArray = NDArray[np.float64]
 

@@ -234,7 +234,7 @@ def test_stillinger_weber_of_jax_md_is_that_of_lammps(write_deck):
     theta = {**autodiff.STILLINGER_WEBER, "epsilon": 2.1683}
     minimum = autodiff.minimum(vacancy("Si", 5.431, "diamond"), energy, list(theta.values()), ftol=1e-10)
     assert minimum.potential.names == tuple(theta)
-    from lammps_implicit.engine import Engine
+    from lammps_implicit.evaluators.lammps import Engine
 
     positions = "\n".join(f"create_atoms 1 single {x:.15g} {y:.15g} {z:.15g}" for x, y, z in minimum.positions + 0.01)
     deck = write_deck(

@@ -8,9 +8,9 @@ from brute_force import CellRelaxer, relative_error
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import Minimum
-from lammps_implicit.deck import Deck, Fix
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
-from lammps_implicit.results import write_data
+from lammps_implicit.evaluators.deck import Deck, Fix
+from lammps_implicit.results.text import write_data
 
 ISO = [np.eye(3)]
 UNITS = [np.outer(np.eye(3)[a], np.eye(3)[b]) for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]

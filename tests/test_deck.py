@@ -7,8 +7,8 @@ import pytest
 from conftest import TA_VACANCY
 
 from lammps_implicit import Minimum
-from lammps_implicit.deck import read_transcript
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.deck import read_transcript
 
 HERE = Path("/somewhere")
 SETUP, RELAX = TA_VACANCY.split("minimize")[0], "minimize" + TA_VACANCY.split("minimize")[1]

@@ -13,7 +13,7 @@ sys.path.insert(0, str(DECKS))
 from build_screw_dislocation import METALS, make_slice
 
 from lammps_implicit import LammpsImplicitError
-from lammps_implicit.dislocations import core_position, differential_displacements, plot_maps
+from lammps_implicit.observables.dislocations import core_position, differential_displacements, plot_maps
 
 ELASTIC = [METALS["W"][name] for name in ("lattice", "c11", "c12", "c44")]
 

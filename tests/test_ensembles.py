@@ -11,19 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.ensembles.displacements import distance_at
-from lammps_implicit.ensembles.ensemble import (
-    Parameters,
-    covariance_factor,
-    from_covariance,
-    from_regression,
-    from_samples,
-    read_ensemble,
-)
+from lammps_implicit.ensembles.covariance import covariance_factor
+from lammps_implicit.ensembles.directions import leading_directions
+from lammps_implicit.ensembles.ensemble import from_covariance, from_regression, from_samples, read_ensemble
 from lammps_implicit.ensembles.propagation import propagate
+from lammps_implicit.observables.distances import distance_at
 from lammps_implicit.observables.observable import Observable, stability
+from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.potentials.snap_files import parse_coefficients
-from lammps_implicit.third_derivative import Answer, Cubic, leading_directions
+from lammps_implicit.response.cubic import Answer, Cubic
 
 TEXT = "# made up\n1 3\nTa 0.5 1.0\n1.5\n-2.0\n30.0\n"
 PARAMETERS = Parameters(("Ta:0", "Ta:1", "Ta:2"), np.array([1.5, -2.0, 30.0]), TEXT)

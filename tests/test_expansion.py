@@ -5,7 +5,7 @@ import pytest
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.voigt import tensor
+from lammps_implicit.cell.voigt import tensor
 
 SIZES = np.geomspace(3e-2, 3e-4, 3)
 

@@ -9,8 +9,8 @@ import pytest
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.deck import read_transcript
 from lammps_implicit.errors import DeckError, PotentialError
+from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.potentials import pair_coefficients
 from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.number_files import Reader

@@ -12,7 +12,7 @@ import pytest
 from conftest import TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError
-from lammps_implicit.mpi_libraries import loaded_mpi_libraries, require_one_mpi
+from lammps_implicit.mpi.libraries import loaded_mpi_libraries, require_one_mpi
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
 # A deck that goes on for an hour.

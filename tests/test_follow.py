@@ -6,7 +6,7 @@ from brute_force import Relaxer
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.neighbours import NeighbourGraph
+from lammps_implicit.continuation.neighbours import NeighbourGraph
 
 
 def test_it_ends_where_plain_lammps_ends_in_small_steps_far_beyond_the_trust_radius(tmp_path):

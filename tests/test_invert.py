@@ -17,7 +17,7 @@ from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.inverse.config import described, read_configuration
 from lammps_implicit.inverse.run import invert
 from lammps_implicit.potentials.snap_files import read_coefficients
-from lammps_implicit.results import write_data
+from lammps_implicit.results.text import write_data
 
 CHANGE = 0.03
 

@@ -9,7 +9,7 @@ from conftest import DECKS, TA_VACANCY
 from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.cli import app
+from lammps_implicit.cli.app import app
 from lammps_implicit.observables import (
     binding_energy,
     cohesive_energy,

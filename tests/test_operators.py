@@ -7,9 +7,10 @@ import pytest
 from conftest import DECKS
 from scipy import sparse
 
-from lammps_implicit import Minimum, descriptor_derivative
+from lammps_implicit import Minimum
+from lammps_implicit.operators import descriptor_derivative
 from lammps_implicit.solvers.embedded import preconditioner
-from lammps_implicit.springs import assemble, fit_springs, random_vector
+from lammps_implicit.solvers.springs import assemble, fit_springs, random_vector
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_springs_spare_frozen_components(ta_vacancy, springs):
 
 def test_springs_are_the_same_in_any_chunks(ta_vacancy, springs, monkeypatch):
     whole = _whole(ta_vacancy.engine, springs)
-    monkeypatch.setattr("lammps_implicit.springs.CHUNK", 7)
+    monkeypatch.setattr("lammps_implicit.solvers.springs.CHUNK", 7)
     again = fit_springs(
         ta_vacancy.engine,
         ta_vacancy.engine.neighbourhood(),

@@ -12,8 +12,9 @@ pytest.importorskip("petsc4py")
 from test_families import FAMILIES
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.ownership import global_rows
-from lammps_implicit.parallel import IdOrder, on_root, opened_on_root
+from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.mpi.on_root import on_root, opened_on_root
+from lammps_implicit.mpi.ownership import global_rows
 
 WORLD, ALONE = MPI.COMM_WORLD, MPI.COMM_SELF
 
@@ -172,7 +173,7 @@ def test_saddles_are_solved_for_on_two_ranks(write_deck):
 @pytest.mark.parallel(nprocs=[1, 2, 3])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
 def test_rows_are_gathered_in_id_order(monkeypatch, shape):
-    monkeypatch.setattr("lammps_implicit.parallel.PIECE", 7)
+    monkeypatch.setattr("lammps_implicit.mpi.id_order.PIECE", 7)
     rng = np.random.default_rng(1)
     ids = rng.permutation(np.arange(1, 200))[:101]  # gaps
     owners = rng.integers(0, WORLD.size, len(ids))
@@ -212,7 +213,7 @@ def test_what_fails_on_the_root_fails_everywhere(tmp_path):
 
 @pytest.mark.parallel(nprocs=2)
 def test_solves_that_stop_short_say_why(write_deck):
-    from lammps_implicit.solvers import distributed
+    from lammps_implicit.solvers.interface import distributed
 
     with Minimum.from_deck(write_deck(SETUP), force_limit=np.inf) as minimum:
         system = minimum.response.prepared().system

@@ -5,7 +5,7 @@ import pytest
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.relaxation import InverseHessian
+from lammps_implicit.relaxation.lbfgs import InverseHessian
 
 SETUP = TA_VACANCY.split("minimize")[0]
 FREE = {"force_limit": np.inf}

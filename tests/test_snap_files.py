@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lammps_implicit.errors import OutputError, PotentialError
-from lammps_implicit.potentials import select
+from lammps_implicit.potentials.labels import select
 from lammps_implicit.potentials.snap_files import (
     bispectrum_components,
     expected_coefficients,

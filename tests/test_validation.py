@@ -15,7 +15,7 @@ from conftest import TA_VACANCY
 from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError
-from lammps_implicit.cli import app
+from lammps_implicit.cli.app import app
 from lammps_implicit.ensembles.agreement import agreement
 from lammps_implicit.ensembles.shards import (
     MERGED_KIND,

@@ -17,11 +17,11 @@ from lammps_implicit.autodiff import pair_energies
 from lammps_implicit.autodiff.minima import from_lammps
 from lammps_implicit.autodiff.neighbours import Pairs
 from lammps_implicit.autodiff.pair_energies import PairEnergy, Taper
-from lammps_implicit.deck import Deck
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.operators import Progress, no_progress
-from lammps_implicit.potentials import select
+from lammps_implicit.potentials.labels import select
+from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.structures import Structure
 
 

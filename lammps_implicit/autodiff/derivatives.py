@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.cell import CellFreedom, Coupling, driving_force
-from lammps_implicit.operators import Progress, no_progress
-from lammps_implicit.voigt import components
+from lammps_implicit.arrays import BoolArray, FloatArray
+from lammps_implicit.cell.freedom import CellFreedom, Coupling, driving_force
+from lammps_implicit.cell.voigt import components
+from lammps_implicit.progress import Progress, no_progress
 
-if TYPE_CHECKING:
-    from lammps_implicit.autodiff.evaluator import AutodiffEvaluator
-
-FloatArray = NDArray[np.float64]
 Energy = Callable[..., Any]
 
 
@@ -73,33 +69,33 @@ class Derivatives:
         """∂²U/∂Θ²."""
 
 
-class ExactHessian:
-    """H = ∂²U/∂X² at the engine's reference by forward over reverse differentiation: see `operators.Hessian`."""
+class Differentiated(Protocol):
+    """What `ExactMixedDerivative` needs of an evaluator, besides what all have."""
 
-    def __init__(self, engine: AutodiffEvaluator, forces: FloatArray) -> None:
-        self.engine = engine
-        self.reference_forces = forces
-        self.stiffness = 0.0
-        self.excess = 0.0
+    derivatives: Derivatives
+    positions: FloatArray
+    free: BoolArray
 
-    def product(self, v: FloatArray, accuracy: float = 0.0, size: float | None = None) -> FloatArray:
-        """H v, whatever the accuracy asked for; counts as two force evaluations."""
-        return self.engine.apply(self.engine.derivatives.product, v * self.engine.free) * self.engine.free
+    @property
+    def volume(self) -> float:
+        """Of the cell."""
+        ...
 
-    one_sided = central = product
+    @property
+    def pressure(self) -> FloatArray:
+        """(3, 3), energy per volume."""
+        ...
 
-    def calibrate(self, v: FloatArray) -> FloatArray:
-        """H v of a random v; learns `stiffness`."""
-        product = self.product(v)
-        self.stiffness = self.engine.norm(product) / self.engine.norm(v)
-        return product
+    def apply(self, derivative: Callable[..., Any], *way: Any, count: int = 2) -> Any:
+        """A derivative at the reference."""
+        ...
 
 
 @dataclass
 class ExactMixedDerivative:
     """C = ∂²U/∂X∂Θ at the engine's reference: see `operators.MixedDerivative`."""
 
-    engine: AutodiffEvaluator
+    engine: Differentiated
     theta: FloatArray
 
     def __post_init__(self) -> None:

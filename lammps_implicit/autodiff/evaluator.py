@@ -9,17 +9,15 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
-from lammps_implicit.autodiff.derivatives import Derivatives, ExactHessian
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.autodiff.derivatives import Derivatives
 from lammps_implicit.autodiff.neighbours import images
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.evaluator import Evaluator, Neighbourhood, Reference
-from lammps_implicit.springs import REACH
+from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood, Reference
+from lammps_implicit.solvers.springs import REACH
 from lammps_implicit.structures import Structure
-
-FloatArray = NDArray[np.float64]
 
 DEFAULT_SKIN = 1.0
 """Distance that a reference of an energy without neighbour lists may move before springs are looked at again."""
@@ -117,9 +115,14 @@ class AutodiffEvaluator(Evaluator):
         self._displaced = displacement is not None
         return -pull * self.free
 
-    def hessian(self, forces: FloatArray) -> ExactHessian:
-        """H at the reference, where these are the forces."""
-        return ExactHessian(self, forces)
+    @property
+    def exact(self) -> bool:
+        """Hessian products are exact."""
+        return True
+
+    def hessian_product(self, v: FloatArray) -> FloatArray:
+        """H v at the reference, (n, 3); counts as two force evaluations."""
+        return self.apply(self.derivatives.product, v)
 
     def return_to_reference(self) -> None:
         """Make `energy` and `pressure` those of the reference; one evaluation where the last was elsewhere."""

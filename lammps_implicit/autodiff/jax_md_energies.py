@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.autodiff.neighbours import table
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.structures import Structure
-
-FloatArray = NDArray[np.float64]
 
 SKIN = 0.5
 """Å; reach of neighbour lists beyond the cutoff."""

@@ -12,16 +12,16 @@ from jax.flatten_util import ravel_pytree
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.autodiff import double_precision
 from lammps_implicit.autodiff.derivatives import Derivatives
 from lammps_implicit.autodiff.evaluator import AutodiffEvaluator, LocalEnergy
 from lammps_implicit.autodiff.potential import AutodiffPotential
-from lammps_implicit.deck import Deck
 from lammps_implicit.errors import LammpsImplicitError, PotentialError
+from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.structures import Structure, from_ase
 
-FloatArray = NDArray[np.float64]
 Energy = Callable[..., Any] | LocalEnergy
 
 

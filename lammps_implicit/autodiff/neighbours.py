@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from lammps_implicit.arrays import FloatArray, IntArray
 
 CHUNK = 16_384
 """Atoms whose neighbours are looked for at a time."""

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.autodiff.neighbours import Pairs, pairs
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.structures import Structure
 
-FloatArray = NDArray[np.float64]
 Taper = Literal["none", "shift", "linear", "smooth"]
 
 SKIN = 0.15

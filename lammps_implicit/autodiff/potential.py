@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.autodiff.derivatives import ExactMixedDerivative
 from lammps_implicit.autodiff.evaluator import AutodiffEvaluator
 from lammps_implicit.files import written_whole
-from lammps_implicit.operators import Hessian
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.operators.interface import Hessian
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,9 @@ class AutodiffPotential:
     def text(self) -> str:
         """All labels and values."""
         return json.dumps(dict(zip(self.names, self.theta.tolist(), strict=True)), indent=0)
+
+    def define(self, engine: AutodiffEvaluator) -> None:
+        """There is nothing to define."""
 
     def mixed_derivative(self, engine: AutodiffEvaluator, hessian: Hessian) -> ExactMixedDerivative:
         """C at the engine's reference."""

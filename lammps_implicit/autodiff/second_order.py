@@ -14,15 +14,15 @@ from typing import Any, Literal, NamedTuple, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.autodiff.evaluator import AutodiffEvaluator
-from lammps_implicit.cell import CellSystem, Response
+from lammps_implicit.cell.freedom import Response
+from lammps_implicit.cell.system import CellSystem
+from lammps_implicit.cell.voigt import components
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.voigt import components
-
-FloatArray = NDArray[np.float64]
 
 
 class Way(NamedTuple):

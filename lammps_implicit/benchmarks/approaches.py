@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.benchmarks.machine import peak_memory
 from lammps_implicit.benchmarks.one_cell import (
     RADIUS,
@@ -28,8 +28,6 @@ from lammps_implicit.benchmarks.one_cell import (
 from lammps_implicit.benchmarks.processes import Record, records_of, speak, work
 from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic, save
 from lammps_implicit.minimum import Minimum
-
-FloatArray = NDArray[np.float64]
 
 TOLERANCE = 1e-6
 

@@ -10,7 +10,7 @@ import numpy as np
 from lammps_implicit.benchmarks.processes import Record
 from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, logarithmic, save
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.springs import random_vector
+from lammps_implicit.solvers.springs import random_vector
 
 TOLERANCE = 1e-6
 """Of the ``vjp`` that is counted; the Jacobian has the default tolerance."""

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.benchmarks.cells import Cell
 from lammps_implicit.benchmarks.one_cell import cell_arguments, start_afresh, variables_of
 from lammps_implicit.benchmarks.plain_lammps import PlainLammps
 from lammps_implicit.benchmarks.processes import Record, records_of, speak, work
 from lammps_implicit.benchmarks.report import Benchmark, Say, figure, logarithmic, save
-from lammps_implicit.differenced_hessian import DifferencedHessian
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.nullspace import NullSpace, rigid_motions
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.operators.differenced_hessian import DifferencedHessian
+from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 
 TOLERANCE = 1e-3
 REFERENCE = 1e-7

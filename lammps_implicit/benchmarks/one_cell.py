@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from lammps_implicit.benchmarks.machine import peak_memory
 from lammps_implicit.benchmarks.processes import Record, speak, work
-from lammps_implicit.engine import Engine
+from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.preconditioner import backend
 from lammps_implicit.progress import progress
-from lammps_implicit.springs import random_vector
+from lammps_implicit.solvers.preconditioner import backend
+from lammps_implicit.solvers.springs import random_vector
 
 RADIUS = 5.0
 """Å; of the sphere of atoms that the loss depends on."""

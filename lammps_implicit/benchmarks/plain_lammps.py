@@ -15,10 +15,9 @@ import numpy as np
 from mpi4py import MPI  # brings libmpi before LAMMPS needs it
 from numpy.typing import NDArray
 
-from lammps_implicit.engine import potential_folders
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
-
-FloatArray = NDArray[np.float64]
 
 
 class PlainLammps:

@@ -64,9 +64,9 @@ def records_of(module: str, arguments: Sequence[str], ranks: int = 1) -> Iterato
 
 def work(task: Callable[[], None]) -> None:
     """Do what a measuring process is for: one message for an error, nothing left behind by a signal."""
-    from lammps_implicit.cli import _stop_on_signals
+    from lammps_implicit.mpi.interrupts import stop_on_signals
 
-    _stop_on_signals()
+    stop_on_signals()
     try:
         task()
     except LammpsImplicitError as error:

@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit import potentials
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.benchmarks.cells import Cell
 from lammps_implicit.benchmarks.one_cell import cell_arguments, variables_of
 from lammps_implicit.benchmarks.plain_lammps import PlainLammps
 from lammps_implicit.benchmarks.processes import Record, records_of, speak, work
 from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic, save
-from lammps_implicit.engine import Engine
+from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.minimum import Minimum
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.potentials import of_deck as potentials
 
 LIMIT = 1e-8
 """eV/Å; largest force component of a relaxed structure."""

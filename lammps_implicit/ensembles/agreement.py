@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.ensembles.shards import DONE, FAILED, Records
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

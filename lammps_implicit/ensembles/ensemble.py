@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.ensembles.covariance import covariance_factor
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.potentials.interface import Parameters
+from lammps_implicit.potentials.number_files import is_number
 from lammps_implicit.potentials.snap_files import is_coefficient_file, parse_coefficients, read_coefficients
-
-FloatArray = NDArray[np.float64]
 
 DRAWS = 100_000
 """Samples drawn from a covariance unless asked for others."""
@@ -24,29 +26,6 @@ FAR = 6.0
 
 FEW = 10
 """Samples from which their spread is known well enough to tell."""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What an ensemble has to fit.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Labels of the parameters.
-    theta : (P,) float array
-    text : str
-        Of the whole coefficient file.
-    """
-
-    names: tuple[str, ...]
-    theta: FloatArray
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the coefficient file, hexadecimal."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -177,37 +156,6 @@ def from_covariance(
     drawn = np.random.default_rng(seed).standard_normal((draws, factor.shape[1]))
     origin = matrix.tobytes() + centre.tobytes() + f"{draws} {seed}".encode()
     return Ensemble(centre + drawn @ factor.T, parameters.names, source, factor, drawn, origin)
-
-
-def covariance_factor(covariance: FloatArray, source: str = "covariance") -> FloatArray:
-    """A with A Aᵀ = covariance and as many columns as its rank, (P, r).
-
-    Raises
-    ------
-    PotentialError
-        If the matrix is not symmetric, not positive semidefinite, or zero.
-    """
-    variances = np.diag(covariance)
-    if not covariance.any():
-        raise PotentialError(f"{source}: the covariance is zero")
-    if np.any(variances < 0) or np.any(covariance[variances == 0]) or np.any(covariance[:, variances == 0]):
-        raise PotentialError(f"{source}: the matrix is no covariance: a variance is negative, or too small for others")
-    scale = np.sqrt(variances)
-    # Parameters differ by orders of magnitude: what counts is seen in the correlations.
-    units = np.where(scale > 0, scale, 1.0)
-    scaled = covariance / np.outer(units, units)
-    if np.abs(scaled - scaled.T).max() > 1e-8 * np.abs(scaled).max():
-        raise PotentialError(f"{source}: the covariance is not symmetric")
-    values, vectors = np.linalg.eigh((scaled + scaled.T) / 2)
-    if values[0] < -1e-8 * values[-1]:
-        raise PotentialError(
-            f"{source}: the matrix is no covariance: of the correlations the smallest eigenvalue is {values[0]:.2g}"
-        )
-    kept = values > 1e-12 * values[-1]
-    if kept.all():  # the symmetric root is the same whatever signs eigenvectors have
-        return np.asarray(units[:, None] * (vectors * np.sqrt(values)) @ vectors.T, np.float64)
-    signs = np.sign(vectors[np.argmax(np.abs(vectors), axis=0), np.arange(len(values))])
-    return np.asarray(units[:, None] * (vectors * signs)[:, kept] * np.sqrt(values[kept]), np.float64)
 
 
 def as_ensemble(given: Any, parameters: Parameters) -> Ensemble:
@@ -402,12 +350,3 @@ def _require_near(mean: FloatArray, spread: FloatArray, parameters: Parameters, 
             f"{source}: the ensemble is not around the potential's parameters, but {np.median(off):.3g} standard "
             "deviations away (median over parameters): is it of another potential?"
         )
-
-
-def is_number(word: str) -> bool:
-    """Whether a word can be read as a number."""
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.ensembles.displacements import displacement_covariances
 from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Principal, Propagation
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
 from lammps_implicit.observables.files import Derivatives
-from lammps_implicit.results import Sensitivity, write_structure
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.results.sensitivity import Sensitivity
+from lammps_implicit.results.structure import write_structure
 
 KIND = "lammps-implicit propagation"
 
@@ -164,7 +164,7 @@ def _deviation(covariances: FloatArray) -> FloatArray:
 
 
 def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str, Any]:
-    from lammps_implicit import __version__
+    from lammps_implicit.results.format import __version__
 
     return {
         "kind": KIND,

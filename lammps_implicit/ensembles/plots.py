@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lammps_implicit.ensembles.files import Propagated
 from lammps_implicit.ensembles.propagation import ORDERS
 from lammps_implicit.ensembles.shards import DONE, Records
-
-FloatArray = NDArray[np.float64]
 
 DIRECTIONS = 4
 """Leading directions of the corner plot."""

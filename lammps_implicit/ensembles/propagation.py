@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.observable import Observable
-from lammps_implicit.third_derivative import Answer
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.response.cubic import Answer
 
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 
@@ -159,7 +158,7 @@ def propagate(
     ensemble : Ensemble
     limit : float
     answer : Answer, optional
-        `Directions.answer`, where third derivatives were taken.
+        `LeadingDirections.answer`, where third derivatives were taken.
 
     Raises
     ------

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
-
-FloatArray = NDArray[np.float64]
 
 SHARD_KIND = "lammps-implicit validation shard"
 MERGED_KIND = "lammps-implicit validation"

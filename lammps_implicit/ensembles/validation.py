@@ -14,6 +14,7 @@ from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import LIMIT, propagate
 from lammps_implicit.ensembles.shards import (
@@ -32,15 +33,14 @@ from lammps_implicit.ensembles.shards import (
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
 from lammps_implicit.files import sha256
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CONSTANTS
 from lammps_implicit.observables.config import Configuration
-from lammps_implicit.observables.files import OBSERVABLES_KIND, Derivatives
+from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.study import observables_of, open_cells
-from lammps_implicit.parallel import on_root
-
-FloatArray = NDArray[np.float64]
-Progress = Callable[[int, int], None]
+from lammps_implicit.progress import Progress
+from lammps_implicit.results.format import OBSERVABLES_KIND
 
 BROKEN = "stopped the relaxation: "
 

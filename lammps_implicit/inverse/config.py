@@ -9,12 +9,12 @@ from typing import Annotated, Literal, Optional, Union
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from lammps_implicit.configuration import Strict, read_yaml
-from lammps_implicit.deck import deck_path
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.inverse.problem import JUMP, TRUST
 from lammps_implicit.observables.bulk import CONSTANTS
 from lammps_implicit.observables.config import Deck, known_cell
+from lammps_implicit.observables.configuration import Strict, read_yaml
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -37,7 +37,7 @@ class Cell(Deck):
     _cell_is_known = field_validator("cell")(known_cell)
 
 
-class Source(Strict):
+class PositionSource(Strict):
     """Where positions come from: a LAMMPS data file, or a deck with the same atoms."""
 
     data: Optional[Path] = Field(default=None, description="LAMMPS data file")
@@ -46,7 +46,7 @@ class Source(Strict):
     relax: bool = Field(default=True, description="whether to relax what the deck leaves")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Source:
+    def _one_of_both(self) -> PositionSource:
         if (self.data is None) == (self.deck is None):
             raise ValueError("give either data or deck")
         return self
@@ -56,7 +56,7 @@ class Target(Strict):
     """Positions that a cell is to have."""
 
     cell: Name
-    target: Source
+    target: PositionSource
     ids: Optional[list[int]] = Field(default=None, min_length=1, description="atoms that count; default: all")
     near: Optional[int] = Field(default=None, description="or those around the atom with this id")
     radius: float = Field(default=10.0, gt=0, description="Å; how far around it")
@@ -189,7 +189,7 @@ class Distortion(Strict):
 
     kind: Literal["lattice distortion"]
     cell: Name
-    sites: Source
+    sites: PositionSource
 
     def cells(self) -> list[str]:
         return [self.cell]
@@ -223,7 +223,7 @@ class Equality(Strict):
     value: Optional[float] = Field(default=None, description="default: what it is at the start")
 
 
-class Parameters(Strict):
+class ParameterSettings(Strict):
     """Which parameters may change, and how far."""
 
     free: str = Field(default="*", description="patterns of labels, separated by commas")
@@ -248,7 +248,7 @@ class Configuration(Strict):
     loss: Loss = Field(description="what is to become small")
     observables: dict[Name, Quantity] = Field(default_factory=dict, description="numbers of the cells, by name")
     hold: Hold = Field(default_factory=Hold, description="what is to stay as it is")
-    parameters: Parameters = Field(default_factory=Parameters, description="what may change")
+    parameters: ParameterSettings = Field(default_factory=ParameterSettings, description="what may change")
     optimizer: Literal["auto", "gauss-newton", "lbfgs"] = Field(
         default="auto", description="auto: gauss-newton, but lbfgs with functions"
     )
@@ -338,9 +338,9 @@ def described() -> str:
         ("loss: observables: NAME", Aim),
         ("loss: functions, each", Function),
         ("loss: prior", Prior),
-        ("target or sites", Source),
+        ("target or sites", PositionSource),
         ("hold", Hold),
-        ("parameters", Parameters),
+        ("parameters", ParameterSettings),
         ("parameters: bounds: PATTERN", Bound),
         ("parameters: equalities, each", Equality),
         *(

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.potentials import select
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.potentials.labels import select
 
 DEPENDENT = 1e-10
 """Relative size below which a constraint says nothing that others have not said."""

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import ConvergenceError, NotAMinimumError
 from lammps_implicit.inverse.problem import FarError, JumpedError, Problem
 from lammps_implicit.inverse.quadratic import Pair, best_step, secant_curvature
 from lammps_implicit.inverse.terms import Contribution
-
-FloatArray = NDArray[np.float64]
 
 OPTIMIZERS = ("gauss-newton", "lbfgs")
 

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
 from lammps_implicit.inverse.descent import Descent, Iteration
 from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.terms import Cells
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.parallel import opened_on_root
-from lammps_implicit.results import read_structure, stream_structure
+from lammps_implicit.mpi.on_root import opened_on_root
+from lammps_implicit.results.structure import read_structure, stream_structure
 from lammps_implicit.structures import Structure
-
-FloatArray = NDArray[np.float64]
 
 HISTORY_KIND = "inversion"
 

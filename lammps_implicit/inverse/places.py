@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.ownership import fetch
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.mpi.ownership import fetch
 
 SAME = 1e-14
 """Strain that round-off leaves."""

@@ -9,18 +9,16 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cell.voigt import tensor
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
-from lammps_implicit.evaluator import Evaluations
+from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.terms import Cells, Contribution, Term
 from lammps_implicit.minimum import Excursion, Minimum
 from lammps_implicit.observables.observable import Observable
-from lammps_implicit.voigt import tensor
-
-FloatArray = NDArray[np.float64]
 
 CORRECTIONS = 8
 """Changes that bring held observables back, one after the other."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import LbfgsInvHessProduct, brentq, minimize
 
-FloatArray = NDArray[np.float64]
+from lammps_implicit.arrays import FloatArray
+
 Pair = tuple[FloatArray, FloatArray]
 """A step, and the change of the gradient along it."""
 

@@ -16,13 +16,13 @@ from lammps_implicit.inverse.config import (
 )
 from lammps_implicit.inverse.targets import read_positions
 from lammps_implicit.inverse.terms import Cells
+from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.observables.bulk import elastic_constants, lattice_parameters, named_constants
 from lammps_implicit.observables.cells import enthalpy, volume
 from lammps_implicit.observables.distances import distance
 from lammps_implicit.observables.distortion import distortion_from
 from lammps_implicit.observables.formation import Reservoir, formation_energy, formation_volume, relaxation_volume
 from lammps_implicit.observables.observable import Observable, combine
-from lammps_implicit.ownership import fetch
 
 ELASTIC_TOLERANCE = 1e-7
 """Of solves that elastic constants are measured with: what they leave is as large in the constants."""

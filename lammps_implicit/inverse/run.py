@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.ensembles.ensemble import read_ensemble
 from lammps_implicit.errors import LammpsImplicitError, OutputError
-from lammps_implicit.evaluator import Evaluations
+from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.files import sha256
 from lammps_implicit.inverse import config
-from lammps_implicit.inverse.config import Cell, Configuration, Function, Parameters, Target
+from lammps_implicit.inverse.config import Cell, Configuration, Function, ParameterSettings, Target
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import Descent, minimise
 from lammps_implicit.inverse.history import Setting, move_to_structures, read_history, write_history
@@ -33,10 +33,9 @@ from lammps_implicit.inverse.targets import read_positions
 from lammps_implicit.inverse.terms import Cells, Number, Positions, Prior, Term, UserTerm, positions
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import require_same_potential
-from lammps_implicit.potentials import select
-from lammps_implicit.results import write_data, write_xyz
+from lammps_implicit.potentials.labels import select
+from lammps_implicit.results.text import write_data, write_xyz
 
-FloatArray = NDArray[np.float64]
 Say = Callable[[str], None]
 
 HISTORY, TUNED, PLOT, STRUCTURES = "history.h5", "tuned", "history.png", "structures"
@@ -273,7 +272,7 @@ def _load(term: Function) -> Callable[[Minimum], tuple[float, FloatArray]]:
     return found
 
 
-def _equalities(settings: Parameters, names: tuple[str, ...]) -> FloatArray | None:
+def _equalities(settings: ParameterSettings, names: tuple[str, ...]) -> FloatArray | None:
     rows = np.zeros((len(settings.equalities), len(names)))
     for row, equality in zip(rows, settings.equalities, strict=True):
         for label, weight in equality.coefficients.items():
@@ -283,7 +282,7 @@ def _equalities(settings: Parameters, names: tuple[str, ...]) -> FloatArray | No
     return rows if len(rows) else None
 
 
-def _meet_equalities(settings: Parameters, problem: Problem) -> None:
+def _meet_equalities(settings: ParameterSettings, problem: Problem) -> None:
     """Step to where all equalities hold."""
     if problem.equalities is None:
         return
@@ -305,7 +304,9 @@ def _meet_equalities(settings: Parameters, problem: Problem) -> None:
         raise LammpsImplicitError("equalities: they hold only beyond the bounds") from None
 
 
-def _bounds(settings: Parameters, names: tuple[str, ...], theta: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+def _bounds(
+    settings: ParameterSettings, names: tuple[str, ...], theta: FloatArray
+) -> tuple[FloatArray, FloatArray] | None:
     if not settings.bounds:
         return None
     low, high = np.full(len(names), -np.inf), np.full(len(names), np.inf)
@@ -393,7 +394,7 @@ class _Recorder:
         return f", about {steps * each:.0f} s remain"
 
     def _write_potential(self, descent: Descent) -> list[Path]:
-        from lammps_implicit import __version__
+        from lammps_implicit.results.format import __version__
 
         first, last = self.problem.first, descent.history[-1]
         decks = ", ".join(f"{name}: {cell.deck_name}" for name, cell in self.problem.cells.items())

@@ -8,23 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.inverse.config import Source
+from lammps_implicit.inverse.config import PositionSource
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.ownership import fetch
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.mpi.ownership import fetch
 
 SAME_CELL = 1e-6
 """Relative difference of cell vectors up to which cells are the same."""
 
 
-def read_positions(source: Source, minimum: Minimum, name: str) -> FloatArray:
+def read_positions(source: PositionSource, minimum: Minimum, name: str) -> FloatArray:
     """Positions for this rank's atoms of a cell, (n, 3), Å.
 
     Parameters
     ----------
-    source : Source
+    source : PositionSource
     minimum : Minimum
         The cell.
     name : str

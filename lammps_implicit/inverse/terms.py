@@ -13,12 +13,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.observables.observable import Observable
-from lammps_implicit.ownership import fetch
 
-FloatArray = NDArray[np.float64]
 Cells = Mapping[str, Minimum]
 
 

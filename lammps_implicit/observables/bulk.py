@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.cell import CellSystem
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cell.system import CellSystem
+from lammps_implicit.cell.voigt import COMPONENTS, tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import composition, enthalpy, unknown_gradient
 from lammps_implicit.observables.observable import Observable, combine
-from lammps_implicit.voigt import COMPONENTS, tensor
-
-FloatArray = NDArray[np.float64]
 
 ELASTIC_STEP = 1e-3
 """Relative step of the parameters that elastic constants are differenced with."""

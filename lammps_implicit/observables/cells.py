@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.observable import Observable
-
-FloatArray = NDArray[np.float64]
 
 
 def composition(minimum: Minimum) -> dict[str, int]:

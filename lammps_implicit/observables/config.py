@@ -8,10 +8,10 @@ from typing import Union
 
 from pydantic import Field, field_validator, model_validator
 
-from lammps_implicit.cell import strains
-from lammps_implicit.configuration import Strict, read_yaml
-from lammps_implicit.deck import deck_path
+from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluators.deck import deck_path
+from lammps_implicit.observables.configuration import Strict, read_yaml
 
 
 def known_cell(cell: str) -> str:

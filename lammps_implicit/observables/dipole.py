@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from lammps_implicit.cell.voigt import COMPONENTS, components
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import require_same_potential
 from lammps_implicit.observables.observable import Observable
-from lammps_implicit.voigt import COMPONENTS, components
 
 
 def elastic_dipole(defect: Minimum, bulk: Minimum | None = None, tol: float = 1e-5) -> Observable:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.jacobian import Jacobian
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import unknown_gradient
 from lammps_implicit.observables.observable import Observable
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.response.jacobian import Jacobian
 
 
 @dataclass(frozen=True)

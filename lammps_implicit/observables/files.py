@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.ensembles.ensemble import Parameters
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened
 from lammps_implicit.observables.observable import Observable, stability
-from lammps_implicit.third_derivative import Answer, Cubic, Directions
-
-FloatArray = NDArray[np.float64]
-
-OBSERVABLES_KIND = "lammps-implicit observables"
-SENSITIVITY_KIND = "lammps-implicit sensitivity"
+from lammps_implicit.potentials.interface import Parameters
+from lammps_implicit.response.cubic import Answer, Cubic, LeadingDirections
+from lammps_implicit.results.format import OBSERVABLES_KIND, SENSITIVITY_KIND
 
 _GROUP = "observables"
 
@@ -52,7 +48,9 @@ class Derivatives:
         return str(self.attributes["kind"])
 
 
-def write_observables(file: Any, observables: Mapping[str, Observable], directions: Directions | None = None) -> None:
+def write_observables(
+    file: Any, observables: Mapping[str, Observable], directions: LeadingDirections | None = None
+) -> None:
     """Write observables into an open HDF5 file.
 
     A group each with ``value``, ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the third derivative:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from lammps_implicit.third_derivative import Cubic
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.response.cubic import Cubic
 
 SOFTENED = 0.5
 """Relative change of the softest mode's stiffness up to which what depends on it is taken as a convergent series."""

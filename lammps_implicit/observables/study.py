@@ -11,7 +11,8 @@ from typing import Any, Union
 
 import numpy as np
 
-from lammps_implicit.ensembles.ensemble import Ensemble, Parameters
+from lammps_implicit.ensembles.directions import leading_directions
+from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import hdf5_written_whole
 from lammps_implicit.minimum import Minimum
@@ -23,7 +24,7 @@ from lammps_implicit.observables.bulk import (
 )
 from lammps_implicit.observables.cells import composition, enthalpy
 from lammps_implicit.observables.config import Configuration, Deck
-from lammps_implicit.observables.files import OBSERVABLES_KIND, write_observables
+from lammps_implicit.observables.files import write_observables
 from lammps_implicit.observables.formation import (
     binding_energy,
     formation_energy,
@@ -31,7 +32,9 @@ from lammps_implicit.observables.formation import (
     relaxation_volume,
 )
 from lammps_implicit.observables.observable import Observable, combine, stability
-from lammps_implicit.third_derivative import Directions, leading_directions
+from lammps_implicit.potentials.interface import Parameters
+from lammps_implicit.response.cubic import LeadingDirections
+from lammps_implicit.results.format import OBSERVABLES_KIND
 
 Say = Callable[[str], None]
 
@@ -44,7 +47,7 @@ class Study:
     ----------
     observables : dict of str to Observable
     parameters : Parameters
-    directions : Directions or None
+    directions : LeadingDirections or None
         Of an ensemble, that third derivatives were taken along.
     attributes : dict
         Versions, decks, pressure, cost.
@@ -52,7 +55,7 @@ class Study:
 
     observables: dict[str, Observable]
     parameters: Parameters
-    directions: Directions | None
+    directions: LeadingDirections | None
     attributes: dict[str, Any]
 
 
@@ -244,7 +247,7 @@ def _of_defect(
 
 
 def _attributes(cells: Cells, configuration: Configuration) -> dict[str, Any]:
-    from lammps_implicit import __version__
+    from lammps_implicit.results.format import __version__
 
     bulk, named = cells.bulk, cells.named()
     return {

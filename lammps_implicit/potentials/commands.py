@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lammps_implicit.deck import Deck, PairCoeff
-from lammps_implicit.engine import potential_folders
+from lammps_implicit.evaluators.deck import Deck, PairCoeff
+from lammps_implicit.evaluators.potential_folders import potential_folders
 
 LEFT_BEFORE = ("uf3", "pod")
 """Styles that keep what they read first, or crash, unless the pair style is ``none`` in between."""

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.deck import Deck
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.files import written_whole
 from lammps_implicit.potentials.commands import PairCommands, found, style_of
-
-FloatArray = NDArray[np.float64]
 
 STYLES = ("eam/alloy", "eam/fs")
 

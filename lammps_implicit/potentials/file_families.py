@@ -11,16 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lammps_implicit.deck import Deck
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.files import written_whole
 from lammps_implicit.potentials.commands import PairCommands, found
 from lammps_implicit.potentials.number_files import NumberFile, Reader
-
-FloatArray = NDArray[np.float64]
 
 FAMILIES = ("mliap", "uf3", "pod")
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
-
-FloatArray = NDArray[np.float64]
 
 _WORD = re.compile(r"\S+")
 
@@ -88,3 +86,12 @@ class Reader:
             if not good:
                 raise PotentialError(f"{self.path}, line {row + 1}: '{self.lines[row][start:stop]}' is not a number")
         return NumberFile(self.lines, tuple(spans), tuple(names))
+
+
+def is_number(word: str) -> bool:
+    """Whether a word can be read as a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

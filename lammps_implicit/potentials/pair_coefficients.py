@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.deck import Deck, PairCoeff
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.deck import Deck, PairCoeff
 from lammps_implicit.potentials.commands import PairCommands, style_of
-
-FloatArray = NDArray[np.float64]
 
 NAMES = {
     "lj/cut": ("epsilon", "sigma"),

@@ -11,14 +11,17 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.deck import Deck, PairCoeff
-from lammps_implicit.engine import Engine, potential_folders
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.deck import Deck, PairCoeff
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.operators.descriptor_derivative import DescriptorDerivative
+from lammps_implicit.operators.interface import Hessian
 from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.snap_files import (
     CoefficientFile,
@@ -28,12 +31,6 @@ from lammps_implicit.potentials.snap_files import (
     read_coefficients,
     read_parameters,
 )
-
-if TYPE_CHECKING:
-    from lammps_implicit.descriptor_derivative import DescriptorDerivative
-    from lammps_implicit.operators import Hessian
-
-FloatArray = NDArray[np.float64]
 
 STYLES = ("snap", "snap/intel")
 _DESCRIPTORS, _GRADIENTS = "li_descriptors", "li_gradients"
@@ -158,8 +155,6 @@ class SnapPotential:
 
     def mixed_derivative(self, engine: Engine, hessian: Hessian) -> DescriptorDerivative:
         """C at the reference, from LAMMPS' descriptors."""
-        from lammps_implicit.descriptor_derivative import DescriptorDerivative
-
         return DescriptorDerivative(engine, self, hessian)
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:

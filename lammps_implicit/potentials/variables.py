@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lammps_implicit.deck import Deck
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.potentials.commands import PairCommands, found
-
-FloatArray = NDArray[np.float64]
 
 PREFIX = "var:"
 

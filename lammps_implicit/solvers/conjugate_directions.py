@@ -9,11 +9,9 @@ for the noise of differenced products). Works on distributed arrays: only inner 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.solvers import LinearSystem, Solution, not_converged
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.solvers.interface import LinearSystem, Solution, not_converged
 
 
 class ConjugateDirections:

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.evaluator import Evaluator
-from lammps_implicit.ownership import first_row
-from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
+from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.mpi.ownership import first_row
+from lammps_implicit.solvers.interface import LinearSystem, Solution, not_converged, product_accuracy
 from lammps_implicit.solvers.minimal_residual import MINRES_ITERATIONS, refine
-from lammps_implicit.springs import Springs, active_atoms, assemble
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.solvers.springs import Springs, active_atoms, assemble
 
 try:
     # Not an import statement: petsc4py's type stubs are not right.

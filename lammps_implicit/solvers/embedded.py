@@ -6,16 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg, minres, splu
 
-from lammps_implicit.evaluator import Evaluator
-from lammps_implicit.solvers import LinearSystem, Solution, not_converged, product_accuracy
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.solvers.interface import LinearSystem, Solution, not_converged, product_accuracy
 from lammps_implicit.solvers.minimal_residual import MINRES_ITERATIONS, refine
-from lammps_implicit.springs import Springs, active_atoms, assemble
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.solvers.springs import Springs, active_atoms, assemble
 
 DIRECT_ATOMS = 700
 """Largest cell whose springs are factorised; above, algebraic multigrid is cheaper to set up."""

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.solvers import LinearSystem, Solution, not_converged
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.solvers.interface import LinearSystem, Solution, not_converged
 
 Minres = Callable[[LinearSystem, FloatArray, float, float], tuple[FloatArray, int]]
 """(system, right-hand side, relative tolerance in the preconditioner's norm, accuracy of products) to x, iterations."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from lammps_implicit.solvers import LinearSystem
-
-FloatArray = NDArray[np.float64]
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.solvers.interface import LinearSystem
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""Command line: ``lammps-implicit``."""
+
+from lammps_implicit.cli.app import app, main
+
+__all__ = ["app", "main"]

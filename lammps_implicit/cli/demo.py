@@ -1,0 +1,160 @@
+"""The demonstration: a W vacancy, all its SNAP parameters, predictions held against relaxing again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cli import demo_plots as plots
+from lammps_implicit.errors import OutputError
+from lammps_implicit.files import refuse_to_overwrite, written_whole
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.mpi.on_root import on_root
+from lammps_implicit.progress import progress
+from lammps_implicit.results.prediction import Prediction, predict
+from lammps_implicit.results.sensitivity import Sensitivity, read_sensitivity, write_sensitivity
+
+TOLERANCE = 1e-5
+SIZES = (0.01, 0.03, 0.1)
+"""Relative parameter changes that are predicted and relaxed again."""
+
+ENERGY_SIZES = np.geomspace(2e-3, 1e-1, 6)
+"""Those that the errors of predicted energies are plotted for."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the demonstration found.
+
+    Attributes
+    ----------
+    rows : list of (str, str)
+        Table of quantities and values.
+    files : list of (Path, str)
+        Files written and what each shows.
+    """
+
+    rows: list[tuple[str, str]]
+    files: list[tuple[Path, str]]
+
+
+def demo_deck() -> Path:
+    """Return the deck the demonstration runs, from the installed package or the source tree."""
+    package = Path(__file__).parent.parent
+    for folder in (package / "lammps_scripts", package.parent / "lammps_scripts"):
+        if (folder / "in.w_vacancy").is_file():
+            return folder / "in.w_vacancy"
+    raise OutputError("the demonstration's deck in.w_vacancy is not installed")
+
+
+def run_demo(folder: Path, overwrite: bool = False) -> Summary:
+    """Run the demonstration and write its files into a folder.
+
+    Raises
+    ------
+    OutputError
+        If a file it would write exists.
+    """
+    files = {
+        "w_vacancy.h5": "minimum, Jacobian and energy derivatives (HDF5)",
+        "w_vacancy.xyz": "atoms with predicted displacement vectors for a 3 % change (OVITO)",
+        "displacements.png": "predicted against re-relaxed displacements",
+        "shells.png": "which parameters move which shell of atoms",
+        "energy.png": "error of the predicted energy against the size of the change",
+    }
+    paths = {name: folder / name for name in files}
+    start = time.perf_counter()
+    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, paths, overwrite))
+    with Minimum.from_deck(demo_deck()) as minimum:
+        with progress("solving", MPI.COMM_WORLD.rank == 0) as update:
+            jacobian = minimum.jacobian(TOLERANCE, progress=update)
+        cost = minimum.statistics
+        write_sensitivity(paths["w_vacancy.h5"], minimum, jacobian, TOLERANCE, overwrite)
+        sensitivity = read_sensitivity(paths["w_vacancy.h5"])
+        # The same random direction for every size: each parameter changes by a random share of its own value.
+        direction = np.random.default_rng(1).standard_normal(len(sensitivity.theta)) * sensitivity.theta
+        predictions = [predict(sensitivity, size * direction) for size in SIZES]
+        relaxed = [_relax_again(minimum, prediction) for prediction in predictions]
+        evaluations = minimum.engine.evaluations.forces
+        errors = _energy_errors(minimum, sensitivity, direction)
+
+    def draw_and_tabulate() -> list[tuple[str, str]]:
+        # ASE would wait for the other ranks, were it not told that one writes alone.
+        with written_whole(paths["w_vacancy.xyz"], overwrite) as temporary:
+            moved = predictions[1].displacement
+            sensitivity.structure.to_ase(displacement=moved).write(temporary, format="extxyz", parallel=False)
+        length, predicted = minimum.units.length, [prediction.displacement for prediction in predictions]
+        true = [moved - moved.mean(axis=0) for moved, _ in relaxed if moved is not None]  # net translation removed
+        plots.displacement_parity(paths["displacements.png"], SIZES, predicted, true, length)
+        plots.energy_convergence(paths["energy.png"], ENERGY_SIZES, errors, minimum.units.energy)
+        _plot_shells(paths["shells.png"], sensitivity, length)
+        rows = [
+            ("atoms, parameters", f"{len(sensitivity.structure.ids)}, {len(sensitivity.theta)}"),
+            ("energy", f"{minimum.energy:.6f} {minimum.units.energy}"),
+            ("largest force", f"{minimum.max_force:.1e} {minimum.units.force_name}"),
+            ("Jacobian: force evaluations", f"{cost.evaluations.total} ({cost.method}, {jacobian.rank} solves)"),
+            ("Jacobian: residual of a random check", f"{cost.residual:.1e}"),
+            ("Jacobian: time", f"{cost.seconds:.1f} s"),
+            ("checks: force evaluations", f"{evaluations - cost.evaluations.forces}"),
+        ]
+        for size, prediction, moved, (_, energy) in zip(SIZES, predictions, true, relaxed, strict=True):
+            error = np.linalg.norm(prediction.displacement - moved) / np.linalg.norm(moved)
+            largest = np.abs(moved).max()
+            rows.append((f"{size:.0%} change: displacement up to", f"{largest:.4f} {length}, error {error:.2%}"))
+            change, missed = energy - minimum.energy, prediction.energy - energy
+            rows.append((f"{size:.0%} change: energy", f"{change:+.6f} {minimum.units.energy}, error {missed:+.1e}"))
+        return rows
+
+    rows = on_root(MPI.COMM_WORLD, draw_and_tabulate)
+    rows.append(("total time", f"{time.perf_counter() - start:.0f} s"))
+    return Summary(rows, [(paths[name], text) for name, text in files.items()])
+
+
+def _prepare(folder: Path, paths: dict[str, Path], overwrite: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths.values():
+        refuse_to_overwrite(path, overwrite)
+
+
+def _relax_again(minimum: Minimum, prediction: Prediction) -> tuple[FloatArray | None, float]:
+    """Brute force: displacement in id order on rank 0, and energy."""
+    displacement, energy = minimum.relaxed_at(prediction.dtheta)
+    return minimum.gather(displacement), energy
+
+
+def _energy_errors(
+    minimum: Minimum, sensitivity: Sensitivity, direction: FloatArray
+) -> dict[str, tuple[int, FloatArray]]:
+    """Errors of predicted energies at `ENERGY_SIZES`, each with the power of the change that they should fall with."""
+    errors = np.empty((3, len(ENERGY_SIZES)))
+    jacobian = minimum.jacobian(TOLERANCE)
+    for column, size in enumerate(ENERGY_SIZES):
+        prediction = predict(sensitivity, size * direction)
+        true = minimum.relaxed_at(prediction.dtheta)[1]
+        third = minimum.energy_at(prediction.dtheta, jacobian.dot(prediction.dtheta))
+        first = float(prediction.enthalpy_terms[:2].sum())
+        errors[:, column] = np.abs(np.array([first, prediction.energy, third]) - true)
+    labels = ("first order", "second order", "third order: U at the predicted structure")
+    return {label: (slope, errors[slope - 2]) for slope, label in enumerate(labels, 2)}
+
+
+def _plot_shells(path: Path, sensitivity: Sensitivity, length: str) -> None:
+    structure = sensitivity.structure
+    # The deck removes the atom at the origin; distances are to its nearest image.
+    fractional = np.linalg.solve(structure.cell.T, (structure.positions - structure.origin).T).T
+    distance = np.linalg.norm((fractional - np.round(fractional)) @ structure.cell, axis=1)
+    order = np.argsort(distance)
+    shells = np.split(order, np.flatnonzero(np.diff(distance[order]) > 0.1) + 1)
+    moves = np.empty((len(shells), len(sensitivity.theta)))
+    for index, size in enumerate(0.01 * np.abs(sensitivity.theta)):
+        unit = np.zeros(len(sensitivity.theta))
+        unit[index] = size
+        squares = (sensitivity.displacement(unit) ** 2).sum(axis=1)
+        moves[:, index] = [np.sqrt(squares[shell].mean()) for shell in shells]
+    means = np.array([distance[shell].mean() for shell in shells])
+    plots.shell_sensitivity(path, means, moves, sensitivity.names, length)

@@ -1,0 +1,135 @@
+"""Examination of an installation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+FAMILY_PACKAGES = ("ML-IAP", "ML-POD", "ML-UF3", "MANYBODY")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    Attributes
+    ----------
+    name, finding : str
+    good : bool
+    needed : bool
+        Whether anything works without it.
+    """
+
+    name: str
+    finding: str
+    good: bool
+    needed: bool = True
+
+
+def examine() -> list[Check]:
+    """Look at every part the package stands on, and differentiate a 15-atom cell."""
+    checks = [Check("Python", sys.version.split()[0], sys.version_info >= (3, 10))]
+    checks += [_package(name) for name in ("numpy", "scipy", "mpi4py", "lammps", "h5py", "ase", "pyamg")]
+    checks += [_attempt("MPI library", _mpi), _attempt("LAMMPS", _lammps), _attempt("potential files", _potentials)]
+    checks.append(_attempt("LAMMPS' other potential families", _families, needed=False))
+    checks.append(_attempt("PETSc (distributed solver)", _petsc, needed=False))
+    checks.append(_attempt("JAX (exact derivatives)", _jax, needed=False))
+    checks.append(_attempt("self-test: 15-atom Ta vacancy", _self_test))
+    return checks
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, importlib.metadata.version(name), True)
+    except importlib.metadata.PackageNotFoundError:
+        try:
+            module = __import__(name)  # built without metadata, as some module systems do
+            return Check(name, str(getattr(module, "__version__", "version unknown")), True)
+        except ImportError:
+            return Check(name, f"missing: pip install {name}", False)
+
+
+def _attempt(name: str, find: Callable[[], str], needed: bool = True) -> Check:
+    try:
+        return Check(name, find(), True, needed)
+    except Exception as error:  # whatever is broken is the finding
+        return Check(name, f"{type(error).__name__}: {error}".splitlines()[0], False, needed)
+
+
+def _mpi() -> str:
+    from mpi4py import MPI
+
+    return MPI.Get_library_version().split("\n")[0].strip("\0 ")
+
+
+def _lammps() -> str:
+    from lammps_implicit.evaluators.lammps import Engine
+
+    engine = Engine.start()
+    try:
+        missing = [package for package in ("ML-SNAP",) if package not in engine.packages]
+        if missing:
+            raise RuntimeError(f"built without {', '.join(missing)}")
+        return f"version {engine.version}, {len(engine.packages)} packages, ML-SNAP among them"
+    finally:
+        engine.close()
+
+
+def _families() -> str:
+    from lammps_implicit.evaluators.lammps import Engine
+
+    engine = Engine.start()
+    try:
+        missing = [package for package in FAMILY_PACKAGES if package not in engine.packages]
+    finally:
+        engine.close()
+    if missing:
+        raise RuntimeError(f"built without {', '.join(missing)}: decks with their pair styles do not run")
+    return f"{', '.join(FAMILY_PACKAGES)} are there"
+
+
+def _potentials() -> str:
+    from lammps_implicit.evaluators.potential_folders import potential_folders
+
+    found = [folder for folder in potential_folders() if any(folder.glob("*.snapcoeff"))]
+    if not found:
+        raise RuntimeError("no .snapcoeff file in LAMMPS_POTENTIALS; set it to LAMMPS' folder 'potentials'")
+    return str(found[0])
+
+
+def _petsc() -> str:
+    from lammps_implicit.solvers import distributed
+
+    return ".".join(map(str, distributed.PETSc.Sys.getVersion()))
+
+
+def _jax() -> str:
+    try:
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jax-md"))
+    except importlib.metadata.PackageNotFoundError as error:
+        raise RuntimeError(f"{error.name} is missing: pip install 'lammps-implicit[autodiff]'") from None
+
+
+def _self_test() -> str:
+    import numpy as np
+    from ase.build import bulk
+
+    from lammps_implicit.minimum import Minimum
+
+    atoms = bulk("Ta", "bcc", a=3.316, cubic=True) * (2, 2, 2)
+    del atoms[0]
+    lines = [
+        "pair_style hybrid/overlay zbl 4.0 4.8 snap",
+        "pair_coeff 1 1 zbl 73 73",
+        "pair_coeff * * snap Ta06A.snapcoeff Ta06A.snapparam Ta",
+    ]
+    with Minimum.from_ase(atoms, lines) as minimum:
+        direction = np.linspace(-1, 1, len(minimum.potential.theta))
+        pull = np.cos(minimum.ids[:, None] * np.array([1.0, 2.0, 3.0]))
+        forward = minimum.engine.dot(pull, minimum.jvp(direction, 1e-8))
+        backward = float(minimum.vjp(pull, 1e-8) @ direction)
+        if not abs(forward - backward) < 1e-6 * abs(forward):
+            raise RuntimeError(f"forward and backward products disagree: {forward:.9g} and {backward:.9g}")
+    return "forward and backward products agree"

@@ -1,0 +1,237 @@
+"""Commands: ``propagate``, ``validate``, ``merge``, ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from lammps_implicit.cli.console import columns, say
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, written_whole
+from lammps_implicit.mpi.ranks import rank
+
+if TYPE_CHECKING:
+    from lammps_implicit.ensembles.ensemble import Ensemble
+    from lammps_implicit.observables.files import Derivatives
+    from lammps_implicit.potentials.interface import Parameters
+
+ResultArgument = Annotated[
+    Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity' or 'lammps-implicit observables'.")
+]
+EnsembleOption = Annotated[
+    Path,
+    typer.Option(
+        "--ensemble",
+        help="Parameter samples: .npy, .npz ('samples', or 'covariance' and perhaps 'mean'), .csv, or a folder of "
+        ".snapcoeff files.",
+    ),
+]
+DrawsOption = Annotated[int, typer.Option("--draws", help="Samples drawn where the ensemble is a covariance.")]
+DrawSeedOption = Annotated[int, typer.Option("--draw-seed", help="Of the samples drawn from a covariance.")]
+SingularOption = Annotated[
+    bool, typer.Option("--allow-singular", help="Accept a covariance under which some combinations have no spread.")
+]
+LimitOption = Annotated[
+    float,
+    typer.Option(
+        "--limit", help="Flag samples whose estimated error exceeds this share of their change and of the spread."
+    ),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files if they exist.")]
+
+
+def propagate(
+    result: ResultArgument,
+    ensemble: EnsembleOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file; plots and an .xyz stand beside it.")],
+    draws: DrawsOption = 100_000,
+    draw_seed: DrawSeedOption = 0,
+    allow_singular: SingularOption = False,
+    limit: LimitOption = 0.1,
+    distances: Annotated[
+        Optional[list[str]],
+        typer.Option("--distance", metavar="ID-ID", help="Distance between two atoms of the structure; repeat."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Distribution of every observable over an ensemble of parameters, without running LAMMPS."""
+    _on_root(
+        lambda: _propagate(result, ensemble, output, (draws, draw_seed, allow_singular), limit, distances, overwrite)
+    )
+
+
+def validate(
+    result: ResultArgument,
+    ensemble: EnsembleOption,
+    samples: Annotated[int, typer.Option("--samples", help="How many samples to relax again, all shards together.")],
+    shard: Annotated[
+        str,
+        typer.Option("--shard", metavar="INDEX/COUNT", help="Which part of them; the index counts from 0 or from 1."),
+    ] = "0/1",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards' files.")] = Path("validation"),
+    seed: Annotated[int, typer.Option("--seed", help="Of the random choice of samples; the same for all shards.")] = 0,
+    ftol: Annotated[float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to.")] = 1e-8,
+    draws: DrawsOption = 100_000,
+    draw_seed: DrawSeedOption = 0,
+    allow_singular: SingularOption = False,
+    limit: LimitOption = 0.1,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Relax samples again, to see how far predictions can be trusted. A shard that was killed goes on where it was."""
+    from mpi4py import MPI
+
+    from lammps_implicit.ensembles import validation
+    from lammps_implicit.ensembles.shards import shard_index
+    from lammps_implicit.mpi.on_root import on_root
+    from lammps_implicit.progress import progress
+
+    part, parts = shard_index(shard)
+
+    def read() -> tuple[Derivatives, Ensemble]:
+        from lammps_implicit.observables.files import read_derivatives
+
+        derivatives = read_derivatives(result)
+        return derivatives, _ensemble(ensemble, derivatives.parameters, (draws, draw_seed, allow_singular))
+
+    derivatives, known = on_root(MPI.COMM_WORLD, read)
+    with progress("validating", rank() == 0) as update:
+        path = validation.validate(
+            derivatives, known, samples, part, parts, output, seed, ftol, limit, overwrite, progress=update
+        )
+    say(f"wrote {path}")
+
+
+def merge(
+    shards: Annotated[list[Path], typer.Argument(help="Files of all shards, or their folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file; a plot stands beside it.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Combine the shards of a validation, and say how well predictions agree with it."""
+    _on_root(lambda: _merge(shards, output, overwrite))
+
+
+def report(
+    result: Annotated[Path, typer.Argument(help="HDF5 file from 'lammps-implicit propagate'.")],
+    validation: Annotated[
+        Optional[Path], typer.Option("--validation", help="HDF5 file from 'lammps-implicit merge'.")
+    ] = None,
+    output: Annotated[
+        Optional[Path], typer.Option("-o", "--output", help="HTML file; default: the name of the result.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Tables and figures of a propagated ensemble as one HTML file."""
+    _on_root(lambda: _report(result, validation, output or result.with_suffix(".html"), overwrite))
+
+
+def _propagate(
+    result: Path,
+    ensemble: Path,
+    output: Path,
+    drawing: tuple[int, int, bool],
+    limit: float,
+    distances: list[str] | None,
+    overwrite: bool,
+) -> None:
+    from lammps_implicit.ensembles import plots
+    from lammps_implicit.ensembles.displacements import distance
+    from lammps_implicit.ensembles.files import read_propagation, write_propagation
+    from lammps_implicit.ensembles.propagation import propagate
+    from lammps_implicit.ensembles.report import driver_rows, summary_rows, write_figure
+    from lammps_implicit.observables.files import read_derivatives
+    from lammps_implicit.results.format import SENSITIVITY_KIND
+    from lammps_implicit.results.sensitivity import read_sensitivity
+
+    others = beside(output, ".xyz", ".distributions.png", ".drivers.png")
+    for path in (output, *others):
+        refuse_to_overwrite(path, overwrite)
+        refuse_inputs(path, result, ensemble)
+    derivatives = read_derivatives(result)
+    sensitivity = read_sensitivity(result) if derivatives.kind == SENSITIVITY_KIND else None
+    observables = dict(derivatives.observables)
+    for pair in distances or []:
+        if sensitivity is None:
+            raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
+        observables[f"distance {pair}"] = distance(sensitivity, _pair(pair))
+    known = _ensemble(ensemble, derivatives.parameters, drawing)
+    propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.answer)
+    files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
+    propagated = read_propagation(output)
+    figures = dict(zip(others[1:], (plots.histograms(propagated), plots.drivers(propagated)), strict=True))
+    for path, figure in figures.items():
+        with written_whole(path, overwrite) as temporary:
+            write_figure(temporary, figure)
+    columns(summary_rows(propagated))
+    columns(driver_rows(propagated))
+    flagged, total = int(propagation.flagged.sum()), len(known.samples)
+    say(f"{flagged:,} of {total:,} samples lie outside the range of trust ({flagged / total:.1%})")
+    if derivatives.answer is None:
+        say(f"errors are not estimated: {result} was made without --ensemble")
+    say("wrote " + ", ".join(map(str, [*files, *figures])))
+
+
+def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
+    from lammps_implicit.ensembles import plots
+    from lammps_implicit.ensembles.agreement import agreement, agreement_rows
+    from lammps_implicit.ensembles.report import write_figure
+    from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, merge_shards, write_records
+
+    (plot,) = beside(output, ".png")
+    for path in (output, plot):
+        refuse_to_overwrite(path, overwrite)
+        refuse_inputs(path, *shards)
+    records, settings = merge_shards(shards)
+    write_records(output, records, settings, MERGED_KIND)
+    with written_whole(plot, overwrite) as temporary:
+        write_figure(temporary, plots.parity(records))
+    columns(agreement_rows(agreement(records, settings.limit)))
+    failed = int((records.status == FAILED).sum())
+    say(f"{len(records.rows)} samples, {int(records.flagged.sum())} flagged, {failed} without a minimum near")
+    say(f"{int(records.forces.sum()):,} force evaluations, {records.seconds.sum():.0f} s")
+    say(f"wrote {output}, {plot}")
+
+
+def _report(result: Path, validation: Path | None, output: Path, overwrite: bool) -> None:
+    from lammps_implicit.ensembles.files import read_propagation
+    from lammps_implicit.ensembles.report import html_report
+    from lammps_implicit.ensembles.shards import MERGED_KIND, read_records
+
+    refuse_to_overwrite(output, overwrite)
+    refuse_inputs(output, result, *([] if validation is None else [validation]))
+    propagated = read_propagation(result)
+    if validation is None:
+        page = html_report(propagated)
+    else:
+        records, settings = read_records(validation, MERGED_KIND)
+        if settings.ensemble != propagated.attributes["ensemble_sha256"]:
+            raise LammpsImplicitError(f"{validation} is of another ensemble than {result}")
+        if settings.result != propagated.attributes["from_sha256"]:
+            raise LammpsImplicitError(f"{validation} is of other derivatives than {result}")
+        page = html_report(propagated, records, settings.limit)
+    with written_whole(output, overwrite) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    say(f"wrote {output}")
+
+
+def _ensemble(path: Path, potential: Parameters, drawing: tuple[int, int, bool]) -> Ensemble:
+    from lammps_implicit.ensembles.ensemble import read_ensemble
+
+    draws, seed, allow_singular = drawing
+    return read_ensemble(path, potential, draws, seed, allow_singular)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, dash, second = text.partition("-")
+    if not (dash and first.isdigit() and second.isdigit()):
+        raise LammpsImplicitError(f"--distance {text}: write two ids, as 12-57")
+    return int(first), int(second)
+
+
+def _on_root(task: Any) -> None:
+    from mpi4py import MPI
+
+    from lammps_implicit.mpi.on_root import on_root
+
+    on_root(MPI.COMM_WORLD, task)

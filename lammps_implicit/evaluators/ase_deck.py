@@ -1,0 +1,79 @@
+"""An input deck written for an ASE structure."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lammps_implicit.errors import DeckError, PotentialError
+from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.structures import _frozen_ids, from_ase
+
+
+@contextmanager
+def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> Iterator[Path]:
+    """Write an input deck that relaxes an ASE structure at fixed cell; gone when the context ends.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        ``FixAtoms`` constraints become frozen atoms; others are refused.
+    potential : path or sequence of str
+        LAMMPS include file, or its lines.
+
+    Raises
+    ------
+    DeckError
+        If the cell is not in LAMMPS' orientation or a constraint is of another kind.
+    PotentialError
+        If the include file is not found.
+    """
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as own:
+        folder = Path(comm.bcast(own))
+        remember_temporary(Path(own))
+        failure: Exception | None = None
+        if comm.rank == 0:
+            try:
+                _write_deck(folder, atoms, potential)
+            except (DeckError, PotentialError) as error:
+                failure = error
+        failure = comm.bcast(failure)
+        if failure is not None:
+            raise failure
+        yield folder / "in.ase"
+        comm.barrier()
+    forget_temporary(Path(own))
+
+
+def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> None:
+    structure, _ = from_ase(atoms)
+    with open(folder / "atoms.data", "w", encoding="utf-8") as file:
+        structure.write_data(file, "from ASE")
+    boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
+    lines = ["units metal", "atom_style atomic", f"boundary {boundary}", "box tilt large", "read_data atoms.data"]
+    lines += _potential_lines(potential)
+    frozen = _frozen_ids(atoms)
+    if len(frozen):
+        for start in range(0, len(frozen), 100):  # LAMMPS limits the length of a line
+            lines.append("group frozen id " + " ".join(map(str, frozen[start : start + 100])))
+        lines.append("fix frozen frozen setforce 0 0 0")
+    lines.append("minimize 0 1e-8 10000 100000")
+    (folder / "in.ase").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _potential_lines(potential: str | os.PathLike[str] | Sequence[str]) -> list[str]:
+    if not isinstance(potential, (str, os.PathLike)):
+        return list(potential)
+    path = Path(potential)
+    for candidate in [path.absolute(), *(folder / path for folder in potential_folders())]:
+        if candidate.is_file():
+            return candidate.read_text(encoding="utf-8").splitlines()
+    raise PotentialError(f"potential include file {potential} does not exist")

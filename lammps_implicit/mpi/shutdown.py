@@ -1,0 +1,62 @@
+"""Ending all ranks when one has failed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from mpi4py import MPI
+
+FORWARDING = 0.5
+"""Seconds in which a launcher passes on what was written, before the ranks are ended and it stops listening."""
+
+PATIENCE = 3.0
+"""Seconds in which all ranks must have failed before one that has ends them."""
+
+
+def end_together(comm: Any, report: Callable[[], None]) -> None:
+    """Report an error once, and see to it that no rank goes on waiting for one that failed.
+
+    Returns when all ranks have failed, which may then exit; otherwise ends them all within seconds.
+    """
+    if comm.rank == 0:
+        report()
+    if comm.size == 1:
+        return
+    # Not on a communicator that the others may be using for something else.
+    others, deadline = (_ending or [comm])[0].Ibarrier(), time.monotonic() + PATIENCE
+    while not others.Test():
+        if time.monotonic() > deadline:
+            if comm.rank:  # rank 0 is one of those that wait
+                report()
+            sys.stderr.flush()
+            time.sleep(FORWARDING)
+            comm.Abort(1)
+            os._exit(1)  # some libraries return from it and let their launcher end the job
+        time.sleep(0.01)
+
+
+_ending: list[Any] = []
+"""A communicator of all ranks that only `end_together` uses, once there is one."""
+
+
+def end_all_on_exceptions(comm: Any) -> None:
+    """Have exceptions that nobody catches on some rank of a script end all ranks, as they would a single process.
+
+    Parameters
+    ----------
+    comm : mpi4py communicator
+        Nothing is done unless it holds all ranks.
+    """
+    previous = sys.excepthook
+    if comm.size == MPI.COMM_WORLD.size > 1 and not _ending:
+        _ending.append(comm.Dup())
+
+        def end_all_ranks(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            end_together(MPI.COMM_WORLD, lambda: previous(kind, error, trace))
+
+        sys.excepthook = end_all_ranks

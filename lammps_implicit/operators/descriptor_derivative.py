@@ -1,0 +1,186 @@
+"""Mixed derivative of potentials with descriptors, as an operator on displacements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cell.freedom import CellFreedom, Coupling
+from lammps_implicit.cell.voigt import components
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.operators.coupling import measure_coupling
+from lammps_implicit.operators.differenced_hessian import CENTRAL_STEP
+from lammps_implicit.operators.interface import Descriptors, Hessian
+from lammps_implicit.progress import Progress, no_progress
+
+MIXED_MEMORY = 2**30
+"""Bytes a rank may spend on ∂B/∂X; above, products with C = ∂²U/∂X∂Θ are differenced."""
+
+
+class DescriptorDerivative:
+    """C = -∂F/∂Θ at the engine's reference, (3N, P), restricted to free components.
+
+    C equals the descriptors' gradients ∂B/∂X = ∂²U/∂X∂Θ wherever LAMMPS' forces are the gradient of its energy. Along
+    the potential's few inconsistent directions, if any, it is measured: one force evaluation a direction.
+
+    ∂B/∂X stays in the memory that LAMMPS evaluates it into, where that is at most `MIXED_MEMORY`; otherwise products
+    are formed by installing Θ + δΘ, and by differences of descriptor sums.
+    """
+
+    def __init__(self, engine: Engine, potential: Descriptors, hessian: Hessian) -> None:
+        self.engine = engine
+        self.potential = potential
+        self.hessian = hessian
+        self.odd = potential.inconsistent_directions()
+        self._gradients: FloatArray | None = None
+        self._computed: dict[str, int] = {}
+        self._odd_products: FloatArray | None = None
+        self._odd_pressures = np.zeros((0, 3, 3))
+        self._gradient_array: FloatArray | None = None
+        self._array: FloatArray | None = None
+        self.fits = engine.max(float(potential.gradient_bytes(len(engine.ids)))) <= MIXED_MEMORY
+
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Evaluate what `transposed_times` will need now: cheapest while LAMMPS stands at the reference."""
+        if self.fits:
+            self._evaluate()
+            if self.odd.size:
+                _ = self._odd_differences
+
+    @property
+    def gradients(self) -> FloatArray:
+        """∂B/∂X as an (n, 3, P) array, whatever its size. One descriptor evaluation."""
+        if self._gradient_array is None:
+            self._gradient_array = self.potential.gradients_array(self._evaluate()) * self.engine.free[:, :, None]
+        return self._gradient_array
+
+    @property
+    def array(self) -> FloatArray:
+        """C as an (n, 3, P) array, whatever its size."""
+        if self._array is None:
+            self._array = self.gradients
+            if self.odd.size:
+                self._array = self._array + self._odd_differences @ self.odd.T
+        return self._array
+
+    def times(self, dtheta: FloatArray) -> FloatArray:
+        """C δΘ, (n, 3)."""
+        parts = self.odd.T @ dtheta
+        if self.fits and (self._odd_products is not None or not parts.any()):
+            product = self.potential.gradients_times(self._evaluate(), dtheta) * self.engine.free
+            return product + self._odd_differences @ parts if parts.any() else product
+        # Exact for a linear potential at any length of δΘ; the fixed part of the potential cancels.
+        [product] = self._installed_products(dtheta[None])
+        return product
+
+    def transposed_times(self, vector: FloatArray) -> FloatArray:
+        """Cᵀ v, (P,)."""
+        if self.fits:
+            vector = vector * self.engine.free
+            product = self.potential.gradients_transposed_times(self._evaluate(), vector)
+            if self.odd.size:
+                product = product + self.odd @ np.einsum("nam,na->m", self._odd_differences, vector)
+            return np.asarray(self.engine.sum(product))
+        product = self._transposed_differences(vector)
+        if self.odd.size:
+            measured = [self.engine.dot(change, vector) for change in self._installed_products(self.odd.T)]
+            product = product + self.odd @ (np.array(measured) - self.odd.T @ product)
+        return product
+
+    def gradients_transposed_times(self, vector: FloatArray) -> FloatArray:
+        """(∂B/∂X)ᵀ v, (P,): that of the energy, which differs from Cᵀ v along inconsistent directions."""
+        product = self.potential.gradients_transposed_times(self._evaluate(), vector * self.engine.free)
+        return np.asarray(self.engine.sum(product))
+
+    def gram(self) -> FloatArray:
+        """CᵀC, (P, P)."""
+        flat = self.array.reshape(-1, self.array.shape[2])
+        return np.asarray(self.engine.sum(flat.T @ flat))
+
+    def energy_gradient(self) -> FloatArray:
+        """∂U/∂Θ = B, (P,): descriptor sums, numbers of atoms at the constant terms."""
+        self.engine.return_to_reference()
+        atoms = self.potential.atom_descriptors(self.engine)
+        return self.potential.sum_descriptors(self.engine, atoms) + self.potential.counts(self.engine)
+
+    def bare_second_derivative(self) -> FloatArray:
+        """∂²U/∂Θ² at fixed positions: U is linear in Θ."""
+        return np.zeros((len(self.potential.theta),) * 2)
+
+    def coupling(self, freedom: CellFreedom) -> Coupling:
+        """Derivatives under strain, by differences."""
+        return measure_coupling(self, freedom)
+
+    def collect(self) -> FloatArray:
+        """Descriptors of each atom at the strained state where LAMMPS stands, for `under_strain`."""
+        return self.potential.atom_descriptors(self.engine).copy()
+
+    def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """D = ∂²U/∂e∂Θ, (k, P): that of LAMMPS' pressure, and that of its energy.
+
+        Parameters
+        ----------
+        basis : (6, k) float array
+            Strains.
+        changes : list of arrays
+            Of what `collect` gave, by a unit of each strain: atom by atom, as the sums are large and cancel.
+        """
+        derivative = energetic = np.array([self.potential.sum_descriptors(self.engine, change) for change in changes])
+        if self.odd.size:
+            # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.
+            measured = np.array([-self.engine.volume * components(change) for change in self.odd_pressures])
+            derivative = derivative + (basis.T @ measured.T - derivative @ self.odd) @ self.odd.T
+        return derivative, energetic
+
+    def _evaluate(self) -> FloatArray:
+        """∂B/∂X at the reference as LAMMPS holds it."""
+        computed = dict(self.engine.computed)
+        if self._gradients is None or any(computed[id] != count for id, count in self._computed.items()):
+            self.engine.return_to_reference()
+            self._gradients = self.potential.gradients(self.engine)
+            # It is LAMMPS' own memory: void once whatever was evaluated for it is evaluated again.
+            changed = {id: count for id, count in self.engine.computed.items() if count != computed.get(id)}
+            self._computed = changed
+        return self._gradients
+
+    @property
+    def _odd_differences(self) -> FloatArray:
+        """(C - ∂B/∂X) along the inconsistent directions, (n, 3, m)."""
+        if self._odd_products is None:
+            gradients = self._evaluate()
+            measured = [np.zeros((*self.engine.positions.shape, 0))]
+            pressures = []
+            for direction, change in zip(self.odd.T, self._installed_products(self.odd.T), strict=True):
+                pressures.append(self.engine.pressure)
+                expected = self.potential.gradients_times(gradients, direction) * self.engine.free
+                measured.append((change - expected)[:, :, None])
+            self._odd_products = np.concatenate(measured, axis=2)
+            self._odd_pressures = np.array(pressures).reshape(-1, 3, 3) - self.engine.pressure
+        return self._odd_products
+
+    @property
+    def odd_pressures(self) -> FloatArray:
+        """Change of the pressure tensor for a unit along each inconsistent direction, (m, 3, 3), eV/Å³."""
+        _ = self._odd_differences
+        return self._odd_pressures
+
+    def _transposed_differences(self, vector: FloatArray) -> FloatArray:
+        """(∂B/∂X)ᵀ v, (P,), by central differences of descriptors along v."""
+        largest = self.engine.max_abs(vector)
+        if largest == 0:
+            return np.zeros(len(self.potential.theta))
+        scale = CENTRAL_STEP / largest
+        self.engine.forces(scale * vector)
+        ahead = self.potential.atom_descriptors(self.engine).copy()
+        self.engine.forces(-scale * vector)
+        # Atom by atom before summing: the sums are large and cancel.
+        difference = (ahead - self.potential.atom_descriptors(self.engine)) / (2 * scale)
+        return self.potential.sum_descriptors(self.engine, difference)
+
+    def _installed_products(self, directions: FloatArray) -> Iterator[FloatArray]:
+        """C δΘ for each row of `directions`, by installing Θ + δΘ; one force evaluation each, one to come back."""
+        for direction in directions:
+            yield self.hessian.reference_forces - self.potential.install(self.engine, direction)
+        self.potential.install(self.engine, np.zeros(len(self.potential.theta)))

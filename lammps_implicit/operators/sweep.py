@@ -1,0 +1,150 @@
+"""Derivatives with respect to parameters by installing them one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.operators.interface import Swept
+from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.units import units_of
+
+STEP = 1e-5
+"""Of central differences, relative to the parameter: truncation (of σ¹² too) and round-off leave about 1e-8."""
+
+SECOND_STEP = 2e-4
+"""Of second differences of the energy."""
+
+NO_ENERGY, NO_FORCE = 1e-14, 1e-11
+"""Change of the energy, relative to itself, and of a force, eV/Å, that is round-off."""
+
+UNSMOOTH = 1e-4
+"""Relative difference of derivatives with a single and a doubled step from which the step is not right."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What installing every parameter tells.
+
+    Attributes
+    ----------
+    energies : (P,) float array
+        ∂U/∂Θ.
+    forces : (n, 3, P) float array
+        C = -∂F/∂Θ.
+    pressures : (P, 3, 3) float array
+        ∂P/∂Θ, energy per volume.
+    """
+
+    energies: FloatArray
+    forces: FloatArray
+    pressures: FloatArray
+
+
+def sweep(potential: Swept, engine: Engine, forces: FloatArray, progress: Progress = no_progress) -> Sweep:
+    """Measure derivatives at the reference: one evaluation a linear parameter, two for others, three to check.
+
+    Parameters
+    ----------
+    potential : Swept
+    engine : Engine
+    forces : (n, 3) float array
+        At the reference.
+    progress : callable, optional
+        Called with the parameters done and their number.
+
+    Raises
+    ------
+    PotentialError
+        If a parameter changes nothing, or the energy is not smooth in the parameters.
+    """
+    count, steps, linear = len(potential.theta), potential.steps(), potential.linear
+    found = Sweep(np.zeros(count), np.zeros((*forces.shape, count)), np.zeros((count, 3, 3)))
+    engine.return_to_reference()
+    here = engine.energy, forces, engine.pressure
+    for index, step in enumerate(steps):
+        unit = np.zeros(count)
+        unit[index] = step
+        up = _state(potential, engine, unit)
+        down, width = (here, step) if linear[index] else (_state(potential, engine, -unit), 2 * step)
+        found.energies[index] = (up[0] - down[0]) / width
+        found.forces[:, :, index] = (down[1] - up[1]) / width
+        found.pressures[index] = (up[2] - down[2]) / width
+        progress(index + 1, count)
+        moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force
+        if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
+            potential.install(engine, np.zeros(count))
+            raise PotentialError(f"parameter '{potential.names[index]}' has no effect: leave it out with --parameters")
+    try:
+        if not linear.all():
+            _check_steps(potential, engine, found, steps)
+    finally:
+        potential.install(engine, np.zeros(count))
+    return found
+
+
+def _check_steps(potential: Swept, engine: Engine, found: Sweep, steps: FloatArray) -> None:
+    """Compare with a doubled step along one direction of all parameters that are not linear."""
+    signs = np.where(np.arange(len(steps)) % 2, 1.0, -1.0) * ~potential.linear
+    direction = 2 * signs * steps / np.sqrt(max(1, int(np.count_nonzero(signs))))
+    up, down = (_state(potential, engine, sign * direction) for sign in (1, -1))
+    require_smooth(engine, (down[1] - up[1]) / 2, found.forces @ direction)
+
+
+def require_smooth(engine: Engine, doubled: FloatArray, single: FloatArray) -> None:
+    """Check that central differences of forces, (n, 3), over a step and its double agree.
+
+    Raises
+    ------
+    PotentialError
+    """
+    missed, size = engine.norm(doubled - single), engine.norm(single)
+    if missed > UNSMOOTH * size and not math.isclose(size, 0.0, abs_tol=1e-12):
+        raise PotentialError(
+            f"forces are not smooth in the parameters: derivatives with steps of {STEP:g} and {2 * STEP:g} differ by "
+            f"{missed / size:.1e}. Is a cutoff among them?"
+        )
+
+
+def bare_second_derivative(potential: Swept, engine: Engine) -> FloatArray:
+    """∂²U/∂Θ² at fixed positions, (P, P): zero between linear parameters."""
+    count, linear = len(potential.theta), potential.linear
+    steps = np.where(linear, potential.steps(), SECOND_STEP / STEP * potential.steps())
+    hessian = np.zeros((count, count))
+    if linear.all():
+        return hessian
+    zero = np.zeros(count)
+    middle = _state(potential, engine, zero)[0]
+    for row, column in _pairs(linear):
+        ends = []
+        for first, second in ((1, 1), (1, -1), (-1, 1), (-1, -1)) if row != column else ((1, 0), (-1, 0)):
+            change = zero.copy()
+            change[row] += first * steps[row]
+            change[column] += second * steps[column]
+            ends.append(_state(potential, engine, change)[0])
+        if row == column:
+            value = (ends[0] + ends[1] - 2 * middle) / steps[row] ** 2
+        else:
+            value = (ends[0] - ends[1] - ends[2] + ends[3]) / (4 * steps[row] * steps[column])
+        hessian[row, column] = hessian[column, row] = value
+    potential.install(engine, zero)
+    return hessian
+
+
+def _pairs(linear: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    for row in range(len(linear)):
+        for column in range(row + 1):
+            if not (linear[row] and linear[column]):
+                yield row, column
+
+
+def _state(potential: Swept, engine: Engine, change: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    forces = potential.install(engine, change)
+    return engine.energy, forces, engine.pressure

@@ -1,0 +1,211 @@
+"""Taylor models: the relaxed structure and energy at changed parameters, from derivatives at one minimum."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import PotentialError
+from lammps_implicit.files import beside, hdf5_written_whole, refuse_to_overwrite, written_whole
+from lammps_implicit.potentials.number_files import is_number
+from lammps_implicit.potentials.snap_files import (
+    CoefficientFile,
+    is_coefficient_file,
+    parse_coefficients,
+    read_coefficients,
+)
+from lammps_implicit.results.sensitivity import Sensitivity
+from lammps_implicit.results.structure import write_structure
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the derivatives at Θ say of Θ + δΘ.
+
+    Attributes
+    ----------
+    dtheta : (P,) float array
+    displacement : (N, 3) float array
+        First order, dX*/dΘ δΘ; its error falls as |δΘ|². The part that follows the cell included.
+    strain : (3, 3) float array
+        Of the cell, first order, upper triangular.
+    enthalpy_terms : (3,) float array
+        W(Θ); dW/dΘ·δΘ; ½ δΘ·d²W/dΘ²·δΘ, where W = U + pV at the pressure p that a cell which answers is held at, and
+        the energy U where it does not. The error of their sum falls as |δΘ|³.
+    work : float
+        pV of the predicted cell; zero where it does not answer.
+    """
+
+    dtheta: FloatArray
+    displacement: FloatArray
+    strain: FloatArray
+    enthalpy_terms: FloatArray
+    work: float
+
+    @property
+    def enthalpy(self) -> float:
+        """Sum of the terms."""
+        return float(self.enthalpy_terms.sum())
+
+    @property
+    def energy(self) -> float:
+        """U; under pressure its error falls as |δΘ|² only, through that of the volume."""
+        return self.enthalpy - self.work
+
+
+def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> Prediction:
+    """Predict structure and energy at Θ + δΘ.
+
+    E(Θ + δ) = E + B·δ + ½ δᵀ(Cᵀ dX*/dΘ) δ + O(δ³); X*(Θ + δ) = X* + dX*/dΘ δ + O(δ²).
+    """
+    first = float(sensitivity.energy_gradient @ dtheta)
+    second = 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
+    terms = np.array([sensitivity.enthalpy, first, second])
+    displacement, strain = sensitivity.displacement(dtheta), sensitivity.strain(dtheta)
+    cell = sensitivity.structure.cell @ (np.eye(3) + strain).T
+    return Prediction(dtheta, displacement, strain, terms, sensitivity.pressure * float(np.linalg.det(cell)))
+
+
+def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatArray:
+    """Read new parameters from a coefficient file, ``.npy`` or ``.csv``.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.npy``: (P,) floats. ``.csv``: one number a line, or ``label,value`` lines in any order, or one line of
+        numbers. Anything else: a coefficient file as LAMMPS reads it.
+    sensitivity : Sensitivity
+        Says which parameters are expected.
+
+    Returns
+    -------
+    (P,) float array
+        In the order of ``sensitivity.names``.
+
+    Raises
+    ------
+    PotentialError
+        If the file does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PotentialError(f"parameter file {path} does not exist")
+    reader = {".npy": _read_npy, ".csv": _read_csv}.get(path.suffix.lower(), _read_coefficient_file)
+    theta = reader(path, sensitivity)
+    if theta.shape != (len(sensitivity.names),):
+        raise PotentialError(f"{path}: {len(sensitivity.names)} parameters expected, array of shape {theta.shape} read")
+    if not np.isfinite(theta).all():
+        raise PotentialError(f"{path}: parameter {sensitivity.names[int(np.argmin(np.isfinite(theta)))]} is not finite")
+    return theta
+
+
+def write_prediction(
+    path: str | os.PathLike[str], sensitivity: Sensitivity, prediction: Prediction, overwrite: bool = False
+) -> list[Path]:
+    """Write a prediction as HDF5, extended XYZ with displacement vectors, and a LAMMPS data file.
+
+    Returns
+    -------
+    list of Path
+        The files: `path`, and beside it the same name ending in ``.xyz`` and ``.data``.
+
+    Raises
+    ------
+    OutputError
+        If one exists or cannot be written.
+    """
+    import h5py
+
+    path = Path(path)
+    xyz, data = beside(path, ".xyz", ".data")
+    for target in (path, xyz, data):
+        refuse_to_overwrite(target, overwrite)
+    moved = sensitivity.moved(prediction.dtheta, prediction.displacement)
+    length, energy = (str(sensitivity.attributes[name]) for name in ("length_unit", "energy_unit"))
+    with hdf5_written_whole(path, overwrite) as file:
+        file.attrs.update(
+            {**sensitivity.attributes, "kind": "lammps-implicit prediction", "from": sensitivity.path.name}
+        )
+        write_structure(file, moved, length)
+        file["displacement"] = prediction.displacement
+        file["displacement"].attrs.update({"units": length, "order": "first; error of order |dtheta|^2"})
+        file["strain"] = prediction.strain
+        file["theta"] = sensitivity.theta + prediction.dtheta
+        file["parameter_names"] = np.array(sensitivity.names, dtype=h5py.string_dtype())
+        file["energy"] = prediction.energy
+        power = 3 if prediction.work == 0 else 2
+        file["energy"].attrs.update({"units": energy, "order": f"error of order |dtheta|^{power}"})
+        if sensitivity.strain_jacobian is not None:
+            file["enthalpy"] = prediction.enthalpy
+            file["enthalpy"].attrs.update({"units": energy, "order": "second; error of order |dtheta|^3"})
+        terms = "energy_terms" if sensitivity.strain_jacobian is None else "enthalpy_terms"
+        file[terms] = prediction.enthalpy_terms
+        file[terms].attrs.update({"units": energy, "order": "zeroth, first, second"})
+    with written_whole(xyz, overwrite) as temporary:
+        atoms = moved.to_ase(displacement=prediction.displacement)
+        atoms.info["energy"] = prediction.energy
+        atoms.write(temporary, format="extxyz", parallel=False)
+    with written_whole(data, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as text:
+        moved.write_data(text, f"predicted from {sensitivity.path.name}")
+    return [path, xyz, data]
+
+
+def _read_npy(path: Path, sensitivity: Sensitivity) -> FloatArray:
+    try:
+        array = np.load(path, allow_pickle=False)
+        if np.iscomplexobj(array):
+            raise ValueError("complex")
+        return np.asarray(array, dtype=float)
+    except (ValueError, OSError, EOFError, TypeError) as error:
+        raise PotentialError(f"{path}: not an array of numbers ({error})") from None
+
+
+def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [[word.strip() for word in row] for row in csv.reader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PotentialError(f"{path}: not a text file of numbers ({error})") from None
+    rows = [row for row in rows if row and not row[0].startswith("#")]
+    try:
+        if all(len(row) == 2 for row in rows) and not is_number(rows[0][0] if rows else "0"):
+            header = rows[0][0] not in sensitivity.names and not is_number(rows[0][1])
+            labelled = {row[0]: row[1] for row in rows[header:]}
+            missing = [name for name in sensitivity.names if name not in labelled]
+            unknown = [name for name in labelled if name not in sensitivity.names]
+            if missing or unknown:
+                wrong = f"no value for {missing[0]}" if missing else f"{unknown[0]} is not one of the parameters"
+                raise PotentialError(f"{path}: {wrong}")
+            return np.array([float(labelled[name]) for name in sensitivity.names])
+        return np.array([float(word) for row in rows for word in row])
+    except ValueError as error:
+        raise PotentialError(f"{path}: not a number where one is expected ({error})") from None
+
+
+def _read_coefficient_file(path: Path, sensitivity: Sensitivity) -> FloatArray:
+    if not is_coefficient_file(sensitivity.potential_text):
+        raise PotentialError(f"{path}: the potential of the result is not SNAP: give its parameters as .npy or .csv")
+    new = read_coefficients(path)
+    old = parse_coefficients(sensitivity.potential_text, "the potential of the result")
+    if new.names != old.names:
+        raise PotentialError(
+            f"{path}: {len(new.names)} coefficients ({new.names[0]} to {new.names[-1]}), but the result was computed "
+            f"with {len(old.names)} ({old.names[0]} to {old.names[-1]})"
+        )
+    if new.blocks != old.blocks:
+        raise PotentialError(f"{path}: radii or weights of elements differ; they are not parameters")
+    _require_same_elsewhere(path, new, old, sensitivity.names)
+    values = dict(zip(new.names, new.theta, strict=True))
+    return np.array([values[name] for name in sensitivity.names])
+
+
+def _require_same_elsewhere(path: Path, new: CoefficientFile, old: CoefficientFile, selected: tuple[str, ...]) -> None:
+    changed = [name for name, a, b in zip(new.names, new.theta, old.theta, strict=True) if a != b]
+    outside = [name for name in changed if name not in set(selected)]
+    if outside:
+        raise PotentialError(f"{path}: {outside[0]} differs, but derivatives were restricted to other parameters")

@@ -1,0 +1,91 @@
+"""Structures as text files, streaming in id order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.files import written_whole
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.mpi.on_root import opened_on_root
+from lammps_implicit.results.structure import _elements
+from lammps_implicit.structures import write_data_header, write_data_rows
+
+
+def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overwrite: bool = False) -> None:
+    """Write a minimum's structure as a LAMMPS data file, streaming in id order.
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written; nothing is left behind.
+    """
+    engine = minimum.engine
+    box = engine.cell, engine.origin, engine.masses(), _elements(minimum)
+
+    def head(file: IO[str], total: int) -> None:
+        write_data_header(file, title, total, *box)
+
+    def rows(file: IO[str], piece: FloatArray) -> None:
+        write_data_rows(file, piece[:, 0], piece[:, 1], piece[:, 2:])
+
+    _write_text(path, minimum, overwrite, head, rows)
+
+
+def write_xyz(path: str | os.PathLike[str], minimum: Minimum, overwrite: bool = False) -> None:
+    """Write a minimum's structure as extended XYZ with ids and types, streaming in id order; the cell starts at zero.
+
+    Raises
+    ------
+    OutputError
+        As `write_data`.
+    """
+    engine, elements = minimum.engine, _elements(minimum)
+    lattice = " ".join(f"{number:.16g}" for number in engine.cell.reshape(-1))
+    periodic = " ".join("T" if axis else "F" for axis in engine.periodic)
+    origin = engine.origin
+
+    def head(file: IO[str], total: int) -> None:
+        columns = "species:S:1:pos:R:3:id:I:1:type:I:1"
+        file.write(f'{total}\nLattice="{lattice}" Properties={columns} pbc="{periodic}" energy={minimum.energy:.16g}\n')
+
+    def rows(file: IO[str], piece: FloatArray) -> None:
+        for id_, type_, x, y, z in piece:
+            place = " ".join(f"{number:.10f}" for number in np.array([x, y, z]) - origin)
+            file.write(f"{elements[int(type_) - 1]} {place} {id_:.0f} {type_:.0f}\n")
+
+    _write_text(path, minimum, overwrite, head, rows)
+
+
+def _write_text(
+    path: str | os.PathLike[str],
+    minimum: Minimum,
+    overwrite: bool,
+    head: Callable[[IO[str], int], None],
+    write_rows: Callable[[IO[str], FloatArray], None],
+) -> None:
+    """Write a text file with a row (id, type, x, y, z) for each atom."""
+    engine = minimum.engine
+    order = IdOrder(engine.comm, engine.ids)
+    rows = np.column_stack([engine.ids, engine.types, engine.positions])  # ids are exact below 2^53
+
+    @contextmanager
+    def opened() -> Iterator[IO[str]]:
+        with written_whole(path, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            yield file
+
+    with opened_on_root(engine.comm, opened) as file:
+        if file is not None:
+            head(file, order.total)
+
+        def write(_: int, piece: FloatArray) -> None:
+            assert file is not None
+            write_rows(file, piece)
+
+        order.stream(rows, write)

@@ -1,0 +1,289 @@
+"""Learned springs: a preconditioner fitted to one Hessian-vector product.
+
+    K = Σ_bonds (e_i - e_j)(e_i - e_j)ᵀ ⊗ [k_L(r) r̂r̂ᵀ + k_T(r) (1 - r̂r̂ᵀ)]
+
+over pairs closer than about 1.3 nearest-neighbour distances. The stiffnesses k_L and k_T are piecewise linear in r, one
+pair of functions for each pair of atom types, fitted by non-negative least squares to a product H w with a random w.
+K is symmetric positive semidefinite by construction and needs no lattice, orientation or bulk reference.
+
+Bonds are kept as pairs of indices and worked through in chunks of atoms: at a million atoms everything else about them
+is too large to exist at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import nnls
+from scipy.spatial import cKDTree
+
+from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
+from lammps_implicit.mpi.ownership import global_rows
+
+REACH = 1.3
+"""Longest spring in units of the mean nearest-neighbour distance."""
+
+KNOTS = 4
+"""Knots of each piecewise linear stiffness."""
+
+SHIFT = 1e-6
+"""Added to the diagonal of K, relative to its mean, so that K can be inverted. It acts in the preconditioner only."""
+
+CHUNK = 16_384
+"""Atoms whose bonds are worked on at a time."""
+
+
+@dataclass(frozen=True)
+class Bonds:
+    """Pairs within reach that start on this rank's atoms, each counted from both of its ends.
+
+    Attributes
+    ----------
+    around : Neighbourhood
+    start, end : (m,) int arrays
+        Indices into `around`; `start`, an owned atom, never falls.
+    knots : (KNOTS,) float array
+        Lengths between which stiffnesses are linear, Å; the last is the reach.
+    kinds : (n_types + 1, n_types + 1) int array
+        Number of each unordered pair of types.
+    """
+
+    around: Neighbourhood
+    start: NDArray[np.int32]
+    end: NDArray[np.int32]
+    knots: FloatArray
+    kinds: IntArray
+
+    def chunks(self, n: int) -> Iterator[tuple[slice, slice]]:
+        """Yield slices of the `n` owned atoms and of the bonds that start on them."""
+        for first in range(0, n, CHUNK):
+            last = min(first + CHUNK, n)
+            low, high = np.searchsorted(self.start, (first, last))
+            yield slice(first, last), slice(int(low), int(high))
+
+    def directions(self, part: slice) -> tuple[FloatArray, FloatArray]:
+        """Unit vectors r̂, (m, 3), and lengths, (m,), of some bonds."""
+        vectors = self.around.positions[self.end[part]] - self.around.positions[self.start[part]]
+        lengths = np.linalg.norm(vectors, axis=1)
+        return vectors / lengths[:, None], lengths
+
+    def hats(self, part: slice, lengths: FloatArray) -> FloatArray:
+        """Values of all hat functions at some bonds, (m, KNOTS · number of kinds)."""
+        values = np.stack([np.interp(lengths, self.knots, unit) for unit in np.eye(KNOTS)], axis=1)
+        types = self.around.types
+        kind = self.kinds[types[self.start[part]], types[self.end[part]]]
+        count = int(self.kinds.max()) + 1
+        hats = np.zeros((len(lengths), count, KNOTS))
+        hats[np.arange(len(lengths)), kind] = values
+        return hats.reshape(len(lengths), count * KNOTS)
+
+
+@dataclass(frozen=True)
+class Springs:
+    """Bonds with their stiffnesses.
+
+    Attributes
+    ----------
+    bonds : Bonds
+    longitudinal, transverse : (KNOTS · number of kinds,) float arrays
+        Weights of the hat functions, eV/Å².
+    misfit : float
+        ‖Kw - Hw‖ / ‖Hw‖ for the vector the springs were fitted to.
+    """
+
+    bonds: Bonds
+    longitudinal: FloatArray
+    transverse: FloatArray
+    misfit: float
+
+    def blocks(self, part: slice) -> FloatArray:
+        """Stiffness matrices of some bonds, (m, 3, 3)."""
+        directions, lengths = self.bonds.directions(part)
+        hats = self.bonds.hats(part, lengths)
+        along, across = hats @ self.longitudinal, hats @ self.transverse
+        outer = directions[:, :, None] * directions[:, None, :]
+        return (along - across)[:, None, None] * outer + across[:, None, None] * np.eye(3)
+
+
+def random_vector(ids: IntArray, seed: int = 0) -> FloatArray:
+    """Return numbers in [-1, 1) that depend on atom ids alone: the same on any rank, for any order of the atoms.
+
+    Parameters
+    ----------
+    ids : (n,) int array
+    seed : int
+
+    Returns
+    -------
+    (n, 3) float array
+        The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014) applied to id and component.
+    """
+    counter = ids.astype(np.uint64)[:, None] * np.uint64(3) + np.arange(3, dtype=np.uint64) + np.uint64(seed << 48)
+    z: NDArray[np.uint64] = np.multiply(counter, np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return z.astype(np.float64) / 2.0**63 - 1.0
+
+
+def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, seed: int = 0) -> Springs:
+    """Fit springs to a Hessian-vector product.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    around : Neighbourhood
+        Taken at the reference.
+    product : (n, 3) float array
+        H w, where w is `random_vector` of the owned ids with frozen components zeroed.
+    seed : int
+        The seed of w, to know its values on ghost atoms.
+    """
+    bonds, _ = find_bonds(engine, around, REACH)
+    values = random_vector(around.ids, seed) * around.free
+    unknowns = 2 * KNOTS * (int(bonds.kinds.max()) + 1)
+    gram, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
+    for atoms, part in bonds.chunks(len(engine.ids)):
+        free = engine.free[atoms]
+        design, target = _design(bonds, atoms, part, values)[free], product[atoms][free]
+        gram += design.T @ design
+        right += design.T @ target
+    gram, right = engine.sum(gram), engine.sum(right)
+    # On one rank, so that all hold the same springs to the last digit.
+    stiffness = engine.on_root(lambda: _nonnegative_least_squares(gram, right))
+    size = engine.norm(product)
+    if size == 0:
+        raise NotAMinimumError("no displacement meets a force: the energy does not depend on positions here")
+    missed = size**2 - 2 * right @ stiffness + stiffness @ gram @ stiffness
+    longitudinal, transverse = np.split(stiffness, 2)
+    return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(missed, 0.0))) / size)
+
+
+def active_atoms(engine: Evaluator) -> NDArray[np.bool_]:
+    """Which of this rank's atoms can move, (n,): those K is assembled for."""
+    return np.any(engine.free, axis=1)
+
+
+def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]:
+    """Assemble this rank's rows of K, atom by atom of those that can move.
+
+    Frozen atoms are left out; frozen components of others become decoupled, with a typical stiffness on the diagonal.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    springs : Springs
+
+    Yields
+    ------
+    (3a, 3A) BSR matrix
+        The next rows, block size 3, of a active atoms; A are active on all ranks. All rows together are symmetric
+        positive definite. Rows and columns count active atoms rank by rank, in each rank's order.
+    """
+    bonds, active = springs.bonds, active_atoms(engine)
+    n = len(active)
+    total = engine.sum(int(np.count_nonzero(active)))
+    diagonal = np.concatenate(
+        [np.zeros((0, 3, 3))]
+        + [_sum_rows(bonds.start[part] - atoms.start, springs.blocks(part), atoms) for atoms, part in bonds.chunks(n)]
+    )
+    stiffness = engine.sum(float(np.einsum("naa->na", diagonal)[engine.free].sum()))
+    typical = stiffness / max(engine.sum(int(np.count_nonzero(engine.free))), 1)
+    typical = typical if typical > 0 else 1.0
+    keep = bonds.around.free.astype(float)
+    diagonal += SHIFT * typical * np.eye(3)
+    diagonal *= keep[:n, :, None] * keep[:n, None, :]
+    diagonal[~engine.free[:, :, None] & np.eye(3, dtype=bool)] = typical
+    movable = np.any(bonds.around.free, axis=1)
+    columns = np.full(len(movable), -1)
+    columns[movable] = global_rows(engine.comm, engine.ids[active], bonds.around.ids[movable])
+    for atoms, part in bonds.chunks(n):
+        start, end = bonds.start[part], bonds.end[part]
+        both = movable[start] & movable[end]
+        off = -springs.blocks(part)[both] * keep[start[both], :, None] * keep[end[both], None, :]
+        own = atoms.start + np.flatnonzero(active[atoms])
+        local = np.cumsum(active[atoms]) - 1  # rows of this chunk
+        rows = np.concatenate([local[start[both] - atoms.start], local[own - atoms.start]])
+        data = np.concatenate([off, diagonal[own]])
+        yield _block_matrix(data, rows, columns[np.concatenate([end[both], own])], len(own), total)
+
+
+def _block_matrix(data: FloatArray, rows: IntArray, columns: IntArray, height: int, width: int) -> sparse.bsr_matrix:
+    """Sum (3, 3) blocks that share a row and a column into a block sparse row matrix."""
+    keys, inverse = np.unique(rows * width + columns, return_inverse=True)
+    blocks = _sum_rows(inverse, data, slice(0, len(keys)))
+    indptr = np.searchsorted(keys // max(width, 1), np.arange(height + 1))
+    return sparse.bsr_matrix((blocks, keys % max(width, 1), indptr), shape=(3 * height, 3 * width))
+
+
+def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> FloatArray:
+    """K w of some atoms for unit weights of each hat function, (atoms, 3, unknowns), longitudinal ones first."""
+    directions, lengths = bonds.directions(part)
+    hats = bonds.hats(part, lengths)
+    stretch = values[bonds.start[part]] - values[bonds.end[part]]
+    along = directions * np.einsum("ma,ma->m", directions, stretch)[:, None]
+    rows = bonds.start[part] - atoms.start
+    columns = [_sum_rows(rows, hat[:, None] * motion, atoms) for motion in (along, stretch - along) for hat in hats.T]
+    return np.stack(columns, axis=2)
+
+
+def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple[Bonds, float]:
+    """Find the pairs closer than `factor` mean nearest-neighbour distances, and return that distance too, Å."""
+    n = len(engine.ids)
+    tree = cKDTree(around.positions)
+    nearest = np.concatenate(
+        [np.empty(0)] + [tree.query(around.positions[i : min(i + CHUNK, n)], k=2)[0][:, 1] for i in range(0, n, CHUNK)]
+    )
+    nearest = nearest[np.isfinite(nearest)]
+    count = engine.sum(len(nearest))
+    spacing = float(engine.sum(float(nearest.sum()))) / max(count, 1)
+    reach = factor * spacing
+    starts, ends, shortest = [np.empty(0, np.int32)], [np.empty(0, np.int32)], reach
+    for first in range(0, n, CHUNK):
+        owned = cKDTree(around.positions[first : min(first + CHUNK, n)])
+        pairs = owned.sparse_distance_matrix(tree, reach, output_type="ndarray")
+        pairs = pairs[pairs["v"] > 0]
+        pairs = pairs[np.argsort(pairs["i"], kind="stable")]
+        starts.append((pairs["i"] + first).astype(np.int32))
+        ends.append(pairs["j"].astype(np.int32))
+        shortest = min(shortest, float(pairs["v"].min(initial=reach)))
+    knots = np.linspace(-engine.max(-shortest), reach, KNOTS)
+    return Bonds(around, np.concatenate(starts), np.concatenate(ends), knots, _kinds(engine.n_types)), spacing
+
+
+def _kinds(n_types: int) -> IntArray:
+    """Number the unordered pairs of types, which count from one."""
+    kinds = np.zeros((n_types + 1, n_types + 1), np.int64)
+    first, second = np.triu_indices(n_types)
+    kinds[first + 1, second + 1] = kinds[second + 1, first + 1] = np.arange(len(first))
+    return kinds
+
+
+def _nonnegative_least_squares(gram: FloatArray, right: FloatArray) -> FloatArray:
+    """Minimise ½cᵀGc - rᵀc over c ≥ 0, columns scaled to unit norm and slightly regularised."""
+    norms = np.sqrt(np.diag(gram))
+    used = np.flatnonzero(norms > 0)
+    solution = np.zeros(len(right))
+    if used.size:
+        scale = norms[used]
+        scaled = gram[np.ix_(used, used)] / np.outer(scale, scale) + 1e-8 * np.eye(used.size)
+        factor = cholesky(scaled)
+        target = solve_triangular(factor, right[used] / scale, trans="T")
+        solution[used] = nnls(factor, target)[0] / scale
+    return solution
+
+
+def _sum_rows(rows: NDArray[Any], values: FloatArray, atoms: slice) -> FloatArray:
+    """Sum the entries of `values` that share a row, one row an atom of the slice; trailing shape kept."""
+    n = atoms.stop - atoms.start
+    # An empty bincount would be one of integers.
+    columns = [np.bincount(rows, column, minlength=n) for column in values.reshape(len(values), -1).T]
+    return np.stack(columns, axis=1).astype(float).reshape(n, *values.shape[1:])
