@@ -36,7 +36,8 @@ def displacement_covariances(sensitivity: Sensitivity, covariance: FloatArray) -
     """The same for all atoms of a result in id order, a piece at a time."""
     total = len(sensitivity.structure.ids)
     for first in range(0, total, PIECE):
-        yield displacement_covariance(*sensitivity.factors(slice(first, min(first + PIECE, total))), covariance)
+        rows = slice(first, min(first + PIECE, total))
+        yield displacement_covariance(sensitivity.factors.left(rows), sensitivity.factors.right, covariance)
 
 
 def distance(sensitivity: Sensitivity, pair: tuple[int, int]) -> Observable:

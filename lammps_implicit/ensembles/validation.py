@@ -32,7 +32,6 @@ from lammps_implicit.ensembles.shards import (
 )
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
 from lammps_implicit.files import sha256
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CONSTANTS
 from lammps_implicit.observables.config import Configuration
@@ -41,6 +40,7 @@ from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.study import observables_of, open_cells
 from lammps_implicit.progress import Progress
 from lammps_implicit.results.format import OBSERVABLES_KIND
+from lammps_implicit.stationary.point import StationaryPoint
 
 BROKEN = "stopped the relaxation: "
 
@@ -192,7 +192,7 @@ def _relaxed_again(name: str, observable: Observable) -> bool:
 class _Relaxer:
     """Cells that are relaxed again together, and the observables that they give."""
 
-    def __init__(self, cells: list[Minimum], values: Callable[[], dict[str, float]]) -> None:
+    def __init__(self, cells: list[StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
         self.cells = cells
         self.values = values
 
@@ -256,7 +256,7 @@ def _single(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
     recipe = json.loads(str(derivatives.attributes.get("recipe", "{}")))
     if not recipe:
         raise LammpsImplicitError(f"{derivatives.path.name} does not come from a deck: nothing can be run again")
-    with Minimum.from_deck(**recipe, comm=comm) as minimum:
+    with StationaryPoint.from_deck(**recipe, comm=comm) as minimum:
         _require_same_deck({minimum.deck_name: minimum}, [str(derivatives.attributes["deck_sha256"])], derivatives)
 
         def values() -> dict[str, float]:
@@ -287,7 +287,7 @@ def _study(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
         )
 
 
-def _require_same_deck(cells: dict[str, Minimum], told: list[str], derivatives: Derivatives) -> None:
+def _require_same_deck(cells: dict[str, StationaryPoint], told: list[str], derivatives: Derivatives) -> None:
     for (name, cell), sha in zip(cells.items(), told, strict=True):
         if cell.deck_sha256 != sha:
             raise LammpsImplicitError(f"the deck of {name} has changed since {derivatives.path.name} was written")

@@ -8,18 +8,18 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import unknown_gradient
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.results.sensitivity import Sensitivity
+from lammps_implicit.stationary.point import StationaryPoint
 
 
-def distance(minimum: Minimum, pair: tuple[int, int], tol: float = 1e-6, order: int = 1) -> Observable:
+def distance(minimum: StationaryPoint, pair: tuple[int, int], tol: float = 1e-6, order: int = 1) -> Observable:
     """Distance between the nearest images of two atoms, Å.
 
     Parameters
     ----------
-    minimum : Minimum
+    minimum : StationaryPoint
     pair : (int, int)
         Ids.
     tol : float
@@ -56,7 +56,7 @@ def distance(minimum: Minimum, pair: tuple[int, int], tol: float = 1e-6, order: 
     return Observable(np.asarray(length), gradient, minimum.units.length)
 
 
-def distance_at(minimum: Minimum, pair: tuple[int, int], tol: float = 1e-5) -> Observable:
+def distance_at(minimum: StationaryPoint, pair: tuple[int, int], tol: float = 1e-5) -> Observable:
     """The same at a minimum whose Jacobian is known or then computed, on all ranks."""
     engine, cell = minimum.engine, minimum.cell
     jacobian = minimum.jacobian(tol, cell=cell)
@@ -94,5 +94,5 @@ def _distance(
 
 def _moves(sensitivity: Sensitivity, row: np.int64) -> FloatArray:
     """dx/dΘ of one atom, (P, 3)."""
-    patterns, weights = sensitivity.factors(slice(int(row), int(row) + 1))
-    return np.asarray(weights @ patterns[:, 0])
+    patterns = sensitivity.factors.left(slice(int(row), int(row) + 1))
+    return np.asarray(sensitivity.factors.right @ patterns[:, 0])

@@ -14,8 +14,8 @@ import numpy as np
 from lammps_implicit.ensembles.directions import leading_directions
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import hdf5_written_whole
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
     elastic_constants,
@@ -35,6 +35,7 @@ from lammps_implicit.observables.observable import Observable, combine, stabilit
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import LeadingDirections
 from lammps_implicit.results.format import OBSERVABLES_KIND
+from lammps_implicit.stationary.point import StationaryPoint
 
 Say = Callable[[str], None]
 
@@ -65,18 +66,20 @@ class Cells:
 
     Attributes
     ----------
-    bulk : Minimum
-    reservoirs : dict of str to (Minimum or float)
-    defects : dict of str to Minimum
+    bulk : StationaryPoint
+    reservoirs : dict of str to (StationaryPoint or float)
+    defects : dict of str to StationaryPoint
     """
 
-    bulk: Minimum
-    reservoirs: dict[str, Union[Minimum, float]]
-    defects: dict[str, Minimum]
+    bulk: StationaryPoint
+    reservoirs: dict[str, Union[StationaryPoint, float]]
+    defects: dict[str, StationaryPoint]
 
-    def named(self) -> dict[str, Minimum]:
+    def named(self) -> dict[str, StationaryPoint]:
         """All of them by name."""
-        reservoirs = {f"reservoir of {e}": cell for e, cell in self.reservoirs.items() if isinstance(cell, Minimum)}
+        reservoirs = {
+            f"reservoir of {e}": cell for e, cell in self.reservoirs.items() if isinstance(cell, StationaryPoint)
+        }
         return {"bulk": self.bulk, **reservoirs, **self.defects}
 
 
@@ -85,7 +88,7 @@ def open_cells(
     configuration: Configuration,
     comm: Any = None,
     say: Say = lambda line: None,
-    check: Callable[[Minimum], None] = lambda bulk: None,
+    check: Callable[[StationaryPoint], None] = lambda bulk: None,
 ) -> Iterator[Cells]:
     """Run all decks of a configuration and relax what they leave; `check` sees the bulk before the others are run.
 
@@ -96,14 +99,14 @@ def open_cells(
     """
     with ExitStack() as stack:
 
-        def relaxed(name: str, deck: Deck) -> Minimum:
+        def relaxed(name: str, deck: Deck) -> StationaryPoint:
             say(f"relaxing {name}")
             with _named(name):
                 return stack.enter_context(_relaxed(deck, configuration, configuration.cell, comm))
 
         bulk = relaxed("bulk", configuration.bulk)
         check(bulk)
-        reservoirs: dict[str, Union[Minimum, float]] = {
+        reservoirs: dict[str, Union[StationaryPoint, float]] = {
             element: relaxed(f"reservoir of {element}", given) if isinstance(given, Deck) else given
             for element, given in configuration.reservoirs.items()
         }
@@ -135,7 +138,7 @@ def run_study(
     """
     known: list[Ensemble] = []
 
-    def read(bulk: Minimum) -> None:
+    def read(bulk: StationaryPoint) -> None:
         if ensemble is not None:
             parameters = bulk.parameters
             known.append(bulk.engine.on_root(lambda: ensemble(parameters)))
@@ -194,7 +197,8 @@ def _take_third_derivatives(cells: Cells, ensemble: Ensemble, tol: float, say: S
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
         with _named(name):
-            asymmetry = max(asymmetry, cell.third_derivative(directions, tol).asymmetry)
+            cell.third = third_derivative(cell, directions, tol, cell.cell)
+            asymmetry = max(asymmetry, cell.third.asymmetry)
     return {"ensemble": ensemble.source, "directions_share": directions.share, "third_asymmetry": asymmetry}
 
 
@@ -207,8 +211,8 @@ def _named(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _relaxed(deck: Deck, configuration: Configuration, cell: str, comm: Any) -> Minimum:
-    return Minimum.from_deck(
+def _relaxed(deck: Deck, configuration: Configuration, cell: str, comm: Any) -> StationaryPoint:
+    return StationaryPoint.from_deck(
         deck.deck,
         comm,
         configuration.parameters,
@@ -219,7 +223,7 @@ def _relaxed(deck: Deck, configuration: Configuration, cell: str, comm: Any) -> 
     )
 
 
-def _of_bulk(bulk: Minimum, configuration: Configuration, order: int) -> dict[str, Observable]:
+def _of_bulk(bulk: StationaryPoint, configuration: Configuration, order: int) -> dict[str, Observable]:
     tol = configuration.tol
     found = {"bulk energy per atom": combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))])}
     if configuration.cell != "none":
@@ -233,13 +237,13 @@ def _of_bulk(bulk: Minimum, configuration: Configuration, order: int) -> dict[st
 
 
 def _of_defect(
-    defect: Minimum, cells: Cells, sites: int | None, configuration: Configuration, order: int
+    defect: StationaryPoint, cells: Cells, sites: int | None, configuration: Configuration, order: int
 ) -> dict[str, Observable]:
     bulk, reservoirs, tol = cells.bulk, cells.reservoirs, configuration.tol
     found = {"formation energy": formation_energy(defect, bulk, reservoirs, tol, order)}
     if configuration.cell != "none":
         used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
-        if all(isinstance(cell, Minimum) for cell in used):
+        if all(isinstance(cell, StationaryPoint) for cell in used):
             found["formation volume"] = formation_volume(defect, bulk, reservoirs, tol, order)
         if sites is not None:
             found["relaxation volume"] = relaxation_volume(defect, bulk, sites, tol, order)
