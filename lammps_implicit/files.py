@@ -15,7 +15,7 @@ from typing import Any
 from lammps_implicit.errors import OutputError
 
 FORMAT_VERSION = 1
-"""Of HDF5 files, as their attribute ``format_version`` says; those without it are of version 0, and read all the same."""
+"""Of HDF5 files, as their attribute ``format_version`` says; those without it are of version 0, and still read."""
 
 _temporary: set[Path] = set()
 

@@ -1,4 +1,4 @@
-"""`Minimum`: a relaxed structure, its derivatives with respect to the potential's parameters, and what is built on them."""
+"""`Minimum`: a relaxed structure, its derivatives with respect to the parameters, and what is built on them."""
 
 from __future__ import annotations
 

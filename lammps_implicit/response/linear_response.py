@@ -350,8 +350,8 @@ class LinearResponse:
             held, now = (np.trace(tensor) / 3 * units.pressures for tensor in (freedom.target, self.pressure))
             raise NotAMinimumError(
                 f"the cell is not relaxed: it is at a pressure of {now:.6g} {units.pressure}, held at {held:.6g}, and "
-                f"would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', pressure=...), or say "
-                "at which pressure it is"
+                f"would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', pressure=...), or "
+                "say at which pressure it is"
             )
         system.require_minimum()
         self._cells[freedom.key] = system, tol

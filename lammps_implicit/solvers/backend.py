@@ -47,8 +47,8 @@ def backend(comm: MPI.Comm, petsc_options: Mapping[str, Any] | None = None) -> B
     ----------
     comm : mpi4py communicator
     petsc_options : mapping, optional
-        Options of PETSc without their prefix: ``{"ksp_monitor": None, "pc_type": "jacobi"}``. A Jacobian is solved for by
-        our own conjugate directions, which PETSc has no like of, unless ``ksp_type`` is set.
+        Options of PETSc without their prefix: ``{"ksp_monitor": None, "pc_type": "jacobi"}``. A Jacobian is solved for
+        by our own conjugate directions, which PETSc has no like of, unless ``ksp_type`` is set.
 
     Raises
     ------

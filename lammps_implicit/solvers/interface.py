@@ -93,8 +93,8 @@ class Status(Enum):
         "the iteration limit was reached: ask for a looser --tol, or use --method dense where the cell is small"
     )
     STAGNATED = (
-        "the residual stopped falling at the noise of differenced forces: ask for a looser --tol, or relax to a smaller "
-        "--ftol first"
+        "the residual stopped falling at the noise of differenced forces: ask for a looser --tol, or relax to a "
+        "smaller --ftol first"
     )
     DIVERGED = "the residual grew: the energy may not be smooth here; relax to a smaller --ftol, or check the potential"
 

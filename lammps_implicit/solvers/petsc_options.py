@@ -1,7 +1,7 @@
 """PETSc, its options, and its reasons for stopping.
 
-Options with the prefix ``-li_`` reach the solvers of this package: ``-li_ksp_monitor``, ``-li_pc_type hypre``. They come
-from the command line, from ``PETSC_OPTIONS``, or as a dictionary without prefix, which wins over both.
+Options with the prefix ``-li_`` reach the solvers of this package: ``-li_ksp_monitor``, ``-li_pc_type hypre``. They
+come from the command line, from ``PETSC_OPTIONS``, or as a dictionary without prefix, which wins over both.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ SADDLES = 3
 
 
 class Standing:
-    """Where a structure stands: its evaluator, its potential and what is known there; it relaxes, and visits other places.
+    """Where a structure stands: its evaluator, its potential and what is known there. It relaxes, and visits others.
 
     Use it as a context manager, or call `close`, to end LAMMPS.
 
@@ -352,7 +352,7 @@ class Standing:
         self._take(self.engine.forces())
 
     def _take(self, forces: FloatArray, potential: Potential | None = None) -> None:
-        """Take the engine's reference, with these forces, as where it stands; all that was known is of another state."""
+        """Take the engine's reference, with these forces, as where it stands; what was known is of another state."""
         self._response = LinearResponse(
             self.engine,
             self.potential if potential is None else potential,
