@@ -70,6 +70,8 @@ class Registry(Generic[T]):
             entry = self._entries()[name]
             try:
                 self._loaded[name] = cast(T, entry.load())
+            except LammpsImplicitError:  # it says itself what is missing
+                raise
             except Exception as error:  # whatever the other package raises while it is imported
                 raise LammpsImplicitError(
                     f"the {self.what} '{name}' of {_package(entry)} cannot be imported from {entry.value} "
