@@ -302,7 +302,7 @@ class Minimum:
         """
         from lammps_implicit.evaluators.ase_deck import temporary_deck
 
-        with temporary_deck(atoms, potential) as deck:
+        with temporary_deck(atoms, potential, comm) as deck:
             minimum = cls.from_deck(deck, comm, parameters, **options)
         minimum.recipe = {}  # its deck is gone
         return minimum

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 from mpi4py import MPI
 
@@ -18,7 +17,7 @@ PATIENCE = 3.0
 """Seconds in which all ranks must have failed before one that has ends them."""
 
 
-def end_together(comm: Any, report: Callable[[], None]) -> None:
+def end_together(comm: MPI.Comm, report: Callable[[], None]) -> None:
     """Report an error once, and see to it that no rank goes on waiting for one that failed.
 
     Returns when all ranks have failed, which may then exit; otherwise ends them all within seconds.
@@ -40,16 +39,16 @@ def end_together(comm: Any, report: Callable[[], None]) -> None:
         time.sleep(0.01)
 
 
-_ending: list[Any] = []
+_ending: list[MPI.Comm] = []
 """A communicator of all ranks that only `end_together` uses, once there is one."""
 
 
-def end_all_on_exceptions(comm: Any) -> None:
+def end_all_on_exceptions(comm: MPI.Comm) -> None:
     """Have exceptions that nobody catches on some rank of a script end all ranks, as they would a single process.
 
     Parameters
     ----------
-    comm : mpi4py communicator
+    comm : MPI.Comm
         Nothing is done unless it holds all ranks.
     """
     previous = sys.excepthook

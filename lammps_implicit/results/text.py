@@ -15,7 +15,7 @@ from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.results.structure import _elements
-from lammps_implicit.structures import write_data_header, write_data_rows
+from lammps_implicit.structures import write_data_header, write_data_rows, write_rows, write_xyz_header
 
 
 def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overwrite: bool = False) -> None:
@@ -47,18 +47,16 @@ def write_xyz(path: str | os.PathLike[str], minimum: Minimum, overwrite: bool = 
         As `write_data`.
     """
     engine, elements = minimum.engine, _elements(minimum)
-    lattice = " ".join(f"{number:.16g}" for number in engine.cell.reshape(-1))
-    periodic = " ".join("T" if axis else "F" for axis in engine.periodic)
-    origin = engine.origin
 
     def head(file: IO[str], total: int) -> None:
         columns = "species:S:1:pos:R:3:id:I:1:type:I:1"
-        file.write(f'{total}\nLattice="{lattice}" Properties={columns} pbc="{periodic}" energy={minimum.energy:.16g}\n')
+        write_xyz_header(file, total, engine.cell, engine.periodic, columns, energy=minimum.energy)
 
     def rows(file: IO[str], piece: FloatArray) -> None:
-        for id_, type_, x, y, z in piece:
-            place = " ".join(f"{number:.10f}" for number in np.array([x, y, z]) - origin)
-            file.write(f"{elements[int(type_) - 1]} {place} {id_:.0f} {type_:.0f}\n")
+        names = np.array(elements)[piece[:, 1].astype(int) - 1]
+        write_rows(
+            file, "%s %.10f %.10f %.10f %d %d\n", names, *(piece[:, 2:] - engine.origin).T, piece[:, 0], piece[:, 1]
+        )
 
     _write_text(path, minimum, overwrite, head, rows)
 
