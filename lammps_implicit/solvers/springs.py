@@ -127,10 +127,8 @@ def random_vector(ids: IntArray, seed: int = 0) -> FloatArray:
     (n, 3) float array
         `splitmix64` of id and component.
     """
-    counter: NDArray[np.uint64] = (
-        ids.astype(np.uint64)[:, None] * np.uint64(3) + np.arange(3, dtype=np.uint64) + np.uint64(seed << 48)
-    )
-    return splitmix64(counter).astype(np.float64) / 2.0**63 - 1.0
+    counter = ids.astype(np.uint64)[:, None] * np.uint64(3) + np.arange(3, dtype=np.uint64) + np.uint64(seed << 48)
+    return splitmix64(counter.astype(np.uint64)).astype(np.float64) / 2.0**63 - 1.0
 
 
 def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, seed: int = 0) -> Springs:
@@ -153,7 +151,7 @@ def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, s
     for atoms, part in bonds.chunks(len(engine.ids)):
         free = engine.free[atoms].T.ravel()
         design, target = _design(bonds, atoms, part, values)[free], product[atoms].T.ravel()[free]
-        gram += design.T @ design
+        gram += (design.T @ design).toarray()
         right += design.T @ target
     gram, right = engine.sum(gram), engine.sum(right)
     # On one rank, so that all hold the same springs to the last digit.
