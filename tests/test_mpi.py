@@ -1,7 +1,6 @@
 """Pieces of the distributed machinery, on several ranks: balance, reductions, what rank 0 does for all."""
 
 import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,15 +95,15 @@ def test_reductions_keep_kinds_and_send_buffers():
     array = np.full((2, 3), mine)
     assert np.array_equal(engine.sum(array), np.full((2, 3), total))
     assert array[0, 0] == mine  # what was given is left as it is
-    assert engine.sum(np.asfortranarray(np.arange(6.0).reshape(2, 3))).tolist() == (
-        WORLD.size * np.arange(6.0).reshape(2, 3)
-    ).tolist()
+    assert (
+        engine.sum(np.asfortranarray(np.arange(6.0).reshape(2, 3))).tolist()
+        == (WORLD.size * np.arange(6.0).reshape(2, 3)).tolist()
+    )
     assert engine.sum(np.array([mine, 1])[:, None].T.astype(np.int32)).tolist() == [[total, WORLD.size]]
     assert engine.sum(True) == WORLD.size
     assert engine.max(-mine) == -1.0
     assert engine.any(mine == WORLD.size)
     assert not engine.any(False)
-
 
     for bad in range(WORLD.size):
         assert np.isnan(engine.max(np.nan if WORLD.rank == bad else float(WORLD.rank)))
@@ -162,14 +161,16 @@ def test_changed_neighbours_are_named():
     )
 
 
-def _temporary():
-    return set(Path(tempfile.gettempdir()).glob("lammps-implicit-*"))
+@pytest.fixture
+def temporary(monkeypatch, tmp_path_factory):
+    """Folder for temporary files, the same on all ranks."""
+    folder = WORLD.bcast(tmp_path_factory.mktemp("temporary") if WORLD.rank == 0 else None)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.mark.parallel(nprocs=2)
-def test_every_communicator_has_its_own_structure():
-    before = WORLD.bcast(_temporary())
-    WORLD.barrier()
+def test_every_communicator_has_its_own_structure(temporary):
     alone = WORLD.Split(WORLD.rank)
     atoms = bulk("Cu", "fcc", a=3.6 + 0.1 * WORLD.rank, cubic=True) * 3
     with Minimum.from_ase(atoms, LJ, comm=alone, force_limit=np.inf) as minimum:
@@ -184,13 +185,11 @@ def test_every_communicator_has_its_own_structure():
         assert minimum.engine.cell[0, 0] == pytest.approx(3 * (3.6 + 0.1 * (WORLD.size - 1)))
     together.Free()
     WORLD.barrier()
-    assert _temporary() <= before
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.parallel(nprocs=[1, 2])
-def test_decks_are_gone_after_errors():
-    before = WORLD.bcast(_temporary())
-    WORLD.barrier()
+def test_decks_are_gone_after_errors(temporary):
     atoms = bulk("Cu", "fcc", a=3.6, cubic=True)
     with pytest.raises(PotentialError, match="does not exist"), temporary_deck(atoms, "none.snap", WORLD):
         pass
@@ -213,4 +212,4 @@ def test_decks_are_gone_after_errors():
             caught = True
         assert caught == (WORLD.rank == 1)
     WORLD.barrier()
-    assert _temporary() <= before
+    assert not list(temporary.iterdir())

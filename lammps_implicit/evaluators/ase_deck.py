@@ -16,6 +16,7 @@ from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.on_root import on_root
+from lammps_implicit.mpi.shutdown import all_arrive
 from lammps_implicit.structures import _frozen_ids, from_ase
 
 
@@ -51,7 +52,7 @@ def temporary_deck(
     try:
         yield folder / "in.ase"
     except BaseException:
-        ranks.Ibarrier()  # a rank that failed alone does not wait for the others, nor they for it
+        all_arrive(ranks)  # or not, where this rank failed alone: others that come later find that it was here
         raise
     else:
         ranks.Ibarrier().Wait()  # all have left the folder

@@ -14,7 +14,7 @@ FORWARDING = 0.5
 """Seconds in which a launcher passes on what was written, before the ranks are ended and it stops listening."""
 
 PATIENCE = 3.0
-"""Seconds in which all ranks must have failed before one that has ends them."""
+"""Seconds that a rank which has failed waits for the others."""
 
 
 def end_together(comm: MPI.Comm, report: Callable[[], None]) -> None:
@@ -27,16 +27,23 @@ def end_together(comm: MPI.Comm, report: Callable[[], None]) -> None:
     if comm.size == 1:
         return
     # Not on a communicator that the others may be using for something else.
-    others, deadline = (_ending or [comm])[0].Ibarrier(), time.monotonic() + PATIENCE
+    if not all_arrive((_ending or [comm])[0]):
+        if comm.rank:  # rank 0 is one of those that wait
+            report()
+        sys.stderr.flush()
+        time.sleep(FORWARDING)
+        comm.Abort(1)
+        os._exit(1)  # some libraries return from it and let their launcher end the job
+
+
+def all_arrive(comm: MPI.Comm) -> bool:
+    """Wait for all ranks to get here, at most for `PATIENCE`, and return whether they have."""
+    others, deadline = comm.Ibarrier(), time.monotonic() + PATIENCE
     while not others.Test():
         if time.monotonic() > deadline:
-            if comm.rank:  # rank 0 is one of those that wait
-                report()
-            sys.stderr.flush()
-            time.sleep(FORWARDING)
-            comm.Abort(1)
-            os._exit(1)  # some libraries return from it and let their launcher end the job
+            return False
         time.sleep(0.01)
+    return True
 
 
 _ending: list[MPI.Comm] = []
