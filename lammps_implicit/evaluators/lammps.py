@@ -30,6 +30,7 @@ from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood, Refer
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.libraries import require_one_mpi
+from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
 
@@ -70,12 +71,12 @@ class Engine(Evaluator):
     _has_atom_data: bool = False
 
     @classmethod
-    def start(cls, comm: Any = None, variables: Mapping[str, str] | None = None) -> Engine:
+    def start(cls, comm: MPI.Comm | None = None, variables: Mapping[str, str] | None = None) -> Engine:
         """Start LAMMPS, silent, on a communicator (default: ``MPI.COMM_WORLD``).
 
         Parameters
         ----------
-        comm : mpi4py communicator, optional
+        comm : MPI.Comm, optional
         variables : mapping of str to str, optional
             Index variables set before the deck runs, as ``lmp -var name value`` does; a value may hold several words.
         """
@@ -85,7 +86,7 @@ class Engine(Evaluator):
         end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)
         potential_folders()
-        scratch = Path(comm.bcast(tempfile.mkdtemp(prefix="lammps-implicit-") if comm.rank == 0 else None))
+        scratch = Path(on_root(comm, lambda: tempfile.mkdtemp(prefix="lammps-implicit-")))
         if comm.rank == 0:
             remember_temporary(scratch)
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
