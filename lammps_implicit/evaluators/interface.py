@@ -15,6 +15,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.mpi.on_root import on_root
@@ -109,6 +110,8 @@ class Evaluator(ABC):
         Work done since the state was taken over.
     seconds : float
         Time spent in them.
+    void : str
+        Why the state is unknown, after an error that could not be undone; empty as long as it is known.
     """
 
     comm: Any
@@ -120,7 +123,19 @@ class Evaluator(ABC):
     external: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
+    void: str = ""
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
+
+    def require_valid(self) -> None:
+        """Check that the state is known.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the engine is `void`.
+        """
+        if self.void:
+            raise LammpsImplicitError(self.void)
 
     # -- evaluations -------------------------------------------------------------------------------------------------
 

@@ -61,14 +61,12 @@ class MixedDerivative(Protocol):
         """Evaluate what `transposed_times` will need now: cheapest while the engine stands at the reference."""
         ...
 
-    @property
-    def array(self) -> FloatArray:
-        """C as an (n, 3, P) array."""
+    def to_array(self) -> FloatArray:
+        """C as an (n, 3, P) array; what it evaluates is kept for further calls."""
         ...
 
-    @property
-    def gradients(self) -> FloatArray:
-        """The energy's own, which differs from C along odd directions, (n, 3, P)."""
+    def gradients_array(self) -> FloatArray:
+        """That of the energy, which differs from C along `odd` directions, (n, 3, P)."""
         ...
 
     def times(self, dtheta: FloatArray) -> FloatArray:

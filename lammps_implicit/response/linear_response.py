@@ -169,7 +169,7 @@ class LinearResponse:
         inner = JACOBIAN_MARGIN * tol
         sweeping, progress = in_two_parts(progress)
         self.mixed.prepare(sweeping)
-        mixed = self.mixed.array
+        mixed = self.mixed.to_array()
         # On one rank, so that all solve for the same directions to the last digit.
         gram = self.mixed.gram()
         directions = self.engine.on_root(lambda: singular_directions(gram, inner))
@@ -220,7 +220,7 @@ class LinearResponse:
         gradients, mixed = (
             np.asarray(self.engine.sum(left @ array.reshape(self.engine.positions.size, n_parameters))).T
             @ jacobian.right.T
-            for array in (self.mixed.gradients, self.mixed.array)
+            for array in (self.mixed.gradients_array(), self.mixed.to_array())
         )
         hessian = gradients - 0.5 * mixed
         return hessian + hessian.T
