@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.potentials.number_files import is_number
@@ -46,7 +47,7 @@ class PairCommands:
     modifies: list[tuple[str, ...]]
     settings: list[str] = field(default_factory=list)
     renewed: bool = False
-    _changed: set[int] = field(default_factory=set)
+    _changed: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, deck: Deck) -> PairCommands:
@@ -58,9 +59,24 @@ class PairCommands:
         return cls(style, coeffs, list(deck.pair_modifies))
 
     def change(self, line: int, word: int, text: str) -> None:
-        """Write another word into a ``pair_coeff`` line."""
+        """Write another word into a ``pair_coeff`` line.
+
+        Raises
+        ------
+        PotentialError
+            If it was changed before: two sources of parameters cannot both decide on it.
+        """
+        if (line, word) in self._changed:
+            words = list(self.coeffs[line])
+            for (other, place), before in self._changed.items():
+                if other == line:
+                    words[place] = before
+            raise PotentialError(
+                f"two parameters change the word '{words[word]}' of 'pair_coeff {' '.join(words)}': choose the "
+                "parameters of one family only"
+            )
+        self._changed[line, word] = self.coeffs[line][word]
         self.coeffs[line][word] = text
-        self._changed.add(line)
 
     def lines(self) -> list[str]:
         """Commands that bring about what was changed.
@@ -85,10 +101,11 @@ class PairCommands:
 
     def _following(self) -> list[list[str]]:
         """The first ``pair_coeff`` line that has changed, and those after it that may replace it."""
-        after = self.coeffs[min(self._changed) :]
+        lines = {line for line, _ in self._changed}
+        after = self.coeffs[min(lines) :]
         if not self.style[0].startswith("hybrid/overlay"):
             return after
-        changed = {self.coeffs[line][2] for line in self._changed}
+        changed = {self.coeffs[line][2] for line in lines}
         return [words for words in after if words[2] in changed]
 
 
@@ -169,14 +186,14 @@ def _files_of_line(deck: Deck, line: PairCoeff) -> set[int]:
 def _places(raw: Sequence[str], count: int) -> list[int | None]:
     """Place of each word among the `count` that it and its neighbours become once variables are substituted.
 
-    A variable may hold several words, so that only what stands before the first and after the last variable is known.
+    A variable may hold several words, so that only what stands up to the first and after the last variable is known.
     """
     if len(raw) == count:
         return list(range(count))
     held = [index for index, word in enumerate(raw) if "$" in word]
     shift = count - len(raw)
     return [
-        index if not held or index < held[0] else index + shift if index > held[-1] else None
+        index if not held or index <= held[0] else index + shift if index > held[-1] else None
         for index in range(len(raw))
     ]
 

@@ -169,7 +169,7 @@ class PotentialFamily:
         name.
     on_request : bool
         Whether parameters are offered only where a pattern asks for them that matches no parameter before, or where
-        the deck has no others.
+        the deck has no others: then those of the first such family.
     prefix : str
         If not empty, the family takes all patterns as soon as one begins so: ``var:``.
     whole : callable, optional

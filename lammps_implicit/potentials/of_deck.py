@@ -123,7 +123,7 @@ def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Seque
     if not sources and wholes:
         return wholes[0]  # select says which pattern matches nothing
     if not sources:
-        sources = [source for found in requested for source in found]
+        sources = next(filter(None, requested), [])
     return _installed(engine, sources) if sources else None
 
 
