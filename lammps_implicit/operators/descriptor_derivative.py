@@ -16,7 +16,7 @@ from lammps_implicit.operators.trial_parameters import trial_parameters
 from lammps_implicit.progress import Progress, no_progress
 
 MIXED_MEMORY = 2**30
-"""Bytes a rank may spend on ∂B/∂X; above, products with C = ∂²U/∂X∂Θ are differenced."""
+"""Bytes per rank that ∂B/∂X may take; above, products with C = ∂²U/∂X∂Θ are differenced."""
 
 
 class DescriptorDerivative:
@@ -124,7 +124,8 @@ class DescriptorDerivative:
         basis : (6, k) float array
             Strains.
         changes : list of arrays
-            Of what `collect` gave, by a unit of each strain: atom by atom, as the sums are large and cancel.
+            Derivatives of what `collect` returned with respect to each strain: atom by atom, as the sums are large and
+            cancel.
         """
         derivative = energetic = np.array([self.potential.sum_descriptors(self.engine, change) for change in changes])
         if self.odd.size:
