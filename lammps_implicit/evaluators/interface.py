@@ -15,6 +15,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
+from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.mpi.on_root import on_root
@@ -124,6 +125,17 @@ class Evaluator(ABC):
     seconds: float = 0.0
     void: str = ""
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
+
+    def require_valid(self) -> None:
+        """Check that the state is known.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the engine is `void`.
+        """
+        if self.void:
+            raise LammpsImplicitError(self.void)
 
     # -- evaluations -------------------------------------------------------------------------------------------------
 
