@@ -26,12 +26,11 @@ from lammps_implicit.cell.freedom import (
 from lammps_implicit.cell.system import AT_TARGET, CellSystem
 from lammps_implicit.cell.voigt import COMPONENTS
 from lammps_implicit.continuation.follow import Path, follow
-from lammps_implicit.ensembles.directions import leading_directions
-from lammps_implicit.ensembles.ensemble import as_ensemble
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.taylor import Expansion, expand
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import sha256
@@ -602,9 +601,10 @@ class Minimum:
         limit : float
             Share of a change, or of the spread, that an estimated error may be before a sample is flagged.
         """
+        from lammps_implicit.ensembles.ensemble import as_ensemble
         from lammps_implicit.ensembles.propagation import propagate
         from lammps_implicit.observables.cells import enthalpy, volume
-        from lammps_implicit.observables.distances import distance_at
+        from lammps_implicit.observables.distances import distance_from_jacobian
         from lammps_implicit.observables.observable import stability
 
         if order not in (2, 3):
@@ -620,9 +620,9 @@ class Minimum:
             found["volume"] = volume(self, tol)
         if self.third is not None:
             found["stability"] = stability(self.third.softening)
-        found |= {f"distance {a}-{b}": distance_at(self, (a, b), tol) for a, b in distances}
-        answer = self.third.directions.answer if self.third is not None else None
-        return propagate(found, self.potential.theta, known, limit, answer)
+        found |= {f"distance {a}-{b}": distance_from_jacobian(self, (a, b), tol) for a, b in distances}
+        metric = self.third.directions.response_metric if self.third is not None else None
+        return propagate(found, self.potential.theta, known, limit, metric)
 
     def expansion(
         self,

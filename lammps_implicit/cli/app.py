@@ -19,6 +19,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cli import ensembles as commands
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.inverse import ConfiguredCommand, invert
+from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.interrupts import stop_on_signals
 from lammps_implicit.mpi.ranks import rank
@@ -56,7 +57,6 @@ class Method(str, Enum):
 
 
 DeckArgument = Annotated[Path, typer.Argument(help="LAMMPS input deck that ends in a relaxed structure.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
 ParametersOption = Annotated[
     Optional[str],
     typer.Option(
@@ -198,7 +198,7 @@ def sensitivity(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
-    from lammps_implicit.ensembles.directions import leading_directions
+    from lammps_implicit.expansion.directions import leading_directions
     from lammps_implicit.files import refuse_to_overwrite
     from lammps_implicit.progress import progress
     from lammps_implicit.results.sensitivity import write_sensitivity
@@ -269,23 +269,23 @@ def observables(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Formation energies and volumes, lattice and elastic constants, with their gradients."""
-    from lammps_implicit.files import beside, refuse_to_overwrite, written_whole
+    from lammps_implicit.files import beside, refuse_to_overwrite, write_figure
     from lammps_implicit.mpi.on_root import on_root
-    from lammps_implicit.observables.config import read_configuration
+    from lammps_implicit.observables.config import StudySettings
+    from lammps_implicit.observables.configuration import read_configuration
     from lammps_implicit.observables.study import plot_study, run_study, table, write_study
 
     (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
     _require_exists(ensemble)
-    configuration = read_configuration(config)
+    settings = read_configuration(config, StudySettings)
     known = None if ensemble is None else partial(_read_ensemble, ensemble)
-    study = run_study(configuration, say=say, ensemble=known)
+    study = run_study(settings, say=say, ensemble=known)
 
     def write() -> None:
         write_study(output, study, overwrite)
-        with written_whole(plot, overwrite) as temporary:
-            plot_study(temporary, study)
+        write_figure(plot, plot_study(study), overwrite)
 
     from mpi4py import MPI
 

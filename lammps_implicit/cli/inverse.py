@@ -9,11 +9,12 @@ import typer
 from typer.core import TyperCommand
 
 from lammps_implicit.cli.console import columns, say
+from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import refuse_inputs
 
 if TYPE_CHECKING:
-    from lammps_implicit.inverse.config import Configuration
+    from lammps_implicit.inverse.config import InversionSettings
     from lammps_implicit.inverse.run import Inversion
 
 
@@ -35,25 +36,26 @@ def invert(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run in the folder ended.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Tune parameters until relaxed structures, energies and volumes are what is wanted."""
     from mpi4py import MPI
 
     from lammps_implicit.inverse import run
-    from lammps_implicit.inverse.config import read_configuration
+    from lammps_implicit.inverse.config import InversionSettings
     from lammps_implicit.mpi.on_root import on_root
+    from lammps_implicit.observables.configuration import read_configuration
 
     folder = Path(f"{config.stem}-output") if output is None else output
-    configuration = on_root(MPI.COMM_WORLD, lambda: read_configuration(config))
-    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, configuration))
+    settings = on_root(MPI.COMM_WORLD, lambda: read_configuration(config, InversionSettings))
+    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, settings))
     inversion = run.invert(
-        configuration, folder, resume=resume, say=say, clear=lambda: _clear(folder) if overwrite else None
+        settings, folder, resume=resume, say=say, clear=lambda: _clear(folder) if overwrite else None
     )
-    _tell(inversion)
+    _summarise(inversion)
 
 
-def _prepare(folder: Path, resume: bool, overwrite: bool, configuration: Configuration) -> None:
+def _prepare(folder: Path, resume: bool, overwrite: bool, settings: InversionSettings) -> None:
     """Make the folder of results; refuse to mix two runs in it, or to write over what is read."""
     from lammps_implicit.inverse.config import inputs
     from lammps_implicit.inverse.run import HISTORY, STRUCTURES
@@ -66,9 +68,9 @@ def _prepare(folder: Path, resume: bool, overwrite: bool, configuration: Configu
     if there and not (resume or overwrite):
         raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
     for path in there:
-        refuse_inputs(path, *inputs(configuration))
+        refuse_inputs(path, *inputs(settings))
     try:
-        (folder / STRUCTURES if configuration.structures else folder).mkdir(parents=True, exist_ok=True)
+        (folder / STRUCTURES if settings.structures else folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from None
 
@@ -87,7 +89,7 @@ def _clear(folder: Path) -> None:
         path.unlink()
 
 
-def _tell(inversion: Inversion) -> None:
+def _summarise(inversion: Inversion) -> None:
     import numpy as np
 
     history = inversion.descent.history

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.inverse.config import PositionSource
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.observables.decks import PositionSource
 
 SAME_CELL = 1e-6
 """Relative difference of cell vectors up to which cells are the same."""
