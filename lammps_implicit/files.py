@@ -14,6 +14,9 @@ from typing import Any
 
 from lammps_implicit.errors import OutputError
 
+FORMAT_VERSION = 1
+"""Of HDF5 files, as their attribute ``format_version`` says; those without it are of version 0, and still read."""
+
 _temporary: set[Path] = set()
 
 
@@ -108,6 +111,10 @@ def hdf5_opened(path: str | os.PathLike[str], kinds: Sequence[str], what: str) -
         with h5py.File(path) as file:
             if file.attrs.get("kind") not in kinds:
                 raise OutputError(f"{path} is not {what}")
+            if int(file.attrs.get("format_version", 0)) > FORMAT_VERSION:
+                raise OutputError(
+                    f"{path} was written by a later version of lammps-implicit: update this one to read it"
+                )
             yield file
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split()) if Path(path).exists() else "no such file"
@@ -153,6 +160,7 @@ def hdf5_written_whole(path: str | os.PathLike[str], overwrite: bool = False) ->
     with written_whole(path, overwrite) as temporary, open(temporary, "w+b", buffering=0) as raw:
         guarded = _Guarded(raw)
         with h5py.File(guarded, "w") as file:
+            file.attrs["format_version"] = FORMAT_VERSION
             yield file
         if guarded.failure is not None:
             raise guarded.failure

@@ -1,7 +1,7 @@
 """What this package and others offer by name: potential families, observables, loss terms, evaluators.
 
-A package announces what it adds as an entry point in its own ``pyproject.toml``; this one announces what it ships in the
-same way, so that nothing here is privileged::
+A package announces what it adds as an entry point in its own ``pyproject.toml``; this one announces what it ships in
+the same way, so that nothing here is privileged::
 
     [project.entry-points."lammps_implicit.observables"]
     "stacking fault energy" = "my_package.faults:StackingFault"

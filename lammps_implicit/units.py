@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+
+Pressure = Union[float, str, ArrayLike, None]
+"""A pressure or stress as users give it: see `Units.pressure_tensor`; None for a default."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _BARS = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
@@ -43,7 +47,7 @@ class Units:
         """Name of the unit of force."""
         return f"{self.energy}/{self.length}"
 
-    def pressure_tensor(self, value: float | str | ArrayLike) -> NDArray[np.float64]:
+    def pressure_tensor(self, value: Pressure) -> NDArray[np.float64]:
         """Read a pressure or a pressure tensor, positive when compressed.
 
         Parameters

@@ -264,7 +264,7 @@ def test_a_cluster_without_a_cell_turns_freely():
     energy = autodiff.lennard_jones_energy(1, 30.0, taper="none")
     minimum = autodiff.minimum(atoms, energy, [0.4, 2.3], ftol=1e-9)
     assert minimum.potential.names == ("1-1 epsilon", "1-1 sigma")
-    assert len(minimum.null_space.vectors) == 6
+    assert len(minimum.null_space().vectors) == 6
     centred = minimum.positions - minimum.positions.mean(axis=0)
     assert relative(minimum.jvp([0.0, 1.0], 1e-9), centred / 2.3) < 1e-6  # everything scales with sigma
     second = autodiff.second_jvp(minimum, [0.0, 1.0])

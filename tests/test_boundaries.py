@@ -23,7 +23,7 @@ def _check(path, null_vectors):
         theta = minimum.potential.theta
         dtheta = 3e-5 * np.random.default_rng(0).standard_normal(len(theta)) * np.abs(theta)
         moved = minimum.jvp(dtheta, 1e-8)
-        null_space = minimum.null_space
+        null_space = minimum.null_space()
         assert len(null_space.vectors) == null_vectors
         for vector in null_space.vectors:
             assert np.abs(minimum.hessian.central(vector)).max() < 1e-5

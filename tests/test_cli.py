@@ -12,7 +12,6 @@ from conftest import TA_VACANCY
 
 from lammps_implicit import Minimum, __version__
 from lammps_implicit.potentials.snap_files import read_coefficients
-from lammps_implicit.results.sensitivity import write_sensitivity
 
 
 def _run(folder, *arguments):
@@ -104,7 +103,7 @@ def test_factored_results_predict_the_same(folder):
 
 def test_large_results_are_factored_by_default(folder, ta_vacancy, monkeypatch):
     monkeypatch.setattr("lammps_implicit.results.sensitivity.FULL_BYTES", 1000)
-    write_sensitivity(folder / "large.h5", ta_vacancy, ta_vacancy.jacobian(1e-6), 1e-6)
+    ta_vacancy.sensitivity(1e-6).write(folder / "large.h5")
     with h5py.File(folder / "large.h5") as file:
         assert file.attrs["jacobian_form"] == "factored"
 

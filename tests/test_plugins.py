@@ -53,11 +53,11 @@ from typing import Literal
 
 import numpy as np
 
-from lammps_implicit import Minimum
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.inverse import LossContext, LossKind, UserTerm
 from lammps_implicit.observables import Cells
 from lammps_implicit.observables.cells import require_relaxed_cell
+from lammps_implicit.stationary import StationaryPoint
 
 
 class VolumeLoss(LossKind):
@@ -74,7 +74,7 @@ class VolumeLoss(LossKind):
         require_relaxed_cell(cells[self.cell], "a volume depends")
 
     def build(self, context: LossContext) -> UserTerm:
-        def loss(minimum: Minimum) -> tuple[float, np.ndarray, np.ndarray]:
+        def loss(minimum: StationaryPoint) -> tuple[float, np.ndarray, np.ndarray]:
             volume = minimum.engine.volume
             deviation = volume / self.target - 1
             _, basis = strains(minimum.cell)

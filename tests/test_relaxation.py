@@ -89,14 +89,17 @@ def test_derivatives_are_only_taken_where_the_deck_ends(write_deck):
         Minimum.from_deck(write_deck(text), force_limit=1e3)
 
 
-def test_a_failure_leaves_nothing_worse(write_deck):
+def test_a_failure_leaves_everything_as_it_was(write_deck):
     # No minimum: constant forces pull two groups apart for ever, by more than the crystal holds.
     text = SETUP + "group one id 20\nfix pull one addforce 0 0 40.0\n"
     with Minimum.from_deck(write_deck(text), ftol=1e9, **FREE) as minimum:
-        before = minimum.energy
+        before, start, forces = minimum.energy, minimum.positions, minimum.hessian.reference_forces
         with pytest.raises(LammpsImplicitError):
             minimum.relax(1e-8)
-        assert minimum.engine.energy <= before + 1e-9
+        assert minimum.engine.energy == pytest.approx(before, abs=1e-9)
+        assert minimum.energy == pytest.approx(before, abs=1e-9)
+        assert minimum.positions == pytest.approx(start, abs=1e-12)
+        assert minimum.hessian.reference_forces == pytest.approx(forces, abs=1e-9)
 
 
 def test_the_inverse_hessian_meets_the_secant_equation(ta_vacancy):

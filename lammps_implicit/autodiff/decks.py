@@ -7,21 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from mpi4py import MPI
+from numpy.typing import NDArray
 
 from lammps_implicit.autodiff import pair_energies
-from lammps_implicit.autodiff.minima import from_lammps
+from lammps_implicit.autodiff.evaluator import AutodiffEvaluator
+from lammps_implicit.autodiff.minima import start, structure_of
 from lammps_implicit.autodiff.neighbours import Pairs
 from lammps_implicit.autodiff.pair_energies import PairEnergy, Taper
-from lammps_implicit.errors import PotentialError
+from lammps_implicit.autodiff.potential import AutodiffPotential
+from lammps_implicit.errors import LammpsImplicitError, PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.potentials.labels import select
-from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.structures import Structure
 
 
@@ -88,32 +91,39 @@ STYLES = {
 }
 
 
-def from_deck(
-    path: str | os.PathLike[str],
-    parameters: str | Sequence[str] | None = None,
-    *,
-    variables: Mapping[str, str] | None = None,
-    ftol: float = 1e-8,
-    force_limit: float = 1e-2,
-    saddle: bool = False,
-    progress: Progress = no_progress,
-    cell: str = "none",
-    pressure: float | str | ArrayLike | None = None,
-) -> Minimum:
+def from_deck(path: str | os.PathLike[str], parameters: str | Sequence[str] | None = None, **options: Any) -> Minimum:
     """Run a LAMMPS deck, and differentiate its minimum exactly: its pair style in JAX, with the same names.
 
     Parameters
     ----------
-    path, parameters, variables, ftol, force_limit, saddle, progress, cell, pressure
-        As for `Minimum.from_deck`.
+    path, parameters, **options
+        As for `Minimum.from_deck`, whose ``evaluator="jax"`` this is.
 
     Raises
     ------
     PotentialError
         If the deck's pair style has no counterpart here, or LAMMPS computes something else besides.
     """
-    held = pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist()
-    with Minimum.from_deck(path, variables=variables, ftol=ftol, force_limit=force_limit, saddle=saddle) as reference:
+    return Minimum.from_deck(path, parameters=parameters, evaluator="jax", **options)
+
+
+def start_jax(
+    deck: Path,
+    comm: MPI.Comm,
+    parameters: str | Sequence[str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    **limits: Any,
+) -> tuple[AutodiffEvaluator, AutodiffPotential]:
+    """Run a deck in LAMMPS and go on with its pair style in JAX: see `evaluators.registry.Start`.
+
+    Raises
+    ------
+    PotentialError
+        If the deck's pair style has no counterpart here, or LAMMPS computes something else besides.
+    """
+    if comm.size > 1:
+        raise LammpsImplicitError("automatic differentiation runs on one process: start without mpirun")
+    with Minimum.from_deck(deck, comm, variables=variables, **limits) as reference:
         energy = energy_from_deck(reference.engine.deck, reference.engine.n_types)
         theta, names = reference.potential.theta, reference.potential.names
         chosen: PairEnergy | Selected = energy
@@ -121,17 +131,12 @@ def from_deck(
             selected = select(names, parameters)
             names = tuple(names[index] for index in selected)
             chosen, theta = Selected(energy, theta, selected, names), theta[selected]
-        found = from_lammps(reference, chosen, theta, names, ftol=np.inf, saddle=saddle)
-        _require_the_same(found, reference)
-        found.relax(ftol, progress=progress, cell=cell, pressure=pressure)
-        found.setup = found.engine.evaluations.copy()
-        # LAMMPS can make it again, to check what JAX predicts.
-        words = None if parameters is None or isinstance(parameters, str) else list(parameters)
-        found.recipe = {**reference.recipe, "parameters": words or parameters, "cell": cell, "pressure": held}
-        return found
+        evaluator, potential = start(*structure_of(reference), chosen, theta, names, reference.engine.deck)
+        _require_the_same(evaluator, reference)
+        return evaluator, potential
 
 
-def _require_the_same(found: Minimum, reference: Minimum) -> None:
+def _require_the_same(found: AutodiffEvaluator, reference: Minimum) -> None:
     """Check that JAX has all that LAMMPS computes: energy, forces and pressure where LAMMPS has relaxed.
 
     Raises
@@ -139,11 +144,11 @@ def _require_the_same(found: Minimum, reference: Minimum) -> None:
     PotentialError
         If it has not.
     """
-    order = np.argsort(reference.ids)
+    order, forces = np.argsort(reference.ids), found.forces()
     scale = max(abs(reference.energy), 1e-3 * reference.engine.n_atoms)
     off = {
         "energy": abs(found.energy - reference.energy) / scale,
-        "forces": float(np.abs(found.hessian.reference_forces - reference.hessian.reference_forces[order]).max()),
+        "forces": float(np.abs(forces - reference.hessian.reference_forces[order]).max()),
         "pressure": float(np.abs(found.pressure - reference.pressure).max()) * reference.engine.volume / scale,
     }
     if reference.engine.deck.dimension == 2:

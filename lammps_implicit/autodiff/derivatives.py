@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lammps_implicit.arrays import BoolArray, FloatArray
-from lammps_implicit.cell.freedom import CellFreedom, Coupling, driving_force
+from lammps_implicit.cell.freedom import Coupling, StrainFreedom, driving_force
 from lammps_implicit.cell.voigt import components
 from lammps_implicit.progress import Progress, no_progress
 
@@ -137,7 +137,7 @@ class ExactMixedDerivative:
         """∂²U/∂Θ² at fixed positions, (P, P)."""
         return self.engine.apply(self.engine.derivatives.bare, count=2 * len(self.theta))
 
-    def coupling(self, freedom: CellFreedom) -> Coupling:
+    def coupling(self, freedom: StrainFreedom) -> Coupling:
         """Derivatives under strain, exact: see `cell.Coupling`."""
         engine, volume = self.engine, self.engine.volume
         still, nowhere = np.zeros_like(engine.positions), np.zeros_like(self.theta)

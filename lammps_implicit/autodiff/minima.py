@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from mpi4py import MPI
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.autodiff import double_precision
 from lammps_implicit.autodiff.derivatives import Derivatives
 from lammps_implicit.autodiff.evaluator import AutodiffEvaluator, LocalEnergy
@@ -20,6 +20,8 @@ from lammps_implicit.autodiff.potential import AutodiffPotential
 from lammps_implicit.errors import LammpsImplicitError, PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.results.snapshot import snapshot
+from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import Structure, from_ase
 
 Energy = Callable[..., Any] | LocalEnergy
@@ -101,38 +103,40 @@ def from_lammps(
     LammpsImplicitError
         Where forces from outside act in LAMMPS too.
     """
-    engine = reference.engine
-    if engine.external:
-        raise LammpsImplicitError("forces from outside act in LAMMPS (a wall, an indenter, a field): JAX has no such")
-    order = np.argsort(engine.ids)
-    structure = Structure(
-        engine.ids[order],
-        engine.types[order],
-        engine.positions[order],
-        engine.cell,
-        engine.origin,
-        np.array(engine.periodic) & (True, True, engine.deck.dimension == 3),
-        tuple(name or "X" for name in reference.potential.elements),
-        engine.masses(),
-    )
+    structure, free = structure_of(reference)
     if theta is None:
         theta, names = reference.potential.theta, reference.potential.names
-    found = _relaxed(
-        structure, engine.free[order], energy, theta, names, engine.deck, ftol=ftol, force_limit=force_limit, **options
-    )
+    deck = reference.engine.deck
+    found = _relaxed(structure, free, energy, theta, names, deck, ftol=ftol, force_limit=force_limit, **options)
     found.deck_name, found.deck_sha256 = reference.deck_name, reference.deck_sha256
     return found
 
 
 def _relaxed(
     structure: Structure,
-    free: NDArray[np.bool_],
+    free: BoolArray,
     energy: Energy,
     theta: Any,
     names: Sequence[str] | None,
     deck: Deck,
     **options: Any,
 ) -> Minimum:
+    minimum = Minimum(*start(structure, free, energy, theta, names, deck), **options)
+    whole = hasattr(energy, "neighbours") or len(jax.tree.leaves(_numbers(theta))) == len(minimum.potential.theta)
+    _require_effect(minimum, refuse=whole)
+    return minimum
+
+
+def start(
+    structure: Structure, free: BoolArray, energy: Energy, theta: Any, names: Sequence[str] | None, deck: Deck
+) -> tuple[AutodiffEvaluator, AutodiffPotential]:
+    """Return an evaluator at a structure with a JAX energy, and its potential; nothing is relaxed.
+
+    Raises
+    ------
+    LammpsImplicitError
+        On several processes, or if the energy is not one number in double precision.
+    """
     if MPI.COMM_WORLD.size > 1:
         raise LammpsImplicitError("automatic differentiation runs on one process: start without mpirun")
     theta = _numbers(theta)
@@ -159,10 +163,23 @@ def _relaxed(
     )
     evaluator.wrap()
     double_precision.require(of_flat, evaluator.positions, evaluator.cell, flat, evaluator.lists)
-    potential = AutodiffPotential(np.asarray(flat), labels, structure.elements)
-    minimum = Minimum(evaluator, potential, **options)
-    _require_effect(minimum, refuse=local is not None or len(jax.tree.leaves(theta)) == len(flat))
-    return minimum
+    return evaluator, AutodiffPotential(np.asarray(flat), labels, structure.elements)
+
+
+def structure_of(reference: StationaryPoint) -> tuple[Structure, BoolArray]:
+    """Structure of a point in LAMMPS in id order, and its free components, (N, 3).
+
+    Raises
+    ------
+    LammpsImplicitError
+        Where forces from outside act.
+    """
+    engine = reference.engine
+    if engine.external:
+        raise LammpsImplicitError("forces from outside act in LAMMPS (a wall, an indenter, a field): JAX has no such")
+    taken = snapshot(reference)
+    periodic = taken.periodic & (True, True, engine.deck.dimension == 3)
+    return replace(taken, periodic=periodic), engine.free[np.argsort(engine.ids)]
 
 
 def _require_effect(minimum: Minimum, refuse: bool) -> None:

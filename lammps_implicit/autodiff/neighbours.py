@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from lammps_implicit.arrays import FloatArray, IntArray
-
-CHUNK = 16_384
-"""Atoms whose neighbours are looked for at a time."""
 
 
 class Pairs(NamedTuple):
@@ -79,16 +76,12 @@ def pairs(
     types : (n,) int array
     reach : float
     """
-    firsts, seconds, shifts = [], [], []
-    for first, second, shift in _bonds(positions, cell, periodic, reach):
-        # Of a pair and its mirror image one counts: the one that points ahead.
-        ahead = np.sign(shift) @ np.array([9, 3, 1])
-        once = (ahead > 0) | ((ahead == 0) & (first < second))
-        once &= kinds[types[first], types[second]] >= 0
-        firsts.append(first[once].astype(np.int32))
-        seconds.append(second[once].astype(np.int32))
-        shifts.append(shift[once].astype(float))
-    first, second, shift = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(shifts)
+    first, second, shift = _bonds(positions, cell, periodic, reach)
+    # Of a pair and its mirror image one counts: the one that points ahead.
+    ahead = np.sign(shift) @ np.array([9, 3, 1])
+    once = (ahead > 0) | ((ahead == 0) & (first < second))
+    once &= kinds[types[first], types[second]] >= 0
+    first, second, shift = first[once].astype(np.int32), second[once].astype(np.int32), shift[once].astype(float)
     padding = padded(len(first)) - len(first)
     # Padding has a length too, so that nothing is divided by zero on its way to being masked.
     return Pairs(
@@ -102,8 +95,7 @@ def pairs(
 
 def table(positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float) -> IntArray:
     """Neighbours of each atom, (n, K), filled up with n."""
-    found = [(first, second) for first, second, _ in _bonds(positions, cell, periodic, reach)]
-    first, second = (np.concatenate(column) for column in zip(*found, strict=True))
+    first, second, _ = _bonds(positions, cell, periodic, reach)
     counts = np.bincount(first, minlength=len(positions))
     width = padded(int(counts.max(initial=1)), 4)
     neighbours = np.full((len(positions), width), len(positions), np.int64)
@@ -121,13 +113,7 @@ def padded(count: int, step: int = 1024) -> int:
 
 def _bonds(
     positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float
-) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
-    """Yield pairs closer than `reach`, from both ends: indices (m,), (m,), and shifts (m, 3)."""
-    indices, vectors = images(positions, cell, periodic, reach)
-    tree = cKDTree(positions[indices] + vectors @ cell)
-    for start in range(0, len(positions), CHUNK):
-        own = cKDTree(positions[start : start + CHUNK])
-        close = own.sparse_distance_matrix(tree, reach, output_type="ndarray")
-        first, image = close["i"] + start, close["j"]
-        keep = image != first  # atoms inside come first among the images
-        yield first[keep], indices[image[keep]], vectors[image[keep]]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """All pairs closer than `reach`, from both ends: indices (m,), (m,), and cell vectors between them (m, 3)."""
+    first, second, shift = neighbour_list("ijS", positions=positions, cell=cell, pbc=np.array(periodic), cutoff=reach)
+    return first, second, shift

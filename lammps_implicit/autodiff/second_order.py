@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.autodiff.evaluator import AutodiffEvaluator
-from lammps_implicit.cell.freedom import Response
+from lammps_implicit.cell.freedom import CellResponse
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.cell.voigt import components
 from lammps_implicit.errors import LammpsImplicitError
@@ -53,7 +53,7 @@ def second_jvp(
     *,
     cell: str,
     pressure: float | str | ArrayLike | None = ...,
-) -> Response: ...
+) -> CellResponse: ...
 
 
 def second_jvp(
@@ -64,7 +64,7 @@ def second_jvp(
     *,
     cell: str = "none",
     pressure: float | str | ArrayLike | None = None,
-) -> FloatArray | Response:
+) -> FloatArray | CellResponse:
     """d²X*/dΘ² along two changes of the parameters: X*(Θ + δ) = X* + jvp(δ) + ½ second_jvp(δ) + O(|δ|³).
 
     Parameters
@@ -80,7 +80,7 @@ def second_jvp(
 
     Returns
     -------
-    (N, 3) float array, or Response
+    (N, 3) float array, or CellResponse
         Å per unit of δ₁ and of δ₂; symmetric in them. With a cell that answers also its strain's second derivative.
 
     Raises
@@ -92,7 +92,7 @@ def second_jvp(
     one = _way(minimum, first, tol, system)
     two = one if second is None else _way(minimum, second, tol, system)
     moved, strain = _second(minimum, one, two, tol, system)
-    return moved if system is None else Response(moved, strain)
+    return moved if system is None else CellResponse(moved, strain)
 
 
 def second_jacobian(minimum: Minimum, tol: float = 1e-8) -> FloatArray:

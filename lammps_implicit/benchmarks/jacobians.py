@@ -48,7 +48,7 @@ class Spent:
 def this_package(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]:
     """`Minimum.jacobian`, expanded: (P, n, 3)."""
     array = minimum.jacobian(tol).to_array()
-    cost = minimum.jacobian_statistics(tol).evaluations
+    cost = minimum.jacobian(tol).statistics.evaluations
     return array, Spent(cost.forces, cost.descriptors)
 
 

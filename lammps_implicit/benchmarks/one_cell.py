@@ -22,7 +22,7 @@ from lammps_implicit.benchmarks.processes import Record, speak, work
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.progress import progress
-from lammps_implicit.solvers.preconditioner import backend
+from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.springs import random_vector
 
 RADIUS = 5.0

@@ -1,4 +1,7 @@
-"""Which strains a cell may take, what it is held at, and the derivatives under them."""
+"""Which strains a cell may take, what it is held at, and the derivatives under them.
+
+Strains are upper triangular, so that LAMMPS' cell vectors keep their orientation; a shear ε_xy is the engineering one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 
 
-class Response(NamedTuple):
+class CellResponse(NamedTuple):
     """How positions and cell answer to a change of the parameters.
 
     Attributes
@@ -28,12 +31,14 @@ class Response(NamedTuple):
     strain: FloatArray
 
 
-@dataclass(frozen=True)
-class CellFreedom:
-    """Which strains the cell may take, and the pressure tensor it is held at.
+@dataclass(frozen=True, eq=False)
+class StrainFreedom:
+    """Which strains the cell may take, and the pressure tensor it is held at. Make one with `StationaryPoint.strain`.
 
     Attributes
     ----------
+    label : str
+        As it was asked for: ``none``, ``iso``, ``ortho``, ``full``, or components such as ``xx,yy``.
     names : tuple of str
         One for each degree of freedom: a component, or ``iso``.
     basis : (6, k) float array
@@ -42,27 +47,51 @@ class CellFreedom:
         Pressure tensor, energy per volume; positive when compressed.
     """
 
+    label: str
     names: tuple[str, ...]
     basis: FloatArray
     target: FloatArray
 
     @property
+    def fixed(self) -> bool:
+        """Whether the cell stays as it is."""
+        return not self.names
+
+    @property
+    def without_strains(self) -> StrainFreedom:
+        """The cell as it is."""
+        return StrainFreedom("none", (), np.zeros((6, 0)), self.target)
+
+    @property
     def key(self) -> bytes:
-        """What tells this freedom from others."""
-        return self.basis.tobytes() + self.target.tobytes()
+        """Cache key: the same for the same strains and target; empty for a fixed cell, whatever its pressure."""
+        return b"" if self.fixed else self.basis.tobytes() + self.target.tobytes()
 
     @property
     def hydrostatic(self) -> bool:
         """Whether the target is the same pressure in all directions: then an enthalpy exists."""
         return bool(np.array_equal(self.target, self.target[0, 0] * np.eye(3)))
 
+    def require_hydrostatic(self) -> None:
+        """Check that an enthalpy exists.
+
+        Raises
+        ------
+        LammpsImplicitError
+        """
+        if not (self.fixed or self.hydrostatic):
+            raise LammpsImplicitError(
+                "energies and enthalpies have second derivatives at a hydrostatic pressure only: under another stress "
+                "what the cell does is not the gradient of any energy"
+            )
+
     def tensors(self) -> FloatArray:
         """The basis as upper triangular matrices, (k, 3, 3)."""
-        return np.stack([tensor(column) for column in self.basis.T])
+        return np.array([tensor(column) for column in self.basis.T]).reshape(-1, 3, 3)
 
 
 def strains(cell: str) -> tuple[tuple[str, ...], FloatArray]:
-    """Names of the strains that a cell may take, (k,), and their components, (6, k); see `cell_freedom`.
+    """Names of the strains that a cell may take, (k,), and their components, (6, k); see `strain_freedom`.
 
     Raises
     ------
@@ -80,15 +109,16 @@ def strains(cell: str) -> tuple[tuple[str, ...], FloatArray]:
     return names, np.eye(6)[:, [COMPONENTS.index(name) for name in names]]
 
 
-def cell_freedom(cell: str, target: FloatArray, engine: Evaluator) -> CellFreedom:
-    """Read which strains a cell may take.
+def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFreedom:
+    """Read which strains a cell may take, and check that this one can.
 
     Parameters
     ----------
     cell : str
-        ``iso`` (one), ``ortho`` (xx, yy, zz), ``full`` (all six), or components separated by commas, as ``zz`` for a
-        dislocation along z.
+        ``none``, ``iso`` (one), ``ortho`` (xx, yy, zz), ``full`` (all six), or components separated by commas, as
+        ``zz`` for a dislocation along z.
     target : (3, 3) float array
+        Energy per volume.
     engine : Evaluator
 
     Raises
@@ -96,6 +126,8 @@ def cell_freedom(cell: str, target: FloatArray, engine: Evaluator) -> CellFreedo
     LammpsImplicitError
         If a name is none of these, a direction is not periodic, or forces from outside act.
     """
+    if cell == "none":
+        return StrainFreedom("none", (), np.zeros((6, 0)), target)
     names, basis = strains(cell)
     needed = {axis for place, row in zip(PLACES, basis, strict=True) if row.any() for axis in place}
     fixed = [axis for axis in sorted(needed) if not engine.periodic[axis]]
@@ -117,7 +149,21 @@ def cell_freedom(cell: str, target: FloatArray, engine: Evaluator) -> CellFreedo
             f"cell '{cell}': forces from outside act (a wall, an indenter, a field), and what they do when the cell is "
             "strained is not known"
         )
-    return CellFreedom(names, basis, target)
+    return StrainFreedom(cell, names, basis, target)
+
+
+def require_tiltable(engine: Evaluator, freedom: StrainFreedom) -> None:
+    """Check that no tilt is asked of a cell that LAMMPS takes to be orthogonal.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
+    if np.any(freedom.basis[3:]) and not engine.triclinic:
+        raise LammpsImplicitError(
+            f"cell '{freedom.label}' tilts a cell that LAMMPS takes to be orthogonal: relax it first with "
+            f"relax(cell='{freedom.label}')"
+        )
 
 
 def require_strainable(engine: Evaluator, strain: FloatArray) -> None:
@@ -147,7 +193,7 @@ class Coupling:
 
     Attributes
     ----------
-    freedom : CellFreedom
+    freedom : StrainFreedom
     forces : (n, 3, k) float array
         G = ∂²U/∂X∂e, eV/Å, on free components.
     stiffness : (k, k) float array
@@ -160,7 +206,7 @@ class Coupling:
         ∂(U + TV)/∂e at the reference, eV.
     """
 
-    freedom: CellFreedom
+    freedom: StrainFreedom
     forces: FloatArray
     stiffness: FloatArray
     mixed: FloatArray

@@ -7,8 +7,6 @@ Differentiating that gives
     [[H, G], [Gᵀ, S]] (u, e) = -(C, D) δΘ,    G = ∂²U/∂X∂e,   D = ∂²U/∂e∂Θ,   S = ∂²(U + TV)/∂e²,
 
 where H and C are those of the fixed cell. X is eliminated with Z = H⁻¹G, one solve a strain, kept and used again.
-
-Strains are upper triangular, so that LAMMPS' cell vectors keep their orientation; a shear ε_xy is the engineering one.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import Coupling, Response, second_derivative
+from lammps_implicit.cell.freedom import CellResponse, Coupling, second_derivative
 from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
 
@@ -112,10 +110,10 @@ class CellSystem:
         """How positions answer to a unit of each strain, the homogeneous part included, (k, n, 3)."""
         return self.homogeneous() - np.moveaxis(self.relaxed, 2, 0)
 
-    def forward(self, displacement: FloatArray, dtheta: FloatArray) -> Response:
+    def forward(self, displacement: FloatArray, dtheta: FloatArray) -> CellResponse:
         """Complete the fixed cell's answer -H⁻¹C δΘ, (n, 3), to that of positions and cell."""
         strain = dtheta @ self.strain_jacobian
-        return Response(displacement + np.tensordot(strain, self.patterns(), axes=1), strain)
+        return CellResponse(displacement + np.tensordot(strain, self.patterns(), axes=1), strain)
 
     def backward(self, cotangent: FloatArray, strain_cotangent: FloatArray) -> FloatArray:
         """What the cell adds to the gradient of a loss with ∂L/∂X* and ∂L/∂e, (P,)."""

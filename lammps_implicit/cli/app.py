@@ -20,6 +20,7 @@ from lammps_implicit.cli import ensembles as commands
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.inverse import ConfiguredCommand, invert
 from lammps_implicit.cli.options import OverwriteOption
+from lammps_implicit.cli.petsc_options import hand_to_petsc
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.interrupts import stop_on_signals
 from lammps_implicit.mpi.ranks import rank
@@ -200,14 +201,17 @@ def sensitivity(
     """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
     from lammps_implicit.expansion.directions import leading_directions
     from lammps_implicit.files import refuse_to_overwrite
+    from lammps_implicit.minimum import Minimum
     from lammps_implicit.progress import progress
-    from lammps_implicit.results.sensitivity import write_sensitivity
 
     refuse_to_overwrite(output, overwrite)
     _require_exists(ensemble)
     settings = _variables(variables)
-    with _differentiating(autodiff)(
+    if autodiff:
+        os.environ["JAX_ENABLE_X64"] = "1"
+    with Minimum.from_deck(
         deck,
+        evaluator="jax" if autodiff else "lammps",
         parameters=parameters,
         variables=settings,
         ftol=ftol,
@@ -217,14 +221,14 @@ def sensitivity(
         pressure=pressure,
     ) as minimum:
         changes = None if ensemble is None else _changes(minimum, ensemble)
-        held = None if cell == "none" else pressure
+        held = minimum.strain(cell, None if cell == "none" else pressure)
         with progress("solving", minimum.engine.comm.rank == 0) as update:
-            jacobian = minimum.jacobian(tol, method.value, update, cell=cell, pressure=held)
+            jacobian = minimum.jacobian(tol, method.value, update, cell=held)
         if changes is not None:
-            hessians = [minimum.relaxation_hessian(tol, cell=cell)]
+            hessians = [minimum.relaxation_hessian(tol, cell=held)]
             minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
-        cost, where = minimum.jacobian_statistics(tol, cell=cell, pressure=held), "JAX" if autodiff else "LAMMPS"
-        write_sensitivity(output, minimum, jacobian, tol, overwrite, form.value, cell, held)
+        minimum.sensitivity(tol, cell=held).write(output, overwrite, form.value)
+        cost, where = jacobian.statistics, "JAX" if autodiff else "LAMMPS"
         columns(
             [
                 ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),
@@ -313,18 +317,6 @@ for command in (commands.propagate, commands.validate, commands.merge, commands.
 app.command(cls=ConfiguredCommand)(invert)
 
 
-def _differentiating(autodiff: bool) -> Callable[..., Minimum]:
-    """What makes a minimum of a deck: LAMMPS, or JAX in double precision."""
-    if autodiff:
-        os.environ["JAX_ENABLE_X64"] = "1"
-        from lammps_implicit.autodiff import from_deck
-
-        return from_deck
-    from lammps_implicit.minimum import Minimum
-
-    return Minimum.from_deck
-
-
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     from lammps_implicit.results import prediction as predictions
     from lammps_implicit.results.sensitivity import read_sensitivity
@@ -357,7 +349,7 @@ def main() -> NoReturn:
     """
     stop_on_signals()
     try:
-        app(prog_name="lammps-implicit", args=_keep_petsc_options(sys.argv[1:]), standalone_mode=True)
+        app(prog_name="lammps-implicit", args=hand_to_petsc(sys.argv[1:]), standalone_mode=True)
     except LammpsImplicitError as error:
         message = f"error: {error}"
         _end(lambda: print(message, file=sys.stderr, flush=True))
@@ -373,20 +365,6 @@ def _end(report: Callable[[], None]) -> NoReturn:
 
     end_together(MPI.COMM_WORLD, report)
     sys.exit(1)
-
-
-def _keep_petsc_options(arguments: list[str]) -> list[str]:
-    """Hand options that start with ``-li_``, and their values, to PETSc; return the other arguments."""
-    kept: list[str] = []
-    options: list[str] = []
-    for argument in arguments:
-        if argument.startswith("-li_") or (options and options[-1].startswith("-li_") and not argument.startswith("-")):
-            options.append(argument)
-        else:
-            kept.append(argument)
-    if options:
-        os.environ["PETSC_OPTIONS"] = " ".join([os.environ.get("PETSC_OPTIONS", ""), *options])
-    return kept
 
 
 def _variables(settings: list[str] | None) -> dict[str, str]:

@@ -16,8 +16,8 @@ from lammps_implicit.files import refuse_to_overwrite, written_whole
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.progress import progress
-from lammps_implicit.results.prediction import Prediction, predict
-from lammps_implicit.results.sensitivity import Sensitivity, read_sensitivity, write_sensitivity
+from lammps_implicit.results.prediction import predict
+from lammps_implicit.results.sensitivity import Sensitivity
 
 TOLERANCE = 1e-5
 SIZES = (0.01, 0.03, 0.1)
@@ -72,18 +72,19 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
     on_root(MPI.COMM_WORLD, lambda: _prepare(folder, paths, overwrite))
     with Minimum.from_deck(demo_deck()) as minimum:
         with progress("solving", MPI.COMM_WORLD.rank == 0) as update:
-            jacobian = minimum.jacobian(TOLERANCE, progress=update)
-        cost = minimum.statistics
-        write_sensitivity(paths["w_vacancy.h5"], minimum, jacobian, TOLERANCE, overwrite)
-        sensitivity = read_sensitivity(paths["w_vacancy.h5"])
+            taken = minimum.sensitivity(TOLERANCE, progress=update)
+        cost = minimum.jacobian(TOLERANCE).statistics
+        taken.write(paths["w_vacancy.h5"], overwrite)
         # The same random direction for every size: each parameter changes by a random share of its own value.
-        direction = np.random.default_rng(1).standard_normal(len(sensitivity.theta)) * sensitivity.theta
-        predictions = [predict(sensitivity, size * direction) for size in SIZES]
-        relaxed = [_relax_again(minimum, prediction) for prediction in predictions]
+        direction = np.random.default_rng(1).standard_normal(len(taken.theta)) * taken.theta
+        relaxed = [_relax_again(minimum, size * direction) for size in SIZES]
         evaluations = minimum.engine.evaluations.forces
-        errors = _energy_errors(minimum, sensitivity, direction)
+        errors = _energy_errors(minimum, taken, direction)
+        sensitivity = taken.gathered()
 
     def draw_and_tabulate() -> list[tuple[str, str]]:
+        assert sensitivity is not None
+        predictions = [predict(sensitivity, size * direction) for size in SIZES]
         # ASE would wait for the other ranks, were it not told that one writes alone.
         with written_whole(paths["w_vacancy.xyz"], overwrite) as temporary:
             moved = predictions[1].displacement
@@ -97,7 +98,7 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
             ("atoms, parameters", f"{len(sensitivity.structure.ids)}, {len(sensitivity.theta)}"),
             ("energy", f"{minimum.energy:.6f} {minimum.units.energy}"),
             ("largest force", f"{minimum.max_force:.1e} {minimum.units.force_name}"),
-            ("Jacobian: force evaluations", f"{cost.evaluations.total} ({cost.method}, {jacobian.rank} solves)"),
+            ("Jacobian: force evaluations", f"{cost.evaluations.total} ({cost.method}, {cost.solves} solves)"),
             ("Jacobian: residual of a random check", f"{cost.residual:.1e}"),
             ("Jacobian: time", f"{cost.seconds:.1f} s"),
             ("checks: force evaluations", f"{evaluations - cost.evaluations.forces}"),
@@ -121,9 +122,9 @@ def _prepare(folder: Path, paths: dict[str, Path], overwrite: bool) -> None:
         refuse_to_overwrite(path, overwrite)
 
 
-def _relax_again(minimum: Minimum, prediction: Prediction) -> tuple[FloatArray | None, float]:
+def _relax_again(minimum: Minimum, dtheta: FloatArray) -> tuple[FloatArray | None, float]:
     """Brute force: displacement in id order on rank 0, and energy."""
-    displacement, energy = minimum.relaxed_at(prediction.dtheta)
+    displacement, energy = minimum.relaxed_at(dtheta)
     return minimum.gather(displacement), energy
 
 
@@ -134,11 +135,12 @@ def _energy_errors(
     errors = np.empty((3, len(ENERGY_SIZES)))
     jacobian = minimum.jacobian(TOLERANCE)
     for column, size in enumerate(ENERGY_SIZES):
-        prediction = predict(sensitivity, size * direction)
-        true = minimum.relaxed_at(prediction.dtheta)[1]
-        third = minimum.energy_at(prediction.dtheta, jacobian.dot(prediction.dtheta))
-        first = float(prediction.enthalpy_terms[:2].sum())
-        errors[:, column] = np.abs(np.array([first, prediction.energy, third]) - true)
+        dtheta = size * direction
+        true = minimum.relaxed_at(dtheta)[1]
+        first = sensitivity.energy + float(sensitivity.energy_gradient @ dtheta)
+        second = first + 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
+        third = minimum.energy_at(dtheta, jacobian.dot(dtheta))
+        errors[:, column] = np.abs(np.array([first, second, third]) - true)
     labels = ("first order", "second order", "third order: U at the predicted structure")
     return {label: (slope, errors[slope - 2]) for slope, label in enumerate(labels, 2)}
 

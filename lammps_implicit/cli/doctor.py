@@ -100,9 +100,9 @@ def _potentials() -> str:
 
 
 def _petsc() -> str:
-    from lammps_implicit.solvers import distributed
+    from lammps_implicit.solvers.petsc_options import PETSc
 
-    return ".".join(map(str, distributed.PETSc.Sys.getVersion()))
+    return ".".join(map(str, PETSc.Sys.getVersion()))
 
 
 def _jax() -> str:

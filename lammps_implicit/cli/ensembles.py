@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -12,11 +13,6 @@ from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure, written_whole
 from lammps_implicit.mpi.ranks import rank
-
-if TYPE_CHECKING:
-    from lammps_implicit.ensembles.ensemble import Ensemble
-    from lammps_implicit.observables.files import Derivatives
-    from lammps_implicit.potentials.interface import Parameters
 
 ResultArgument = Annotated[
     Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity' or 'lammps-implicit observables'.")
@@ -83,17 +79,17 @@ def validate(
     from mpi4py import MPI
 
     from lammps_implicit.ensembles import validation
+    from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
     from lammps_implicit.ensembles.shards import shard_index
     from lammps_implicit.mpi.on_root import on_root
+    from lammps_implicit.observables.files import Derivatives, read_derivatives
     from lammps_implicit.progress import progress
 
     part, parts = shard_index(shard)
 
     def read() -> tuple[Derivatives, Ensemble]:
-        from lammps_implicit.observables.files import read_derivatives
-
         derivatives = read_derivatives(result)
-        return derivatives, _ensemble(ensemble, derivatives.parameters, (draws, draw_seed, allow_singular))
+        return derivatives, read_ensemble(ensemble, derivatives.parameters, draws, draw_seed, allow_singular)
 
     derivatives, known = on_root(MPI.COMM_WORLD, read)
     with progress("validating", rank() == 0) as update:
@@ -136,6 +132,7 @@ def _propagate(
     overwrite: bool,
 ) -> None:
     from lammps_implicit.ensembles import plots
+    from lammps_implicit.ensembles.ensemble import read_ensemble
     from lammps_implicit.ensembles.files import write_propagation
     from lammps_implicit.ensembles.propagation import propagate
     from lammps_implicit.ensembles.report import driver_rows, summary_rows
@@ -155,7 +152,7 @@ def _propagate(
         if sensitivity is None:
             raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
         observables[f"distance {pair}"] = distance_from_sensitivity(sensitivity, _pair(pair))
-    known = _ensemble(ensemble, derivatives.parameters, drawing)
+    known = read_ensemble(ensemble, derivatives.parameters, *drawing)
     propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response_metric)
     files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
     distributions, names = propagation.distributions, known.names
@@ -212,13 +209,6 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
     say(f"wrote {output}")
 
 
-def _ensemble(path: Path, potential: Parameters, drawing: tuple[int, int, bool]) -> Ensemble:
-    from lammps_implicit.ensembles.ensemble import read_ensemble
-
-    draws, seed, allow_singular = drawing
-    return read_ensemble(path, potential, draws, seed, allow_singular)
-
-
 def _pair(text: str) -> tuple[int, int]:
     first, dash, second = text.partition("-")
     if not (dash and first.isdigit() and second.isdigit()):
@@ -226,7 +216,7 @@ def _pair(text: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _on_root(task: Any) -> None:
+def _on_root(task: Callable[[], None]) -> None:
     from mpi4py import MPI
 
     from lammps_implicit.mpi.on_root import on_root

@@ -8,7 +8,6 @@ softest mode loses its stiffness) or the graph of neighbours changes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,10 +15,9 @@ from numpy.typing import ArrayLike
 from lammps_implicit.continuation.neighbours import NeighbourGraph
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.progress import Progress
-
-if TYPE_CHECKING:
-    from lammps_implicit.minimum import Minimum
-
+from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.units import Pressure
 
 FIRST_SHARE = 0.1
 """Of the way: longest first step."""
@@ -68,7 +66,7 @@ class Step:
 
 
 @dataclass
-class Path:
+class ContinuationPath:
     """What following led to. The minimum stands at the last step.
 
     Attributes
@@ -86,15 +84,15 @@ class Path:
 
 
 def follow(
-    minimum: Minimum,
+    minimum: StationaryPoint,
     theta: ArrayLike,
     ftol: float,
-    cell: str,
-    pressure: float | str | ArrayLike | None,
+    cell: CellRequest,
+    pressure: Pressure,
     missed: float,
     stop_at_new_neighbours: bool,
     progress: Progress,
-) -> Path:
+) -> ContinuationPath:
     """Walk to other parameters; see `Minimum.follow`."""
     start = minimum.potential.theta
     end = np.asarray(theta, float)
@@ -102,7 +100,7 @@ def follow(
         raise LammpsImplicitError(f"theta has shape {end.shape}, expected {start.shape} finite numbers")
     way = end - start
     before = minimum.engine.evaluations.forces
-    path, share, length = Path(), 0.0, FIRST_SHARE
+    path, share, length = ContinuationPath(), 0.0, FIRST_SHARE
     softness = minimum.softest_mode()
     first = softness.stiffness
 
@@ -120,7 +118,7 @@ def follow(
     while len(path.steps) < STEPS:
         ids, failure = minimum.ids, ""
         try:
-            displacement, strain = minimum.answer(way, PREDICTOR_TOLERANCE, cell, pressure)
+            displacement, strain = minimum.predicted_at(way, PREDICTOR_TOLERANCE, cell, pressure)
         except NotAMinimumError as gone:
             if share == 0:  # nothing has been followed yet: what was asked for is at fault
                 raise
@@ -157,7 +155,7 @@ def follow(
     return path
 
 
-def _correct(minimum: Minimum, ftol: float, cell: str, pressure: float | str | ArrayLike | None) -> tuple[float, str]:
+def _correct(minimum: StationaryPoint, ftol: float, cell: CellRequest, pressure: Pressure) -> tuple[float, str]:
     """Relax where the prediction led; return how far atoms moved, Å, and what went wrong."""
     try:
         return minimum.relax_away(ftol, cell, pressure), ""

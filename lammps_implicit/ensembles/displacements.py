@@ -30,4 +30,5 @@ def displacement_covariances(sensitivity: Sensitivity, covariance: FloatArray) -
     """Covariance of each atom's displacement, (m, 3, 3), in id order, a piece of the atoms at a time."""
     total = len(sensitivity.structure.ids)
     for first in range(0, total, PIECE):
-        yield displacement_covariance(*sensitivity.factors(slice(first, min(first + PIECE, total))), covariance)
+        rows = slice(first, min(first + PIECE, total))
+        yield displacement_covariance(sensitivity.factors.left(rows), sensitivity.factors.right, covariance)

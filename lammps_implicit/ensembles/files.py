@@ -16,7 +16,7 @@ from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Princ
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.results.sensitivity import Sensitivity
-from lammps_implicit.results.structure import write_structure
+from lammps_implicit.results.structure import stream_structure
 
 KIND = "lammps-implicit propagation"
 
@@ -99,7 +99,7 @@ def write_propagation(
         for name, distribution in propagation.distributions.items():
             _write_distribution(groups.create_group(name), distribution)
         if sensitivity is not None:
-            write_structure(file, sensitivity.structure, str(sensitivity.attributes["length_unit"]))
+            stream_structure(file, sensitivity.structure, sensitivity.comm, str(sensitivity.attributes["length_unit"]))
             deviations = _write_covariances(file, sensitivity, ensemble.covariance)
     if sensitivity is None or deviations is None:
         return [target]

@@ -1,9 +1,9 @@
 """Forward propagation: the distribution of every observable over an ensemble of parameters, from derivatives alone.
 
 Each sample's change is summed to every order that is known. The size of the last term, and by how much structures
-respond to the sample, estimate how large the next term may be; samples for which that is more than a share of the change
-itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted. So are
-samples for which the stiffness of some softest mode changes by half: displacements along it are divided by that.
+respond to the sample, estimate how large the next term may be. Samples for which that is more than a share of the
+change itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted.
+So are samples for which the stiffness of some softest mode changes by half: displacements along it are divided by that.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ from lammps_implicit.ensembles.shards import (
 )
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
 from lammps_implicit.files import sha256
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CONSTANTS
 from lammps_implicit.observables.config import PER_ATOM, StudySettings
@@ -42,6 +41,7 @@ from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.study import observables_of, open_cells
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.results.format import OBSERVABLES_KIND
+from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import Units
 
 BROKEN = "stopped the relaxation: "
@@ -201,7 +201,7 @@ def _taken_again(derivatives: Derivatives) -> list[str]:
 class _Relaxer:
     """Cells that are relaxed again together, and the observables that they give."""
 
-    def __init__(self, cells: list[Minimum], values: Callable[[], dict[str, float]]) -> None:
+    def __init__(self, cells: list[StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
         self.cells = cells
         self.values = values
 
@@ -303,7 +303,7 @@ def _single(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Relaxer]:
     recipe = json.loads(str(derivatives.attributes.get("recipe", "{}")))
     if not recipe:
         raise LammpsImplicitError(f"{derivatives.path.name} does not come from a deck: nothing can be run again")
-    with Minimum.from_deck(**recipe, comm=comm) as minimum:
+    with StationaryPoint.from_deck(**recipe, comm=comm) as minimum:
         _require_same_deck({minimum.deck_name: minimum}, [str(derivatives.attributes["deck_sha256"])], derivatives)
 
         def values() -> dict[str, float]:
@@ -339,7 +339,7 @@ def _settings(derivatives: Derivatives) -> StudySettings:
         ) from None
 
 
-def _require_same_deck(cells: dict[str, Minimum], hashes: list[str], derivatives: Derivatives) -> None:
+def _require_same_deck(cells: dict[str, StationaryPoint], hashes: list[str], derivatives: Derivatives) -> None:
     """Check decks, by their SHA-256, parameters and cells."""
     result = derivatives.path.name
     for (name, cell), sha in zip(cells.items(), hashes, strict=True):

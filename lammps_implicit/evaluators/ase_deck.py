@@ -16,7 +16,7 @@ from lammps_implicit.structures import _frozen_ids, from_ase
 
 
 @contextmanager
-def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> Iterator[Path]:
+def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str], comm: Any) -> Iterator[Path]:
     """Write an input deck that relaxes an ASE structure at fixed cell; gone when the context ends.
 
     Parameters
@@ -33,9 +33,6 @@ def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]
     PotentialError
         If the include file is not found.
     """
-    from mpi4py import MPI
-
-    comm = MPI.COMM_WORLD
     with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as own:
         folder = Path(comm.bcast(own))
         remember_temporary(Path(own))

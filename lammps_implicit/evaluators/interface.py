@@ -109,6 +109,8 @@ class Evaluator(ABC):
         Work done since the state was taken over.
     seconds : float
         Time spent in them.
+    void : str
+        Why its state is unknown, after something failed that could not be undone; empty while it is known.
     """
 
     comm: Any
@@ -120,6 +122,7 @@ class Evaluator(ABC):
     external: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
+    void: str = ""
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
 
     # -- evaluations -------------------------------------------------------------------------------------------------

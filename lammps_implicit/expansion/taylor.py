@@ -10,23 +10,19 @@ variant: nothing, the cell alone (homogeneous strain, which much of the literatu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import Coupling, driving_force, second_derivative
+from lammps_implicit.cell.freedom import Coupling, StrainFreedom, driving_force, second_derivative
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.cell.voigt import components, tensor
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.response.jacobian import Jacobian
-
-if TYPE_CHECKING:
-    from lammps_implicit.minimum import Minimum
-
+from lammps_implicit.response.jacobian import Patterns
+from lammps_implicit.stationary.point import StationaryPoint
 
 VARIANTS = ("constant", "homogeneous", "fixed", "both")
 """What may answer: nothing, the cell alone, positions in the cell as it is, positions and cell."""
@@ -47,15 +43,15 @@ class Variant:
 
     Attributes
     ----------
-    jacobian : Jacobian
-        dX*/dΘ; no patterns where positions do not answer.
+    patterns : Patterns
+        dX*/dΘ; none where positions are not relaxed.
     strain_jacobian : (P, 6) float array
         Components (xx, yy, zz, yz, xz, xy) of the strain.
     hessian : (P, P) float array
         d²W/dΘ².
     """
 
-    jacobian: Jacobian
+    patterns: Patterns
     strain_jacobian: FloatArray
     hessian: FloatArray
 
@@ -97,14 +93,12 @@ class Expansion:
 
     def __init__(
         self,
-        minimum: Minimum,
+        minimum: StationaryPoint,
         order: int,
         variants: dict[str, Variant],
         target: FloatArray,
         system: CellSystem | None,
     ) -> None:
-        if order not in (1, 2, 3):
-            raise LammpsImplicitError(f"order {order} is not 1, 2 or 3")
         self.minimum = minimum
         self.order = order
         self.variants = variants
@@ -121,7 +115,7 @@ class Expansion:
     def _pressure(self) -> float:
         return float(np.trace(self.target)) / 3
 
-    def predict(self, dtheta: ArrayLike, variant: str | None = None) -> Prediction:
+    def predict(self, dtheta: ArrayLike, variant: str | None = None, errors: bool = True) -> Prediction:
         """Predict what Θ + δΘ leads to.
 
         Parameters
@@ -129,7 +123,14 @@ class Expansion:
         dtheta : (P,) or (..., P) array_like
             One change of the parameters or many; everything predicted has the same leading axes.
         variant : str, optional
-            What may answer: one of `variants`, default the most complete.
+            What may be relaxed: one of `variants`, default the most complete.
+        errors : bool
+            Whether to estimate errors, where positions are relaxed: about four force evaluations per change, and for
+            more than `EXACT` changes at those of them that change the energy most, scaled to the others by the powers
+            that the terms grow with.
+
+        At order 3 U is evaluated at every predicted structure, about four force evaluations per change, which gives
+        the errors too; otherwise, and without errors, nothing is evaluated.
         """
         variant = self.default if variant is None else variant
         if variant not in self.variants:
@@ -139,7 +140,30 @@ class Expansion:
             raise LammpsImplicitError(
                 f"dtheta of shape {changes.shape}: its last axis holds {len(self.gradient)} finite numbers"
             )
-        return Prediction(self, variant, changes)
+        chosen, responds = self.variants[variant], variant in ("fixed", "both")
+        second = 0.5 * np.einsum("...p,pq,...q->...", changes, chosen.hessian, changes)
+        terms = [np.full(changes.shape[:-1], self.enthalpy), changes @ self.gradient, second][: self.order + 1]
+        flat, sizes = changes.reshape(-1, changes.shape[-1]), np.abs(second).reshape(-1)
+        evaluated = np.arange(0)
+        if self.order == 3 or (errors and responds):
+            every = self.order == 3 or len(flat) <= EXACT
+            evaluated = np.arange(len(flat)) if every else np.argsort(sizes)[-EXACT:]
+        missed = [missed_at(self, flat[index], chosen) for index in evaluated]
+        upto = sum(terms).reshape(-1)
+        if self.order == 3:
+            terms.append((np.array([m.enthalpy for m in missed]) - upto).reshape(second.shape))
+        error = distance = None
+        if errors and responds:
+            estimate = partial(_scaled, sizes, evaluated)
+            found = sizes
+            if self.order == 2:
+                found = estimate(np.array([m.enthalpy for m in missed]) - upto[evaluated], 1.5)
+            elif self.order == 3:
+                found = estimate(np.array([m.decrement for m in missed]), 2.0)
+            error = found.reshape(second.shape)
+            distance = estimate(np.array([m.displacement for m in missed]), 1.0).reshape(second.shape)
+        stacked = np.stack(np.broadcast_arrays(*terms), axis=-1)
+        return Prediction(self, variant, changes, stacked, error, distance)
 
     def trust_radius(
         self, direction: ArrayLike, energy: float = 1e-3, displacement: float = 0.02, variant: str | None = None
@@ -208,9 +232,9 @@ class Expansion:
         self.require_unmoved()
         coupling, answer, engine = self._natural_coupling(), self.variants[variant], self.minimum.engine
         drive = coupling.mixed.T  # (P, c)
-        if answer.jacobian.rank:
-            felt = np.asarray(engine.sum(np.einsum("rna,nac->rc", answer.jacobian.left, coupling.forces)))
-            drive = drive + answer.jacobian.right @ felt
+        if answer.patterns.rank:
+            felt = np.asarray(engine.sum(np.einsum("rna,nac->rc", answer.patterns.left, coupling.forces)))
+            drive = drive + answer.patterns.right @ felt
         if np.any(answer.strain_jacobian):
             # Patterns hold the homogeneous motion, which S, taken at fixed fractional coordinates, has already.
             offset = engine.positions - engine.origin
@@ -225,36 +249,29 @@ class Expansion:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an expansion says of Θ + δΘ. Leading axes are those of `dtheta`.
+    """What an expansion says of Θ + δΘ. Leading axes are those of `dtheta`; nothing here costs an evaluation.
 
     Attributes
     ----------
     expansion : Expansion
     variant : str
     dtheta : (..., P) float array
+    enthalpy_terms : (..., order + 1) float array
+        W*, and its terms of each order up to the expansion's, eV; the third from U at the predicted structure.
+    estimated_energy_error, estimated_displacement_error : (...) float arrays or None
+        `energy_error` and `displacement_error`, where they were asked for.
     """
 
     expansion: Expansion
     variant: str
     dtheta: FloatArray
+    enthalpy_terms: FloatArray
+    estimated_energy_error: FloatArray | None
+    estimated_displacement_error: FloatArray | None
 
     @property
-    def _answer(self) -> Variant:
+    def _variant(self) -> Variant:
         return self.expansion.variants[self.variant]
-
-    @property
-    def enthalpy_terms(self) -> FloatArray:
-        """W*, and its terms of each order up to the expansion's, (..., order + 1), eV.
-
-        The third comes from U at the predicted structure: four force evaluations a change.
-        """
-        model = self.expansion
-        terms = [np.full(self.dtheta.shape[:-1], model.enthalpy), self.dtheta @ model.gradient]
-        if model.order >= 2:
-            terms.append(self._second)
-        if model.order >= 3:
-            terms.append(self._evaluated("enthalpy") - sum(terms))
-        return np.stack(np.broadcast_arrays(*terms), axis=-1)
 
     @property
     def enthalpy(self) -> FloatArray:
@@ -270,7 +287,7 @@ class Prediction:
     @property
     def strain(self) -> FloatArray:
         """ε, (..., 3, 3), upper triangular."""
-        return np.apply_along_axis(tensor, -1, self.dtheta @ self._answer.strain_jacobian)
+        return np.apply_along_axis(tensor, -1, self.dtheta @ self._variant.strain_jacobian)
 
     @property
     def cell(self) -> FloatArray:
@@ -286,8 +303,8 @@ class Prediction:
     @property
     def displacement(self) -> FloatArray:
         """Of this rank's atoms, (..., n, 3), Å; first order, Cartesian, the part that follows the cell included."""
-        jacobian = self._answer.jacobian
-        return np.tensordot(self.dtheta @ jacobian.right, jacobian.left, axes=1)
+        patterns = self._variant.patterns
+        return np.tensordot(self.dtheta @ patterns.right, patterns.left, axes=1)
 
     @property
     def positions(self) -> FloatArray:
@@ -295,71 +312,48 @@ class Prediction:
         return self.expansion.positions + self.displacement
 
     @property
+    def energy_error(self) -> FloatArray:
+        """Estimated error of the enthalpy, (...), eV: the size of the next order's term.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If positions are not relaxed in this variant, or `Expansion.predict` was asked for no errors.
+        """
+        return self._estimated(self.estimated_energy_error)
+
+    @property
+    def displacement_error(self) -> FloatArray:
+        """Estimated largest distance of an atom from where it should be, (...), Å; see `energy_error`."""
+        return self._estimated(self.estimated_displacement_error)
+
     def pressure(self) -> FloatArray:
-        """Pressure tensor, (..., 3, 3), eV/Å³, first order; not a number where the cell cannot be strained."""
+        """Pressure tensor, (..., 3, 3), eV/Å³, first order; not a number where the cell cannot be strained.
+
+        The first call measures the derivatives under strain, `Expansion.pressure_gradient`.
+        """
         now = components(self.expansion.pressure)
         xx, yy, zz, yz, xz, xy = np.moveaxis(now + self.dtheta @ self.expansion.pressure_gradient(self.variant), -1, 0)
         rows = [np.stack(row, axis=-1) for row in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))]
         return np.stack(rows, axis=-2)
 
-    @property
-    def energy_error(self) -> FloatArray:
-        """Estimated error of the enthalpy, (...), eV: the size of the next order's term.
-
-        For orders two and three U is evaluated at the predicted structure; with more than `EXACT` changes at those of
-        them that change the energy most, and scaled to the others by the powers that the terms grow with.
-        """
-        model = self.expansion
-        self._require_answer()
-        second = self._second
-        if model.order == 1:
-            return np.abs(second)
-        if model.order == 3:
-            return self._scaled("decrement", np.abs(second) ** 2)
-        upto = model.enthalpy + self.dtheta @ model.gradient + second
-        return self._scaled("enthalpy", np.abs(second) ** 1.5, upto)
-
-    @property
-    def displacement_error(self) -> FloatArray:
-        """Estimated largest distance of an atom from where it should be, (...), Å; see `energy_error`."""
-        self._require_answer()
-        return self._scaled("displacement", np.abs(self._second))
-
-    @property
-    def _second(self) -> FloatArray:
-        """Second-order term of the enthalpy, (...)."""
-        return 0.5 * np.einsum("...p,pq,...q->...", self.dtheta, self._answer.hessian, self.dtheta)
-
-    def _require_answer(self) -> None:
-        """Check that positions answer: errors of the other variants are of first order."""
+    def _estimated(self, error: FloatArray | None) -> FloatArray:
         if self.variant in ("constant", "homogeneous"):
             raise LammpsImplicitError(
-                f"errors are not estimated for the variant '{self.variant}': what does not answer is missing in first "
+                f"errors are not estimated for the variant '{self.variant}': what is not relaxed is missing in first "
                 "order already"
             )
+        if error is None:
+            raise LammpsImplicitError("errors were not asked for: predict with errors=True")
+        return error
 
-    def _scaled(self, what: str, power: FloatArray, known: FloatArray | float = 0.0) -> FloatArray:
-        """|what - known| of every change: evaluated, or scaled with `power` from those where it is largest."""
-        flat, powers = self.dtheta.reshape(-1, self.dtheta.shape[-1]), np.reshape(power, -1)
-        base = np.broadcast_to(known, power.shape).reshape(-1)
-        if len(flat) <= EXACT:
-            found = np.array([getattr(missed, what) for missed in self._missed(range(len(flat)))])
-            return np.abs(found - base).reshape(power.shape)
-        chosen = np.argsort(powers)[-EXACT:]
-        found = np.array([getattr(missed, what) for missed in self._missed(chosen)])
-        scale = np.max(np.abs(found - base[chosen]) / np.maximum(powers[chosen], np.finfo(float).tiny))
-        return (scale * powers).reshape(power.shape)
 
-    def _evaluated(self, what: str) -> FloatArray:
-        count = int(np.prod(self.dtheta.shape[:-1], dtype=int))
-        return np.array([getattr(missed, what) for missed in self._missed(range(count))]).reshape(
-            self.dtheta.shape[:-1]
-        )
-
-    def _missed(self, chosen: Iterator[int] | range | NDArray[np.int64]) -> Iterator[Missed]:
-        flat = self.dtheta.reshape(-1, self.dtheta.shape[-1])
-        for index in chosen:
-            yield missed_at(self.expansion, flat[index], self._answer)
+def _scaled(sizes: FloatArray, evaluated: NDArray[np.int64], found: FloatArray, power: float) -> FloatArray:
+    """|found| of every change, (S,): as evaluated, or scaled with a power of the sizes from those evaluated."""
+    if len(evaluated) == len(sizes):
+        return np.abs(found)
+    powers = sizes**power
+    return np.max(np.abs(found) / np.maximum(powers[evaluated], np.finfo(float).tiny)) * powers
 
 
 def missed_at(model: Expansion, dtheta: FloatArray, answer: Variant) -> Missed:
@@ -367,7 +361,7 @@ def missed_at(model: Expansion, dtheta: FloatArray, answer: Variant) -> Missed:
     minimum = model.minimum
     model.require_unmoved()
     strain = tensor(dtheta @ answer.strain_jacobian)
-    state = minimum.state_at(dtheta, answer.jacobian.dot(dtheta), strain)
+    state = minimum.state_at(dtheta, answer.patterns.dot(dtheta), strain)
     work = model._pressure * state.volume
     pulled = -state.forces
     moved = minimum.preconditioned(pulled)
@@ -384,26 +378,29 @@ def missed_at(model: Expansion, dtheta: FloatArray, answer: Variant) -> Missed:
     return Missed(state.energy + work, decrement, distance)
 
 
-def expand(minimum: Minimum, order: int, cell: str, pressure: float | str | ArrayLike | None, tol: float) -> Expansion:
+def expand(minimum: StationaryPoint, order: int, freedom: StrainFreedom, tol: float) -> Expansion:
     """Collect the derivatives that an expansion needs; see `Minimum.expansion`."""
+    if order not in (1, 2, 3):
+        raise LammpsImplicitError(f"order {order} is not 1, 2 or 3")
+    freedom.require_hydrostatic()
     fixed = minimum.jacobian(tol)
     parameters = len(minimum.potential.theta)
     none, still = np.zeros((parameters, 6)), minimum.mixed.bare_second_derivative()
-    nothing = Jacobian(np.zeros((0, *minimum.positions.shape)), np.zeros((parameters, 0)))
+    nothing = Patterns(np.zeros((0, *minimum.positions.shape)), np.zeros((parameters, 0)))
     variants = {
         "constant": Variant(nothing, none, still),
         "fixed": Variant(fixed, none, minimum.energy_hessian(tol)),
     }
-    if cell == "none":
+    if freedom.fixed:
         return Expansion(minimum, order, variants, np.zeros((3, 3)), None)
-    system = minimum.cell_system(tol, cell, pressure)
+    system = minimum.cell_system(tol, freedom)
     coupling, basis = system.coupling, system.freedom.basis
     strain = np.asarray(-np.linalg.solve(coupling.stiffness, coupling.mixed).T, np.float64)
-    carried = Jacobian(system.homogeneous(), strain)
+    carried = Patterns(system.homogeneous(), strain)
     curvature = second_derivative(coupling.energetic, coupling.mixed, strain)
     variants["homogeneous"] = Variant(carried, strain @ basis.T, curvature + still)
-    both = minimum.jacobian(tol, cell=cell, pressure=pressure)
-    hessian = minimum.energy_hessian(tol, cell=cell, pressure=pressure)
+    both = minimum.jacobian(tol, cell=freedom)
+    hessian = minimum.energy_hessian(tol, cell=freedom)
     variants["both"] = Variant(both, system.strain_jacobian @ basis.T, hessian)
     ordered = {name: variants[name] for name in VARIANTS}
     return Expansion(minimum, order, ordered, system.freedom.target, system)

@@ -8,7 +8,7 @@ and descriptors at structures predicted for ± each direction and each sum of tw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import driving_force
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.response.cubic import Cubic, LeadingDirections, ThirdDerivative
-
-if TYPE_CHECKING:
-    from lammps_implicit.minimum import Minimum
-
+from lammps_implicit.stationary.point import StationaryPoint
 
 STEP = 1.0
 """Of the differences, in standard deviations of the ensemble: what curves within its range is averaged over it."""
@@ -43,12 +40,12 @@ class _Change(NamedTuple):
     pressure: float
 
 
-def third_derivative(minimum: Minimum, directions: LeadingDirections, tol: float, cell: str) -> ThirdDerivative:
+def third_derivative(minimum: StationaryPoint, directions: LeadingDirections, tol: float, cell: str) -> ThirdDerivative:
     """Measure third derivatives along directions: forces and descriptors at (k + 1)(k + 2) structures, or k(k + 1).
 
     Parameters
     ----------
-    minimum : Minimum
+    minimum : StationaryPoint
     directions : LeadingDirections
     tol : float
         Of the Jacobian.
@@ -95,7 +92,7 @@ def third_derivative(minimum: Minimum, directions: LeadingDirections, tol: float
     )
 
 
-def _softening(minimum: Minimum, response: _Responses, at_rest: FloatArray) -> FloatArray:
+def _softening(minimum: StationaryPoint, response: _Responses, at_rest: FloatArray) -> FloatArray:
     """d(ln κ)/dΘ of the softest mode φ, κ = φᵀHφ: what B_c + z_c·∂W/∂z curves like along φ is dκ/dΘ_c, z following."""
     mode = minimum.softest_mode()
     largest = minimum.engine.max_abs(mode.vector)
@@ -110,7 +107,7 @@ def _softening(minimum: Minimum, response: _Responses, at_rest: FloatArray) -> F
 class _Responses:
     """The gradient of the enthalpy with respect to (Θ, p), (P + 1,), right to second order at changed (Θ, p)."""
 
-    def __init__(self, minimum: Minimum, tol: float, cell: str) -> None:
+    def __init__(self, minimum: StationaryPoint, tol: float, cell: str) -> None:
         self.minimum = minimum
         self.fixed = minimum.jacobian(tol)
         self.system = None if cell == "none" else minimum.cell_system(tol, cell)

@@ -18,6 +18,7 @@ from lammps_implicit.inverse.places import Place
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.observables.kind import Cells
+from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import read_structure, stream_structure
 from lammps_implicit.structures import Structure
 
@@ -72,7 +73,8 @@ def write_history(path: Path, history: History, cells: Cells) -> None:
         if file is not None:
             _write(file, history, first.units.style)
         for name, cell in cells.items():
-            stream_structure(None if file is None else file.create_group(f"structures/{name}"), cell)
+            group = None if file is None else file.create_group(f"structures/{name}")
+            stream_structure(group, snapshot(cell), cell.engine.comm, cell.units.length)
 
 
 def _write(file: Any, history: History, units: str) -> None:

@@ -15,11 +15,11 @@ from lammps_implicit.ensembles.ensemble import read_ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.inverse.loss import LossContext, LossKind
 from lammps_implicit.inverse.terms import Number, Positions, Prior, Term, UserFunction, UserTerm, positions
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.configuration import Strict
 from lammps_implicit.observables.decks import PositionSource
 from lammps_implicit.observables.kind import Cells
 from lammps_implicit.observables.targets import read_positions
+from lammps_implicit.stationary.point import StationaryPoint
 
 
 class PositionsLoss(LossKind):
@@ -53,7 +53,7 @@ class PositionsLoss(LossKind):
         name = f"positions of {self.cell} ({context.number})"
         return positions(context.cells, self.cell, minimum.ids[chosen], target[chosen], weights, name)
 
-    def _chosen(self, minimum: Minimum) -> BoolArray:
+    def _chosen(self, minimum: StationaryPoint) -> BoolArray:
         """Which of this rank's atoms count, (n,)."""
         engine, name = minimum.engine, f"positions of {self.cell}"
         if self.ids is not None:
@@ -108,7 +108,7 @@ class ObservableLoss(LossKind, Aim):
 
 
 class FunctionLoss(LossKind):
-    """A Python function of a cell: Minimum to (value, ∂L/∂X of this rank's atoms), or with ∂L/∂ε as a third."""
+    """A Python function of a cell, a `Minimum`, to (value, ∂L/∂X of this rank's atoms), or with ∂L/∂ε as a third."""
 
     kind: Literal["function"] = "function"
     cell: str

@@ -15,10 +15,10 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.inverse.terms import Term
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.configuration import Strict, of_registered_kind
 from lammps_implicit.observables.kind import Cells, Measure
 from lammps_implicit.registry import Registry
+from lammps_implicit.stationary.point import StationaryPoint
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LossContext:
 
     Attributes
     ----------
-    cells : mapping of str to Minimum
+    cells : mapping of str to StationaryPoint
         Relaxed cells by name.
     measures : mapping of str to callable
         Observables of the configuration by name, as `terms.Number` takes them.
@@ -49,7 +49,7 @@ class LossContext:
     number: int = 1
 
     @property
-    def first(self) -> Minimum:
+    def first(self) -> StationaryPoint:
         """One of the cells: all have the same parameters."""
         return next(iter(self.cells.values()))
 

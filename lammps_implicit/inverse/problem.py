@@ -17,8 +17,9 @@ from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.terms import Contribution, Term
-from lammps_implicit.minimum import Excursion, Minimum
+from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.kind import Measure
+from lammps_implicit.stationary.states import Excursion
 
 CORRECTIONS = 8
 """Changes that bring held observables back, one after the other."""
@@ -311,7 +312,7 @@ class Problem:
                 basis = cell.cell_system(self.tol, cell.cell).freedom.basis
                 strain = tensor(basis @ (dtheta @ jacobian.strain_jacobian))
         else:
-            displacement, strain = cell.answer(dtheta, PREDICTOR_TOLERANCE, cell.cell, None)
+            displacement, strain = cell.predicted_at(dtheta, PREDICTOR_TOLERANCE, cell.cell)
         longest = cell.engine.max_abs(displacement)
         if longest > REACH:
             raise FarError(f"{name}: an atom would move {longest:.1f} Å, too far to predict", REACH / longest)

@@ -64,6 +64,23 @@ class Inversion:
     scale: FloatArray
     files: list[Path]
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Rows of a table: why it ended, and what changed."""
+        first, last = self.descent.history[0], self.descent.history[-1]
+        shares = self.change / self.scale
+        most = int(np.argmax(np.abs(shares)))
+        terms = first.terms if len(first.terms) > 1 else {}
+        return [
+            ("ended", self.descent.reason),
+            ("iterations", str(last.number)),
+            ("loss", f"{first.loss:.6g} -> {last.loss:.6g}"),
+            *((f"loss: {name}", f"{value:.6g} -> {last.terms[name]:.6g}") for name, value in terms.items()),
+            *((name, f"{value:.8g} -> {self.end[name]:.8g}") for name, value in self.start.items()),
+            ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
+            ("most of it", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
+            ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
+        ]
+
 
 def invert(
     settings: InversionSettings,

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.observables.kind import Cells, Measure
+from lammps_implicit.stationary.point import StationaryPoint
 
-UserFunction = Callable[[Minimum], Union[tuple[float, FloatArray], tuple[float, FloatArray, FloatArray]]]
+UserFunction = Callable[[StationaryPoint], Union[tuple[float, FloatArray], tuple[float, FloatArray, FloatArray]]]
 """A loss of one minimum: its value, ∂L/∂X (n, 3) and, if it depends on the cell, ∂L/∂ε (k,)."""
 
 
@@ -83,7 +83,7 @@ class Positions:
     weights: FloatArray
     name: str = "positions"
 
-    def _missing(self, minimum: Minimum) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _missing(self, minimum: StationaryPoint) -> tuple[FloatArray, FloatArray, FloatArray]:
         """x - t of this rank's atoms, their weights, and the cell vectors in between; (n, 3), (n,), (n, 3)."""
         engine = minimum.engine
         rows = fetch(engine.comm, self.ids, np.column_stack([self.target, self.weights]), minimum.ids)
@@ -91,7 +91,7 @@ class Positions:
         shift = apart - (minimum.positions - rows[:, :3])
         return apart - self._drift(minimum, apart, weights), weights, shift
 
-    def _drift(self, minimum: Minimum, array: FloatArray, weights: FloatArray) -> FloatArray:
+    def _drift(self, minimum: StationaryPoint, array: FloatArray, weights: FloatArray) -> FloatArray:
         """Weighted mean over atoms along directions in which all may be moved together, (3,) or (..., 3)."""
         engine = minimum.engine
         free = np.array([not engine.any(bool((~engine.free[:, axis]).any())) for axis in range(3)])
@@ -103,12 +103,12 @@ class Positions:
     def value(self, cells: Cells) -> float:
         return self.pull(cells[self.cell])[0]
 
-    def pull(self, minimum: Minimum) -> tuple[float, FloatArray]:
+    def pull(self, minimum: StationaryPoint) -> tuple[float, FloatArray]:
         """Its value, and ∂L/∂X of this rank's atoms, (n, 3)."""
         apart, weights, _ = self._missing(minimum)
         return self._half_square(minimum, apart, weights), weights[:, None] * apart
 
-    def _half_square(self, minimum: Minimum, apart: FloatArray, weights: FloatArray) -> float:
+    def _half_square(self, minimum: StationaryPoint, apart: FloatArray, weights: FloatArray) -> float:
         return 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
@@ -244,7 +244,7 @@ class UserTerm:
         gradient = minimum.vjp(found.pull, tol, cell=minimum.cell, strain_cotangent=found.strain_cotangent)
         return Contribution(found.value, gradient)
 
-    def _evaluated(self, minimum: Minimum) -> _Evaluated:
+    def _evaluated(self, minimum: StationaryPoint) -> _Evaluated:
         """Call the function and check what it returns.
 
         Raises
@@ -287,7 +287,7 @@ class _Evaluated(NamedTuple):
             raise ValueError(f"{len(given)} values")
         return cls(float(value), np.asarray(pull, float), strain)
 
-    def difference(self, minimum: Minimum) -> str:
+    def difference(self, minimum: StationaryPoint) -> str:
         """Say what is not as it must be for this minimum; empty if all is."""
         if self.pull.shape != minimum.positions.shape:
             return f"∂L/∂X has shape {self.pull.shape}, not {minimum.positions.shape}"

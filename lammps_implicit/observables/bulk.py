@@ -11,10 +11,10 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.cell.voigt import COMPONENTS, tensor
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import composition, enthalpy, require_relaxed_cell, unknown_gradient
 from lammps_implicit.observables.memory import Memory
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.stationary.point import StationaryPoint
 
 ELASTIC_STEP = 1e-3
 """Relative step of the parameters that elastic constants are differenced with."""
@@ -22,18 +22,18 @@ ELASTIC_STEP = 1e-3
 CONSTANTS = ("C11", "C12", "C44")
 """Elastic constants of a cubic crystal."""
 
-_measured: WeakKeyDictionary[Minimum, dict[float, Memory]] = WeakKeyDictionary()
+_measured: WeakKeyDictionary[StationaryPoint, dict[float, Memory]] = WeakKeyDictionary()
 """Elastic constants of each crystal by tolerance: one measurement gives all of them."""
 
 
 def lattice_parameters(
-    bulk: Minimum, repeat: Sequence[int] = (1, 1, 1), tol: float = 1e-6, order: int = 1
+    bulk: StationaryPoint, repeat: Sequence[int] = (1, 1, 1), tol: float = 1e-6, order: int = 1
 ) -> Observable:
     """Lengths of the cell vectors divided by the number of repetitions along each, (3,), Å.
 
     Parameters
     ----------
-    bulk : Minimum
+    bulk : StationaryPoint
         With a relaxed cell.
     repeat : sequence of int
         Unit cells along each vector.
@@ -57,13 +57,13 @@ def lattice_parameters(
 
 
 def cohesive_energy(
-    bulk: Minimum, isolated: float | Mapping[str, float] = 0.0, tol: float = 1e-5, order: int = 2
+    bulk: StationaryPoint, isolated: float | Mapping[str, float] = 0.0, tol: float = 1e-5, order: int = 2
 ) -> Observable:
     """Energy of isolated atoms less that of the crystal, per atom.
 
     Parameters
     ----------
-    bulk : Minimum
+    bulk : StationaryPoint
     isolated : float or mapping of str to float
         Energy of an isolated atom, of each element. Constants: they do not depend on Θ.
     tol : float
@@ -79,7 +79,7 @@ def cohesive_energy(
     return combine([(-1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))], free)
 
 
-def elastic_constants(bulk: Minimum, tol: float = 1e-6, order: int = 1) -> Observable:
+def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) -> Observable:
     """Elastic constants C_ij, (6, 6), of the relaxed crystal, positions following; order xx, yy, zz, yz, xz, xy.
 
     Their derivatives are differences of C at parameters changed one by one, in structures predicted by dz/dΘ: about
@@ -87,7 +87,7 @@ def elastic_constants(bulk: Minimum, tol: float = 1e-6, order: int = 1) -> Obser
 
     Parameters
     ----------
-    bulk : Minimum
+    bulk : StationaryPoint
         Relaxed with ``cell="full"``.
     tol : float
         Relative tolerance of solves.
@@ -114,7 +114,7 @@ def named_constants(constants: Observable, names: Sequence[str] = CONSTANTS) -> 
     return {name: constants.component(int(name[1]) - 1, int(name[2]) - 1) for name in names}
 
 
-def require_all_strains(bulk: Minimum) -> None:
+def require_all_strains(bulk: StationaryPoint) -> None:
     """Check that a crystal was relaxed under all strains.
 
     Raises
@@ -125,7 +125,7 @@ def require_all_strains(bulk: Minimum) -> None:
         raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains, relax with cell 'full'")
 
 
-def _elastic_constants(bulk: Minimum, tol: float, order: int) -> Observable:
+def _elastic_constants(bulk: StationaryPoint, tol: float, order: int) -> Observable:
     value = _stiffness(bulk, tol)
     if order == 0:
         return Observable(value, unknown_gradient(bulk, 6, 6), bulk.units.pressure)
@@ -147,7 +147,7 @@ def _elastic_constants(bulk: Minimum, tol: float, order: int) -> Observable:
     return Observable(value, gradient, bulk.units.pressure)
 
 
-def _stiffness(bulk: Minimum, tol: float) -> FloatArray:
+def _stiffness(bulk: StationaryPoint, tol: float) -> FloatArray:
     """(6, 6), symmetric, LAMMPS' unit of pressure: d(stress)/d(strain) at the pressure the crystal has."""
     system: CellSystem = bulk.free_cell_system(tol)
     stiffness = system.stiffness * bulk.units.pressures / bulk.engine.volume

@@ -8,11 +8,11 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.observable import Observable
+from lammps_implicit.stationary.point import StationaryPoint
 
 
-def composition(minimum: Minimum) -> dict[str, int]:
+def composition(minimum: StationaryPoint) -> dict[str, int]:
     """Number of atoms of each chemical element."""
     counts: dict[str, int] = {}
     for type_, element in enumerate(minimum.potential.elements, 1):
@@ -22,17 +22,17 @@ def composition(minimum: Minimum) -> dict[str, int]:
     return counts
 
 
-def enthalpy(minimum: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
+def enthalpy(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Observable:
     """U + pV of a relaxed cell at the pressure it is held at; its energy where the cell was not relaxed.
 
     Parameters
     ----------
-    minimum : Minimum
+    minimum : StationaryPoint
     tol : float
         Of the Jacobian for the second derivative.
     order : int
         Of the derivatives: 0 for the value alone; 2, which needs a Jacobian, includes the third where
-        `Minimum.third` holds it.
+        `StationaryPoint.third` holds it.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def enthalpy(minimum: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
     return Observable(value, minimum.energy_gradient(), minimum.units.energy, hessian, cubic)
 
 
-def volume(minimum: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
-    """Volume of a relaxed cell; second derivatives are known where `Minimum.third` is."""
+def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Observable:
+    """Volume of a relaxed cell; second derivatives are known where `StationaryPoint.third` is."""
     require_relaxed_cell(minimum, "a volume depends")
     value, units = np.asarray(minimum.engine.volume), f"{minimum.units.length}^3"
     if order == 0:
@@ -59,12 +59,12 @@ def volume(minimum: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
     return Observable(value, minimum.volume_gradient(tol, cell=minimum.cell), units, hessian)
 
 
-def unknown_gradient(minimum: Minimum, *shape: int) -> FloatArray:
+def unknown_gradient(minimum: StationaryPoint, *shape: int) -> FloatArray:
     """NaN, (P, ...): for derivatives that were not asked for."""
     return np.full((len(minimum.potential.theta), *shape), np.nan)
 
 
-def require_enthalpy(minimum: Minimum) -> None:
+def require_enthalpy(minimum: StationaryPoint) -> None:
     """Check that the cell has an enthalpy: it is fixed, or held at a hydrostatic pressure.
 
     Raises
@@ -75,7 +75,7 @@ def require_enthalpy(minimum: Minimum) -> None:
         raise LammpsImplicitError(f"{minimum.deck_name}: at a stress that is not hydrostatic there is no enthalpy")
 
 
-def require_relaxed_cell(minimum: Minimum, what: str) -> None:
+def require_relaxed_cell(minimum: StationaryPoint, what: str) -> None:
     """Check that the cell was relaxed; `what` begins the message, such as ``a volume depends``.
 
     Raises
@@ -86,7 +86,7 @@ def require_relaxed_cell(minimum: Minimum, what: str) -> None:
         raise LammpsImplicitError(f"{minimum.deck_name}: {what} on Θ only where the cell is relaxed")
 
 
-def require_same_potential(minima: Sequence[Minimum]) -> None:
+def require_same_potential(minima: Sequence[StationaryPoint]) -> None:
     """Check that these cells have the same potential, parameters and units.
 
     Raises
@@ -110,7 +110,7 @@ def require_same_potential(minima: Sequence[Minimum]) -> None:
                 raise LammpsImplicitError(f"{pair} have different potentials: {name} differs")
 
 
-def require_comparable(minima: Sequence[Minimum]) -> None:
+def require_comparable(minima: Sequence[StationaryPoint]) -> None:
     """Check that energies and volumes of these cells may be added: same potential, units and pressure.
 
     Raises
@@ -129,5 +129,5 @@ def require_comparable(minima: Sequence[Minimum]) -> None:
             )
 
 
-def _named(first: Minimum, other: Minimum) -> str:
+def _named(first: StationaryPoint, other: StationaryPoint) -> str:
     return f"{first.deck_name or 'one cell'} and {other.deck_name or 'another'}"

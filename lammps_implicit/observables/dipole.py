@@ -6,12 +6,12 @@ import numpy as np
 
 from lammps_implicit.cell.voigt import COMPONENTS, components
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import require_same_potential
 from lammps_implicit.observables.observable import Observable
+from lammps_implicit.stationary.point import StationaryPoint
 
 
-def elastic_dipole(defect: Minimum, bulk: Minimum | None = None, tol: float = 1e-5) -> Observable:
+def elastic_dipole(defect: StationaryPoint, bulk: StationaryPoint | None = None, tol: float = 1e-5) -> Observable:
     """Elastic dipole tensor P_ij = V p_ij of a defect in a cell held at the bulk's lattice, eV.
 
     p is the pressure that the defect leaves behind, positive where it pushes outwards (E. Clouet, C. Varvenne,
@@ -19,9 +19,9 @@ def elastic_dipole(defect: Minimum, bulk: Minimum | None = None, tol: float = 1e
 
     Parameters
     ----------
-    defect : Minimum
+    defect : StationaryPoint
         Positions relaxed in a fixed cell (``cell="none"``) that is a repetition of the bulk's.
-    bulk : Minimum, optional
+    bulk : StationaryPoint, optional
         Relaxed with its cell; the same directions must be free in both.
     tol : float
 

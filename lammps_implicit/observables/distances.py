@@ -16,10 +16,10 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.voigt import tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.images import nearest_image
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import unknown_gradient
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.results.sensitivity import Sensitivity
+from lammps_implicit.stationary.point import StationaryPoint
 
 Pair = tuple[int, int]
 """Ids of two atoms."""
@@ -47,12 +47,12 @@ class Separation(NamedTuple):
         return np.asarray((moves[1] - moves[0] + strains @ self.shift) @ self.unit)
 
 
-def distance(minimum: Minimum, pair: Pair, tol: float = 1e-6, order: int = 1) -> Observable:
+def distance(minimum: StationaryPoint, pair: Pair, tol: float = 1e-6, order: int = 1) -> Observable:
     """Distance between the nearest images of two atoms, Å; its gradient from one solve.
 
     Parameters
     ----------
-    minimum : Minimum
+    minimum : StationaryPoint
     pair : (int, int)
         Ids.
     tol : float
@@ -79,7 +79,7 @@ def distance(minimum: Minimum, pair: Pair, tol: float = 1e-6, order: int = 1) ->
     return Observable(np.asarray(found.length), gradient, minimum.units.length)
 
 
-def distance_from_jacobian(minimum: Minimum, pair: Pair, tol: float = 1e-5) -> Observable:
+def distance_from_jacobian(minimum: StationaryPoint, pair: Pair, tol: float = 1e-5) -> Observable:
     """The same from the Jacobian, which is computed unless it is known: for many distances of one minimum."""
     require_atoms(minimum, pair)
     engine, here = minimum.engine, _rows(minimum, pair)
@@ -123,7 +123,7 @@ def distance_from_sensitivity(sensitivity: Sensitivity, pair: Pair) -> Observabl
     return Observable(np.asarray(found.length), found.gradient(moves, strains), units)
 
 
-def require_atoms(minimum: Minimum, pair: Pair) -> None:
+def require_atoms(minimum: StationaryPoint, pair: Pair) -> None:
     """Check that a cell has two atoms of these ids, without any evaluation.
 
     Raises
@@ -141,7 +141,7 @@ def _require_two(pair: Pair, known: list[bool]) -> None:
         raise LammpsImplicitError(f"distance {pair[0]}-{pair[1]}: there is no atom {pair[known.index(False)]}")
 
 
-def _rows(minimum: Minimum, pair: Pair) -> FloatArray:
+def _rows(minimum: StationaryPoint, pair: Pair) -> FloatArray:
     """(2, n): one in the column of each atom, where this rank owns it."""
     return np.array([(minimum.ids == id_).astype(float) for id_ in pair])
 
@@ -156,5 +156,5 @@ def _separation(places: FloatArray, nearest: Callable[[FloatArray], FloatArray])
 
 def _moves(sensitivity: Sensitivity, row: int) -> FloatArray:
     """dx/dΘ of one atom, (P, 3)."""
-    patterns, weights = sensitivity.factors(slice(row, row + 1))
-    return np.asarray(weights @ patterns[:, 0])
+    patterns = sensitivity.factors.left(slice(row, row + 1))
+    return np.asarray(sensitivity.factors.right @ patterns[:, 0])

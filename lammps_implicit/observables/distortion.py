@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import unknown_gradient
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.response.jacobian import Jacobian
+from lammps_implicit.stationary.point import StationaryPoint
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Distortion:
 
     Attributes
     ----------
-    minimum : Minimum
+    minimum : StationaryPoint
     displacement : (n, 3) float array
         Of this rank's atoms, Å.
     """
 
-    minimum: Minimum
+    minimum: StationaryPoint
     displacement: FloatArray
 
     def mean_square(self, tol: float = 1e-6, order: int = 1) -> Observable:
@@ -59,12 +59,12 @@ class Distortion:
         return np.asarray(total / engine.n_atoms)
 
 
-def distortion_from(minimum: Minimum, sites: ArrayLike) -> Distortion:
+def distortion_from(minimum: StationaryPoint, sites: ArrayLike) -> Distortion:
     """Displacements of a minimum from ideal sites.
 
     Parameters
     ----------
-    minimum : Minimum
+    minimum : StationaryPoint
         With its cell held fixed.
     sites : (n, 3) array_like
         Ideal position of each of this rank's atoms, in the order of ``minimum.ids``; any periodic image.
@@ -82,7 +82,7 @@ def distortion_from(minimum: Minimum, sites: ArrayLike) -> Distortion:
     return Distortion(minimum, _without_translation(minimum, moved))
 
 
-def require_fixed_cell(minimum: Minimum) -> None:
+def require_fixed_cell(minimum: StationaryPoint) -> None:
     """Check that the cell was not relaxed: ideal sites would move with it.
 
     Raises
@@ -93,6 +93,6 @@ def require_fixed_cell(minimum: Minimum) -> None:
         raise LammpsImplicitError("distortions are from the sites of a cell that is held fixed; this one was relaxed")
 
 
-def _without_translation(minimum: Minimum, array: FloatArray) -> FloatArray:
+def _without_translation(minimum: StationaryPoint, array: FloatArray) -> FloatArray:
     """Remove the mean over all atoms of an (n, 3, ...) array."""
     return array - np.asarray(minimum.engine.sum(array.sum(axis=0))) / minimum.engine.n_atoms

@@ -12,7 +12,6 @@ from typing import Union
 import numpy as np
 
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import (
     composition,
     enthalpy,
@@ -21,14 +20,15 @@ from lammps_implicit.observables.cells import (
     volume,
 )
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.stationary.point import StationaryPoint
 
-Reservoir = Union[Minimum, float]
+Reservoir = Union[StationaryPoint, float]
 """A cell of the pure element, or its chemical potential as a number that does not depend on Θ."""
 
 
 def formation_energy(
-    defect: Minimum,
-    bulk: Minimum,
+    defect: StationaryPoint,
+    bulk: StationaryPoint,
     reservoirs: Mapping[str, Reservoir] | None = None,
     tol: float = 1e-5,
     order: int = 2,
@@ -37,9 +37,9 @@ def formation_energy(
 
     Parameters
     ----------
-    defect, bulk : Minimum
+    defect, bulk : StationaryPoint
         With the same potential; either both with relaxed cells, at the same pressure, or both without.
-    reservoirs : mapping of str to (Minimum or float), optional
+    reservoirs : mapping of str to (StationaryPoint or float), optional
         Where elements come from that the bulk does not fix.
     tol : float
     order : int
@@ -54,8 +54,8 @@ def formation_energy(
 
 
 def formation_volume(
-    defect: Minimum,
-    bulk: Minimum,
+    defect: StationaryPoint,
+    bulk: StationaryPoint,
     reservoirs: Mapping[str, Reservoir] | None = None,
     tol: float = 1e-5,
     order: int = 2,
@@ -67,7 +67,9 @@ def formation_volume(
     return _difference(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol, order), False)
 
 
-def relaxation_volume(defect: Minimum, bulk: Minimum, sites: int, tol: float = 1e-5, order: int = 2) -> Observable:
+def relaxation_volume(
+    defect: StationaryPoint, bulk: StationaryPoint, sites: int, tol: float = 1e-5, order: int = 2
+) -> Observable:
     """Volume of the cell less that of the perfect crystal with so many lattice sites."""
     require_comparable([defect, bulk])
     perfect = volume(bulk, tol, order)
@@ -79,14 +81,16 @@ def binding_energy(complex_: Observable, parts: Sequence[Observable]) -> Observa
     return combine([(1.0, part) for part in parts] + [(-1.0, complex_)])
 
 
-def relaxation_energy(unrelaxed: Minimum, relaxed: Minimum, tol: float = 1e-5, order: int = 2) -> Observable:
+def relaxation_energy(
+    unrelaxed: StationaryPoint, relaxed: StationaryPoint, tol: float = 1e-5, order: int = 2
+) -> Observable:
     """What relaxing gains: the energy of a structure held as it is less that of the minimum; enthalpies under pressure.
 
     Parameters
     ----------
-    unrelaxed : Minimum
-        ``Minimum.from_deck(deck, ftol=inf, force_limit=inf)`` of a deck that does not minimise.
-    relaxed : Minimum
+    unrelaxed : StationaryPoint
+        ``StationaryPoint.from_deck(deck, ftol=inf, force_limit=inf)`` of a deck that does not minimise.
+    relaxed : StationaryPoint
     """
     if composition(unrelaxed) != composition(relaxed):
         raise LammpsImplicitError("the relaxed and the unrelaxed structure hold different atoms")
@@ -140,14 +144,14 @@ def weights(
 
 
 def _difference(
-    defect: Minimum,
-    bulk: Minimum,
+    defect: StationaryPoint,
+    bulk: StationaryPoint,
     reservoirs: Mapping[str, Reservoir],
-    quantity: Callable[[Minimum], Observable],
+    quantity: Callable[[StationaryPoint], Observable],
     numbers_count: bool,
 ) -> Observable:
     """The defect's quantity less that of what its atoms come from; `numbers_count`: reservoirs may be numbers."""
-    cells = {element: cell for element, cell in reservoirs.items() if isinstance(cell, Minimum)}
+    cells = {element: cell for element, cell in reservoirs.items() if isinstance(cell, StationaryPoint)}
     require_comparable([defect, bulk, *cells.values()])
     for element, cell in cells.items():
         if set(composition(cell)) != {element}:
@@ -158,7 +162,7 @@ def _difference(
     if count:
         terms.append((-count, quantity(bulk)))
     terms += [(-shares[element], quantity(cell)) for element, cell in cells.items() if shares[element]]
-    numbers = {e: value for e, value in reservoirs.items() if not isinstance(value, Minimum) and shares[e]}
+    numbers = {e: value for e, value in reservoirs.items() if not isinstance(value, StationaryPoint) and shares[e]}
     if numbers and not numbers_count:
         raise LammpsImplicitError(
             f"the reservoir of {', '.join(numbers)} is a number, which has no volume: give a cell of the element"

@@ -14,13 +14,13 @@ import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
 
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.configuration import Strict, of_registered_kind
 from lammps_implicit.observables.memory import Memory
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.registry import Registry
+from lammps_implicit.stationary.point import StationaryPoint
 
-Cells = Mapping[str, Minimum]
+Cells = Mapping[str, StationaryPoint]
 """Relaxed cells by name."""
 
 Measure = Callable[[Cells, int], Observable]
@@ -50,7 +50,7 @@ class ObservableKind(Strict):
 
         Parameters
         ----------
-        cells : mapping of str to Minimum
+        cells : mapping of str to StationaryPoint
         order : int
             Of derivatives: 0 for the value alone, 1 for the gradient, 2 for the second derivative where it is known.
         tol : float
@@ -86,7 +86,7 @@ def measures_of(kinds: Mapping[str, ObservableKind], cells: Cells, tol: float) -
     Parameters
     ----------
     kinds : mapping of str to ObservableKind
-    cells : mapping of str to Minimum
+    cells : mapping of str to StationaryPoint
     tol : float
         Relative tolerance of solves.
 

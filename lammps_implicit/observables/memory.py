@@ -19,7 +19,7 @@ class Memory:
         Parameters
         ----------
         states : sequence of int
-            `Minimum.state` of each cell.
+            `StationaryPoint.state` of each cell.
         order : int
             Of derivatives.
         measure : callable

@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 from pydantic import Field, PrivateAttr
 
 from lammps_implicit.arrays import FloatArray, IntArray
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.observables.bulk import (
     CONSTANTS,
@@ -25,6 +24,7 @@ from lammps_implicit.observables.formation import Reservoir, formation_energy, f
 from lammps_implicit.observables.kind import Cells, ObservableKind
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.observables.targets import read_positions
+from lammps_implicit.stationary.point import StationaryPoint
 
 ELASTIC_TOLERANCE = 1e-7
 """Of solves for elastic constants: their error is as large in the constants."""
@@ -190,7 +190,7 @@ class LatticeDistortion(ObservableKind):
     sites: PositionSource
 
     # Made when it is needed: settings are sent from rank to rank, weak references cannot be.
-    _read: Optional[WeakKeyDictionary[Minimum, tuple[IntArray, FloatArray]]] = PrivateAttr(default=None)
+    _read: Optional[WeakKeyDictionary[StationaryPoint, tuple[IntArray, FloatArray]]] = PrivateAttr(default=None)
 
     def cells(self) -> list[str]:
         return [self.cell]
@@ -204,7 +204,7 @@ class LatticeDistortion(ObservableKind):
         ids, sites = self._sites(minimum)
         return distortion_from(minimum, fetch(minimum.engine.comm, ids, sites, minimum.ids)).mean_square(tol, order)
 
-    def _sites(self, minimum: Minimum) -> tuple[IntArray, FloatArray]:
+    def _sites(self, minimum: StationaryPoint) -> tuple[IntArray, FloatArray]:
         """Ids and ideal sites of atoms, each on some rank, read once."""
         if self._read is None:
             self._read = WeakKeyDictionary()

@@ -18,7 +18,6 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import hdf5_written_whole
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
     elastic_constants,
@@ -40,6 +39,7 @@ from lammps_implicit.observables.observable import Observable, combine, stabilit
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import LeadingDirections
 from lammps_implicit.results.format import OBSERVABLES_KIND, __version__
+from lammps_implicit.stationary.point import StationaryPoint
 
 Say = Callable[[str], None]
 
@@ -83,18 +83,20 @@ class StudyCells:
 
     Attributes
     ----------
-    bulk : Minimum
-    reservoirs : dict of str to (Minimum or float)
-    defects : dict of str to Minimum
+    bulk : StationaryPoint
+    reservoirs : dict of str to (StationaryPoint or float)
+    defects : dict of str to StationaryPoint
     """
 
-    bulk: Minimum
-    reservoirs: dict[str, Union[Minimum, float]]
-    defects: dict[str, Minimum]
+    bulk: StationaryPoint
+    reservoirs: dict[str, Union[StationaryPoint, float]]
+    defects: dict[str, StationaryPoint]
 
-    def named(self) -> dict[str, Minimum]:
+    def named(self) -> dict[str, StationaryPoint]:
         """All of them by name."""
-        reservoirs = {f"reservoir of {e}": cell for e, cell in self.reservoirs.items() if isinstance(cell, Minimum)}
+        reservoirs = {
+            f"reservoir of {e}": cell for e, cell in self.reservoirs.items() if isinstance(cell, StationaryPoint)
+        }
         return {"bulk": self.bulk, **reservoirs, **self.defects}
 
 
@@ -103,7 +105,7 @@ def open_cells(
     settings: StudySettings,
     comm: MPI.Comm | None = None,
     say: Say = lambda line: None,
-    check: Callable[[Minimum], None] = lambda bulk: None,
+    check: Callable[[StationaryPoint], None] = lambda bulk: None,
 ) -> Iterator[StudyCells]:
     """Run all decks of a configuration and relax what they leave.
 
@@ -123,14 +125,14 @@ def open_cells(
     """
     with ExitStack() as stack:
 
-        def relaxed(name: str, deck: DeckSettings) -> Minimum:
+        def relaxed(name: str, deck: DeckSettings) -> StationaryPoint:
             say(f"relaxing {name}")
             with _named(name):
                 return stack.enter_context(_relaxed(deck, settings, settings.cell, comm))
 
         bulk = relaxed("bulk", settings.bulk)
         check(bulk)
-        reservoirs: dict[str, Union[Minimum, float]] = {
+        reservoirs: dict[str, Union[StationaryPoint, float]] = {
             element: relaxed(f"reservoir of {element}", given) if isinstance(given, DeckSettings) else given
             for element, given in settings.reservoirs.items()
         }
@@ -162,7 +164,7 @@ def run_study(
     """
     known: list[ParameterSamples] = []
 
-    def read(bulk: Minimum) -> None:
+    def read(bulk: StationaryPoint) -> None:
         if ensemble is not None:
             parameters = bulk.parameters
             known.append(bulk.engine.on_root(lambda: ensemble(parameters)))
@@ -243,8 +245,8 @@ def _named(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> Minimum:
-    return Minimum.from_deck(
+def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> StationaryPoint:
+    return StationaryPoint.from_deck(
         deck.deck,
         comm,
         settings.parameters,
@@ -255,7 +257,7 @@ def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.C
     )
 
 
-def _of_bulk(bulk: Minimum, settings: StudySettings, order: int) -> dict[str, Observable]:
+def _of_bulk(bulk: StationaryPoint, settings: StudySettings, order: int) -> dict[str, Observable]:
     tol = settings.tol
     per_atom, cohesive = PER_ATOM
     found = {per_atom: combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))])}
@@ -268,13 +270,13 @@ def _of_bulk(bulk: Minimum, settings: StudySettings, order: int) -> dict[str, Ob
 
 
 def _of_defect(
-    defect: Minimum, cells: StudyCells, sites: int | None, settings: StudySettings, order: int
+    defect: StationaryPoint, cells: StudyCells, sites: int | None, settings: StudySettings, order: int
 ) -> dict[str, Observable]:
     bulk, reservoirs, tol = cells.bulk, cells.reservoirs, settings.tol
     found = {"formation energy": formation_energy(defect, bulk, reservoirs, tol, order)}
     if settings.cell != "none":
         used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
-        if all(isinstance(cell, Minimum) for cell in used):
+        if all(isinstance(cell, StationaryPoint) for cell in used):
             found["formation volume"] = formation_volume(defect, bulk, reservoirs, tol, order)
         if sites is not None:
             found["relaxation volume"] = relaxation_volume(defect, bulk, sites, tol, order)

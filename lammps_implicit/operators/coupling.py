@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lammps_implicit.cell.freedom import CellFreedom, Coupling, driving_force
+from lammps_implicit.cell.freedom import Coupling, StrainFreedom, driving_force
 from lammps_implicit.operators.interface import StrainedDerivative
 
 STRAIN_STEP = 5e-5
@@ -12,7 +12,7 @@ STRAIN_STEP = 5e-5
 atoms."""
 
 
-def measure_coupling(mixed: StrainedDerivative, freedom: CellFreedom) -> Coupling:
+def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom) -> Coupling:
     """Difference forces, pressures and descriptors under small strains.
 
     Two force and two descriptor evaluations a strain, and one force evaluation to come back.

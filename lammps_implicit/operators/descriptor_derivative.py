@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import CellFreedom, Coupling
+from lammps_implicit.cell.freedom import Coupling, StrainFreedom
 from lammps_implicit.cell.voigt import components
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.coupling import measure_coupling
@@ -109,7 +109,7 @@ class DescriptorDerivative:
         """∂²U/∂Θ² at fixed positions: U is linear in Θ."""
         return np.zeros((len(self.potential.theta),) * 2)
 
-    def coupling(self, freedom: CellFreedom) -> Coupling:
+    def coupling(self, freedom: StrainFreedom) -> Coupling:
         """Derivatives under strain, by differences."""
         return measure_coupling(self, freedom)
 

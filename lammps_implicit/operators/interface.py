@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from lammps_implicit.arrays import BoolArray, FloatArray
-from lammps_implicit.cell.freedom import CellFreedom, Coupling
+from lammps_implicit.cell.freedom import Coupling, StrainFreedom
 from lammps_implicit.progress import Progress
 
 
@@ -95,7 +95,7 @@ class MixedDerivative(Protocol):
         """∂²U/∂Θ² at fixed positions, (P, P)."""
         ...
 
-    def coupling(self, freedom: CellFreedom) -> Coupling:
+    def coupling(self, freedom: StrainFreedom) -> Coupling:
         """Derivatives under strain."""
         ...
 

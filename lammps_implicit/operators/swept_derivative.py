@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import CellFreedom, Coupling
+from lammps_implicit.cell.freedom import Coupling, StrainFreedom
 from lammps_implicit.cell.voigt import components
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.coupling import measure_coupling
@@ -95,7 +95,7 @@ class SweptDerivative:
             self._bare = bare_second_derivative(self.potential, self.engine)
         return self._bare
 
-    def coupling(self, freedom: CellFreedom) -> Coupling:
+    def coupling(self, freedom: StrainFreedom) -> Coupling:
         """Derivatives under strain, by differences."""
         return measure_coupling(self, freedom)
 

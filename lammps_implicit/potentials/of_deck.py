@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials import eam, file_families, pair_coefficients, variables
 from lammps_implicit.potentials.file_families import FileFamily
 from lammps_implicit.potentials.installed import InstalledPotential
-from lammps_implicit.potentials.interface import Source
+from lammps_implicit.potentials.interface import Potential, Source
 from lammps_implicit.potentials.labels import _split, matches, select
 from lammps_implicit.potentials.snap import STYLES, SnapFile, SnapPotential
 
 SUPPORTED = ("snap", *file_families.FAMILIES, *eam.STYLES)
+
+
+def start_lammps(
+    deck: Path,
+    comm: MPI.Comm,
+    parameters: str | Sequence[str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    **_: Any,
+) -> tuple[Engine, Potential]:
+    """Run a deck in LAMMPS and take over at its end; `evaluators.registry.Start` says what is given and returned."""
+    engine = Engine.start(comm, variables)
+    try:
+        engine.run_deck(deck)
+        potential = from_engine(engine, parameters)
+        engine.take_over()
+        potential.define(engine)
+    except BaseException:
+        engine.close()
+        raise
+    return engine, potential
 
 
 def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> SnapPotential | InstalledPotential:

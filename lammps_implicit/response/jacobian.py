@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cell.freedom import StrainFreedom
+from lammps_implicit.response.statistics import Statistics
 from lammps_implicit.solvers.interface import iterations_expected
 
 RECYCLED = 0.45
@@ -20,47 +22,69 @@ RECYCLED = 0.45
 
 
 @dataclass(frozen=True)
-class Jacobian:
-    """dX*/dΘ = Σ_k L_k R_kᵀ, factored.
+class Patterns:
+    """Displacements that are linear in the parameters, factored: Σ_k L_k R_kᵀ.
 
     Attributes
     ----------
     left : (r, n, 3) float array
-        Å; displacement patterns of the atoms this rank owns.
+        Displacement patterns L_k of the atoms this rank owns, Å.
     right : (P, r) float array
         Weight of each parameter in each pattern, per unit of the parameter.
-    strain_jacobian : (P, k) float array or None
-        dε/dΘ, where the cell answers too: positions then follow it.
-    volume_gradient : (P,) float array or None
-        dV/dΘ, Å³ per unit of each parameter.
     """
 
     left: FloatArray
     right: FloatArray
-    strain_jacobian: FloatArray | None = None
-    volume_gradient: FloatArray | None = None
 
     @property
     def rank(self) -> int:
         """Number of patterns."""
         return len(self.left)
 
-    def with_cell(self, patterns: FloatArray, strain_jacobian: FloatArray, volume_gradient: FloatArray) -> Jacobian:
-        """Let the cell answer: `patterns` (k, n, 3) are how positions follow a unit of each strain."""
-        left, right = np.concatenate([self.left, patterns]), np.hstack([self.right, strain_jacobian])
-        return Jacobian(left, right, strain_jacobian, volume_gradient)
-
     def dot(self, dtheta: ArrayLike) -> FloatArray:
-        """δX = dX*/dΘ δΘ, (n, 3), Å, for δΘ of shape (P,)."""
+        """δX along δΘ of shape (P,), (n, 3), Å."""
         return np.tensordot(np.asarray(dtheta, float) @ self.right, self.left, axes=1)
 
     def row(self, index: int) -> FloatArray:
-        """∂X*/∂Θ_index, (n, 3), Å per unit of that parameter."""
+        """∂X/∂Θ_index, (n, 3), Å per unit of that parameter."""
         return np.tensordot(self.right[index], self.left, axes=1)
 
     def to_array(self) -> FloatArray:
         """The full array, (P, n, 3), Å per unit of each parameter."""
         return np.tensordot(self.right, self.left, axes=1)
+
+
+@dataclass(frozen=True)
+class Jacobian(Patterns):
+    """dX*/dΘ, factored, and what was found with it.
+
+    Attributes
+    ----------
+    tol : float
+        Relative tolerance of each column.
+    freedom : StrainFreedom
+        Which strains the cell may take, and what it is held at.
+    statistics : Statistics
+        Cost and quality.
+    energy_gradient : (P,) float array
+        dE/dΘ = ∂U/∂Θ at the stationary point, energy per unit of each parameter; of the enthalpy where the cell is
+        relaxed too.
+    relaxation_hessian : (P, P) float array or None
+        What relaxation adds to ∂²U/∂Θ² in the second derivative of the relaxed energy or enthalpy; None at a stress
+        that is not hydrostatic, where there is no enthalpy.
+    strain_jacobian : (P, k) float array or None
+        dε/dΘ, where the cell is relaxed too: positions then follow it.
+    volume_gradient : (P,) float array or None
+        dV/dΘ, Å³ per unit of each parameter.
+    """
+
+    tol: float
+    freedom: StrainFreedom
+    statistics: Statistics
+    energy_gradient: FloatArray
+    relaxation_hessian: FloatArray | None
+    strain_jacobian: FloatArray | None = None
+    volume_gradient: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +142,7 @@ def solve_directions(
     mixed: FloatArray,
     solve: Callable[[FloatArray, float, float], FloatArray],
     tol: float,
-) -> Jacobian:
+) -> Patterns:
     """Solve H L_k = -C w_k for every direction.
 
     Parameters
@@ -133,4 +157,4 @@ def solve_directions(
     left = np.zeros((len(directions.sizes), *mixed.shape[:2]))
     for k, weights in enumerate(directions.weights.T):
         left[k] = solve(-(mixed @ weights), tol, float(directions.sizes[0]))
-    return Jacobian(left, directions.back)
+    return Patterns(left, directions.back)

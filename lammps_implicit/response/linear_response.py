@@ -1,55 +1,70 @@
-"""How a reference state answers to first order: solves with its Hessian, for one right-hand side or all parameters."""
+"""What is known of one reference state: Hessian and mixed derivative there, solves with them, and every result kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import CellFreedom
-from lammps_implicit.cell.system import CellSystem
-from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.cell.freedom import StrainFreedom, require_tiltable
+from lammps_implicit.cell.system import AT_TARGET, CellSystem
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
-from lammps_implicit.response.jacobian import Jacobian, singular_directions, solve_directions
-from lammps_implicit.response.statistics import Statistics
+from lammps_implicit.response.cubic import ThirdDerivative
+from lammps_implicit.response.jacobian import Jacobian, Patterns, singular_directions, solve_directions
+from lammps_implicit.response.statistics import Meter
+from lammps_implicit.solvers.backend import Backend
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
-from lammps_implicit.solvers.dense import dense_inverse
+from lammps_implicit.solvers.dense import Dense
 from lammps_implicit.solvers.interface import (
     PRODUCT_SHARE,
+    LinearSolver,
     LinearSystem,
     Solution,
+    Status,
     iterations_expected,
     require_every_atom_held,
 )
 from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.solvers.springs import random_vector
+from lammps_implicit.units import Units
 
 PROBE = 100.0
 """Size, relative to the tolerance, of what the probe for saddles puts into the residual along a typical mode."""
 
-
 JACOBIAN_MARGIN = 0.1
-"""Residuals of a Jacobian's solves relative to its tolerance."""
-
+"""Residuals of a Jacobian's solves relative to its tolerance: soft modes too then stay within it."""
 
 NO_COUPLING = 1e-6
 """Forces under strain, relative to the typical stiffness times 1 Å, that are noise: atoms at centres of symmetry."""
 
-
 RECYCLING_MEMORY = 512 * 2**20
 """Bytes spent on the search directions that the solves of a Jacobian share."""
 
+METHODS = ("auto", "iterative", "dense")
+
+_states = itertools.count()
+
 
 @dataclass
-class _Solver:
-    """What solves share at one reference state: the system, and a vector with known product."""
+class Prepared:
+    """What solves share at one reference state.
+
+    Attributes
+    ----------
+    system : LinearSystem
+    probe, probe_product : (n, 3) float arrays
+        A random displacement w, and H w.
+    probed : bool
+        Whether a solve has shown that there is no unstable mode.
+    """
 
     system: LinearSystem
     probe: FloatArray
@@ -58,20 +73,41 @@ class _Solver:
 
 
 class LinearResponse:
-    """Hessian H and mixed derivative C at the engine's reference, and solves with H.
+    """Hessian H and mixed derivative C at the engine's reference, solves with them, and what they gave.
+
+    A new one is made at each reference, so that nothing is forgotten by hand.
 
     Parameters
     ----------
     engine : Evaluator
+        That has just evaluated the reference.
     potential : Potential
     forces : (n, 3) float array
         At the reference.
     preconditioner : Preconditioner
         Springs fitted near are used again.
+    backend : Backend
+        Makes the solvers.
     saddle : bool
         Whether the reference may be a stationary point that is not a minimum.
-    statistics : Statistics
+    units : Units
+        For messages.
+    meter : Meter
         Solves count into it.
+
+    Attributes
+    ----------
+    energy : float
+    pressure : (3, 3) float array
+        Energy per volume.
+    max_force : float
+        Largest force component on a free degree of freedom.
+    state : int
+        A number of its own for each reference.
+    solver : LinearSolver
+        Of single right-hand sides.
+    third : ThirdDerivative or None
+        What was measured here along an ensemble's directions.
     """
 
     def __init__(
@@ -80,30 +116,47 @@ class LinearResponse:
         potential: Potential,
         forces: FloatArray,
         preconditioner: Preconditioner,
+        backend: Backend,
         saddle: bool,
-        statistics: Statistics,
+        units: Units,
+        meter: Meter,
     ) -> None:
         self.engine = engine
         self.potential = potential
+        self.energy, self.pressure = engine.energy, engine.pressure
+        self.max_force = engine.max_abs(forces)
+        self.state = next(_states)
         self.hessian = hessian_of(engine, forces)
         self.mixed = potential.mixed_derivative(engine, self.hessian)
         self.preconditioner = preconditioner
         self.saddle = saddle
-        self.statistics = statistics
-        self._solver: _Solver | None = None
-        self._inverse: tuple[Callable[[FloatArray], FloatArray], float] | None = None  # H⁻¹ and its accuracy
+        self.solver = backend.at_saddle() if saddle else backend.at_minimum()
+        self.third: ThirdDerivative | None = None
+        self._backend = backend
+        self._units = units
+        self._meter = meter
+        self._prepared: Prepared | None = None
+        self._dense: Dense | None = None
+        self._gradient: FloatArray | None = None
+        self._jacobians: dict[bytes, Jacobian] = {}
+        self._cells: dict[bytes, tuple[CellSystem, float]] = {}
 
-    def prepared(self) -> _Solver:
-        """Fit the springs and find the null space, once for each reference state."""
-        if self._solver is None:
+    @property
+    def free_count(self) -> int:
+        """Number of free components on all ranks."""
+        return int(self.engine.sum(np.count_nonzero(self.engine.free)))
+
+    def prepared(self) -> Prepared:
+        """Fit the springs and find the null space, once: three force evaluations, one where springs still hold."""
+        if self._prepared is None:
             engine, hessian = self.engine, self.hessian
             if not self.free_count:
                 raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
             rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
             if len(rigid.vectors) == self.free_count:  # one atom a cell: nothing can move but all together
                 still = np.zeros_like(self.engine.positions)
-                self._solver = _Solver(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
-                return self._solver
+                self._prepared = Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
+                return self._prepared
             around = None if self.preconditioner.holds else engine.neighbourhood()
             probe = random_vector(self.engine.ids) * engine.free
             product = hessian.calibrate(probe)
@@ -113,92 +166,157 @@ class LinearResponse:
             apply = self.preconditioner.apply
             null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
             system = LinearSystem(engine, hessian.product, apply, null_space, hessian.stiffness, self.saddle)
-            self._solver = _Solver(system, probe, product)
-        return self._solver
+            self._prepared = Prepared(system, probe, product)
+        return self._prepared
 
     def solve(
         self,
         right: FloatArray,
         tol: float,
         scale: float | None = None,
-        method: Callable[..., Solution] | None = None,
+        solver: LinearSolver | None = None,
         probe: bool = True,
         progress: Progress = no_progress,
     ) -> FloatArray:
-        """Solve H x = b to ‖b - H x‖ ≤ tol·scale (default ‖b‖), counting into `statistics`.
+        """Solve H x = b to ‖b - H x‖ ≤ tol·scale, counting into the meter's statistics.
 
-        `method` takes (right, tol, scale); default the dense inverse, where known well enough, else conjugate
-        gradients. `probe` looks for saddles.
+        Parameters
+        ----------
+        right : (n, 3) float array
+        tol : float
+        scale : float, optional
+            Default ‖b‖.
+        solver : LinearSolver, optional
+            One that is prepared and serves many right-hand sides; default: the dense inverse, where it is known well
+            enough, else `solver`.
+        probe : bool
+            Whether to look for unstable modes that b is too symmetric to see.
+        progress : callable
+
+        Raises
+        ------
+        NotAMinimumError, ConvergenceError
         """
-        solver = self.prepared()
-        project = solver.system.null_space.project
+        known = self.prepared()
+        project = known.system.null_space.project
         right = project(right)
         scale = self.engine.norm(right) if scale is None else scale
-        if method is None and self._inverse is not None and self._inverse[1] <= tol:
-            return self._inverse[0](right)
+        if solver is None and self._dense is not None and self._dense.accuracy <= tol:
+            solver = self._dense
+        probe = probe and not isinstance(solver, Dense)  # whose eigenvalues tell
         start = np.zeros_like(right)
-        if probe and not (solver.probed or self.saddle) and scale > 0:
+        if probe and not (known.probed or self.saddle) and scale > 0:
             # Start the first solve off its answer by a random displacement whose product is known. A saddle that the
             # right-hand side is too symmetric to see is then seen: to converge, the iteration must resolve the
             # unstable mode, and meets its negative curvature on the way.
-            weight = min(1.0, PROBE * tol * self.free_count**0.5) * scale / self.engine.norm(solver.probe_product)
-            start, right = weight * project(solver.probe), right - weight * project(solver.probe_product)
-        # Directions that serve many solves are as accurate as the tightest needs, single solves by their own rule.
-        share = PRODUCT_SHARE if method is None else 1.0
-        if method is None:
-            system = solver.system.reporting(iterations_expected(tol), progress)
-            method = partial(self.preconditioner.solvers.solve, system)
+            weight = min(1.0, PROBE * tol * self.free_count**0.5) * scale / self.engine.norm(known.probe_product)
+            start, right = weight * project(known.probe), right - weight * project(known.probe_product)
+        if solver is None:
+            solver = self.solver
+            solver.prepare(known.system.reporting(iterations_expected(tol), progress))
         size = self.engine.norm(right)
         self.hessian.excess = 0.0
         if size > tol * scale:
-            solution = method(right, tol, scale)
+            solution = solver.solve(right, tol, scale).require_converged(tol)
         else:
-            solution = Solution(np.zeros_like(right), 0, size / scale if scale > 0 else 0.0, ())
+            solution = Solution(np.zeros_like(right), Status.CONVERGED, 0, size / scale if scale > 0 else 0.0)
         # Only a tight solve proves that there is no unstable mode: in a loose one it may hide below the tolerance.
-        solver.probed |= probe and scale > 0 and PROBE * tol * self.free_count**0.5 <= 1.0
+        known.probed |= probe and scale > 0 and PROBE * tol * self.free_count**0.5 <= 1.0
+        # Directions that serve many solves are as accurate as the tightest needs, single solves by their own rule.
+        share = 1.0 if isinstance(solver, ConjugateDirections) else PRODUCT_SHARE
         missed = share * tol * self.hessian.excess
-        self.statistics.differencing_error = max(self.statistics.differencing_error, missed)
-        self.statistics.iterations += solution.iterations
-        self.statistics.solves += 1
-        self.statistics.residual = max(self.statistics.residual, solution.residual)
+        counting = self._meter.counting
+        if counting.method != "relaxation":
+            counting.method = solver.name
+        counting.differencing_error = max(counting.differencing_error, missed)
+        counting.iterations += solution.iterations
+        counting.solves += 1
+        counting.residual = max(counting.residual, solution.residual)
         return start + solution.x
 
-    def jacobian(self, tol: float, method: str, progress: Progress) -> Jacobian:
+    def energy_gradient(self) -> FloatArray:
+        """∂U/∂Θ, (P,); kept."""
+        if self._gradient is None:
+            self._gradient = self.mixed.energy_gradient()
+        return self._gradient
+
+    def jacobian(
+        self, tol: float, freedom: StrainFreedom, method: str = "auto", progress: Progress = no_progress
+    ) -> Jacobian:
+        """dX*/dΘ; kept, and given again for the same strains, a looser tolerance too.
+
+        Parameters
+        ----------
+        tol : float
+            Relative tolerance of each column.
+        freedom : StrainFreedom
+        method : {"auto", "iterative", "dense"}
+        progress : callable
+            Called with (Hessian products done, expected in all).
+        """
+        known = self._jacobians.get(freedom.key)
+        if known is not None and known.tol <= tol and method in ("auto", known.statistics.method):
+            return known
+        with self._meter.measured("iterative", tol):
+            if freedom.fixed:
+                found = self._fixed_jacobian(tol, freedom, method, progress)
+            else:
+                found = self._coupled_jacobian(tol, freedom, method, progress)
+        self._jacobians[freedom.key] = found
+        return found
+
+    def _fixed_jacobian(self, tol: float, freedom: StrainFreedom, method: str, progress: Progress) -> Jacobian:
         """dX*/dΘ in the cell as it is."""
-        # Residuals are held below the tolerance by a margin, so that soft modes too stay within it.
         inner = JACOBIAN_MARGIN * tol
         sweeping, progress = in_two_parts(progress)
         self.mixed.prepare(sweeping)
+        gradient = self.energy_gradient()  # cheapest while the engine stands at the reference
         mixed = self.mixed.array
         # On one rank, so that all solve for the same directions to the last digit.
         gram = self.mixed.gram()
         directions = self.engine.on_root(lambda: singular_directions(gram, inner))
         expected = directions.iterations_expected(inner)
         if method == "auto":
-            dense_pays = self.free_count < expected and self.engine.comm.size == 1
-            method = "dense" if dense_pays else "iterative"
-        if method == "dense" and self.engine.comm.size > 1:
-            raise LammpsImplicitError(
-                "the dense method runs on one rank: use method 'iterative', or start without mpirun"
-            )
-        self.statistics.method = method
-        solver = self.prepared()
+            method = "dense" if self.free_count < expected and self.engine.comm.size == 1 else "iterative"
+        system = self.prepared().system
+        solver: LinearSolver
         if method == "dense":
-            inverse = dense_inverse(solver.system, inner, progress)
-            self._inverse = inverse, inner
-            jacobian = solve_directions(directions, mixed, lambda right, *_: inverse(right), inner)
+            solver = self._dense = Dense(inner, progress)
+            solver.prepare(system)
         elif self.saddle:
-            jacobian = solve_directions(directions, mixed, partial(self.solve, progress=progress), inner)
+            solver = self.solver
+            solver.prepare(system.reporting(expected, progress))
         else:
             room = RECYCLING_MEMORY // max(16 * self.engine.positions.size, 1)
-            system = solver.system.reporting(expected, progress)
-            krylov = ConjugateDirections(system, capacity=min(room, int(4 * expected) + 50))
-            solve = partial(self.solve, method=krylov.solve)
-            jacobian = solve_directions(directions, mixed, solve, inner)
-        self.statistics.residual = self._jacobian_residual(jacobian)
-        return jacobian
+            solver = self._backend.for_many(min(room, int(4 * expected) + 50))
+            solver.prepare(system.reporting(expected, progress))
+        patterns = solve_directions(directions, mixed, partial(self.solve, solver=solver), inner)
+        statistics = self._meter.counting
+        statistics.method = method
+        statistics.residual = self._jacobian_residual(patterns, tol)
+        hessian = self._second_derivative(patterns)
+        return Jacobian(patterns.left, patterns.right, tol, freedom, statistics, gradient, hessian)
 
-    def cell_system(self, freedom: CellFreedom, tol: float, follow: bool = True) -> CellSystem:
+    def _coupled_jacobian(self, tol: float, freedom: StrainFreedom, method: str, progress: Progress) -> Jacobian:
+        """That of positions and cell, from the one in the cell as it is."""
+        fixed = self.jacobian(tol, freedom.without_strains, method, progress)
+        assert fixed.relaxation_hessian is not None
+        system = self.held_cell_system(freedom, JACOBIAN_MARGIN * tol)
+        statistics = self._meter.counting
+        statistics.method, statistics.residual = fixed.statistics.method, fixed.statistics.residual
+        return Jacobian(
+            np.concatenate([fixed.left, system.patterns()]),
+            np.hstack([fixed.right, system.strain_jacobian]),
+            tol,
+            freedom,
+            statistics,
+            fixed.energy_gradient,
+            fixed.relaxation_hessian + system.enthalpy_hessian if freedom.hydrostatic else None,
+            system.strain_jacobian,
+            system.volume_gradient,
+        )
+
+    def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True) -> CellSystem:
         """Measure the derivatives under strain at the reference, and let positions follow each strain if asked to."""
         coupling = self.mixed.coupling(freedom)
         relaxed = np.zeros_like(coupling.forces)
@@ -213,19 +331,44 @@ class LinearResponse:
             energetic = coupling.energetic - np.stack([mixed.gradients_transposed_times(z) for z in patterns])
         return CellSystem(self.engine, coupling, relaxed, effective, energetic, follow)
 
-    def second_derivative(self, jacobian: Jacobian) -> FloatArray:
+    def held_cell_system(self, freedom: StrainFreedom, tol: float) -> CellSystem:
+        """`cell_system` of a cell that is at its target; kept.
+
+        Raises
+        ------
+        NotAMinimumError
+            If it is not relaxed to the pressure, or not at a minimum of the enthalpy.
+        """
+        known = self._cells.get(freedom.key)
+        if known is not None and known[1] <= tol:
+            return known[0]
+        require_tiltable(self.engine, freedom)
+        system = self.cell_system(freedom, tol)
+        missing = float(np.abs(system.step(system.coupling.residual)).max())
+        if missing > AT_TARGET:
+            units = self._units
+            held, now = (np.trace(tensor) / 3 * units.pressures for tensor in (freedom.target, self.pressure))
+            raise NotAMinimumError(
+                f"the cell is not relaxed: it is at a pressure of {now:.6g} {units.pressure}, held at {held:.6g}, and "
+                f"would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', pressure=...), or "
+                "say at which pressure it is"
+            )
+        system.require_minimum()
+        self._cells[freedom.key] = system, tol
+        return system
+
+    def _second_derivative(self, patterns: Patterns) -> FloatArray:
         """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""
-        n_parameters = len(self.potential.theta)
-        left = jacobian.left.reshape(jacobian.rank, self.engine.positions.size)
+        size, n_parameters = self.engine.positions.size, len(self.potential.theta)
+        left = patterns.left.reshape(patterns.rank, size)
         gradients, mixed = (
-            np.asarray(self.engine.sum(left @ array.reshape(self.engine.positions.size, n_parameters))).T
-            @ jacobian.right.T
+            np.asarray(self.engine.sum(left @ array.reshape(size, n_parameters))).T @ patterns.right.T
             for array in (self.mixed.gradients, self.mixed.array)
         )
         hessian = gradients - 0.5 * mixed
         return hessian + hessian.T
 
-    def _jacobian_residual(self, jacobian: Jacobian) -> float:
+    def _jacobian_residual(self, patterns: Patterns, tol: float) -> float:
         """‖H J δ + C δ‖ / ‖C δ‖ for one random δ, each parameter weighted by its size: one Hessian product."""
         theta = self.potential.theta
         dtheta = np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
@@ -233,10 +376,5 @@ class LinearResponse:
         size = self.engine.norm(expected)
         if size == 0:
             return 0.0
-        product = self.hessian.product(jacobian.dot(dtheta), self.statistics.tolerance)
+        product = self.hessian.product(patterns.dot(dtheta), tol)
         return self.engine.norm(self.prepared().system.null_space.project(product + expected)) / size
-
-    @property
-    def free_count(self) -> int:
-        """Number of free components on all ranks."""
-        return int(self.engine.sum(np.count_nonzero(self.engine.free)))

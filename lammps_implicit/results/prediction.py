@@ -20,11 +20,11 @@ from lammps_implicit.potentials.snap_files import (
     read_coefficients,
 )
 from lammps_implicit.results.sensitivity import Sensitivity
-from lammps_implicit.results.structure import write_structure
+from lammps_implicit.results.structure import stream_structure
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictedStructure:
     """What the derivatives at Θ say of Θ + δΘ.
 
     Attributes
@@ -58,7 +58,7 @@ class Prediction:
         return self.enthalpy - self.work
 
 
-def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> Prediction:
+def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> PredictedStructure:
     """Predict structure and energy at Θ + δΘ.
 
     E(Θ + δ) = E + B·δ + ½ δᵀ(Cᵀ dX*/dΘ) δ + O(δ³); X*(Θ + δ) = X* + dX*/dΘ δ + O(δ²).
@@ -68,7 +68,9 @@ def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> Prediction:
     terms = np.array([sensitivity.enthalpy, first, second])
     displacement, strain = sensitivity.displacement(dtheta), sensitivity.strain(dtheta)
     cell = sensitivity.structure.cell @ (np.eye(3) + strain).T
-    return Prediction(dtheta, displacement, strain, terms, sensitivity.pressure * float(np.linalg.det(cell)))
+    return PredictedStructure(
+        dtheta, displacement, strain, terms, sensitivity.mean_pressure * float(np.linalg.det(cell))
+    )
 
 
 def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatArray:
@@ -105,7 +107,7 @@ def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatA
 
 
 def write_prediction(
-    path: str | os.PathLike[str], sensitivity: Sensitivity, prediction: Prediction, overwrite: bool = False
+    path: str | os.PathLike[str], sensitivity: Sensitivity, prediction: PredictedStructure, overwrite: bool = False
 ) -> list[Path]:
     """Write a prediction as HDF5, extended XYZ with displacement vectors, and a LAMMPS data file.
 
@@ -128,10 +130,8 @@ def write_prediction(
     moved = sensitivity.moved(prediction.dtheta, prediction.displacement)
     length, energy = (str(sensitivity.attributes[name]) for name in ("length_unit", "energy_unit"))
     with hdf5_written_whole(path, overwrite) as file:
-        file.attrs.update(
-            {**sensitivity.attributes, "kind": "lammps-implicit prediction", "from": sensitivity.path.name}
-        )
-        write_structure(file, moved, length)
+        file.attrs.update({**sensitivity.attributes, "kind": "lammps-implicit prediction", "from": _name(sensitivity)})
+        stream_structure(file, moved, sensitivity.comm, length)
         file["displacement"] = prediction.displacement
         file["displacement"].attrs.update({"units": length, "order": "first; error of order |dtheta|^2"})
         file["strain"] = prediction.strain
@@ -151,8 +151,12 @@ def write_prediction(
         atoms.info["energy"] = prediction.energy
         atoms.write(temporary, format="extxyz", parallel=False)
     with written_whole(data, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as text:
-        moved.write_data(text, f"predicted from {sensitivity.path.name}")
+        moved.write_data(text, f"predicted from {_name(sensitivity)}")
     return [path, xyz, data]
+
+
+def _name(sensitivity: Sensitivity) -> str:
+    return sensitivity.path.name if sensitivity.path is not None else str(sensitivity.attributes["deck"])
 
 
 def _read_npy(path: Path, sensitivity: Sensitivity) -> FloatArray:

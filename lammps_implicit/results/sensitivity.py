@@ -1,65 +1,162 @@
-"""Result files: HDF5 in atom-id order, LAMMPS units named in attributes."""
+"""A stationary point and its derivatives as a result: taken from a point, written to HDF5, read from there."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from mpi4py import MPI
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.cell.freedom import StrainFreedom
 from lammps_implicit.cell.voigt import tensor
-from lammps_implicit.errors import OutputError
+from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.id_order import PIECE, IdOrder
 from lammps_implicit.mpi.on_root import opened_on_root
+from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian
-from lammps_implicit.response.statistics import Statistics
-from lammps_implicit.results.format import SENSITIVITY_KIND
-from lammps_implicit.results.structure import _dataset, _fill, read_structure, stream_structure
+from lammps_implicit.results.format import SENSITIVITY_KIND, __version__
+from lammps_implicit.results.snapshot import snapshot
+from lammps_implicit.results.structure import read_structure, stream_rows, stream_structure, write_dataset
+from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import Structure
 from lammps_implicit.units import units_of
 
 FULL_BYTES = 2**30
 """Size up to which a Jacobian is written in full rather than factored."""
 
+FORMS = ("auto", "full", "factored")
 
-@dataclass(frozen=True)
-class Sensitivity:
-    """A minimum and its first derivatives, as read from a file.
+
+class Factors(Protocol):
+    """dX*/dΘ = Σ_k L_k R_kᵀ, its rows in the order of the result's structure.
 
     Attributes
     ----------
-    path : Path
+    right : (P, r) float array
+        R.
+    """
+
+    @property
+    def right(self) -> FloatArray:
+        """R, (P, r)."""
+        ...
+
+    def left(self, rows: slice | IntArray) -> FloatArray:
+        """L of some atoms, (r, m, 3)."""
+        ...
+
+    def displacement(self, weights: FloatArray) -> FloatArray:
+        """Σ_k weights_k L_k of all atoms, (n, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class JacobianFactors:
+    """Those of a Jacobian in memory, whose rows stand in the engine's order."""
+
+    jacobian: Jacobian
+    order: IntArray
+
+    @property
+    def right(self) -> FloatArray:
+        return self.jacobian.right
+
+    def left(self, rows: slice | IntArray) -> FloatArray:
+        return self.jacobian.left[:, self.order[rows]]
+
+    def displacement(self, weights: FloatArray) -> FloatArray:
+        return np.tensordot(weights, self.jacobian.left, axes=1)[self.order]
+
+
+@dataclass(frozen=True)
+class ArrayFactors:
+    """Factors in memory whose rows stand in the structure's order."""
+
+    patterns: FloatArray
+    right: FloatArray
+
+    def left(self, rows: slice | IntArray) -> FloatArray:
+        return self.patterns[:, rows]
+
+    def displacement(self, weights: FloatArray) -> FloatArray:
+        return np.tensordot(weights, self.patterns, axes=1)
+
+
+@dataclass(frozen=True)
+class FileFactors:
+    """Those of a file, read as they are asked for, pattern by pattern."""
+
+    path: Path
+    parameters: int
+
+    @property
+    def right(self) -> FloatArray:
+        with hdf5_opened(self.path, [SENSITIVITY_KIND], WHAT) as file:
+            return np.eye(self.parameters) if "jacobian" in file else file["jacobian_right"][()]
+
+    def left(self, rows: slice | IntArray) -> FloatArray:
+        with hdf5_opened(self.path, [SENSITIVITY_KIND], WHAT) as file:
+            return file["jacobian" if "jacobian" in file else "jacobian_left"][:, rows]
+
+    def displacement(self, weights: FloatArray) -> FloatArray:
+        with hdf5_opened(self.path, [SENSITIVITY_KIND], WHAT) as file:
+            patterns = file["jacobian" if "jacobian" in file else "jacobian_left"]
+            moved = np.zeros(patterns.shape[1:])
+            for index in np.flatnonzero(weights):
+                moved += weights[index] * patterns[index]
+        return moved
+
+
+WHAT = "a result of 'lammps-implicit sensitivity'"
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """A stationary point and its derivatives. `Minimum.sensitivity` makes one, `read_sensitivity` reads one.
+
+    Attributes
+    ----------
     structure : Structure
-        Relaxed, in id order.
+        Relaxed, in id order: the atoms of this rank; all of them, where it was read.
+    factors : Factors
+        dX*/dΘ.
     theta : (P,) float array
     names : tuple of str
     energy : float
     energy_gradient : (P,) float array
     energy_hessian : (P, P) float array
-        Both of the enthalpy, where the cell answers under pressure.
+        Both of the enthalpy, where the cell is relaxed too.
     potential_text : str
-        The coefficient file the minimum was computed with.
+        The coefficient file it was computed with.
     attributes : dict
         Versions, deck, units, tolerance, method, cost.
-    pressure : float
-        What the cell is held at, energy per volume; zero where it does not answer.
+    pressure : (3, 3) float array
+        What the cell is held at, energy per volume; zero where it is fixed.
     strain_jacobian : (P, k) float array or None
-        Where the cell answers too.
+        dε/dΘ, where the cell is relaxed too.
     strain_basis : (6, k) float array or None
         Components (xx, yy, zz, yz, xz, xy) of each of its strains.
+    volume_gradient : (P,) float array or None
+        dV/dΘ, Å³ per unit of each parameter.
+    third : dict of str to array
+        What `Minimum.third_derivative` found, as files have it: ``third`` (k, k, P), ``third_inner`` (k, k, k),
+        ``duals`` and ``response`` (P, k), ``softening`` (P,), ``metric`` and ``volume_hessian`` (P, P); or nothing.
+    comm : MPI.Comm
+        Ranks that hold the atoms.
+    path : Path or None
+        Where it was read from.
     """
 
-    path: Path
     structure: Structure
+    factors: Factors
     theta: FloatArray
     names: tuple[str, ...]
     energy: float
@@ -67,211 +164,261 @@ class Sensitivity:
     energy_hessian: FloatArray
     potential_text: str
     attributes: dict[str, Any]
-    pressure: float
+    pressure: FloatArray
     strain_jacobian: FloatArray | None = None
     strain_basis: FloatArray | None = None
+    volume_gradient: FloatArray | None = None
+    third: dict[str, FloatArray] = field(default_factory=dict)
+    comm: MPI.Comm = field(default_factory=lambda: MPI.COMM_SELF)
+    path: Path | None = None
+
+    @property
+    def mean_pressure(self) -> float:
+        """A third of the trace of `pressure`, energy per volume."""
+        return float(np.trace(self.pressure)) / 3
+
+    @property
+    def volume(self) -> float:
+        """Of the cell."""
+        return float(np.linalg.det(self.structure.cell))
 
     @property
     def enthalpy(self) -> float:
-        """U + pV; the energy itself where the cell does not answer."""
-        return self.energy + self.pressure * float(np.linalg.det(self.structure.cell))
+        """U + pV; the energy itself where the cell is fixed."""
+        return self.energy + self.mean_pressure * self.volume
 
     def strain(self, dtheta: FloatArray) -> FloatArray:
-        """ε = dε/dΘ δΘ, upper triangular (3, 3); zero where the cell does not answer."""
+        """ε = dε/dΘ δΘ, upper triangular (3, 3); zero where the cell is fixed."""
         if self.strain_jacobian is None or self.strain_basis is None:
             return np.zeros((3, 3))
         return tensor(self.strain_basis @ (dtheta @ self.strain_jacobian))
 
     def displacement(self, dtheta: FloatArray) -> FloatArray:
-        """δX = dX*/dΘ δΘ, (N, 3), read pattern by pattern."""
-        import h5py
-
-        moved = np.zeros_like(self.structure.positions)
-        with h5py.File(self.path) as file:
-            if "jacobian" in file:
-                weights, patterns = dtheta, file["jacobian"]
-            else:
-                weights, patterns = dtheta @ file["jacobian_right"][()], file["jacobian_left"]
-            for index in np.flatnonzero(weights):
-                moved += weights[index] * patterns[index]
-        return moved
-
-    def factors(self, rows: slice | NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-        """Displacement patterns (r, m, 3) of some atoms and the weights (P, r) of each parameter in them."""
-        import h5py
-
-        with h5py.File(self.path) as file:
-            if "jacobian" in file:
-                return file["jacobian"][:, rows], np.eye(len(self.theta))
-            return file["jacobian_left"][:, rows], file["jacobian_right"][()]
+        """δX = dX*/dΘ δΘ of the structure's atoms, (n, 3)."""
+        return self.factors.displacement(dtheta @ self.factors.right)
 
     def moved(self, dtheta: FloatArray, displacement: FloatArray) -> Structure:
-        """Return the structure with its atoms displaced by (N, 3), in the cell predicted for δΘ."""
+        """Return the structure with its atoms displaced by (n, 3), in the cell predicted for δΘ."""
         cell = self.structure.cell @ (np.eye(3) + self.strain(dtheta)).T
         return replace(self.structure, positions=self.structure.positions + displacement, cell=cell)
 
+    def gathered(self) -> Sensitivity | None:
+        """All of it on rank 0, None on others: for tables and plots of small cells."""
+        if self.comm.size == 1:
+            return self
+        order, structure = IdOrder(self.comm, self.structure.ids), self.structure
+        ids, types, positions = (order.gather(a) for a in (structure.ids, structure.types, structure.positions))
+        patterns = order.gather(np.moveaxis(self.factors.left(slice(None)), 0, 1))
+        if ids is None or types is None or positions is None or patterns is None:
+            return None
+        whole = replace(structure, ids=ids, types=types, positions=positions)
+        factors = ArrayFactors(np.moveaxis(patterns, 0, 1), self.factors.right)
+        return replace(self, structure=whole, factors=factors, comm=MPI.COMM_SELF)
 
-def write_sensitivity(
-    path: str | os.PathLike[str],
-    minimum: Minimum,
-    jacobian: Jacobian,
-    tol: float,
-    overwrite: bool = False,
-    form: str = "auto",
-    cell: str = "none",
-    pressure: float | str | ArrayLike | None = None,
-) -> None:
-    """Write a minimum, its Jacobian and energy derivatives, streaming in id order.
+    def write(self, path: str | os.PathLike[str], overwrite: bool = False, form: str = "auto") -> None:
+        """Write it as HDF5, streaming in id order; on all ranks that hold its atoms.
 
-    Parameters
-    ----------
-    path : path-like
-    minimum : Minimum
-    jacobian : Jacobian
-        ``minimum.jacobian(tol, cell=cell, pressure=pressure)``.
-    tol : float
-        Its tolerance.
-    overwrite : bool
-    form : {"auto", "full", "factored"}
-        ``full``: dataset ``jacobian`` (P, N, 3). ``factored``: its factors ``jacobian_left`` (r, N, 3) and
-        ``jacobian_right`` (P, r). ``auto`` takes the former up to `FULL_BYTES`. The attribute ``jacobian_form`` says
-        which.
-    cell, pressure
-        Of the Jacobian. With a cell that answers, datasets ``strain_jacobian`` (P, k), ``strain_basis`` (6, k),
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+        form : {"auto", "full", "factored"}
+            ``full``: dataset ``jacobian`` (P, N, 3). ``factored``: its factors ``jacobian_left`` (r, N, 3) and
+            ``jacobian_right`` (P, r). ``auto`` takes the former up to `FULL_BYTES`. The attribute ``jacobian_form``
+            says which.
+
+        Where the cell is relaxed too, datasets ``strain_jacobian`` (P, k), ``strain_basis`` (6, k),
         ``volume_gradient`` (P,), ``pressure`` (3, 3) and ``enthalpy`` come on top, and derivatives of the energy are
-        those of the enthalpy.
+        those of the enthalpy. Those of `third` follow.
 
-    Where `Minimum.third_derivative` was called before, ``third`` (k, k, P), ``third_inner`` (k, k, k), ``duals`` and
-    ``response`` (P, k), ``softening`` (P,), ``metric`` and ``volume_hessian`` (P, P) hold what it found.
+        Raises
+        ------
+        OutputError
+            If the file exists or cannot be written; nothing is left behind.
+        """
+        if form not in FORMS:
+            raise OutputError(f"form '{form}' is not one of {', '.join(FORMS)}")
+        parameters, right = len(self.theta), self.factors.right
+        length = str(self.attributes["length_unit"])
+        with opened_on_root(self.comm, lambda: hdf5_written_whole(path, overwrite)) as file:
+            order = self._write_head(file, length)
+            if form == "auto":
+                form = "full" if 24 * parameters * order.total <= FULL_BYTES else "factored"
+            if file is not None:
+                file.attrs["jacobian_form"] = form
+            if form == "full":
+                rows = (self.factors.displacement(weights) for weights in right)
+                _stream_patterns(file, "jacobian", f"{length} / theta", order, rows, parameters)
+            else:
+                rows = (self.factors.displacement(unit) for unit in np.eye(right.shape[1]))
+                _stream_patterns(file, "jacobian_left", length, order, rows, right.shape[1])
+                if file is not None:
+                    write_dataset(file, "jacobian_right", right, "1 / theta")
 
-    Raises
-    ------
-    OutputError
-        If the file exists or cannot be written; nothing is left behind.
-    """
-    if cell != "none" and not minimum.cell_system(tol, cell, pressure).freedom.hydrostatic:
-        raise OutputError(
-            "results at a stress that is not hydrostatic cannot be stored: an enthalpy does not exist there"
-        )
-    engine, length, energy = minimum.engine, minimum.units.length, minimum.units.energy
-    parameters = len(minimum.potential.theta)
-    if form == "auto":
-        form = "full" if 24 * parameters * engine.n_atoms <= FULL_BYTES else "factored"
-    scalars = {
-        "theta": (minimum.potential.theta, "the coefficient file's"),
-        "energy": (minimum.energy, energy),
-        "energy_gradient": (minimum.energy_gradient(), f"{energy} / theta"),
-        "energy_hessian": (minimum.energy_hessian(tol, cell=cell, pressure=pressure), f"{energy} / theta^2"),
-    }
-    if jacobian.strain_jacobian is not None and jacobian.volume_gradient is not None:
-        freedom = minimum.cell_system(tol, cell, pressure).freedom
-        held = np.trace(freedom.target) / 3
-        scalars |= {
-            "strain_jacobian": (jacobian.strain_jacobian, "1 / theta"),
-            "strain_basis": (freedom.basis, "xx, yy, zz, yz, xz, xy"),
-            "volume": (engine.volume, f"{length}^3"),
-            "volume_gradient": (jacobian.volume_gradient, f"{length}^3 / theta"),
-            "pressure": (freedom.target * minimum.units.pressures, minimum.units.pressure),
-            "enthalpy": (minimum.energy + held * engine.volume, energy),
-        }
-    held = minimum.target if pressure is None else minimum.units.pressure_tensor(pressure)
-    if minimum.third is not None and minimum.third.cell == cell and np.array_equal(held, minimum.target):
-        scalars |= _third(minimum.third)
-    cost = minimum.jacobian_statistics(tol, cell=cell, pressure=pressure)
-    attributes = {**_attributes(minimum, tol, cost), "jacobian_form": form, "cell_freedom": cell}
-    with opened_on_root(engine.comm, lambda: hdf5_written_whole(path, overwrite)) as file:
+    def _write_head(self, file: Any, length: str) -> IdOrder:
+        """Write everything but the Jacobian; `file` is None but on rank 0."""
         if file is not None:
             import h5py
 
-            file.attrs.update(attributes)
-            file["parameter_names"] = np.array(minimum.potential.names, dtype=h5py.string_dtype())
-            file["potential"] = minimum.potential.text
-            for name, (values, units) in scalars.items():
-                _dataset(file, name, values, units)
-        order = stream_structure(file, minimum)
-        if form == "full":
-            rows = (jacobian.row(index) for index in range(parameters))
-            _stream_patterns(file, "jacobian", f"{length} / theta", order, rows, parameters)
-        else:
-            _stream_patterns(file, "jacobian_left", length, order, jacobian.left, jacobian.rank)
-            if file is not None:
-                _dataset(file, "jacobian_right", jacobian.right, "1 / theta")
+            file.attrs.update(self.attributes)
+            file["parameter_names"] = np.array(self.names, dtype=h5py.string_dtype())
+            file["potential"] = self.potential_text
+            for name, (values, units) in self._datasets(length).items():
+                write_dataset(file, name, values, units)
+        return stream_structure(file, self.structure, self.comm, length)
+
+    def _datasets(self, length: str) -> dict[str, tuple[Any, str]]:
+        """Arrays that do not grow with the number of atoms, with their units."""
+        energy = str(self.attributes["energy_unit"])
+        found: dict[str, tuple[Any, str]] = {
+            "theta": (self.theta, "the coefficient file's"),
+            "energy": (self.energy, energy),
+            "energy_gradient": (self.energy_gradient, f"{energy} / theta"),
+            "energy_hessian": (self.energy_hessian, f"{energy} / theta^2"),
+        }
+        if self.strain_jacobian is not None:
+            units = units_of(str(self.attributes["units"]))
+            found |= {
+                "strain_jacobian": (self.strain_jacobian, "1 / theta"),
+                "strain_basis": (self.strain_basis, "xx, yy, zz, yz, xz, xy"),
+                "volume": (self.volume, f"{length}^3"),
+                "volume_gradient": (self.volume_gradient, f"{length}^3 / theta"),
+                "pressure": (self.pressure * units.pressures, units.pressure),
+                "enthalpy": (self.enthalpy, energy),
+            }
+        return found | {name: (values, THIRD[name]) for name, values in self.third.items()}
 
 
-def _third(third: ThirdDerivative) -> dict[str, tuple[Any, str]]:
-    """Datasets of third derivatives, along k directions with the coordinates ``duals`` (P, k)."""
-    found: dict[str, tuple[Any, str]] = {
-        "duals": (third.enthalpy.duals, ""),
-        "response": (third.directions.response, ""),
-        "metric": (third.directions.metric, ""),
-        "third": (third.enthalpy.tensor, ""),
-        "third_inner": (third.enthalpy.inner, ""),
-        "softening": (third.softening, "1 / theta"),
-    }
-    return found if third.volume_hessian is None else found | {"volume_hessian": (third.volume_hessian, "")}
+THIRD = {
+    "duals": "",
+    "response": "",
+    "metric": "",
+    "third": "",
+    "third_inner": "",
+    "softening": "1 / theta",
+    "volume_hessian": "",
+}
+"""Datasets of third derivatives and their units."""
 
 
-def _stream_patterns(
-    file: Any, name: str, units: str, order: IdOrder, patterns: Iterable[FloatArray], count: int
-) -> None:
-    """Write `count` displacement patterns (n, 3), which may come one by one, as a dataset (count, N, 3)."""
-    dataset = None
-    if file is not None:
-        chunks = (1, min(order.total, PIECE), 3) if count else None
-        dataset = file.create_dataset(name, (count, order.total, 3), float, chunks=chunks)
-        dataset.attrs["units"] = units
-    for index, pattern in enumerate(patterns):
-        _fill(dataset, (index,), order, pattern)
+def take_sensitivity(
+    point: StationaryPoint,
+    tol: float,
+    freedom: StrainFreedom,
+    method: str = "auto",
+    progress: Progress = no_progress,
+) -> Sensitivity:
+    """Differentiate a stationary point; see `Minimum.sensitivity`.
+
+    Raises
+    ------
+    LammpsImplicitError
+        At a stress that is not hydrostatic, where there is no enthalpy, before anything is evaluated.
+    """
+    if not (freedom.fixed or freedom.hydrostatic):
+        raise LammpsImplicitError(
+            "results at a stress that is not hydrostatic cannot be stored: an enthalpy does not exist there"
+        )
+    jacobian = point.jacobian(tol, method, progress, cell=freedom)
+    third = point.third
+    same = third is not None and third.cell == freedom.label and np.array_equal(freedom.target, point.target)
+    return Sensitivity(
+        structure=snapshot(point),
+        factors=JacobianFactors(jacobian, np.argsort(point.ids)),
+        theta=point.potential.theta,
+        names=point.potential.names,
+        energy=point.energy,
+        energy_gradient=jacobian.energy_gradient,
+        energy_hessian=point.energy_hessian(tol, cell=freedom),
+        potential_text=point.potential.text,
+        attributes=_attributes(point, jacobian, tol),
+        pressure=np.zeros((3, 3)) if freedom.fixed else freedom.target,
+        strain_jacobian=jacobian.strain_jacobian,
+        strain_basis=None if freedom.fixed else freedom.basis,
+        volume_gradient=jacobian.volume_gradient,
+        third=_third(third) if same and third is not None else {},
+        comm=point.engine.comm,
+    )
 
 
 def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
-    """Read a file that `write_sensitivity` wrote.
+    """Read a file that `Sensitivity.write` wrote.
 
     Raises
     ------
     OutputError
-        If it does not exist, is damaged, or is something else.
+        If it does not exist, is damaged, is something else, or was written by a later version of this package.
     """
-    with hdf5_opened(path, [SENSITIVITY_KIND], "a result of 'lammps-implicit sensitivity'") as file:
+    with hdf5_opened(path, [SENSITIVITY_KIND], WHAT) as file:
+        theta = file["theta"][()]
+        optional = {
+            name: file[name][()] for name in ("strain_jacobian", "strain_basis", "volume_gradient") if name in file
+        }
+        held = np.zeros((3, 3))
+        if "pressure" in file:
+            held = file["pressure"][()] / units_of(str(file.attrs["units"])).pressures
         return Sensitivity(
             path=Path(path),
             structure=read_structure(file),
-            theta=file["theta"][()],
+            factors=FileFactors(Path(path), len(theta)),
+            theta=theta,
             names=tuple(file["parameter_names"].asstr()[()]),
             energy=float(file["energy"][()]),
             energy_gradient=file["energy_gradient"][()],
             energy_hessian=file["energy_hessian"][()],
             potential_text=file["potential"].asstr()[()],
             attributes=dict(file.attrs),
-            pressure=_held_at(file),
-            **{name: file[name][()] for name in ("strain_jacobian", "strain_basis") if name in file},
+            pressure=held,
+            third={name: file[name][()] for name in THIRD if name in file},
+            **optional,
         )
 
 
-def _held_at(file: Any) -> float:
-    if "pressure" not in file:
-        return 0.0
-    return float(np.trace(file["pressure"][()])) / 3 / units_of(str(file.attrs["units"])).pressures
+def _stream_patterns(
+    file: Any, name: str, units: str, order: IdOrder, patterns: Iterable[FloatArray], count: int
+) -> None:
+    """Write `count` displacement patterns (n, 3), which come one by one, as a dataset (count, N, 3)."""
+    dataset = None
+    if file is not None:
+        chunks = (1, min(order.total, PIECE), 3) if count else None
+        dataset = file.create_dataset(name, (count, order.total, 3), float, chunks=chunks)
+        dataset.attrs["units"] = units
+    for index, pattern in enumerate(patterns):
+        stream_rows(dataset, (index,), order, pattern)
 
 
-def _attributes(minimum: Minimum, tol: float, cost: Statistics) -> dict[str, Any]:
-    from lammps_implicit.results.format import __version__
+def _third(third: ThirdDerivative) -> dict[str, FloatArray]:
+    """Arrays of third derivatives, along k directions with the coordinates ``duals`` (P, k)."""
+    found = {
+        "duals": third.enthalpy.duals,
+        "response": third.directions.response,
+        "metric": third.directions.metric,
+        "third": third.enthalpy.tensor,
+        "third_inner": third.enthalpy.inner,
+        "softening": third.softening,
+    }
+    return found if third.volume_hessian is None else found | {"volume_hessian": third.volume_hessian}
 
+
+def _attributes(point: StationaryPoint, jacobian: Jacobian, tol: float) -> dict[str, Any]:
+    cost = jacobian.statistics
     return {
         "kind": SENSITIVITY_KIND,
         "package_version": __version__,
-        **minimum.engine.versions,
-        "deck": minimum.deck_name,
-        "deck_sha256": minimum.deck_sha256,
-        "recipe": json.dumps(minimum.recipe),
-        "units": minimum.units.style,
-        "length_unit": minimum.units.length,
-        "energy_unit": minimum.units.energy,
+        **point.engine.versions,
+        "deck": point.deck_name,
+        "deck_sha256": point.deck_sha256,
+        "recipe": json.dumps(point.recipe),
+        "units": point.units.style,
+        "length_unit": point.units.length,
+        "energy_unit": point.units.energy,
         "tolerance": tol,
         "method": cost.method,
-        "max_force": minimum.max_force,
-        "force_evaluations": minimum.engine.evaluations.forces,
-        "descriptor_evaluations": minimum.engine.evaluations.descriptors,
+        "rank": jacobian.rank,
+        "cell_freedom": jacobian.freedom.label,
+        "max_force": point.max_force,
+        "force_evaluations": point.engine.evaluations.forces,
+        "descriptor_evaluations": point.engine.evaluations.descriptors,
         "iterations": cost.iterations,
         "residual": cost.residual,
         "differencing_error": cost.differencing_error,

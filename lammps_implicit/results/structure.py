@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.structures import Structure
 
@@ -18,50 +18,43 @@ def stream_dataset(file: Any, name: str, units: str, order: IdOrder, array: NDAr
     if file is not None:
         dataset = file.create_dataset(name, (order.total, *array.shape[1:]), array.dtype)
         dataset.attrs["units"] = units
-    _fill(dataset, (), order, array)
+    stream_rows(dataset, (), order, array)
 
 
-def stream_structure(file: Any, minimum: Minimum) -> IdOrder:
-    """Write the arrays that `read_structure` reads, of a minimum; `file` is None but on rank 0."""
-    engine, length = minimum.engine, minimum.units.length
-    order, masses = IdOrder(engine.comm, engine.ids), engine.masses()
+def stream_structure(file: Any, structure: Structure, comm: MPI.Comm, length: str) -> IdOrder:
+    """Write the arrays that `read_structure` reads, rows of all ranks; `file` is None but on rank 0.
+
+    Parameters
+    ----------
+    file : h5py.File or h5py.Group or None
+    structure : Structure
+        Of the atoms that this rank owns.
+    comm : mpi4py communicator
+    length : str
+        Name of the unit of length.
+    """
+    order = IdOrder(comm, structure.ids)
     if file is not None:
         import h5py
 
-        file["elements"] = np.array(_elements(minimum), dtype=h5py.string_dtype())
-        _dataset(file, "cell", engine.cell, length)
-        _dataset(file, "origin", engine.origin, length)
-        _dataset(file, "periodic", np.array(engine.periodic), "")
-        _dataset(file, "masses", masses, "mass of each type")
-    stream_dataset(file, "ids", "", order, engine.ids)
-    stream_dataset(file, "types", "", order, engine.types)
-    stream_dataset(file, "positions", length, order, engine.positions)
+        file["elements"] = np.array(structure.elements, dtype=h5py.string_dtype())
+        write_dataset(file, "cell", structure.cell, length)
+        write_dataset(file, "origin", structure.origin, length)
+        write_dataset(file, "periodic", structure.periodic, "")
+        write_dataset(file, "masses", structure.masses, "mass of each type")
+    stream_dataset(file, "ids", "", order, structure.ids)
+    stream_dataset(file, "types", "", order, structure.types)
+    stream_dataset(file, "positions", length, order, structure.positions)
     return order
 
 
-def _fill(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDArray[Any]) -> None:
+def stream_rows(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDArray[Any]) -> None:
+    """Write rows of all ranks, in id order, into ``dataset[lead]``; `dataset` is None but on rank 0."""
+
     def write(place: int, rows: NDArray[Any]) -> None:
         dataset[(*lead, slice(place, place + len(rows)))] = rows
 
     order.stream(array, write)
-
-
-def _elements(minimum: Minimum) -> tuple[str, ...]:
-    return tuple(name or "X" for name in minimum.potential.elements)
-
-
-def write_structure(file: Any, structure: Structure, length: str) -> None:
-    """Write a structure's arrays into an open HDF5 file."""
-    import h5py
-
-    _dataset(file, "ids", structure.ids, "")
-    _dataset(file, "types", structure.types, "")
-    _dataset(file, "positions", structure.positions, length)
-    _dataset(file, "cell", structure.cell, length)
-    _dataset(file, "origin", structure.origin, length)
-    _dataset(file, "periodic", structure.periodic, "")
-    _dataset(file, "masses", structure.masses, "mass of each type")
-    file["elements"] = np.array(structure.elements, dtype=h5py.string_dtype())
 
 
 def read_structure(file: Any) -> Structure:
@@ -70,7 +63,8 @@ def read_structure(file: Any) -> Structure:
     return Structure(elements=tuple(file["elements"].asstr()[()]), **arrays)
 
 
-def _dataset(file: Any, name: str, values: Any, units: str) -> None:
+def write_dataset(file: Any, name: str, values: Any, units: str) -> None:
+    """Write an array and name its units."""
     file[name] = values
     if units:
         file[name].attrs["units"] = units

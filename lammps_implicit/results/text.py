@@ -11,14 +11,14 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.files import written_whole
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.on_root import opened_on_root
-from lammps_implicit.results.structure import _elements
+from lammps_implicit.results.snapshot import snapshot
+from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import write_data_header, write_data_rows
 
 
-def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overwrite: bool = False) -> None:
+def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: str, overwrite: bool = False) -> None:
     """Write a minimum's structure as a LAMMPS data file, streaming in id order.
 
     Raises
@@ -27,7 +27,7 @@ def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overw
         If the file exists or cannot be written; nothing is left behind.
     """
     engine = minimum.engine
-    box = engine.cell, engine.origin, engine.masses(), _elements(minimum)
+    box = engine.cell, engine.origin, engine.masses(), snapshot(minimum).elements
 
     def head(file: IO[str], total: int) -> None:
         write_data_header(file, title, total, *box)
@@ -38,7 +38,7 @@ def write_data(path: str | os.PathLike[str], minimum: Minimum, title: str, overw
     _write_text(path, minimum, overwrite, head, rows)
 
 
-def write_xyz(path: str | os.PathLike[str], minimum: Minimum, overwrite: bool = False) -> None:
+def write_xyz(path: str | os.PathLike[str], minimum: StationaryPoint, overwrite: bool = False) -> None:
     """Write a minimum's structure as extended XYZ with ids and types, streaming in id order; the cell starts at zero.
 
     Raises
@@ -46,7 +46,7 @@ def write_xyz(path: str | os.PathLike[str], minimum: Minimum, overwrite: bool = 
     OutputError
         As `write_data`.
     """
-    engine, elements = minimum.engine, _elements(minimum)
+    engine, elements = minimum.engine, snapshot(minimum).elements
     lattice = " ".join(f"{number:.16g}" for number in engine.cell.reshape(-1))
     periodic = " ".join("T" if axis else "F" for axis in engine.periodic)
     origin = engine.origin
@@ -65,7 +65,7 @@ def write_xyz(path: str | os.PathLike[str], minimum: Minimum, overwrite: bool = 
 
 def _write_text(
     path: str | os.PathLike[str],
-    minimum: Minimum,
+    minimum: StationaryPoint,
     overwrite: bool,
     head: Callable[[IO[str], int], None],
     write_rows: Callable[[IO[str], FloatArray], None],

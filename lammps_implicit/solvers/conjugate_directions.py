@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem, Solution, not_converged
+from lammps_implicit.solvers.interface import LinearSystem, Solution, Status
 
 
 class ConjugateDirections:
@@ -19,35 +19,36 @@ class ConjugateDirections:
 
     Parameters
     ----------
-    system : LinearSystem
     capacity : int
         Largest number of directions kept; beyond it the older half makes room.
+    maxiter : int
+        Most iterations of one solve.
     """
 
-    def __init__(self, system: LinearSystem, capacity: int) -> None:
+    name = "iterative"
+
+    def __init__(self, capacity: int, maxiter: int = 1000) -> None:
+        self.capacity = max(capacity, 2)
+        self.maxiter = maxiter
+
+    def prepare(self, system: LinearSystem) -> None:
+        """Take a system and forget all directions."""
         self._system = system
         self._engine = system.engine
         self._shape = system.engine.positions.shape
-        self._directions = np.empty((max(capacity, 2), system.engine.positions.size))
+        self._directions = np.empty((self.capacity, system.engine.positions.size))
         self._products = np.empty_like(self._directions)
         self._count = 0
 
-    def solve(self, right: FloatArray, tol: float, scale: float, maxiter: int = 1000) -> Solution:
-        """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale.
-
-        Raises
-        ------
-        NotAMinimumError
-            If some direction has non-positive curvature.
-        ConvergenceError
-            If `maxiter` is reached.
-        """
-        engine = self._engine
+    def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
+        """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale; see `LinearSolver.solve`."""
+        engine, status = self._engine, Status.CONVERGED
         x, residual = self._galerkin(np.zeros_like(right), self._system.null_space.project(right))
         history: list[float] = []
         while engine.norm(residual) > tol * scale:
-            if len(history) >= maxiter:
-                raise not_converged(tol, maxiter, history, "the limit")
+            if len(history) >= self.maxiter:
+                status = Status.ITERATION_LIMIT
+                break
             history.append(engine.norm(residual) / scale)
             v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))
             # All products are used again for other right-hand sides, of any size: none may be coarser than the others.
@@ -56,7 +57,8 @@ class ConjugateDirections:
             length = engine.dot(v, residual) / curvature
             # The noise of products brings back a little of Q into the residual, which no new direction can remove.
             x, residual = self._galerkin(x + length * v, residual - length * product)
-        return Solution(x, len(history), engine.norm(residual) / scale if scale > 0 else 0.0, tuple(history))
+        left = engine.norm(residual) / scale if scale > 0 else 0.0
+        return Solution(x, status, len(history), left, tuple(history))
 
     def _galerkin(self, x: FloatArray, residual: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Add QQᵀr to x and take HQQᵀr from r."""

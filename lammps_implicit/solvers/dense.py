@@ -2,59 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.linalg import eigh
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem, require_positive_curvature
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, require_positive_curvature
 
 
-def dense_inverse(
-    system: LinearSystem,
-    accuracy: float,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Callable[[FloatArray], FloatArray]:
-    """Build H column by column and return v → H⁻¹ v on the complement of the null space.
+class Dense:
+    """H column by column, and its inverse on the complement of the null space. One process.
 
     Parameters
     ----------
-    system : LinearSystem
-        On one process.
     accuracy : float
         Relative accuracy of each column.
     progress : callable
-        Called with columns done and in all.
-
-    Raises
-    ------
-    NotAMinimumError
-        If an eigenvalue outside the null space is not positive; at a saddle, if one vanishes.
+        Called with (columns done, columns in all).
     """
-    engine, null_space = system.engine, system.null_space
-    free = np.flatnonzero(engine.free.reshape(-1))
-    if len(null_space.vectors) == free.size:
-        return np.zeros_like
-    hessian = np.empty((free.size, free.size))
-    unit = np.zeros(engine.free.shape)
-    for count, index in enumerate(free):
-        unit.flat[index] = 1.0
-        hessian[:, count] = system.operator(unit, accuracy, None).reshape(-1)[free]
-        unit.flat[index] = 0.0
-        progress(count + 1, free.size)
-    hessian = 0.5 * (hessian + hessian.T)
-    null = np.array([vector.reshape(-1)[free] for vector in null_space.vectors]).reshape(-1, free.size)
-    # Push the null space far above every other eigenvalue, solve, and project it out again: exact, unlike a shift.
-    hessian -= null.T @ (null @ hessian)
-    hessian -= (hessian @ null.T) @ null
-    values, vectors = eigh(hessian + np.linalg.norm(hessian) * null.T @ null)
-    lowest = float(np.abs(values).min()) if system.saddle else float(values[0])
-    require_positive_curvature(lowest, system.stiffness)
 
-    def apply(v: FloatArray) -> FloatArray:
-        x = np.zeros(v.size)
-        x[free] = vectors @ ((vectors.T @ null_space.project(v).reshape(-1)[free]) / values)
-        return null_space.project(x.reshape(v.shape))
+    name = "dense"
 
-    return apply
+    def __init__(self, accuracy: float, progress: Progress = no_progress) -> None:
+        self.accuracy = accuracy
+        self.progress = progress
+
+    def prepare(self, system: LinearSystem) -> None:
+        """Evaluate and decompose H: one product for each free component.
+
+        Raises
+        ------
+        NotAMinimumError
+            If an eigenvalue outside the null space is not positive; at a saddle, if one vanishes.
+        LammpsImplicitError
+            On several processes.
+        """
+        engine, null_space = system.engine, system.null_space
+        if engine.comm.size > 1:
+            raise LammpsImplicitError(
+                "the dense method runs on one rank: use method 'iterative', or start without mpirun"
+            )
+        self._system = system
+        self._free = free = np.flatnonzero(engine.free.reshape(-1))
+        self._values, self._vectors, self._hessian = np.ones(0), np.zeros((free.size, 0)), np.zeros((free.size,) * 2)
+        if len(null_space.vectors) == free.size:  # nothing can move but all together
+            return
+        hessian = np.empty((free.size, free.size))
+        unit = np.zeros(engine.free.shape)
+        for count, index in enumerate(free):
+            unit.flat[index] = 1.0
+            hessian[:, count] = system.operator(unit, self.accuracy, None).reshape(-1)[free]
+            unit.flat[index] = 0.0
+            self.progress(count + 1, free.size)
+        self._hessian, hessian = hessian, 0.5 * (hessian + hessian.T)
+        null = np.array([vector.reshape(-1)[free] for vector in null_space.vectors]).reshape(-1, free.size)
+        # Push the null space far above every other eigenvalue, solve, and project it out again: exact, unlike a shift.
+        hessian -= null.T @ (null @ hessian)
+        hessian -= (hessian @ null.T) @ null
+        self._values, self._vectors = eigh(hessian + np.linalg.norm(hessian) * null.T @ null)
+        lowest = float(np.abs(self._values).min()) if system.saddle else float(self._values[0])
+        require_positive_curvature(lowest, system.stiffness)
+
+    def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
+        """H⁻¹b; its residual is that of the columns as they were evaluated, before they were made symmetric."""
+        project, free = self._system.null_space.project, self._free
+        b, x, product = project(right), np.zeros(right.size), np.zeros(right.size)
+        x[free] = self._vectors @ ((self._vectors.T @ b.reshape(-1)[free]) / self._values)
+        found = project(x.reshape(right.shape))
+        product[free] = self._hessian @ found.reshape(-1)[free]
+        left = float(np.linalg.norm(b - project(product.reshape(right.shape))))
+        return Solution(found, Status.CONVERGED, 0, left / scale if scale > 0 else 0.0)

@@ -1,9 +1,11 @@
-"""Linear solvers behind one interface: preconditioned conjugate gradients, embedded or distributed, and dense."""
+"""Linear solvers behind one interface: what they are given, and what they return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
@@ -83,6 +85,20 @@ class LinearSystem:
         return self.null_space.project(self.precondition(residual))
 
 
+class Status(Enum):
+    """How a linear solve ended; the value says what to do about it."""
+
+    CONVERGED = "the residual is below the tolerance"
+    ITERATION_LIMIT = (
+        "the iteration limit was reached: ask for a looser --tol, or use --method dense where the cell is small"
+    )
+    STAGNATED = (
+        "the residual stopped falling at the noise of differenced forces: ask for a looser --tol, or relax to a "
+        "smaller --ftol first"
+    )
+    DIVERGED = "the residual grew: the energy may not be smooth here; relax to a smaller --ftol, or check the potential"
+
+
 @dataclass(frozen=True)
 class Solution:
     """What a linear solve returned.
@@ -90,17 +106,80 @@ class Solution:
     Attributes
     ----------
     x : (n, 3) float array
+    status : Status
     iterations : int
+        Hessian products.
     residual : float
-        Final ‖r‖ relative to the right-hand side's norm.
+        Final ‖b - Hx‖ relative to the norm it was asked for, as the solver knows it.
     history : tuple of float
-        ‖r‖ relative to the right-hand side's norm, before each iteration.
+        The same before each iteration.
+    reason : str
+        The solver's own words, where it has some.
     """
 
     x: FloatArray
+    status: Status
     iterations: int
     residual: float
-    history: tuple[float, ...]
+    history: tuple[float, ...] = ()
+    reason: str = ""
+
+    def require_converged(self, tol: float) -> Solution:
+        """Return the solution itself.
+
+        Raises
+        ------
+        ConvergenceError
+            If the status is not `Status.CONVERGED`, with a dozen residuals of the history.
+        """
+        if self.status is Status.CONVERGED:
+            return self
+        steps = sorted({round(step) for step in np.linspace(0, len(self.history) - 1, 12)}) if self.history else []
+        shown = ", ".join(f"{step}: {self.history[step]:.1e}" for step in steps)
+        reason = f" ({self.reason})" if self.reason else ""
+        raise ConvergenceError(
+            f"the linear solve did not reach {tol:g} in {self.iterations} iterations{reason}: {self.status.value}; "
+            f"relative residuals by iteration {shown}"
+        )
+
+
+class LinearSolver(Protocol):
+    """A way to solve H x = b.
+
+    Attributes
+    ----------
+    name : str
+        What results call it.
+    """
+
+    name: str
+
+    def prepare(self, system: LinearSystem) -> None:
+        """Take a system; what is needed once for all right-hand sides is done here.
+
+        Raises
+        ------
+        NotAMinimumError
+            If the energy curves downwards where it must not.
+        """
+        ...
+
+    def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
+        """Solve H x = b.
+
+        Parameters
+        ----------
+        right : (n, 3) float array
+            b, orthogonal to the null space.
+        tol, scale : float
+            ‖b - H x‖₂ ≤ tol·scale is asked for.
+
+        Raises
+        ------
+        NotAMinimumError
+            If some direction has non-positive curvature.
+        """
+        ...
 
 
 def product_accuracy(tol: float, residual: float) -> float:
@@ -161,14 +240,4 @@ def _nothing_holds(curvature: float, stiffness: float) -> NotAMinimumError:
     return NotAMinimumError(
         f"some atoms move without any restoring force (curvature {curvature:.2g}, typical {stiffness:.2g}): an "
         "isolated atom or fragment, out of reach of all others? Freeze it with 'fix setforce 0 0 0' or delete it"
-    )
-
-
-def not_converged(tol: float, iterations: int, history: Sequence[float], reason: str) -> ConvergenceError:
-    """Return the error of a solve that stopped short, with a dozen residuals of its history."""
-    steps = sorted({round(step) for step in np.linspace(0, len(history) - 1, 12)}) if history else []
-    shown = ", ".join(f"{step}: {history[step]:.1e}" for step in steps)
-    return ConvergenceError(
-        f"the linear solve did not reach {tol:g} in {iterations} iterations ({reason}); relative residuals by "
-        f"iteration {shown}"
     )

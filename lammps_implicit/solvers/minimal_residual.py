@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator, minres
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem, Solution, not_converged
+from lammps_implicit.solvers.interface import LinearSystem, Solution, Status
 
-Minres = Callable[[LinearSystem, FloatArray, float, float], tuple[FloatArray, int]]
+Pass = Callable[[LinearSystem, FloatArray, float, float], tuple[FloatArray, int]]
 """(system, right-hand side, relative tolerance in the preconditioner's norm, accuracy of products) to x, iterations."""
 
 MINRES_ITERATIONS = 300
@@ -26,26 +27,57 @@ REDUCTION = 1e-4
 """Least factor that one pass is asked to reduce the residual by."""
 
 
-def refine(minres: Minres, system: LinearSystem, right: FloatArray, tol: float, scale: float) -> Solution:
-    """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale by passes of MINRES. Each costs one product beyond its iterations.
+class MinimalResidual:
+    """Passes of MINRES, each on the true residual of the last. A pass costs one product beyond its iterations.
 
-    Raises
-    ------
-    ConvergenceError
-        If the residual stops falling.
+    Parameters
+    ----------
+    one_pass : callable
+        One pass: `scipy_pass`, or PETSc's on many ranks.
     """
-    engine = system.engine
-    x, residual = np.zeros_like(right), right
-    iterations, history = 0, [engine.norm(right) / scale]
-    while history[-1] > tol and len(history) <= PASSES:
-        wanted = max(0.2 * tol / history[-1], REDUCTION)
-        step, count = minres(system, residual, wanted, 0.2 * wanted)
-        x = x + system.null_space.project(step)
-        residual = right - system.product(x, tol)[0]
-        iterations += count + 1
-        history.append(engine.norm(residual) / scale)
-        if history[-1] >= 0.9 * history[-2]:
-            break
-    if history[-1] > tol:
-        raise not_converged(tol, iterations, history, "passes of MINRES no longer reduce the residual")
-    return Solution(x, iterations, history[-1], tuple(history))
+
+    name = "iterative"
+
+    def __init__(self, one_pass: Pass) -> None:
+        self._pass = one_pass
+
+    def prepare(self, system: LinearSystem) -> None:
+        """Take a system."""
+        self._system = system
+
+    def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
+        """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale; see `LinearSolver.solve`."""
+        system, engine, status = self._system, self._system.engine, Status.ITERATION_LIMIT
+        x, residual = np.zeros_like(right), right
+        iterations, history = 0, [engine.norm(right) / scale]
+        while history[-1] > tol and len(history) <= PASSES:
+            wanted = max(0.2 * tol / history[-1], REDUCTION)
+            step, count = self._pass(system, residual, wanted, 0.2 * wanted)
+            x = x + system.null_space.project(step)
+            residual = right - system.product(x, tol)[0]
+            iterations += count + 1
+            history.append(engine.norm(residual) / scale)
+            if history[-1] >= 0.9 * history[-2]:
+                status = Status.STAGNATED
+                break
+        if history[-1] <= tol:
+            status = Status.CONVERGED
+        return Solution(x, status, iterations, history[-1], tuple(history), "passes of MINRES")
+
+
+def scipy_pass(system: LinearSystem, right: FloatArray, tol: float, accuracy: float) -> tuple[FloatArray, int]:
+    """One pass of SciPy's MINRES, on one process."""
+    count = 0
+
+    def apply(flat: FloatArray) -> FloatArray:
+        nonlocal count
+        count += 1
+        return system.product(flat.reshape(right.shape), accuracy)[0].reshape(-1)
+
+    def apply_inverse(flat: FloatArray) -> FloatArray:
+        return system.preconditioned(flat.reshape(right.shape)).reshape(-1)
+
+    shape = (right.size, right.size)
+    operator, inverse = (LinearOperator(shape, matvec=matvec, dtype=float) for matvec in (apply, apply_inverse))
+    x, _ = minres(operator, right.reshape(-1), rtol=tol, maxiter=MINRES_ITERATIONS, M=inverse)
+    return x.reshape(right.shape), count

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
-from lammps_implicit.solvers import embedded
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
-from lammps_implicit.solvers.springs import fit_springs, random_vector
+from lammps_implicit.solvers.springs import Springs, fit_springs, random_vector
 
 Operator = Callable[[FloatArray], FloatArray]
 
@@ -38,18 +36,23 @@ class Preconditioner:
     engine : Evaluator
     product : callable
         (forces at the reference, v) to H v at the least cost, (n, 3) arrays.
+    invert : callable
+        (engine, springs) to v → K⁻¹v: see `backend`.
 
     Attributes
     ----------
-    solvers : module
-        `solvers.embedded` on one process, `solvers.distributed` on many.
     fitted : Fitted or None
     """
 
-    def __init__(self, engine: Evaluator, product: Callable[[FloatArray, FloatArray], FloatArray]) -> None:
+    def __init__(
+        self,
+        engine: Evaluator,
+        product: Callable[[FloatArray, FloatArray], FloatArray],
+        invert: Callable[[Evaluator, Springs], Operator],
+    ) -> None:
         self.engine = engine
         self.product = product
-        self.solvers = backend(engine.comm)
+        self._invert = invert
         self.fitted: Fitted | None = None
 
     @property
@@ -69,7 +72,7 @@ class Preconditioner:
     def fit(self, around: Neighbourhood, product: FloatArray) -> None:
         """Fit springs to H w at the reference, w random."""
         self.fitted = None  # multigrid is large: the old one goes before the new one comes
-        self.keep(self.solvers.preconditioner(self.engine, fit_springs(self.engine, around, product)))
+        self.keep(self._invert(self.engine, fit_springs(self.engine, around, product)))
 
     def keep(self, apply: Operator) -> None:
         """Take v → K⁻¹v as that of the reference."""
@@ -88,18 +91,3 @@ class Preconditioner:
         # What external forces hold in place is not known here, and forces have no part along motions that are free.
         project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project
         return lambda v: project(apply(project(v)))
-
-
-def backend(comm: Any) -> Any:
-    """Return the solvers of one process or of many: modules with the same two functions.
-
-    Raises
-    ------
-    LammpsImplicitError
-        If several ranks run without petsc4py.
-    """
-    if comm.size == 1:
-        return embedded
-    from lammps_implicit.solvers import distributed
-
-    return distributed

@@ -1,0 +1,24 @@
+"""The structure of a stationary point as a result object."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.structures import Structure
+
+
+def snapshot(point: StationaryPoint) -> Structure:
+    """Structure of the atoms that this rank owns, in the order of their ids, as the point stands now."""
+    engine = point.engine
+    order = np.argsort(engine.ids)
+    return Structure(
+        ids=engine.ids[order],
+        types=engine.types[order],
+        positions=engine.positions[order],
+        cell=engine.cell,
+        origin=engine.origin,
+        periodic=np.array(engine.periodic),
+        elements=tuple(name or "X" for name in point.potential.elements),
+        masses=engine.masses(),
+    )

@@ -1,0 +1,72 @@
+"""Preconditioned conjugate gradients with SciPy, on one process."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, cg
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, product_accuracy
+
+
+class ConjugateGradients:
+    """SciPy's conjugate gradients; products become coarser as the residual falls.
+
+    Parameters
+    ----------
+    maxiter : int
+        Most iterations of one solve.
+    """
+
+    name = "iterative"
+
+    def __init__(self, maxiter: int = 1000) -> None:
+        self.maxiter = maxiter
+
+    def prepare(self, system: LinearSystem) -> None:
+        """Take a system."""
+        self._system = system
+
+    def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
+        """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale; see `LinearSolver.solve`."""
+        system = self._system
+        history: list[float] = []
+        last = _LastStep(right.reshape(-1))
+
+        def apply(flat: FloatArray) -> FloatArray:
+            accuracy = product_accuracy(tol, history[-1])
+            product = system.product(flat.reshape(right.shape), accuracy, history[-1] * scale)[0].reshape(-1)
+            last.direction, last.product = flat.copy(), product
+            return product
+
+        def apply_inverse(flat: FloatArray) -> FloatArray:
+            history.append(float(np.linalg.norm(flat)) / scale)
+            return system.preconditioned(flat.reshape(right.shape)).reshape(-1)
+
+        shape = (right.size, right.size)
+        x, failed = cg(
+            LinearOperator(shape, matvec=apply, dtype=float),
+            right.reshape(-1),
+            rtol=0.0,
+            atol=tol * scale,
+            maxiter=self.maxiter,
+            M=LinearOperator(shape, matvec=apply_inverse, dtype=float),
+            callback=last.moved_to,
+        )
+        x = system.null_space.project(x.reshape(right.shape))
+        status = Status.ITERATION_LIMIT if failed else Status.CONVERGED
+        return Solution(x, status, len(history), float(np.linalg.norm(last.residual)) / scale, tuple(history))
+
+
+class _LastStep:
+    """b - Hx by the products that were evaluated: SciPy keeps it to itself."""
+
+    def __init__(self, right: FloatArray) -> None:
+        self.residual = right.copy()
+        self.direction = self.product = np.zeros_like(right)
+        self._x = np.zeros_like(right)
+
+    def moved_to(self, x: FloatArray) -> None:
+        length = np.dot(x - self._x, self.direction) / np.dot(self.direction, self.direction)
+        self.residual -= length * self.product
+        self._x = x.copy()

@@ -1,0 +1,91 @@
+"""The package is one column of rooms: each imports only rooms below it, and nothing goes round in a circle."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
+from draw_column import COLUMN, PACKAGE, floor_of, imports, room_of
+
+ROOT_FILES, LINES = 12, 500
+
+
+@pytest.fixture(scope="module")
+def edges():
+    return list(imports())
+
+
+def circles(edges):
+    """Circles of modules, each once."""
+    graph: dict[str, set[str]] = {}
+    for who, what, _ in edges:
+        graph.setdefault(who, set()).add(what)
+    found, done = [], set()
+
+    def visit(module, path):
+        if module in path:
+            found.append([*path[path.index(module) :], module])
+        elif module not in done:
+            for other in sorted(graph.get(module, ())):
+                visit(other, [*path, module])
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, [])
+    return found
+
+
+def upward(edges):
+    """Imports of rooms that are not below."""
+    return [
+        f"{who} imports {what}"
+        for who, what, _ in edges
+        if room_of(who) not in (room_of(what), "__init__", "__main__")
+        and floor_of(room_of(what)) >= floor_of(room_of(who))
+    ]
+
+
+def test_no_import_goes_upwards(edges):
+    assert upward(edges) == []
+
+
+def test_no_import_goes_round_in_a_circle(edges):
+    assert circles(edges) == []
+
+
+def test_no_import_hides_in_a_function(edges):
+    # Commands import what they need when they run: that keeps --help fast.
+    assert [f"{who} imports {what}" for who, what, inside in edges if inside and room_of(who) != "cli"] == []
+
+
+def test_no_import_is_for_types_alone():
+    assert [str(path) for path in PACKAGE.rglob("*.py") if "TYPE_CHECKING" in path.read_text()] == []
+
+
+def test_every_room_is_in_the_column():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms - {"__init__", "__main__"} == {room for floor in COLUMN for room in floor}
+
+
+def test_files_stay_few_at_the_root_and_short():
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= ROOT_FILES
+    long = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {str(path): lines for path, lines in long.items() if lines > LINES} == {}
+
+
+def test_the_walk_sees_circles_and_upward_arrows(tmp_path):
+    package = tmp_path / "lammps_implicit"
+    for file, text in {
+        "errors.py": "from lammps_implicit.files import written\n",
+        "files.py": "def f():\n    from lammps_implicit.errors import Wrong\n",
+        "cell/__init__.py": "",
+        "cell/one.py": "from lammps_implicit.cell import two\n",
+        "cell/two.py": "from lammps_implicit.cell.one import x\n",
+    }.items():
+        (package / file).parent.mkdir(parents=True, exist_ok=True)
+        (package / file).write_text(text)
+    edges = list(imports(package))
+    assert upward(edges) == ["errors imports files"]
+    assert circles(edges) == [["cell.one", "cell.two", "cell.one"], ["errors", "files", "errors"]]
+    assert [who for who, _, inside in edges if inside] == ["files"]
