@@ -15,7 +15,8 @@ from pathlib import Path
 from lammps_implicit.benchmarks.inverse import BENCHMARK, measure
 from lammps_implicit.benchmarks.processes import Record
 from lammps_implicit.benchmarks.report import Say, full_size
-from lammps_implicit.inverse.config import read_configuration
+from lammps_implicit.inverse.config import InversionSettings
+from lammps_implicit.observables.configuration import read_configuration
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
 
@@ -41,8 +42,8 @@ def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
                 subprocess.run(builder, check=True, cwd=folder, stdout=subprocess.DEVNULL)
                 for name in ("in.w_x_screw_core", "invert_screw_core.yaml"):
                     shutil.copy(SCRIPTS / name, folder)
-                configuration = read_configuration(Path(folder) / "invert_screw_core.yaml")
-                yield from measure(configuration, "W screw core", say, ITERATIONS)
+                settings = read_configuration(Path(folder) / "invert_screw_core.yaml", InversionSettings)
+                yield from measure(settings, "W screw core", say, ITERATIONS)
 
 
 if __name__ == "__main__":

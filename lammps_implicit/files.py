@@ -166,6 +166,18 @@ def hdf5_written_whole(path: str | os.PathLike[str], overwrite: bool = False) ->
             raise guarded.failure
 
 
+def write_figure(path: str | os.PathLike[str], figure: Any, overwrite: bool = False) -> None:
+    """Write a Matplotlib figure as PNG, whatever the file is called.
+
+    Raises
+    ------
+    OutputError
+        As `written_whole`.
+    """
+    with written_whole(path, overwrite) as temporary:
+        figure.savefig(temporary, format="png")
+
+
 class _Guarded(io.RawIOBase):
     """A file whose first write error is kept for later, all further writes being dropped.
 

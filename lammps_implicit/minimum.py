@@ -8,14 +8,14 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from lammps_implicit.continuation.follow import ContinuationPath, follow
-from lammps_implicit.ensembles.directions import leading_directions
 from lammps_implicit.ensembles.ensemble import as_ensemble
 from lammps_implicit.ensembles.propagation import Propagation, propagate
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.taylor import Expansion, expand
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.observables.cells import enthalpy, volume
-from lammps_implicit.observables.distances import distance_at
+from lammps_implicit.observables.distances import distance_from_jacobian
 from lammps_implicit.observables.observable import stability
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import LeadingDirections, ThirdDerivative
@@ -123,9 +123,9 @@ class Minimum(StationaryPoint):
             found["volume"] = volume(self, tol)
         if self.third is not None:
             found["stability"] = stability(self.third.softening)
-        found |= {f"distance {a}-{b}": distance_at(self, (a, b), tol) for a, b in distances}
-        answer = self.third.directions.answer if self.third is not None else None
-        return propagate(found, self.potential.theta, known, limit, answer)
+        found |= {f"distance {a}-{b}": distance_from_jacobian(self, (a, b), tol) for a, b in distances}
+        metric = self.third.directions.response_metric if self.third is not None else None
+        return propagate(found, self.potential.theta, known, limit, metric)
 
     def expansion(
         self,

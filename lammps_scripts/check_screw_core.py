@@ -21,7 +21,7 @@ import numpy as np
 from build_screw_dislocation import METALS, make_slice
 from mpi4py import MPI  # noqa: F401  (before LAMMPS, which needs its library)
 
-from lammps_implicit.files import written_whole
+from lammps_implicit.files import write_figure, written_whole
 from lammps_implicit.observables.dislocations import core_position, plot_maps
 
 matplotlib.use("Agg")
@@ -109,8 +109,7 @@ def plot_path(file: Path, path: np.ndarray, cores: dict, perfect: ase.Atoms, sol
         axes.plot(*core, marker, mfc="none", mec="k", ms=11, label=name)
     axes.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="x, Å", ylabel="y, Å", aspect="equal")
     figure.legend(loc="outside lower center", fontsize="x-small", ncols=2)
-    with written_whole(file, overwrite=True) as temporary:
-        figure.savefig(temporary, format="png")
+    write_figure(file, figure, overwrite=True)
 
 
 if __name__ == "__main__":

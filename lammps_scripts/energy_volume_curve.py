@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.files import refuse_to_overwrite, written_whole
+from lammps_implicit.files import refuse_to_overwrite, write_figure
 
 PRESSURES = np.linspace(-20.0, 60.0, 9)
 """GPa."""
@@ -58,8 +58,7 @@ def main() -> None:
     axes.plot(*np.transpose(again), "x", color="black", label="relaxed again")
     axes.set(xlabel="volume an atom (Å³)", ylabel="energy an atom (eV)")
     axes.legend(frameon=False)
-    with written_whole(arguments.output) as temporary:
-        figure.savefig(temporary, format="png")
+    write_figure(arguments.output, figure)
     print(f"wrote {arguments.output}")
 
 

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.ensembles.covariance import covariance_factor
-from lammps_implicit.ensembles.directions import leading_directions
 from lammps_implicit.ensembles.ensemble import from_covariance, from_regression, from_samples, read_ensemble
 from lammps_implicit.ensembles.propagation import propagate
-from lammps_implicit.observables.distances import distance_at
+from lammps_implicit.expansion.covariance import covariance_factor
+from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.observables.distances import distance_from_jacobian
 from lammps_implicit.observables.observable import Observable, stability
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.potentials.snap_files import parse_coefficients
-from lammps_implicit.response.cubic import Answer, Cubic
+from lammps_implicit.response.cubic import Cubic, ResponseMetric
 
 TEXT = "# made up\n1 3\nTa 0.5 1.0\n1.5\n-2.0\n30.0\n"
 PARAMETERS = Parameters(("Ta:0", "Ta:1", "Ta:2"), np.array([1.5, -2.0, 30.0]), TEXT)
@@ -183,12 +183,12 @@ def test_propagation_sums_the_series_of_every_sample():
     assert not found.flagged.any()
     changes = ensemble.changes(PARAMETERS.theta)
     response = np.diag(1 / changes.std(axis=0)) / np.sqrt(3)
-    answer = Answer(response @ response.T, response)
-    judged = propagate({"f": observable}, PARAMETERS.theta, ensemble, answer=answer).distributions["f"]
-    answers = np.linalg.norm(changes @ response, axis=1)
-    assert judged.error / judged.error[0] == pytest.approx((answers / answers[0]) ** 4)
+    metric = ResponseMetric(response @ response.T, response)
+    judged = propagate({"f": observable}, PARAMETERS.theta, ensemble, response_metric=metric).distributions["f"]
+    responses = np.linalg.norm(changes @ response, axis=1)
+    assert judged.error / judged.error[0] == pytest.approx((responses / responses[0]) ** 4)
     typical = np.sqrt(np.mean((judged.estimates[2] - judged.estimates[1]) ** 2))
-    assert 0.3 * typical < judged.error[np.argmin(np.abs(answers - 1))] < 1.5 * typical
+    assert 0.3 * typical < judged.error[np.argmin(np.abs(responses - 1))] < 1.5 * typical
     changed = np.abs(judged.estimates[2] - 2.0)
     assert np.array_equal(judged.flagged, judged.error > 0.1 * np.maximum(changed, judged.spread))
     assert found.spread == pytest.approx(found.deviation[2], rel=0.3)
@@ -311,9 +311,9 @@ def test_a_minimum_propagates_an_ensemble(tmp_path):
                 found.distributions["distance 2-40"].estimates[0, row], abs=2e-4
             )
         with pytest.raises(LammpsImplicitError, match="no atom 1"):
-            distance_at(minimum, (1, 2))
+            distance_from_jacobian(minimum, (1, 2))
         with pytest.raises(LammpsImplicitError, match="two atoms"):
-            distance_at(minimum, (2, 2))
+            distance_from_jacobian(minimum, (2, 2))
         with pytest.raises(LammpsImplicitError, match="expected one row a sample"):
             minimum.propagate(samples[:, :-1])
 
@@ -342,9 +342,9 @@ def test_another_ensemble_than_that_of_the_third_derivatives_is_refused(tmp_path
         other[:, 20] = 3e-3 * scale[20] * rng.standard_normal(60)
         found = minimum.propagate(theta + one)
         assert found.distributions["energy"].orders == ("first", "second", "third")
-        answer = minimum.third.directions.answer
+        metric = minimum.third.directions.response_metric
         with pytest.raises(LammpsImplicitError, match="lies along the directions of the third derivatives"):
-            propagate({}, theta, from_samples(theta + other, minimum.parameters), answer=answer)
+            propagate({}, theta, from_samples(theta + other, minimum.parameters), response_metric=metric)
         assert minimum.propagate(theta + other, order=2).distributions["energy"].orders == ("first", "second")
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.cell.freedom import strains
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import minimise
 from lammps_implicit.inverse.places import Place
@@ -288,6 +289,50 @@ def test_terms_of_one_name_are_refused(vacancy):
 def test_functions_that_give_something_else(vacancy, function, message):
     with pytest.raises(LammpsImplicitError, match=message):
         UserTerm("vacancy", function).value({"vacancy": vacancy})
+
+
+@pytest.mark.parametrize("cell", ["iso", "ortho", "zz"])
+def test_a_function_may_depend_on_the_cell(write_deck, cell):
+    """Its ∂L/∂ε is at fixed positions; without it the gradient is wrong."""
+
+    def loss(minimum):
+        volume, edges = minimum.engine.volume, np.diag(minimum.engine.cell)
+        here, there = (minimum.ids == id_ for id_ in (2, 3))
+        straight = (minimum.positions[there] - minimum.positions[here])[0]
+        apart = minimum.engine.nearest_image(straight[None])[0]
+        pull = np.zeros_like(minimum.positions)
+        pull[there], pull[here] = apart, -apart
+        _, basis = strains(minimum.cell)
+        # L = V/100 + c_z²/10 + |d|²/2, d = x₃ - x₂ + a lattice vector, which follows the cell.
+        strain = volume / 100 * basis[:3].sum(axis=0) + edges[2] ** 2 / 5 * basis[2]
+        strain += (apart * (apart - straight)) @ basis[:3]
+        return volume / 100 + edges[2] ** 2 / 10 + 0.5 * float(apart @ apart), pull, strain
+
+    with Minimum.from_deck(write_deck(), ftol=1e-9, cell=cell, pressure="5 GPa") as minimum:
+        cells, term = {"vacancy": minimum}, UserTerm("vacancy", loss)
+        found = term.contribution(cells, 1e-8, False)
+        assert found.value == term.value(cells)
+        problem, change, ends = Problem(cells, [term], scale_of(minimum), ftol=1e-10), random_change(minimum, 1e-4), []
+        for sign in (1, -1):
+            with problem.trial(sign * change):
+                ends.append(problem.value())
+        slope = (ends[0] - ends[1]) / 2
+        assert found.gradient @ change == pytest.approx(slope, rel=2e-4)
+        without = UserTerm("vacancy", lambda minimum: loss(minimum)[:2]).contribution(cells, 1e-8, False).gradient
+        assert abs(without @ change - slope) > 0.1 * abs(slope)
+
+
+def test_derivatives_by_strain_need_a_relaxed_cell(vacancy, write_deck):
+    def loss(minimum):
+        return 1.0, np.zeros_like(minimum.positions), np.zeros(1)
+
+    with pytest.raises(LammpsImplicitError, match="∂L/∂ε of a cell that is held fixed"):
+        UserTerm("vacancy", loss).value({"vacancy": vacancy})
+    with (
+        Minimum.from_deck(write_deck(), cell="ortho", pressure="5 GPa") as relaxed,
+        pytest.raises(LammpsImplicitError, match=r"∂L/∂ε has shape \(1,\), not \(3,\)"),
+    ):
+        UserTerm("vacancy", loss).value({"vacancy": relaxed})
 
 
 def test_a_loss_below_zero_is_lowered_too(vacancy):

@@ -14,8 +14,9 @@ import yaml
 from conftest import TA_VACANCY_READ, ta_data
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.inverse.config import described, read_configuration
+from lammps_implicit.inverse.config import InversionSettings, described
 from lammps_implicit.inverse.run import invert
+from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.potentials.snap_files import read_coefficients
 from lammps_implicit.results.text import write_data
 
@@ -147,7 +148,7 @@ def test_bounds_and_equalities_are_kept(folder):
     results = folder / "out"
     results.mkdir()
     (results / "structures").mkdir()
-    found = invert(read_configuration(folder / "bound.yaml"), results)
+    found = invert(read_configuration(folder / "bound.yaml", InversionSettings), results)
     theta = _history(results)["theta"]
     change = np.abs(theta - theta[0]) / np.abs(theta[0])
     assert change.max() <= 0.01 * (1 + 1e-9)
@@ -240,7 +241,7 @@ def test_what_cannot_be_is_refused_with_one_message(folder, change, message):
     )
     (folder / "wrong.yaml").write_text(yaml.safe_dump(yaml.safe_load(CONFIG) | change))
     with pytest.raises(LammpsImplicitError, match=r"\w") as refused:
-        invert(read_configuration(folder / "wrong.yaml"), folder)
+        invert(read_configuration(folder / "wrong.yaml", InversionSettings), folder)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not (folder / "history.h5").exists()
@@ -297,7 +298,7 @@ def test_help_lists_every_setting(folder):
     assert outcome.returncode == 0
     for line in described().splitlines():
         assert line.strip() in outcome.stdout
-    for name in ("reduction (default 1e-08)", "from_start (default no)", "kind: formation energy or formation volume"):
+    for name in ("reduction (default 1e-08)", "from_start (default no)", "kind: formation energy"):
         assert name in outcome.stdout
 
 

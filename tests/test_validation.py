@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
-from conftest import TA_VACANCY
+from conftest import TA_VACANCY, TA_VACANCY_READ, ta_data
 from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError
@@ -25,7 +26,10 @@ from lammps_implicit.ensembles.shards import (
     shard_index,
     shard_path,
 )
+from lammps_implicit.ensembles.validation import Tolerances, require_same_values
+from lammps_implicit.observables import Observable
 from lammps_implicit.potentials.snap_files import read_coefficients
+from lammps_implicit.units import units_of
 
 SHIPPED = Path(__import__("lammps").__file__).parent / "share/lammps/potentials"
 BULK = TA_VACANCY.replace("group           vacancy id 1\ndelete_atoms    group vacancy compress no\n", "").replace(
@@ -290,3 +294,58 @@ def test_names_may_hold_slashes(study, tmp_path):
     assert "read from" in error(
         "merge", tmp_path / "v" / "shard-0-of-1.h5", "-o", tmp_path / "v" / "shard-0-of-1.h5", "--overwrite"
     )
+
+
+def made_up(name, value, units, gradient=0.0):
+    observable = Observable(np.asarray(value), np.full(2, gradient), units)
+    return SimpleNamespace(observables={name: observable}, path=Path("out.h5"))
+
+
+@pytest.mark.parametrize("atoms", [2, 10_000_000])
+@pytest.mark.parametrize(
+    ("name", "units", "of_cell"),
+    [
+        ("lattice parameter a", "Å", lambda length, atoms: length),
+        ("vacancy: formation volume", "Å^3", lambda length, atoms: atoms / 2 * length**3 - atoms / 2 * 3.3**3 + 10.0),
+        ("volume", "Å^3", lambda length, atoms: atoms / 2 * length**3),
+        ("density", "Å^-3", lambda length, atoms: 2 / length**3),
+    ],
+)
+def test_a_cell_that_changed_is_noticed_at_any_size(atoms, name, units, of_cell):
+    """1e-4 of a length is a change, 1e-8 is what relaxing leaves."""
+    tolerances = Tolerances(units_of("metal"), atoms, atoms / 2 * 3.3**3, np.ones(2))
+    known = made_up(name, of_cell(3.3, atoms), units)
+    require_same_values(known, {name: of_cell(3.3 * (1 + 1e-8), atoms)}, tolerances)
+    with pytest.raises(LammpsImplicitError, match="do not lead to the result's minimum any more"):
+        require_same_values(known, {name: of_cell(3.3 * (1 + 1e-4), atoms)}, tolerances)
+
+
+@pytest.mark.parametrize("atoms", [2, 10_000_000])
+def test_energies_are_compared_per_atom(atoms):
+    tolerances = Tolerances(units_of("metal"), atoms, 20.0 * atoms, np.ones(2))
+    for name, value, size in (("enthalpy", -8.0 * atoms, atoms), ("bulk energy per atom", -8.0, 1)):
+        known = made_up(name, value, "eV")
+        require_same_values(known, {name: value + 1e-7 * size}, tolerances)
+        with pytest.raises(LammpsImplicitError, match="any more"):
+            require_same_values(known, {name: value + 1e-5 * size}, tolerances)
+
+
+def test_observables_of_other_units_that_vanish_are_compared_with_how_they_depend_on_parameters():
+    tolerances = Tolerances(units_of("metal"), 100, 1600.0, np.array([1.0, 3.0]))
+    known = made_up("dipole", 0.0, "eV Å", gradient=5.0)
+    require_same_values(known, {"dipole": 1e-6}, tolerances)
+    with pytest.raises(LammpsImplicitError, match="any more"):
+        require_same_values(known, {"dipole": 1e-3}, tolerances)
+
+
+def test_a_fixed_cell_that_changed_is_refused(study, tmp_path):
+    """The deck is the same, the data file that it reads is not; the energy hardly says so."""
+    (tmp_path / "in.ta").write_text(TA_VACANCY_READ)
+    data = ta_data(range(2, 55))
+    (tmp_path / "atoms.data").write_text(data)
+    good("sensitivity", tmp_path / "in.ta", "-o", tmp_path / "ta.h5")
+    arguments = ["validate", tmp_path / "ta.h5", "--ensemble", study / "e.npy", "--samples", 1, "-o", tmp_path / "v"]
+    good(*arguments)
+    edge = 9.948 * (1 + 1e-4)
+    (tmp_path / "atoms.data").write_text(data.replace("0 9.948 xlo", f"0 {edge} xlo"))
+    assert "the cell of in.ta is not that of ta.h5 any more" in error(*arguments, "--overwrite")

@@ -26,7 +26,8 @@ from lammps_implicit.benchmarks.one_cell import (
     variables_of,
 )
 from lammps_implicit.benchmarks.processes import Record, records_of, speak, work
-from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic
+from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 
 TOLERANCE = 1e-6
@@ -93,7 +94,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         logarithmic(axes.yaxis)
     legend(drawn, panels[0], 1)
     drawn.suptitle(f"One vjp at {TOLERANCE:g}, Lennard-Jones alloy")
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def _bytes(record: Record) -> int:

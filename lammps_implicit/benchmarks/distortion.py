@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.benchmarks.processes import Record
-from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend
 from lammps_implicit.evaluators.images import nearest_image
+from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 
 SIZES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
@@ -93,7 +94,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         axes.grid(alpha=0.3)
     legend(drawn, panels[0], 3)
     drawn.suptitle("Lattice distortion, predicted against relaxed again")
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def _groups(records: Sequence[Record]) -> dict[tuple[str, float], list[Record]]:

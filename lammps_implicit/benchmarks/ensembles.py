@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from lammps_implicit.benchmarks.processes import Record
-from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend
 from lammps_implicit.ensembles.agreement import agreement
 from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, read_records
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.files import write_figure
 from lammps_implicit.observables.files import read_derivatives
 
 MANY = 100_000
@@ -191,7 +192,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
     panels[1].set_xlabel("force evaluations\nblue: derivatives\nred: 1,000 relaxed again", fontsize="small")
     panels[1].set_yticks(range(len(cases)), cases, fontsize="x-small")
     legend(drawn, panels[0], 3)
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 BENCHMARK = Benchmark(

@@ -10,7 +10,8 @@ import numpy as np
 
 from lammps_implicit.benchmarks.cells import Cell
 from lammps_implicit.benchmarks.processes import Record
-from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend
+from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 
 SIZES = (3e-2, 9.5e-3, 3e-3, 9.5e-4, 3e-4)
@@ -108,7 +109,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         axes.grid(alpha=0.3)
     panels[2].set_ylim(bottom=1e-13)
     legend(drawn, panels[0], 4)
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def _label(record: Record) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lammps_implicit.benchmarks.processes import Record
-from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, logarithmic, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, logarithmic
+from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.solvers.springs import random_vector
 
@@ -103,7 +104,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
     for axes in (costs, errors):
         axes.grid(alpha=0.3)
     legend(drawn, errors, 4)
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def _mixed(record: Record) -> str:

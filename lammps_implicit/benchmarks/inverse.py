@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from lammps_implicit.benchmarks.processes import Record
-from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend, save
-from lammps_implicit.inverse.config import Configuration
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend
+from lammps_implicit.files import write_figure
+from lammps_implicit.inverse.config import InversionSettings
 from lammps_implicit.inverse.descent import Descent, minimise
 from lammps_implicit.inverse.problem import Problem
-from lammps_implicit.inverse.quantities import measures_of
 from lammps_implicit.inverse.run import make_problem, open_cells
-from lammps_implicit.inverse.terms import Cells, Contribution, Positions, Term
+from lammps_implicit.inverse.terms import Contribution, Positions, Term
+from lammps_implicit.observables.kind import Cells, measures_of
 from lammps_implicit.progress import progress
 
 METHODS = ("L-BFGS, adjoint", "gradient descent, one solve a parameter")
@@ -51,12 +52,12 @@ class OneSolveAParameter:
         return Contribution(value, np.array(gradient))
 
 
-def measure(configuration: Configuration, system: str, say: Say, iterations: int) -> Iterator[Record]:
+def measure(settings: InversionSettings, system: str, say: Say, iterations: int) -> Iterator[Record]:
     """Yield one record for each iteration of both methods, which share start, trials, and rule for the step's length.
 
     Parameters
     ----------
-    configuration : Configuration
+    settings : InversionSettings
         With target positions, and L-BFGS as optimiser.
     system : str
     say : callable
@@ -66,16 +67,16 @@ def measure(configuration: Configuration, system: str, say: Say, iterations: int
     for method in METHODS:
         say(f"inverse: {system}, {method}")
         start = time.perf_counter()
-        with open_cells(configuration, None, lambda line: None) as cells:
-            measures = measures_of(configuration.observables, cells, configuration.tol)
+        with open_cells(settings, None, lambda line: None) as cells:
+            measures = measures_of(settings.observables, cells, settings.tol)
             theta = next(iter(cells.values())).potential.theta.copy()
-            problem = make_problem(configuration, cells, measures, {}, theta)
-            descent = Descent(radius=configuration.first_step)
+            problem = make_problem(settings, cells, measures, {}, theta)
+            descent = Descent(radius=settings.first_step)
             if method == METHODS[1]:
                 problem = replace(problem, terms=[_one_by_one(term) for term in problem.terms])
-                _descend(problem, configuration, iterations, descent)
+                _descend(problem, settings, iterations, descent)
             else:
-                minimise(problem, configuration.reduction * problem.value(), configuration.iterations, "lbfgs", descent)
+                minimise(problem, settings.reduction * problem.value(), settings.iterations, "lbfgs", descent)
             atoms = sum(cell.engine.n_atoms for cell in cells.values())
         for iteration in descent.history:
             yield {
@@ -88,7 +89,7 @@ def measure(configuration: Configuration, system: str, say: Say, iterations: int
                 "step": iteration.step,
                 "force_evaluations": iteration.forces,
                 "descriptor_evaluations": iteration.descriptors,
-                "reduction": configuration.reduction,
+                "reduction": settings.reduction,
                 "ended": descent.reason,
                 "seconds": time.perf_counter() - start,
             }
@@ -98,9 +99,9 @@ def _one_by_one(term: Term) -> Term:
     return OneSolveAParameter(term) if isinstance(term, Positions) else term
 
 
-def _descend(problem: Problem, configuration: Configuration, iterations: int, descent: Descent) -> None:
+def _descend(problem: Problem, settings: InversionSettings, iterations: int, descent: Descent) -> None:
     """Steepest descent: what past steps tell of the curvature is forgotten."""
-    target = configuration.reduction * problem.value()
+    target = settings.reduction * problem.value()
     minimise(problem, target, iterations, "lbfgs", descent, lambda now: now.pairs.clear())
 
 
@@ -131,7 +132,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
     panels[0].set(xscale="log", yscale="log", xlabel="force evaluations", ylabel="loss, of the first")
     panels[0].grid(alpha=0.3)
     legend(drawn, panels[0], 1)
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 BENCHMARK = Benchmark(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lammps_implicit.benchmarks.cells import Cell
 from lammps_implicit.benchmarks.processes import Record, records_of
-from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend
+from lammps_implicit.files import write_figure
 
 TIGHT, LOOSE = 1e-8, 1e-6
 """Relative tolerances."""
@@ -77,7 +78,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         atoms_axis(axes, (record["atoms"] for record in tight))
     legend(drawn, panels[0], 2)
     drawn.suptitle(f"One vjp to a relative residual of {TIGHT:g}")
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def _order(record: Record) -> tuple[str, int, bool, float]:

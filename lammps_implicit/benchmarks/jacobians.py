@@ -19,8 +19,9 @@ from lammps_implicit.benchmarks.cells import Cell
 from lammps_implicit.benchmarks.one_cell import cell_arguments, start_afresh, variables_of
 from lammps_implicit.benchmarks.plain_lammps import PlainLammps
 from lammps_implicit.benchmarks.processes import Record, records_of, speak, work
-from lammps_implicit.benchmarks.report import Benchmark, Say, figure, logarithmic, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, figure, logarithmic
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.operators.differenced_hessian import DifferencedHessian
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
@@ -238,7 +239,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     first = shown[0]
     drawn.suptitle(f"Jacobian of a {first['system']}: {atoms:,} atoms, {first['parameters']} parameters")
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def _short(value: float) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lammps_implicit.benchmarks.cells import Cell
 from lammps_implicit.benchmarks.processes import Record, records_of
-from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic
+from lammps_implicit.files import write_figure
 
 TOLERANCE = 1e-6
 """Relative tolerance of the product."""
@@ -86,7 +87,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         atoms_axis(axes, (record["atoms"] for record in records))
     legend(drawn, times, 4)
     drawn.suptitle(f"Relaxation to 1e-8 eV/Å and one vjp to {TOLERANCE:g}")
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def efficiency(alone: Record, record: Record, quantity: str = "vjp") -> float:

@@ -19,8 +19,9 @@ from lammps_implicit.benchmarks.cells import Cell
 from lammps_implicit.benchmarks.one_cell import cell_arguments, variables_of
 from lammps_implicit.benchmarks.plain_lammps import PlainLammps
 from lammps_implicit.benchmarks.processes import Record, records_of, speak, work
-from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic, save
+from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure, legend, logarithmic
 from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.potentials import of_deck as potentials
 
@@ -204,7 +205,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         atoms_axis(axes, (record["atoms"] for record in records))
     legend(drawn, panels[0], 3)
     drawn.suptitle(f"Relaxation from lattice sites to {LIMIT:g} eV/Å")
-    save(drawn, path)
+    write_figure(path, drawn, overwrite=True)
 
 
 def main() -> None:

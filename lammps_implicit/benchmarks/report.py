@@ -86,8 +86,7 @@ def publish(
         document = {"benchmark": benchmark.title, "machine": machine, "records": list(kept.values())}
         with written_whole(data, True) as temporary:
             temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    with written_whole(picture, True) as temporary:
-        benchmark.plot(temporary, list(kept.values()))
+    benchmark.plot(picture, list(kept.values()))
     return list(kept.values())
 
 
@@ -200,11 +199,6 @@ def legend(drawn: Any, axes: Any, columns: int) -> None:
     """Put a legend of the axes' curves below all panels."""
     handles, labels = axes.get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
-
-
-def save(drawn: Any, path: Path) -> None:
-    """Write a figure as PNG, whatever the name."""
-    drawn.savefig(path, format="png")
 
 
 def _key(benchmark: Benchmark, record: Record) -> tuple[Any, ...]:

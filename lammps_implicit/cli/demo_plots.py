@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.files import write_figure
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:
@@ -50,7 +51,7 @@ def displacement_parity(
         aspect="equal",
     )
     axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path)
+    write_figure(path, figure, overwrite=True)
 
 
 def shell_sensitivity(path: Path, shells: FloatArray, moves: FloatArray, names: Sequence[str], length: str) -> None:
@@ -82,7 +83,7 @@ def shell_sensitivity(path: Path, shells: FloatArray, moves: FloatArray, names: 
         title="Displacement for a 1 % change of one parameter",
     )
     figure.colorbar(image, ax=axes, label=f"rms displacement ({length})")
-    figure.savefig(path)
+    write_figure(path, figure, overwrite=True)
 
 
 def energy_convergence(path: Path, sizes: FloatArray, errors: dict[str, tuple[int, FloatArray]], energy: str) -> None:
@@ -109,4 +110,4 @@ def energy_convergence(path: Path, sizes: FloatArray, errors: dict[str, tuple[in
         title="Convergence of the energy expansion",
     )
     axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path)
+    write_figure(path, figure, overwrite=True)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from lammps_implicit.cli.console import columns, say
+from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, written_whole
+from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure, written_whole
 from lammps_implicit.mpi.ranks import rank
-
-if TYPE_CHECKING:
-    from lammps_implicit.ensembles.ensemble import Ensemble
-    from lammps_implicit.observables.files import Derivatives
-    from lammps_implicit.potentials.interface import Parameters
 
 ResultArgument = Annotated[
     Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity' or 'lammps-implicit observables'.")
@@ -39,7 +36,6 @@ LimitOption = Annotated[
         "--limit", help="Flag samples whose estimated error exceeds this share of their change and of the spread."
     ),
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files if they exist.")]
 
 
 def propagate(
@@ -83,17 +79,17 @@ def validate(
     from mpi4py import MPI
 
     from lammps_implicit.ensembles import validation
+    from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
     from lammps_implicit.ensembles.shards import shard_index
     from lammps_implicit.mpi.on_root import on_root
+    from lammps_implicit.observables.files import Derivatives, read_derivatives
     from lammps_implicit.progress import progress
 
     part, parts = shard_index(shard)
 
     def read() -> tuple[Derivatives, Ensemble]:
-        from lammps_implicit.observables.files import read_derivatives
-
         derivatives = read_derivatives(result)
-        return derivatives, _ensemble(ensemble, derivatives.parameters, (draws, draw_seed, allow_singular))
+        return derivatives, read_ensemble(ensemble, derivatives.parameters, draws, draw_seed, allow_singular)
 
     derivatives, known = on_root(MPI.COMM_WORLD, read)
     with progress("validating", rank() == 0) as update:
@@ -136,10 +132,11 @@ def _propagate(
     overwrite: bool,
 ) -> None:
     from lammps_implicit.ensembles import plots
-    from lammps_implicit.ensembles.displacements import distance
-    from lammps_implicit.ensembles.files import read_propagation, write_propagation
+    from lammps_implicit.ensembles.ensemble import read_ensemble
+    from lammps_implicit.ensembles.files import write_propagation
     from lammps_implicit.ensembles.propagation import propagate
-    from lammps_implicit.ensembles.report import driver_rows, summary_rows, write_figure
+    from lammps_implicit.ensembles.report import driver_rows, summary_rows
+    from lammps_implicit.observables.distances import distance_from_sensitivity
     from lammps_implicit.observables.files import read_derivatives
     from lammps_implicit.results.format import SENSITIVITY_KIND
     from lammps_implicit.results.sensitivity import read_sensitivity
@@ -154,20 +151,19 @@ def _propagate(
     for pair in distances or []:
         if sensitivity is None:
             raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
-        observables[f"distance {pair}"] = distance(sensitivity, _pair(pair))
-    known = _ensemble(ensemble, derivatives.parameters, drawing)
-    propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.answer)
+        observables[f"distance {pair}"] = distance_from_sensitivity(sensitivity, _pair(pair))
+    known = read_ensemble(ensemble, derivatives.parameters, *drawing)
+    propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response_metric)
     files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
-    propagated = read_propagation(output)
-    figures = dict(zip(others[1:], (plots.histograms(propagated), plots.drivers(propagated)), strict=True))
+    distributions, names = propagation.distributions, known.names
+    figures = dict(zip(others[1:], (plots.histograms(distributions), plots.drivers(distributions, names)), strict=True))
     for path, figure in figures.items():
-        with written_whole(path, overwrite) as temporary:
-            write_figure(temporary, figure)
-    columns(summary_rows(propagated))
-    columns(driver_rows(propagated))
+        write_figure(path, figure, overwrite)
+    columns(summary_rows(distributions))
+    columns(driver_rows(distributions, names))
     flagged, total = int(propagation.flagged.sum()), len(known.samples)
     say(f"{flagged:,} of {total:,} samples lie outside the range of trust ({flagged / total:.1%})")
-    if derivatives.answer is None:
+    if derivatives.response_metric is None:
         say(f"errors are not estimated: {result} was made without --ensemble")
     say("wrote " + ", ".join(map(str, [*files, *figures])))
 
@@ -175,7 +171,6 @@ def _propagate(
 def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
     from lammps_implicit.ensembles import plots
     from lammps_implicit.ensembles.agreement import agreement, agreement_rows
-    from lammps_implicit.ensembles.report import write_figure
     from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, merge_shards, write_records
 
     (plot,) = beside(output, ".png")
@@ -184,8 +179,7 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
         refuse_inputs(path, *shards)
     records, settings = merge_shards(shards)
     write_records(output, records, settings, MERGED_KIND)
-    with written_whole(plot, overwrite) as temporary:
-        write_figure(temporary, plots.parity(records))
+    write_figure(plot, plots.parity(records), overwrite)
     columns(agreement_rows(agreement(records, settings.limit)))
     failed = int((records.status == FAILED).sum())
     say(f"{len(records.rows)} samples, {int(records.flagged.sum())} flagged, {failed} without a minimum near")
@@ -215,13 +209,6 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
     say(f"wrote {output}")
 
 
-def _ensemble(path: Path, potential: Parameters, drawing: tuple[int, int, bool]) -> Ensemble:
-    from lammps_implicit.ensembles.ensemble import read_ensemble
-
-    draws, seed, allow_singular = drawing
-    return read_ensemble(path, potential, draws, seed, allow_singular)
-
-
 def _pair(text: str) -> tuple[int, int]:
     first, dash, second = text.partition("-")
     if not (dash and first.isdigit() and second.isdigit()):
@@ -229,7 +216,7 @@ def _pair(text: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _on_root(task: Any) -> None:
+def _on_root(task: Callable[[], None]) -> None:
     from mpi4py import MPI
 
     from lammps_implicit.mpi.on_root import on_root

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from typer.core import TyperCommand
 
 from lammps_implicit.cli.console import columns, say
+from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import refuse_inputs
-
-if TYPE_CHECKING:
-    from lammps_implicit.inverse.config import Configuration
-    from lammps_implicit.inverse.run import Inversion
 
 
 class ConfiguredCommand(TyperCommand):
@@ -35,27 +32,28 @@ def invert(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run in the folder ended.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Tune parameters until relaxed structures, energies and volumes are what is wanted."""
     from mpi4py import MPI
 
     from lammps_implicit.inverse import run
-    from lammps_implicit.inverse.config import read_configuration
+    from lammps_implicit.inverse.config import InversionSettings, inputs
     from lammps_implicit.mpi.on_root import on_root
+    from lammps_implicit.observables.configuration import read_configuration
 
     folder = Path(f"{config.stem}-output") if output is None else output
-    configuration = on_root(MPI.COMM_WORLD, lambda: read_configuration(config))
-    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, configuration))
+    settings = on_root(MPI.COMM_WORLD, lambda: read_configuration(config, InversionSettings))
+    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, inputs(settings), settings.structures))
     inversion = run.invert(
-        configuration, folder, resume=resume, say=say, clear=lambda: _clear(folder) if overwrite else None
+        settings, folder, resume=resume, say=say, clear=lambda: _clear(folder) if overwrite else None
     )
-    _tell(inversion)
+    columns(inversion.rows())
+    say("wrote " + ", ".join(map(str, inversion.files)))
 
 
-def _prepare(folder: Path, resume: bool, overwrite: bool, configuration: Configuration) -> None:
+def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path], structures: bool) -> None:
     """Make the folder of results; refuse to mix two runs in it, or to write over what is read."""
-    from lammps_implicit.inverse.config import inputs
     from lammps_implicit.inverse.run import HISTORY, STRUCTURES
 
     if resume and overwrite:
@@ -66,9 +64,9 @@ def _prepare(folder: Path, resume: bool, overwrite: bool, configuration: Configu
     if there and not (resume or overwrite):
         raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
     for path in there:
-        refuse_inputs(path, *inputs(configuration))
+        refuse_inputs(path, *inputs)
     try:
-        (folder / STRUCTURES if configuration.structures else folder).mkdir(parents=True, exist_ok=True)
+        (folder / STRUCTURES if structures else folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}") from None
 
@@ -85,28 +83,3 @@ def _results(folder: Path) -> list[Path]:
 def _clear(folder: Path) -> None:
     for path in _results(folder):
         path.unlink()
-
-
-def _tell(inversion: Inversion) -> None:
-    import numpy as np
-
-    history = inversion.descent.history
-    first, last = history[0], history[-1]
-    shares = inversion.change / inversion.scale
-    most = int(np.argmax(np.abs(shares)))
-    rows = [
-        ("ended", inversion.descent.reason),
-        ("iterations", str(last.number)),
-        ("loss", f"{first.loss:.6g} -> {last.loss:.6g}"),
-        *(
-            (f"loss: {name}", f"{first.terms[name]:.6g} -> {last.terms[name]:.6g}")
-            for name in first.terms
-            if len(first.terms) > 1
-        ),
-        *((name, f"{value:.8g} -> {inversion.end[name]:.8g}") for name, value in inversion.start.items()),
-        ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
-        ("most of it", f"{inversion.names[most]} by {shares[most]:+.3g} of its scale"),
-        ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
-    ]
-    columns(rows)
-    say("wrote " + ", ".join(map(str, inversion.files)))

@@ -28,8 +28,8 @@ from lammps_implicit.cli.options import (
     read_variables,
     require_exists,
 )
-from lammps_implicit.ensembles.directions import leading_directions
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
+from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.files import refuse_to_overwrite
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root

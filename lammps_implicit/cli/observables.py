@@ -12,9 +12,10 @@ from mpi4py import MPI
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.minima import _read_ensemble
 from lammps_implicit.cli.options import OverwriteOption, ThirdOption, require_exists
-from lammps_implicit.files import beside, refuse_to_overwrite, written_whole
+from lammps_implicit.files import beside, refuse_to_overwrite, write_figure
 from lammps_implicit.mpi.on_root import on_root
-from lammps_implicit.observables.config import read_configuration
+from lammps_implicit.observables.config import StudySettings
+from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.observables.study import plot_study, run_study, table, write_study
 
 
@@ -31,14 +32,13 @@ def observables(
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
     require_exists(ensemble)
-    configuration = read_configuration(config)
+    settings = read_configuration(config, StudySettings)
     known = None if ensemble is None else partial(_read_ensemble, ensemble)
-    study = run_study(configuration, say=say, ensemble=known)
+    study = run_study(settings, say=say, ensemble=known)
 
     def write() -> None:
         write_study(output, study, overwrite)
-        with written_whole(plot, overwrite) as temporary:
-            plot_study(temporary, study)
+        write_figure(plot, plot_study(study), overwrite)
 
     on_root(MPI.COMM_WORLD, write)
     columns([("observable", "value", "unit", "moves most"), *table(study)])

@@ -1,19 +1,13 @@
-"""What an ensemble makes of a structure: covariances of displacements, distances between atoms."""
+"""Covariances of atomic displacements over an ensemble of parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.voigt import tensor
-from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.mpi.id_order import PIECE
-from lammps_implicit.observables.distances import _distance, _moves
-from lammps_implicit.observables.observable import Observable
 from lammps_implicit.results.sensitivity import Sensitivity
 
 
@@ -33,41 +27,8 @@ def displacement_covariance(patterns: FloatArray, weights: FloatArray, covarianc
 
 
 def displacement_covariances(sensitivity: Sensitivity, covariance: FloatArray) -> Iterator[FloatArray]:
-    """The same for all atoms of a result in id order, a piece at a time."""
+    """Covariance of each atom's displacement, (m, 3, 3), in id order, a piece of the atoms at a time."""
     total = len(sensitivity.structure.ids)
     for first in range(0, total, PIECE):
         rows = slice(first, min(first + PIECE, total))
         yield displacement_covariance(sensitivity.factors.left(rows), sensitivity.factors.right, covariance)
-
-
-def distance(sensitivity: Sensitivity, pair: tuple[int, int]) -> Observable:
-    """Distance between the nearest images of two atoms, with its gradient.
-
-    Parameters
-    ----------
-    sensitivity : Sensitivity
-    pair : (int, int)
-        Ids.
-
-    Raises
-    ------
-    LammpsImplicitError
-        If there is no such atom, or both are one.
-    """
-    structure = sensitivity.structure
-    rows = np.searchsorted(structure.ids, pair)
-    for id_, row in zip(pair, rows, strict=True):
-        if row >= len(structure.ids) or structure.ids[row] != id_:
-            raise LammpsImplicitError(f"distance {pair[0]}-{pair[1]}: there is no atom {id_}")
-    strains = np.zeros((len(sensitivity.theta), 3, 3))
-    if sensitivity.strain_jacobian is not None and sensitivity.strain_basis is not None:
-        each = np.array([tensor(column) for column in sensitivity.strain_basis.T])
-        strains = np.tensordot(sensitivity.strain_jacobian, each, axes=1)
-    return _distance(
-        pair,
-        structure.positions[rows],
-        (_moves(sensitivity, rows[0]), _moves(sensitivity, rows[1])),
-        strains,
-        partial(nearest_image, cell=structure.cell, periodic=structure.periodic),
-        str(sensitivity.attributes["length_unit"]),
-    )

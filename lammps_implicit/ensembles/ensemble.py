@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.ensembles.covariance import covariance_factor
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.expansion.covariance import covariance_factor
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.potentials.number_files import is_number
 from lammps_implicit.potentials.snap_files import is_coefficient_file, parse_coefficients, read_coefficients
@@ -25,7 +25,7 @@ FAR = 6.0
 """Standard deviations by which the mean may miss the potential's parameters, in the median over parameters."""
 
 FEW = 10
-"""Samples from which their spread is known well enough to tell."""
+"""Samples from which their spread is known well enough to compare means."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def from_regression(
     Raises
     ------
     PotentialError
-        If it was not fitted, or tells nothing of uncertainties.
+        If it was not fitted, or has no uncertainties.
     """
     source = type(model).__name__
     coefficients = np.ravel(np.asarray(getattr(model, "coef_", np.nan), float))
@@ -201,7 +201,7 @@ def from_regression(
     if posterior is not None:
         return from_samples(coefficients + np.asarray(posterior, float).T, parameters, source)
     if getattr(model, "sigma_", None) is None:
-        raise PotentialError(f"{source} tells nothing of uncertainties: it has neither posterior_samples_ nor sigma_")
+        raise PotentialError(f"{source} has no uncertainties: neither posterior_samples_ nor sigma_")
     return from_covariance(model.sigma_, parameters, coefficients, draws, seed, allow_singular, source)
 
 
@@ -242,10 +242,10 @@ def read_ensemble(
     arrays = _read_numpy(file)
     if "names" in arrays:
         _require_same_order([str(name) for name in np.ravel(arrays["names"])], parameters, file.name)
-    told = str(arrays.get("potential_sha256", parameters.digest))
-    if told != parameters.digest:
+    made_for = str(arrays.get("potential_sha256", parameters.digest))
+    if made_for != parameters.digest:
         raise PotentialError(
-            f"{file.name}: the ensemble is of another potential: its coefficient file has SHA-256 {told[:12]}…, "
+            f"{file.name}: the ensemble is of another potential: its coefficient file has SHA-256 {made_for[:12]}…, "
             f"that of the result {parameters.digest[:12]}…"
         )
     if "covariance" in arrays and "samples" in arrays:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lammps_implicit.ensembles.files import Propagated
-from lammps_implicit.ensembles.propagation import ORDERS
+from lammps_implicit.ensembles.propagation import ORDERS, Distribution
 from lammps_implicit.ensembles.shards import DONE, Records
 
 DIRECTIONS = 4
@@ -23,10 +24,10 @@ ATOMS = 20_000
 """Atoms drawn; of larger structures those whose place is least certain."""
 
 
-def histograms(propagated: Propagated, records: Records | None = None) -> Any:
+def histograms(distributions: Mapping[str, Distribution], records: Records | None = None) -> Any:
     """Distribution of every observable, by order, over that of the samples relaxed again."""
-    figure, axes = _panels(len(propagated.distributions))
-    for (name, distribution), panel in zip(propagated.distributions.items(), axes, strict=False):
+    figure, axes = _panels(len(distributions))
+    for (name, distribution), panel in zip(distributions.items(), axes, strict=False):
         low, high = np.quantile(distribution.estimates[-1], [0.001, 0.999])
         pad = 0.1 * (high - low) or 1e-9
         bins = np.linspace(low - pad, high + pad, 61)
@@ -93,17 +94,17 @@ def corner(propagated: Propagated) -> Any:
     return figure
 
 
-def drivers(propagated: Propagated) -> Any:
-    """Shares of each observable's variance: parameters, and principal directions."""
+def drivers(distributions: Mapping[str, Distribution], names: Sequence[str]) -> Any:
+    """Shares of each observable's variance: parameters, by their labels, and principal directions."""
     from matplotlib.figure import Figure
 
-    rows = len(propagated.distributions)
+    rows = len(distributions)
     figure = Figure(figsize=(9.0, 0.8 + 1.7 * rows), layout="constrained", dpi=130)
     axes = figure.subplots(rows, 2, squeeze=False)
-    for (name, distribution), (left, right) in zip(propagated.distributions.items(), axes, strict=True):
+    for (name, distribution), (left, right) in zip(distributions.items(), axes, strict=True):
         ranked = np.argsort(np.abs(distribution.parameter_shares))[::-1][:BARS]
         left.bar(range(len(ranked)), distribution.parameter_shares[ranked], color="C0")
-        left.set_xticks(range(len(ranked)), [propagated.names[index] for index in ranked], fontsize="x-small")
+        left.set_xticks(range(len(ranked)), [names[index] for index in ranked], fontsize="x-small")
         left.set_title(f"{name}: parameters", fontsize="small")
         shares = distribution.direction_shares[:BARS]
         right.bar(range(1, len(shares) + 1), shares, color="C1")

@@ -1,9 +1,9 @@
 """Forward propagation: the distribution of every observable over an ensemble of parameters, from derivatives alone.
 
-Each sample's change is summed to every order that is known. What the last term is like, and by how much structures
-answer to the sample, tells how large the next term may be; samples for which that is more than a share of the change
-itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted. So are
-samples for which the stiffness of some softest mode changes by half: displacements along it are divided by that.
+Each sample's change is summed to every order that is known. The size of the last term, and by how much structures
+respond to the sample, estimate how large the next term may be. Samples for which that is more than a share of the
+change itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted.
+So are samples for which the stiffness of some softest mode changes by half: displacements along it are divided by that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.observable import Observable
-from lammps_implicit.response.cubic import Answer
+from lammps_implicit.response.cubic import ResponseMetric
 
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 
@@ -28,7 +28,7 @@ LIMIT = 0.1
 """Share of a change, or of the spread, that an estimated error may be."""
 
 COVERED = 0.9
-"""Share of the structures' answers that has to lie along the directions of third derivatives."""
+"""Share of the structures' response that has to lie along the directions of third derivatives."""
 
 BLOCK = 8192
 """Samples evaluated at a time."""
@@ -69,7 +69,7 @@ class Distribution:
         Of each sample, to first, second, ... order.
     error : (S,) float array
         Estimate for the highest order; not a number where only the first is known, or where nothing says by how much
-        structures answer.
+        structures respond.
     flagged : (S,) bool array
         Where the estimated error is too large.
     parameter_shares : (P,) float array
@@ -145,7 +145,7 @@ def propagate(
     theta: FloatArray,
     ensemble: Ensemble,
     limit: float = LIMIT,
-    answer: Answer | None = None,
+    response_metric: ResponseMetric | None = None,
 ) -> Propagation:
     """Evaluate observables for all samples.
 
@@ -157,8 +157,8 @@ def propagate(
         Parameters that their derivatives were taken at.
     ensemble : Ensemble
     limit : float
-    answer : Answer, optional
-        `LeadingDirections.answer`, where third derivatives were taken.
+    response_metric : ResponseMetric, optional
+        `LeadingDirections.response_metric`, where third derivatives were taken.
 
     Raises
     ------
@@ -173,23 +173,23 @@ def propagate(
             raise LammpsImplicitError(f"{name} is an array of shape {observable.value.shape}: propagate its entries")
     principal = principal_directions(ensemble)
     covariance = ensemble.covariance
-    answers = None if answer is None else _answers(answer, ensemble.changes(theta))
+    responses = None if response_metric is None else _responses(response_metric, ensemble.changes(theta))
     found = {
-        name: _distribution(observable, theta, ensemble, principal, covariance, limit, answers)
+        name: _distribution(observable, theta, ensemble, principal, covariance, limit, responses)
         for name, observable in observables.items()
     }
     return Propagation(ensemble, found, principal, limit)
 
 
-def _answers(answer: Answer, changes: FloatArray) -> FloatArray:
-    """By how much structures answer to each sample, (S,)."""
-    share = answer.share(changes)
+def _responses(metric: ResponseMetric, changes: FloatArray) -> FloatArray:
+    """By how much structures respond to each sample, (S,)."""
+    share = metric.share(changes)
     if share < COVERED:
         raise LammpsImplicitError(
             f"only {share:.0%} of what moves structures in this ensemble lies along the directions of the third "
             "derivatives: run the command that wrote the result again, with --ensemble and this ensemble"
         )
-    return answer.sizes(changes)
+    return metric.sizes(changes)
 
 
 def principal_directions(ensemble: Ensemble) -> Principal:
@@ -212,11 +212,11 @@ def principal_directions(ensemble: Ensemble) -> Principal:
     )
 
 
-def next_term(last: FloatArray, order: int, answers: FloatArray) -> FloatArray:
-    """Size that the term after the last may have, (S,): that of the last for the average answer, growing as a power.
+def next_term(last: FloatArray, order: int, responses: FloatArray) -> FloatArray:
+    """Size that the term after the last may have, (S,): that of the last for the average response, growing as a power.
 
     Measured ratios of one term to that before are 0.02 to 0.5. Terms of single samples pass through zero; the power of
-    the answer that they grow with does not.
+    the response that they grow with does not.
 
     Parameters
     ----------
@@ -224,11 +224,11 @@ def next_term(last: FloatArray, order: int, answers: FloatArray) -> FloatArray:
         Term of the highest order known.
     order : int
         Of that term.
-    answers : (S,) float array
-        By how much structures answer to each sample, one on average.
+    responses : (S,) float array
+        By how much structures respond to each sample, one on average.
     """
-    felt = float(np.mean(answers ** (2 * order)))
-    return np.sqrt(np.mean(last**2) / felt) * answers ** (order + 1) if felt > 0 else np.zeros_like(last)
+    felt = float(np.mean(responses ** (2 * order)))
+    return np.sqrt(np.mean(last**2) / felt) * responses ** (order + 1) if felt > 0 else np.zeros_like(last)
 
 
 def robust_spread(values: FloatArray) -> float:
@@ -244,7 +244,7 @@ def _distribution(
     principal: Principal,
     covariance: FloatArray,
     limit: float,
-    answers: FloatArray | None,
+    responses: FloatArray | None,
 ) -> Distribution:
     basis, coordinates = ensemble.factored(theta)
     reduced = observable if basis is None else observable.along(basis)
@@ -252,8 +252,8 @@ def _distribution(
     terms = np.concatenate([np.stack(reduced.terms(block)) for block in blocks], axis=1)  # (O, S)
     estimates = float(observable.value) + np.cumsum(terms, axis=0)
     error = np.full(terms.shape[1], np.nan)
-    if answers is not None and len(terms) > 1:
-        error = next_term(terms[-1], len(terms), answers)
+    if responses is not None and len(terms) > 1:
+        error = next_term(terms[-1], len(terms), responses)
     change = np.abs(terms.sum(axis=0))
     allowed = limit * np.maximum(change, robust_spread(estimates[-1]))
     bound = np.inf if observable.bound is None else observable.bound

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from lammps_implicit.ensembles import plots
 from lammps_implicit.ensembles.agreement import agreement, agreement_rows
 from lammps_implicit.ensembles.files import Propagated
-from lammps_implicit.ensembles.propagation import LIMIT, QUANTILES
+from lammps_implicit.ensembles.propagation import LIMIT, QUANTILES, Distribution
 from lammps_implicit.ensembles.shards import FAILED, Records
 from lammps_implicit.errors import LammpsImplicitError
 
@@ -26,10 +25,10 @@ tr:nth-child(even) { background: #f4f4f4 } img { max-width: 100% } h2 { margin-t
 """
 
 
-def summary_rows(propagated: Propagated) -> list[tuple[str, ...]]:
+def summary_rows(distributions: Mapping[str, Distribution]) -> list[tuple[str, ...]]:
     """Mean, deviation and quantiles of every observable, head first."""
     rows: list[tuple[str, ...]] = [("observable", "order", "mean", "deviation", *(f"{q:.1%}" for q in QUANTILES))]
-    for name, found in propagated.distributions.items():
+    for name, found in distributions.items():
         for number, order in enumerate(found.orders):
             quantiles = np.quantile(found.estimates[number], QUANTILES)
             shown = [f"{value:.7g}" for value in (found.mean[number], found.deviation[number], *quantiles)]
@@ -37,16 +36,18 @@ def summary_rows(propagated: Propagated) -> list[tuple[str, ...]]:
     return rows
 
 
-def driver_rows(propagated: Propagated, shown: int = 5) -> list[tuple[str, ...]]:
-    """Parameters and directions that drive each observable most, head first."""
+def driver_rows(
+    distributions: Mapping[str, Distribution], names: Sequence[str], shown: int = 5
+) -> list[tuple[str, ...]]:
+    """Parameters, by their labels, and directions that drive each observable most, head first."""
     rows: list[tuple[str, ...]] = [("observable", "share of the variance: parameters", "principal directions")]
-    for name, found in propagated.distributions.items():
+    for name, found in distributions.items():
         ranked = np.argsort(np.abs(found.parameter_shares))[::-1][:shown]
         leading = np.argsort(found.direction_shares)[::-1][:shown]
         rows.append(
             (
                 name,
-                ", ".join(f"{propagated.names[index]} {found.parameter_shares[index]:.0%}" for index in ranked),
+                ", ".join(f"{names[index]} {found.parameter_shares[index]:.0%}" for index in ranked),
                 ", ".join(f"{index + 1}: {found.direction_shares[index]:.0%}" for index in leading),
             )
         )
@@ -71,18 +72,18 @@ def html_report(propagated: Propagated, records: Records | None = None, limit: f
     """
     if records is not None and not set(records.names) & set(propagated.distributions):
         raise LammpsImplicitError("the validation has none of the observables that were propagated")
-    told = propagated.attributes
+    known = propagated.attributes
     parts = [
         f"<h1>{escape(propagated.path.stem)}</h1>",
-        f"<p>{told['samples']:,} samples of {len(propagated.names)} parameters from {escape(str(told['ensemble']))}, "
-        f"derivatives from {escape(str(told['from']))} ({told['force_evaluations']:,} force evaluations). "
+        f"<p>{known['samples']:,} samples of {len(propagated.names)} parameters from {escape(str(known['ensemble']))}, "
+        f"derivatives from {escape(str(known['from']))} ({known['force_evaluations']:,} force evaluations). "
         f"{_trust(propagated)}</p>",
         "<h2>Distributions</h2>",
-        _table(summary_rows(propagated)),
-        _figure(plots.histograms(propagated, records)),
+        _table(summary_rows(propagated.distributions)),
+        _figure(plots.histograms(propagated.distributions, records)),
         "<h2>What drives them</h2>",
-        _table(driver_rows(propagated)),
-        _figure(plots.drivers(propagated)),
+        _table(driver_rows(propagated.distributions, propagated.names)),
+        _figure(plots.drivers(propagated.distributions, propagated.names)),
         _figure(plots.corner(propagated)),
     ]
     if propagated.deviations is not None:
@@ -101,11 +102,6 @@ def html_report(propagated: Propagated, records: Records | None = None, limit: f
     return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
-def write_figure(path: Path, figure: Any) -> None:
-    """Write a figure as PNG, whatever the path's name ends in."""
-    figure.savefig(path, format="png")
-
-
 def _table(rows: Sequence[Iterable[str]]) -> str:
     head, *body = rows
     lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
@@ -114,12 +110,12 @@ def _table(rows: Sequence[Iterable[str]]) -> str:
 
 
 def _trust(propagated: Propagated) -> str:
-    told = propagated.attributes
+    known = propagated.attributes
     if all(np.isnan(found.error).all() for found in propagated.distributions.values()):
         return "Errors were not estimated: the derivatives were taken without an ensemble."
     return (
-        f"{int(told['flagged']):,} samples lie outside the range of trust: the next term of some series may exceed "
-        f"{float(told['limit']):.0%} of the change and of the ensemble's spread, or a softest mode changes its "
+        f"{int(known['flagged']):,} samples lie outside the range of trust: the next term of some series may exceed "
+        f"{float(known['limit']):.0%} of the change and of the ensemble's spread, or a softest mode changes its "
         "stiffness by half."
     )
 

@@ -233,8 +233,8 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Sett
     assert first is not None
     missing = [shard for shard in range(first[1].shards) if shard not in found]
     if missing:
-        told = ", ".join(f"{shard}/{first[1].shards}" for shard in missing[:10]) + (", ..." if missing[10:] else "")
-        raise OutputError(f"{len(missing)} of {first[1].shards} shards missing: run --shard {told}")
+        some = ", ".join(f"{shard}/{first[1].shards}" for shard in missing[:10]) + (", ..." if missing[10:] else "")
+        raise OutputError(f"{len(missing)} of {first[1].shards} shards missing: run --shard {some}")
     return _concatenated([found[shard] for shard in sorted(found)]), first[1]
 
 

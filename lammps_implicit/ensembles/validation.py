@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 from numpy.linalg import LinAlgError
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import LIMIT, propagate
 from lammps_implicit.ensembles.shards import (
@@ -34,18 +34,23 @@ from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMi
 from lammps_implicit.files import sha256
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CONSTANTS
-from lammps_implicit.observables.config import Configuration
+from lammps_implicit.observables.config import PER_ATOM, StudySettings
+from lammps_implicit.observables.configuration import explained
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.study import observables_of, open_cells
-from lammps_implicit.progress import Progress
+from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.results.format import OBSERVABLES_KIND
 from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.units import Units
 
 BROKEN = "stopped the relaxation: "
 
 SAME_ENERGY = 1e-6
-"""eV an atom by which an observable may miss the result's at the result's own parameters."""
+"""Energy per atom, in the deck's unit, by which an energy may differ from the result's at the result's parameters."""
+
+SAME_LENGTH = 1e-6
+"""Relative difference of lengths up to which they are the same: relaxed cells are right to strains of 1e-8."""
 
 
 def validate(
@@ -59,8 +64,8 @@ def validate(
     ftol: float = 1e-8,
     limit: float = LIMIT,
     overwrite: bool = False,
-    comm: Any = None,
-    progress: Progress = lambda done, total: None,
+    comm: MPI.Comm | None = None,
+    progress: Progress = no_progress,
 ) -> Path:
     """Relax a shard's share of a random choice of samples again, and keep what comes out beside what was predicted.
 
@@ -69,7 +74,7 @@ def validate(
     Parameters
     ----------
     derivatives : Derivatives
-        Of ``sensitivity`` or ``observables``; says which decks to run.
+        Of ``sensitivity`` or ``observables``: they name the decks to run.
     ensemble : Ensemble
     samples : int
         Of the whole validation.
@@ -84,9 +89,9 @@ def validate(
         Of estimated errors, as for `propagate`.
     overwrite : bool
         Whether to begin anew.
-    comm : mpi4py communicator, optional
+    comm : MPI.Comm, optional
     progress : callable
-        Called with samples done and in all.
+        Called with (done, total) samples.
 
     Returns
     -------
@@ -98,8 +103,6 @@ def validate(
     LammpsImplicitError
         If the decks are not those of the result, or the file there is of another validation.
     """
-    from mpi4py import MPI
-
     comm = MPI.COMM_WORLD if comm is None else comm
     settings = Settings(
         on_root(comm, lambda: sha256(derivatives.path)), ensemble.digest, samples, seed, ftol, limit, shards
@@ -129,7 +132,7 @@ def _relax_pending(
     shard: int,
     derivatives: Derivatives,
     ensemble: Ensemble,
-    comm: Any,
+    comm: MPI.Comm,
     progress: Progress,
 ) -> None:
     """Relax what is left of a shard, writing its file after every sample."""
@@ -159,9 +162,11 @@ def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
     return records
 
 
-def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64], limit: float) -> Records:
-    propagation = propagate(derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.answer)
-    names = [name for name, known in derivatives.observables.items() if _relaxed_again(name, known)]
+def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: IntArray, limit: float) -> Records:
+    propagation = propagate(
+        derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.response_metric
+    )
+    names = _taken_again(derivatives)
     distributions = [propagation.distributions[name] for name in names]
     estimates = np.full((len(rows), len(distributions), 3), np.nan)
     for column, distribution in enumerate(distributions):
@@ -184,9 +189,13 @@ def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: NDArray[np.int64]
     )
 
 
-def _relaxed_again(name: str, observable: Observable) -> bool:
-    """Whether it is taken of every sample: elastic constants and stabilities would take solves of their own."""
-    return name not in CONSTANTS and observable.bound is None
+def _taken_again(derivatives: Derivatives) -> list[str]:
+    """Names of observables that are taken of every sample: not those that would take evaluations of their own."""
+    costly = set(CONSTANTS)
+    if derivatives.kind == OBSERVABLES_KIND:
+        costly |= {name for name, kind in _settings(derivatives).observables.items() if kind.costly}
+    # Stabilities, which have a bound, take solves.
+    return [name for name, known in derivatives.observables.items() if name not in costly and known.bound is None]
 
 
 class _Relaxer:
@@ -227,32 +236,70 @@ def _relax_one(records: Records, place: int, dtheta: FloatArray, relax: _Relaxer
 
 
 @contextmanager
-def _relaxer(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
+def _relaxer(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Relaxer]:
     """Open the cells of a result, and check that they are the same."""
     opened = _study if derivatives.kind == OBSERVABLES_KIND else _single
     with opened(derivatives, comm) as relaxer:
-        now = relaxer.values()
-        gone = [
-            name for name, known in derivatives.observables.items() if name not in now and _relaxed_again(name, known)
-        ]
+        now, cells = relaxer.values(), relaxer.cells
+        gone = [name for name in _taken_again(derivatives) if name not in now]
         if gone:
             raise LammpsImplicitError(f"{gone[0]} of {derivatives.path.name} cannot be taken from its decks any more")
-        for name, observable in derivatives.observables.items():
-            if name in now and abs(now[name] - float(observable.value)) > _tolerance(relaxer, name, observable.value):
-                raise LammpsImplicitError(
-                    f"the decks do not lead to the result's minimum any more: {name} is {now[name]:.9g}, in the result "
-                    f"{float(observable.value):.9g}; run the command that wrote {derivatives.path.name} again"
-                )
+        largest = max((cell for cell in cells), key=lambda cell: cell.engine.n_atoms)
+        tolerances = Tolerances(
+            largest.units, largest.engine.n_atoms, max(cell.engine.volume for cell in cells), largest.potential.theta
+        )
+        require_same_values(derivatives, now, tolerances)
         yield relaxer
 
 
-def _tolerance(relaxer: _Relaxer, name: str, value: Any) -> float:
-    atoms = max(cell.engine.n_atoms for cell in relaxer.cells)
-    return max(SAME_ENERGY * atoms, 1e-6 * abs(float(value)))
+@dataclass(frozen=True)
+class Tolerances:
+    """By how much observables may differ from a result's, each kind of quantity with a tolerance of its own.
+
+    Attributes
+    ----------
+    units : Units
+    atoms : int
+        Of the largest cell.
+    volume : float
+        Of the largest cell, Å³: volumes of defects are differences of those of cells.
+    theta : (P,) float array
+    """
+
+    units: Units
+    atoms: int
+    volume: float
+    theta: FloatArray
+
+    def of(self, name: str, observable: Observable) -> float:
+        """Of an energy per atom, a length or a volume relative; of others relative to how they depend on Θ."""
+        value, units = abs(float(observable.value)), observable.units
+        if units == self.units.energy:
+            return SAME_ENERGY * (1 if name in PER_ATOM else self.atoms)
+        if units == f"{self.units.length}^3":
+            return 3 * SAME_LENGTH * self.volume
+        if units == self.units.length:
+            return SAME_LENGTH * value
+        return SAME_LENGTH * max(value, float(np.abs(self.theta * observable.gradient).sum()))
+
+
+def require_same_values(derivatives: Derivatives, now: Mapping[str, float], tolerances: Tolerances) -> None:
+    """Check that observables measured again, by name, are those of a result.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
+    for name, observable in derivatives.observables.items():
+        if name in now and abs(now[name] - float(observable.value)) > tolerances.of(name, observable):
+            raise LammpsImplicitError(
+                f"the decks do not lead to the result's minimum any more: {name} is {now[name]:.9g}, in the result "
+                f"{float(observable.value):.9g}; run the command that wrote {derivatives.path.name} again"
+            )
 
 
 @contextmanager
-def _single(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
+def _single(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Relaxer]:
     recipe = json.loads(str(derivatives.attributes.get("recipe", "{}")))
     if not recipe:
         raise LammpsImplicitError(f"{derivatives.path.name} does not come from a deck: nothing can be run again")
@@ -270,26 +317,43 @@ def _single(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
 
 
 @contextmanager
-def _study(derivatives: Derivatives, comm: Any) -> Iterator[_Relaxer]:
-    try:
-        configuration = Configuration.model_validate_json(str(derivatives.attributes["configuration"]))
-    except ValidationError:
-        raise LammpsImplicitError(
-            f"{derivatives.path.name} was written by another version: run the command that wrote it again"
-        ) from None
-    opened: AbstractContextManager[Any] = open_cells(configuration, comm)
-    with opened as cells:
-        told = [str(line).rsplit(" ", 1)[1] for line in derivatives.attributes["decks"]]
-        _require_same_deck(cells.named(), told, derivatives)
+def _study(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Relaxer]:
+    settings = _settings(derivatives)
+    with open_cells(settings, comm) as cells:
+        hashes = [str(line).rsplit(" ", 1)[1] for line in derivatives.attributes["decks"]]
+        _require_same_deck(cells.named(), hashes, derivatives)
         yield _Relaxer(
             list(cells.named().values()),
-            lambda: {name: float(found.value) for name, found in observables_of(cells, configuration, 0).items()},
+            lambda: {name: float(found.value) for name, found in observables_of(cells, settings, 0).items()},
         )
 
 
-def _require_same_deck(cells: dict[str, StationaryPoint], told: list[str], derivatives: Derivatives) -> None:
-    for (name, cell), sha in zip(cells.items(), told, strict=True):
+def _settings(derivatives: Derivatives) -> StudySettings:
+    """Configuration of a study, from its result."""
+    try:
+        return StudySettings.model_validate_json(str(derivatives.attributes["configuration"]))
+    except ValidationError as error:
+        raise LammpsImplicitError(
+            f"the configuration in {derivatives.path.name} cannot be read ({explained(error)}): run the command that "
+            "wrote it again"
+        ) from None
+
+
+def _require_same_deck(cells: dict[str, StationaryPoint], hashes: list[str], derivatives: Derivatives) -> None:
+    """Check decks, by their SHA-256, parameters and cells."""
+    result = derivatives.path.name
+    for (name, cell), sha in zip(cells.items(), hashes, strict=True):
         if cell.deck_sha256 != sha:
-            raise LammpsImplicitError(f"the deck of {name} has changed since {derivatives.path.name} was written")
+            raise LammpsImplicitError(f"the deck of {name} has changed since {result} was written")
         if cell.potential.text != derivatives.parameters.text:
-            raise LammpsImplicitError(f"the coefficient file of {name} has changed since {derivatives.path.name}")
+            raise LammpsImplicitError(f"the coefficient file of {name} has changed since {result}")
+        known = derivatives.cell_vectors.get(name)
+        if known is not None and not same_cell(cell.engine.cell, known):
+            raise LammpsImplicitError(
+                f"the cell of {name} is not that of {result} any more; run the command that wrote it again"
+            )
+
+
+def same_cell(now: FloatArray, known: FloatArray) -> bool:
+    """Whether cell vectors, as rows, differ by round-off at most."""
+    return bool(np.abs(now - known).max() <= SAME_LENGTH * np.linalg.norm(known, axis=1).max())

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Optional, Union
+from typing import Annotated, Literal, Optional, Union, get_args
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from lammps_implicit.errors import DeckError
-from lammps_implicit.evaluators.deck import deck_path
+from lammps_implicit.inverse.kinds import Aim, FunctionLoss, ObservableLoss, PositionsLoss, PriorLoss
+from lammps_implicit.inverse.loss import LOSSES, LossKind, RegisteredLoss
 from lammps_implicit.inverse.problem import JUMP, TRUST
-from lammps_implicit.observables.bulk import CONSTANTS
-from lammps_implicit.observables.config import Deck, known_cell
-from lammps_implicit.observables.configuration import Strict, read_yaml
+from lammps_implicit.observables.configuration import Strict, known_cell, named_files
+from lammps_implicit.observables.decks import DeckSettings, PositionSource
+from lammps_implicit.observables.kind import OBSERVABLES, RegisteredObservable
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -22,8 +20,8 @@ CellName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
 """Part of the names of files."""
 
 
-class Cell(Deck):
-    """A structure of the loss: a deck, and what its cell may do."""
+class CellSettings(DeckSettings):
+    """A structure of the loss: a deck, and the strains that its cell may take."""
 
     cell: str = Field(default="none", description="none, iso, ortho, full, or strains such as zz")
     pressure: Union[float, str, list[float], None] = Field(default=None, description="what the cell is held at")
@@ -37,167 +35,25 @@ class Cell(Deck):
     _cell_is_known = field_validator("cell")(known_cell)
 
 
-class PositionSource(Strict):
-    """Where positions come from: a LAMMPS data file, or a deck with the same atoms."""
-
-    data: Optional[Path] = Field(default=None, description="LAMMPS data file")
-    deck: Optional[Path] = Field(default=None, description="or a deck, whose structure is relaxed")
-    variables: dict[str, Union[str, int, float]] = Field(default_factory=dict, description="of the deck")
-    relax: bool = Field(default=True, description="whether to relax what the deck leaves")
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> PositionSource:
-        if (self.data is None) == (self.deck is None):
-            raise ValueError("give either data or deck")
-        return self
-
-
-class Target(Strict):
-    """Positions that a cell is to have."""
-
-    cell: Name
-    target: PositionSource
-    ids: Optional[list[int]] = Field(default=None, min_length=1, description="atoms that count; default: all")
-    near: Optional[int] = Field(default=None, description="or those around the atom with this id")
-    radius: float = Field(default=10.0, gt=0, description="Å; how far around it")
-    weight: float = Field(default=1.0, gt=0, description="Å⁻²")
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> Target:
-        if self.ids is not None and self.near is not None:
-            raise ValueError("give either ids or near")
-        return self
-
-
-class Aim(Strict):
-    """Value that an observable is to have."""
-
-    target: Optional[float] = Field(default=None, description="the value")
-    change: Optional[float] = Field(default=None, description="or by how much it is to change")
-    scale: float = Field(default=1.0, gt=0, description="what counts as a miss of size one")
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Aim:
-        if (self.target is None) == (self.change is None):
-            raise ValueError("give either target or change")
-        return self
-
-
-class Prior(Strict):
-    """What keeps parameters near where they started."""
-
-    ridge: float = Field(default=0.0, ge=0, description="strength, in units of the parameters' scales")
-    covariance: Optional[Path] = Field(
-        default=None, description="ensemble file; its inverse covariance is the strength"
-    )
-    weight: float = Field(default=1.0, gt=0, description="of the covariance's term")
-
-
-class Function(Strict):
-    """A Python function of a cell: Minimum to (value, ∂L/∂X of this rank's atoms)."""
-
-    cell: Name
-    file: Path
-    function: Name = Field(default="loss", description="its name in the file")
-
-
 class Loss(Strict):
-    """Sum of all that is to become small."""
+    """Sum of all terms; the first four settings are short forms of terms of these kinds."""
 
-    positions: list[Target] = Field(default_factory=list)
-    observables: dict[Name, Aim] = Field(default_factory=dict)
-    functions: list[Function] = Field(default_factory=list)
-    prior: Prior = Field(default_factory=Prior)
+    positions: list[PositionsLoss] = Field(default_factory=list, description="target positions")
+    observables: dict[Name, Aim] = Field(default_factory=dict, description="values that observables are to have")
+    functions: list[FunctionLoss] = Field(default_factory=list, description="Python functions")
+    prior: PriorLoss = Field(default_factory=PriorLoss, description="what keeps parameters near where they started")
+    terms: list[RegisteredLoss] = Field(default_factory=list, description="terms of any kind")
 
-
-class Energy(Strict):
-    """Energy of a cell, or enthalpy under pressure; less that of another cell, if one is named."""
-
-    kind: Literal["energy"]
-    cell: Name
-    less: Optional[Name] = None
-
-    def cells(self) -> list[str]:
-        return [self.cell] if self.less is None else [self.cell, self.less]
-
-
-class Volume(Strict):
-    """Volume of a cell that is relaxed."""
-
-    kind: Literal["volume"]
-    cell: Name
-
-    def cells(self) -> list[str]:
-        return [self.cell]
-
-
-class Formation(Strict):
-    """Formation energy, formation volume, or, with the number of lattice sites, relaxation volume of a defect."""
-
-    kind: Literal["formation energy", "formation volume", "relaxation volume"]
-    defect: Name
-    bulk: Name
-    reservoirs: dict[str, Union[float, str]] = Field(default_factory=dict, description="cells, or potentials μ")
-    sites: Optional[int] = Field(default=None, gt=0)
+    def all_terms(self) -> list[LossKind]:
+        """Every term, those in short form first."""
+        aims = [ObservableLoss(observable=name, **aim.model_dump()) for name, aim in self.observables.items()]
+        return [*self.positions, *aims, *self.functions, self.prior, *self.terms]
 
     @model_validator(mode="after")
-    def _sites_are_known(self) -> Formation:
-        if self.kind == "relaxation volume" and self.sites is None:
-            raise ValueError("a relaxation volume needs sites")
+    def _is_not_empty(self) -> Loss:
+        if all(isinstance(term, PriorLoss) for term in self.all_terms()):
+            raise ValueError("there is nothing to make small: give positions, observables, functions, or other terms")
         return self
-
-    def cells(self) -> list[str]:
-        return [self.defect, self.bulk, *(name for name in self.reservoirs.values() if isinstance(name, str))]
-
-
-class Lattice(Strict):
-    """Length of a cell vector, divided by its repetitions."""
-
-    kind: Literal["lattice parameter"]
-    cell: Name
-    axis: Literal["a", "b", "c"] = "a"
-    repeat: int = Field(default=1, gt=0)
-
-    def cells(self) -> list[str]:
-        return [self.cell]
-
-
-class Elastic(Strict):
-    """Elastic constant of a crystal whose cell is 'full'."""
-
-    kind: Literal["elastic constant"]
-    cell: Name
-    constant: str = Field(default=CONSTANTS[0], pattern="^C[1-6][1-6]$")
-
-    def cells(self) -> list[str]:
-        return [self.cell]
-
-
-class Distance(Strict):
-    """Distance between the nearest images of two atoms."""
-
-    kind: Literal["distance"]
-    cell: Name
-    ids: tuple[int, int]
-
-    def cells(self) -> list[str]:
-        return [self.cell]
-
-
-class Distortion(Strict):
-    """Mean square displacement from ideal sites, the net translation removed."""
-
-    kind: Literal["lattice distortion"]
-    cell: Name
-    sites: PositionSource
-
-    def cells(self) -> list[str]:
-        return [self.cell]
-
-
-Quantity = Annotated[
-    Union[Energy, Volume, Formation, Lattice, Elastic, Distance, Distortion], Field(discriminator="kind")
-]
 
 
 class Bound(Strict):
@@ -241,16 +97,19 @@ class Hold(Strict):
     tol: float = Field(default=1e-7, gt=0, lt=1e-2, description="by how much they may be off, relative to their values")
 
 
-class Configuration(Strict):
+class InversionSettings(Strict):
     """Everything the command needs to know."""
 
-    cells: dict[CellName, Cell] = Field(min_length=1, description="structures, each the end of a deck")
+    cells: dict[CellName, CellSettings] = Field(min_length=1, description="structures, each the end of a deck")
     loss: Loss = Field(description="what is to become small")
-    observables: dict[Name, Quantity] = Field(default_factory=dict, description="numbers of the cells, by name")
+    observables: dict[Name, RegisteredObservable] = Field(
+        default_factory=dict, description="numbers of the cells, by name"
+    )
     hold: Hold = Field(default_factory=Hold, description="what is to stay as it is")
     parameters: ParameterSettings = Field(default_factory=ParameterSettings, description="what may change")
     optimizer: Literal["auto", "gauss-newton", "lbfgs"] = Field(
-        default="auto", description="auto: gauss-newton, but lbfgs with functions"
+        default="auto",
+        description="auto: gauss-newton, but lbfgs with functions and other terms that are no sums of squares",
     )
     iterations: int = Field(default=50, ge=0, description="at most")
     reduction: float = Field(default=1e-8, ge=0, lt=1, description="of the loss, at which it is good enough")
@@ -262,91 +121,46 @@ class Configuration(Strict):
     structures: bool = Field(default=True, description="whether to write structures at every iteration")
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Configuration:
-        for name, quantity in self.observables.items():
-            _require(self.cells, quantity.cells(), f"observables: {name}", "cells")
-        of_cells = [term.cell for term in self.loss.positions] + [term.cell for term in self.loss.functions]
-        _require(self.cells, of_cells, "loss", "cells")
-        _require(self.observables, list(self.loss.observables), "loss: observables", "observables")
-        _require(self.observables, self.hold.observables, "hold", "observables")
-        both = [name for name in self.hold.observables if name in self.loss.observables]
+    def _names_are_known(self) -> InversionSettings:
+        for name, kind in self.observables.items():
+            _require(list(self.cells), kind.cells(), f"observables: {name}", "cells")
+        for term in self.loss.all_terms():
+            _require(list(self.cells), term.cells(), "loss", "cells")
+            _require(list(self.observables), term.observables(), "loss", "observables")
+        _require(list(self.observables), self.hold.observables, "hold", "observables")
+        aimed = {name for term in self.loss.all_terms() for name in term.observables()}
+        both = [name for name in self.hold.observables if name in aimed]
         if both:
             raise ValueError(f"hold: {both[0]} has a target too")
-        if not (self.loss.positions or self.loss.observables or self.loss.functions):
-            raise ValueError("loss: there is nothing to make small: give positions, observables, or functions")
         return self
 
 
-def _require(known: object, names: list[str], place: str, what: str) -> None:
-    assert isinstance(known, dict)
+def _require(known: list[str], names: list[str], place: str, what: str) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"{place}: {unknown[0]} is not one of the {what}")
 
 
-def read_configuration(path: str | os.PathLike[str]) -> Configuration:
-    """Read a YAML file; files named in it are found from its folder.
-
-    Raises
-    ------
-    LammpsImplicitError
-        With the place in the file and what is wrong there.
-    DeckError
-        If a deck or another file does not exist.
-    """
-    configuration = read_yaml(path, Configuration)
-    folder = Path(path).absolute().parent
-    for place, holder, field in _files(configuration):
-        file = getattr(holder, field)
-        if file is not None:
-            try:
-                setattr(holder, field, deck_path(folder / file))
-            except DeckError:
-                raise DeckError(f"{path}: {place}: {field} {file} does not exist or cannot be read") from None
-    return configuration
-
-
-def inputs(configuration: Configuration) -> list[Path]:
-    """All files that a configuration names."""
-    return [file for _, holder, field in _files(configuration) if (file := getattr(holder, field)) is not None]
-
-
-def _files(configuration: Configuration) -> Iterator[tuple[str, BaseModel, str]]:
-    """Models that name files: where they stand, and the names of their fields."""
-    for name, cell in configuration.cells.items():
-        yield f"cells: {name}", cell, "deck"
-    sources = [("loss: positions", term.target) for term in configuration.loss.positions]
-    for name, quantity in configuration.observables.items():
-        if isinstance(quantity, Distortion):
-            sources.append((f"observables: {name}", quantity.sites))
-    for place, source in sources:
-        yield place, source, "deck"
-        yield place, source, "data"
-    for function in configuration.loss.functions:
-        yield "loss: functions", function, "file"
-    yield "loss: prior", configuration.loss.prior, "covariance"
+def inputs(settings: InversionSettings) -> list[Path]:
+    """All files that the settings name."""
+    return [getattr(holder, field) for _, holder, field in named_files(settings)]
 
 
 def described() -> str:
-    """All options with their defaults, as lines of help."""
+    """All settings with their defaults, as lines of help."""
     lines: list[str] = []
     sections: list[tuple[str, type[BaseModel]]] = [
-        ("", Configuration),
-        ("cells: NAME", Cell),
+        ("", InversionSettings),
+        ("cells: NAME", CellSettings),
         ("loss", Loss),
-        ("loss: positions, each", Target),
         ("loss: observables: NAME", Aim),
-        ("loss: functions, each", Function),
-        ("loss: prior", Prior),
+        *(("loss: terms, each", model) for _, model in LOSSES.items()),
         ("target or sites", PositionSource),
         ("hold", Hold),
         ("parameters", ParameterSettings),
         ("parameters: bounds: PATTERN", Bound),
         ("parameters: equalities, each", Equality),
-        *(
-            ("observables: NAME", model)
-            for model in (Energy, Volume, Formation, Lattice, Elastic, Distance, Distortion)
-        ),
+        *(("observables: NAME", model) for _, model in OBSERVABLES.items()),
     ]
     for title, model in sections:
         lines += ["", f"{title or 'Settings of CONFIG.yaml'}: {(model.__doc__ or '').splitlines()[0]}"]
@@ -354,13 +168,13 @@ def described() -> str:
             default = (
                 "required" if field.is_required() else f"default {_shown(field.get_default(call_default_factory=True))}"
             )
-            told = f"  {name} ({default})" if name != "kind" else f"  kind: {_kinds(model)}"
-            lines.append(told + (f": {field.description}" if field.description else ""))
+            line = f"  {name} ({default})" if name != "kind" else f"  kind: {_kinds(model)}"
+            lines.append(line + (f": {field.description}" if field.description else ""))
     return "\n".join(lines)
 
 
 def _kinds(model: type[BaseModel]) -> str:
-    return " or ".join(model.model_fields["kind"].annotation.__args__)  # type: ignore[union-attr]
+    return " or ".join(get_args(model.model_fields["kind"].annotation))
 
 
 def _shown(value: object) -> str:

@@ -115,7 +115,7 @@ def minimise(
     iterations: int,
     optimizer: str = "gauss-newton",
     descent: Descent | None = None,
-    told: Callable[[Descent], None] = lambda descent: None,
+    callback: Callable[[Descent], None] = lambda descent: None,
 ) -> Descent:
     """Minimise a loss; the cells end at the best parameters found.
 
@@ -131,7 +131,7 @@ def minimise(
         needs one solve and no Jacobian.
     descent : Descent, optional
         Of an interrupted run: the cells stand at its last iteration.
-    told : callable
+    callback : callable
         Called after every iteration.
     """
     descent = Descent() if descent is None else descent
@@ -147,7 +147,7 @@ def minimise(
             if not factored:
                 _learn(descent, problem.scale * here.gradient, problem.theta / problem.scale)
             descent.history.append(_iteration(problem, len(descent.history), here.value, gradient, taken))
-            told(descent)
+            callback(descent)
         again = False
         if here.value <= target and descent.history[0].loss > 0:
             descent.converged, descent.reason = True, "the loss is what was asked for"
@@ -187,7 +187,7 @@ def _iteration(problem: Problem, number: int, loss: float, gradient: FloatArray,
 
 
 def _learn(descent: Descent, gradient: FloatArray, place: FloatArray) -> None:
-    """Keep what the gradient tells of the curvature, in units of the scales."""
+    """Keep the change of the gradient along the step, in units of the scales."""
     if descent.gradient is not None and descent.place is not None:
         step, change = place - descent.place, gradient - descent.gradient
         if step.any():

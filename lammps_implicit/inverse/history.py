@@ -15,9 +15,9 @@ from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
 from lammps_implicit.inverse.descent import Descent, Iteration
 from lammps_implicit.inverse.places import Place
-from lammps_implicit.inverse.terms import Cells
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import opened_on_root
+from lammps_implicit.observables.kind import Cells
 from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import read_rows, stream_structure, structure_pieces
 from lammps_implicit.structures import Rows
@@ -51,7 +51,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class History:
-    """What a file holds.
+    """Every iteration of an inversion.
 
     Attributes
     ----------
@@ -66,22 +66,21 @@ class History:
     observables: dict[str, FloatArray]
 
 
-def write_history(
-    path: Path, setting: Setting, descent: Descent, observables: list[dict[str, float]], cells: Cells
-) -> None:
+def write_history(path: Path, history: History, cells: Cells) -> None:
     """Write everything up to the last iteration, in place of what was there; the structures stream."""
     first = next(iter(cells.values()))
     with opened_on_root(first.engine.comm, lambda: hdf5_written_whole(path, overwrite=True)) as file:
         if file is not None:
-            _write(file, setting, descent, observables, first.units.style)
+            _write(file, history, first.units.style)
         for name, cell in cells.items():
             group = None if file is None else file.create_group(f"structures/{name}")
             stream_structure(group, snapshot(cell), cell.engine.comm, cell.units.length)
 
 
-def _write(file: Any, setting: Setting, descent: Descent, observables: list[dict[str, float]], units: str) -> None:
+def _write(file: Any, history: History, units: str) -> None:
     import h5py
 
+    setting, descent = history.setting, history.descent
     text = h5py.string_dtype()
     file.attrs.update(
         kind=HISTORY_KIND,
@@ -100,9 +99,9 @@ def _write(file: Any, setting: Setting, descent: Descent, observables: list[dict
     terms = list(descent.history[0].terms)
     file["term_names"] = np.array(terms, dtype=text)
     file["terms"] = np.array([[iteration.terms[name] for name in terms] for iteration in descent.history])
-    names = list(observables[0])
-    file["observable_names"] = np.array(names, dtype=text)
-    file["observables"] = np.array([[found[name] for name in names] for found in observables], float)
+    file["observable_names"] = np.array(list(history.observables), dtype=text)
+    columns = list(history.observables.values())
+    file["observables"] = np.stack(columns, axis=1) if columns else np.zeros((len(descent.history), 0))
     shape = (len(descent.pairs), 2, len(setting.theta))
     file["pairs"] = np.array(descent.pairs, float).reshape(shape)
     if descent.gradient is not None and descent.place is not None:

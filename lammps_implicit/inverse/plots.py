@@ -1,20 +1,19 @@
-"""Plot of an inversion: how its loss fell, and which parameters changed."""
+"""Figure of an inversion: how its loss fell, and which parameters changed."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lammps_implicit.files import written_whole
 from lammps_implicit.inverse.history import History
 
 SHOWN = 40
 """Parameters in the plot, those that changed most."""
 
 
-def plot_history(path: Path, history: History) -> None:
-    """Draw the loss and its terms over force evaluations, and the relative changes of the parameters."""
+def plot_history(history: History) -> Any:
+    """Figure of the loss and its terms over force evaluations, and the relative changes of the parameters."""
     from matplotlib.figure import Figure
 
     iterations, setting = history.descent.history, history.setting
@@ -33,5 +32,4 @@ def plot_history(path: Path, history: History) -> None:
     right.bar(range(len(picked)), shares[picked])
     right.set_xticks(range(len(picked)), [setting.names[k] for k in picked], rotation=90, fontsize="x-small")
     right.set(ylabel="change, %")
-    with written_whole(path, overwrite=True) as temporary:
-        figure.savefig(temporary, format="png")
+    return figure

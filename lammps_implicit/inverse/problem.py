@@ -16,9 +16,9 @@ from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMi
 from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.places import Place
-from lammps_implicit.inverse.terms import Cells, Contribution, Term
+from lammps_implicit.inverse.terms import Contribution, Term
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.observable import Observable
+from lammps_implicit.observables.kind import Measure
 from lammps_implicit.stationary.states import Excursion
 
 CORRECTIONS = 8
@@ -79,7 +79,7 @@ class Held:
     """
 
     name: str
-    observable: Callable[[Cells, int], Observable]
+    observable: Measure
     value: float
     tol: float = 1e-7
 

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.ensembles.ensemble import read_ensemble
 from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.evaluators.interface import Evaluations
-from lammps_implicit.files import sha256
-from lammps_implicit.inverse import config
-from lammps_implicit.inverse.config import Cell, Configuration, Function, ParameterSettings, Target
+from lammps_implicit.files import sha256, write_figure
+from lammps_implicit.inverse.config import CellSettings, InversionSettings, ParameterSettings, inputs
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import Descent, minimise
-from lammps_implicit.inverse.history import Setting, move_to_structures, read_history, write_history
+from lammps_implicit.inverse.history import History, Setting, move_to_structures, read_history, write_history
+from lammps_implicit.inverse.loss import LossContext
 from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.plots import plot_history
 from lammps_implicit.inverse.problem import Held, Problem
-from lammps_implicit.inverse.quantities import Measure, measures_of
-from lammps_implicit.inverse.targets import read_positions
-from lammps_implicit.inverse.terms import Cells, Number, Positions, Prior, Term, UserTerm, positions
+from lammps_implicit.inverse.terms import Positions, Term
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import require_same_potential
+from lammps_implicit.observables.kind import Cells, Measure, measures_of
 from lammps_implicit.potentials.labels import select
+from lammps_implicit.results.format import __version__
 from lammps_implicit.results.text import write_data, write_xyz
 
 Say = Callable[[str], None]
@@ -44,7 +42,7 @@ HISTORY, TUNED, PLOT, STRUCTURES = "history.h5", "tuned", "history.png", "struct
 
 @dataclass(frozen=True)
 class Inversion:
-    """What came of it.
+    """Outcome of an inversion.
 
     Attributes
     ----------
@@ -66,11 +64,28 @@ class Inversion:
     scale: FloatArray
     files: list[Path]
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Rows of a table: why it ended, and what changed."""
+        first, last = self.descent.history[0], self.descent.history[-1]
+        shares = self.change / self.scale
+        most = int(np.argmax(np.abs(shares)))
+        terms = first.terms if len(first.terms) > 1 else {}
+        return [
+            ("ended", self.descent.reason),
+            ("iterations", str(last.number)),
+            ("loss", f"{first.loss:.6g} -> {last.loss:.6g}"),
+            *((f"loss: {name}", f"{value:.6g} -> {last.terms[name]:.6g}") for name, value in terms.items()),
+            *((name, f"{value:.8g} -> {self.end[name]:.8g}") for name, value in self.start.items()),
+            ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
+            ("most of it", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
+            ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
+        ]
+
 
 def invert(
-    configuration: Configuration,
+    settings: InversionSettings,
     folder: Path,
-    comm: Any = None,
+    comm: MPI.Comm | None = None,
     resume: bool = False,
     say: Say = lambda line: None,
     clear: Callable[[], None] = lambda: None,
@@ -79,14 +94,14 @@ def invert(
 
     Parameters
     ----------
-    configuration : Configuration
+    settings : InversionSettings
     folder : Path
         Exists; for the history, the tuned potential, and structures.
-    comm : mpi4py communicator, optional
+    comm : MPI.Comm, optional
     resume : bool
         Whether to go on where the history in the folder ends.
     say : callable
-        Told what is being done.
+        Called with what is being done.
     clear : callable
         Called on rank 0 once everything is read, before anything is written.
 
@@ -94,37 +109,41 @@ def invert(
     ------
     LammpsImplicitError
     """
-    with open_cells(configuration, comm, say) as cells:
+    for term in settings.loss.all_terms():
+        term.prepare()
+    with open_cells(settings, comm, say) as cells:
+        for term in settings.loss.all_terms():
+            term.check(cells)
         first = next(iter(cells.values()))
-        measures = measures_of(configuration.observables, cells, configuration.tol)
-        digest = _digest(configuration, cells)
+        measures = measures_of(settings.observables, cells, settings.tol)
+        digest = _digest(settings, cells)
         known = first.engine.on_root(lambda: read_history(folder / HISTORY)) if resume else None
         if known is not None and known.setting.digest != digest:
             raise OutputError(f"{folder / HISTORY} is of another configuration, deck or potential")
         now = known.setting.start if known else {name: _number(measure, cells) for name, measure in measures.items()}
         setting = Setting(digest, first.potential.names, first.potential.theta.copy(), now)
-        problem = make_problem(configuration, cells, measures, now, setting.theta)
-        descent, seen = Descent(radius=configuration.first_step), []
+        problem = make_problem(settings, cells, measures, now, setting.theta)
+        descent, seen = Descent(radius=settings.first_step), []
         if known is not None:
             descent = known.descent
-            move_to_structures(folder / HISTORY, descent.history[-1].theta, cells, configuration.ftol)
+            move_to_structures(folder / HISTORY, descent.history[-1].theta, cells, settings.ftol)
             count, last, fresh = len(descent.history), descent.history[-1], problem.evaluations
             problem.earlier = Evaluations(last.forces - fresh.forces, last.descriptors - fresh.descriptors)
             seen = [{name: float(known.observables[name][k]) for name in measures} for k in range(count)]
             say(f"going on after iteration {count - 1}")
         else:
-            _meet_equalities(configuration.parameters, problem)
+            _meet_equalities(settings.parameters, problem)
         first.engine.on_root(clear)
         start = descent.history[0].loss if descent.history else problem.value()
-        recorder = _Recorder(folder, configuration, setting, problem, measures, seen, say)
+        recorder = _Recorder(folder, settings, setting, problem, measures, seen, say)
         descent.reason, descent.converged = "", False
-        target, limit = configuration.reduction * start, configuration.iterations
-        minimise(problem, target, limit, _optimizer(configuration), descent, recorder)
+        target, limit = settings.reduction * start, settings.iterations
+        minimise(problem, target, limit, _optimizer(settings), descent, recorder)
         return recorder.finish(descent)
 
 
 @contextmanager
-def open_cells(configuration: Configuration, comm: Any, say: Say) -> Iterator[dict[str, Minimum]]:
+def open_cells(settings: InversionSettings, comm: MPI.Comm | None, say: Say) -> Iterator[dict[str, Minimum]]:
     """Run all decks; the free parameters are those of the minima.
 
     Raises
@@ -134,23 +153,23 @@ def open_cells(configuration: Configuration, comm: Any, say: Say) -> Iterator[di
     """
     with ExitStack() as stack:
         cells: dict[str, Minimum] = {}
-        for name, cell in configuration.cells.items():
+        for name, cell in settings.cells.items():
             say(f"relaxing {name}")
             try:
-                cells[name] = stack.enter_context(_relaxed(cell, configuration, comm))
+                cells[name] = stack.enter_context(_relaxed(cell, settings, comm))
             except LammpsImplicitError as error:
                 raise type(error)(f"{name}: {error}") from None
         require_same_potential(list(cells.values()))
         yield cells
 
 
-def _relaxed(cell: Cell, configuration: Configuration, comm: Any) -> Minimum:
+def _relaxed(cell: CellSettings, settings: InversionSettings, comm: MPI.Comm | None) -> Minimum:
     return Minimum.from_deck(
         cell.deck,
         comm,
-        configuration.parameters.free,
-        variables=cell.settings(),
-        ftol=configuration.ftol,
+        settings.parameters.free,
+        variables=cell.index_variables(),
+        ftol=settings.ftol,
         force_limit=np.inf if cell.relax else cell.force_limit,
         cell=cell.cell,
         pressure=cell.pressure,
@@ -158,7 +177,7 @@ def _relaxed(cell: Cell, configuration: Configuration, comm: Any) -> Minimum:
 
 
 def make_problem(
-    configuration: Configuration,
+    settings: InversionSettings,
     cells: dict[str, Minimum],
     measures: dict[str, Measure],
     start: dict[str, float],
@@ -168,7 +187,7 @@ def make_problem(
 
     Parameters
     ----------
-    configuration : Configuration
+    settings : InversionSettings
     cells : dict of str to Minimum
     measures : dict of str to callable
     start : dict of str to float
@@ -177,32 +196,23 @@ def make_problem(
         Parameters there.
     """
     names = next(iter(cells.values())).potential.names
-    settings, hold = configuration.parameters, configuration.hold
-    scale = scales(theta, settings.scale)
-    terms: list[Term] = [_positions(term, cells, place) for place, term in enumerate(configuration.loss.positions, 1)]
-    for name, aim in configuration.loss.observables.items():
-        target = start[name] + aim.change if aim.target is None and aim.change is not None else aim.target
-        assert target is not None
-        terms.append(Number(name, measures[name], target, aim.scale))
-    terms += [
-        UserTerm(term.cell, _load(term), f"{term.function} of {term.file.name} ({term.cell})")
-        for term in configuration.loss.functions
-    ]
-    terms += _priors(configuration.loss.prior, next(iter(cells.values())), theta, scale)
-    factored = _optimizer(configuration) == "gauss-newton" and any(isinstance(term, Positions) for term in terms)
+    parameters, hold = settings.parameters, settings.hold
+    scale = scales(theta, parameters.scale)
+    terms = _terms(settings, LossContext(cells, measures, start, theta, scale))
+    factored = _optimizer(settings) == "gauss-newton" and any(isinstance(term, Positions) for term in terms)
     return Problem(
         cells,
         terms,
         scale,
-        equalities=_equalities(settings, names),
-        bounds=_bounds(settings, names, theta),
+        equalities=_equalities(parameters, names),
+        bounds=_bounds(parameters, names, theta),
         held=[Held(name, measures[name], start[name], hold.tol) for name in hold.observables],
         factored=factored,
-        tol=configuration.tol,
-        ftol=configuration.ftol,
-        trust=configuration.trust,
-        jump=configuration.jump,
-        starts={name: Place.of(cells[name]) for name, cell in configuration.cells.items() if cell.from_start},
+        tol=settings.tol,
+        ftol=settings.ftol,
+        trust=settings.trust,
+        jump=settings.jump,
+        starts={name: Place.of(cells[name]) for name, cell in settings.cells.items() if cell.from_start},
     )
 
 
@@ -213,63 +223,24 @@ def scales(theta: FloatArray, kind: str) -> FloatArray:
     return np.full(len(theta), typical) if kind == "uniform" else np.where(sizes > 0, sizes, typical)
 
 
-def _optimizer(configuration: Configuration) -> str:
-    if configuration.optimizer == "auto":
-        return "lbfgs" if configuration.loss.functions else "gauss-newton"
-    return configuration.optimizer
+def _optimizer(settings: InversionSettings) -> str:
+    if settings.optimizer == "auto":
+        return "gauss-newton" if all(term.least_squares for term in settings.loss.all_terms()) else "lbfgs"
+    return settings.optimizer
 
 
 def _number(measure: Measure, cells: Cells) -> float:
     return float(measure(cells, 0).value)
 
 
-def _positions(term: Target, cells: dict[str, Minimum], place: int) -> Positions:
-    minimum = cells[term.cell]
-    engine, name = minimum.engine, f"positions of {term.cell}"
-    target = read_positions(term.target, minimum, term.cell)
-    chosen = np.ones(len(minimum.ids), bool)
-    if term.ids is not None:
-        chosen = np.isin(minimum.ids, term.ids)
-        missing = len(set(term.ids)) - int(engine.sum(int(chosen.sum())))
-        if missing:
-            raise LammpsImplicitError(f"{name}: {missing} of the ids asked for are no atoms of it")
-    elif term.near is not None:
-        here = (minimum.ids == term.near).astype(float)
-        if not engine.sum(float(here.sum())):
-            raise LammpsImplicitError(f"{name}: there is no atom {term.near}")
-        centre = np.asarray(engine.sum(here @ minimum.positions))
-        chosen = np.linalg.norm(engine.nearest_image(minimum.positions - centre), axis=1) <= term.radius
-    weights = np.full(int(chosen.sum()), term.weight)
-    return positions(cells, term.cell, minimum.ids[chosen], target[chosen], weights, f"{name} ({place})")
-
-
-def _priors(prior: config.Prior, first: Minimum, theta: FloatArray, scale: FloatArray) -> list[Term]:
+def _terms(settings: InversionSettings, context: LossContext) -> list[Term]:
     terms: list[Term] = []
-    if prior.ridge:
-        terms.append(Prior(theta, np.diag(prior.ridge / scale**2), "ridge"))
-    if prior.covariance is not None:
-        file, parameters = prior.covariance, first.parameters
-        covariance = first.engine.on_root(lambda: read_ensemble(file, parameters, allow_singular=True).covariance)
-        # Directions without spread: as stiff as the stiffest that has some.
-        values, vectors = np.linalg.eigh(covariance * np.outer(1 / scale, 1 / scale))
-        inverse = vectors @ np.diag(1 / np.maximum(values, 1e-10 * values[-1])) @ vectors.T
-        terms.append(Prior(theta, prior.weight * inverse / np.outer(scale, scale), "covariance"))
+    numbers: Counter[str] = Counter()
+    for kind in settings.loss.all_terms():
+        numbers[kind.kind] += 1
+        built = kind.build(replace(context, number=numbers[kind.kind]))
+        terms += built if isinstance(built, list) else [built]
     return terms
-
-
-def _load(term: Function) -> Callable[[Minimum], tuple[float, FloatArray]]:
-    """Import a user's function from a file."""
-    spec = importlib.util.spec_from_file_location(f"loss_in_{term.file.stem}", term.file)
-    if spec is None or spec.loader is None:
-        raise LammpsImplicitError(f"{term.file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    try:
-        spec.loader.exec_module(module)
-        found = getattr(module, term.function)
-    except Exception as error:  # whatever the user's file raises
-        raise LammpsImplicitError(f"{term.file}: {term.function} cannot be imported ({error})") from None
-    return found
 
 
 def _equalities(settings: ParameterSettings, names: tuple[str, ...]) -> FloatArray | None:
@@ -324,11 +295,11 @@ def _bounds(
     return low, high
 
 
-def _digest(configuration: Configuration, cells: dict[str, Minimum]) -> str:
+def _digest(settings: InversionSettings, cells: dict[str, Minimum]) -> str:
     """Of everything that the history depends on; how far it is to go may change."""
-    settings = configuration.model_dump(mode="json", exclude={"iterations", "reduction", "structures"})
-    files = config.inputs(configuration)
-    text = json.dumps(settings, sort_keys=True)
+    dumped = settings.model_dump(mode="json", exclude={"iterations", "reduction", "structures"})
+    files = inputs(settings)
+    text = json.dumps(dumped, sort_keys=True)
     for folder in sorted({str(file.parent) for file in files}, key=len, reverse=True):
         text = text.replace(folder, "")  # what was moved as a whole is the same
     first = next(iter(cells.values()))
@@ -339,12 +310,12 @@ def _digest(configuration: Configuration, cells: dict[str, Minimum]) -> str:
 
 
 class _Recorder:
-    """Called with every iteration: writes it down and tells of it."""
+    """Callback of the descent: writes every iteration to files, and says how far it is."""
 
     def __init__(
         self,
         folder: Path,
-        configuration: Configuration,
+        settings: InversionSettings,
         setting: Setting,
         problem: Problem,
         measures: dict[str, Measure],
@@ -352,7 +323,7 @@ class _Recorder:
         say: Say,
     ) -> None:
         self.folder = folder
-        self.configuration = configuration
+        self.settings = settings
         self.setting = setting
         self.problem = problem
         self.measures = measures
@@ -364,7 +335,7 @@ class _Recorder:
     def __call__(self, descent: Descent) -> None:
         cells, last = self.problem.cells, descent.history[-1]
         self.seen.append({name: _number(measure, cells) for name, measure in self.measures.items()})
-        if self.configuration.structures:
+        if self.settings.structures:
             for name, cell in cells.items():
                 stem = self.folder / STRUCTURES / f"{last.number:03d}_{name}"
                 write_data(
@@ -372,7 +343,7 @@ class _Recorder:
                 )
                 write_xyz(stem.with_name(stem.name + ".xyz"), cell, overwrite=True)
         self._write_potential(descent)
-        write_history(self.folder / HISTORY, self.setting, descent, self.seen, cells)
+        write_history(self.folder / HISTORY, self._history(descent), cells)
         start = descent.history[0].loss
         share = last.loss / start if start > 0 else 0.0
         self.say(
@@ -380,40 +351,42 @@ class _Recorder:
             f"{last.forces} force evaluations{self._remaining(descent)}"
         )
 
+    def _history(self, descent: Descent) -> History:
+        observables = {name: np.array([values[name] for values in self.seen]) for name in self.measures}
+        return History(self.setting, descent, observables)
+
     def _remaining(self, descent: Descent) -> str:
         """Estimate of the time left, from how fast the loss falls."""
         losses = [iteration.loss for iteration in descent.history]
         done = len(losses) - 1 - max(self.first - 1, 0)
-        wanted = self.configuration.reduction * losses[0]
+        wanted = self.settings.reduction * losses[0]
         if done < 1 or not losses[-1] > wanted > 0:
             return ""
         each = (time.monotonic() - self.began) / (done + 1)
         fallen = np.log(losses[max(len(losses) - 4, 0)] / losses[-1]) / min(3, len(losses) - 1)
-        left = self.configuration.iterations - len(losses) + 1
+        left = self.settings.iterations - len(losses) + 1
         steps = min(left, np.log(losses[-1] / wanted) / fallen) if fallen > 0 else left
         return f", about {steps * each:.0f} s remain"
 
     def _write_potential(self, descent: Descent) -> list[Path]:
-        from lammps_implicit.results.format import __version__
-
         first, last = self.problem.first, descent.history[-1]
         decks = ", ".join(f"{name}: {cell.deck_name}" for name, cell in self.problem.cells.items())
         comments = [
             f"Tuned by lammps-implicit {__version__}, iteration {last.number}: loss {last.loss:.6g}, at first "
             f"{descent.history[0].loss:.6g}",
-            f"Parameters that were free: {self.configuration.parameters.free}; decks {decks}",
+            f"Parameters that were free: {self.settings.parameters.free}; decks {decks}",
         ]
         stem = self.folder / TUNED
         return first.engine.on_root(lambda: first.potential.write(stem, comments, overwrite=True))
 
     def finish(self, descent: Descent) -> Inversion:
-        """Write the end down."""
+        """Write the last state, and the figure."""
         cells = self.problem.cells
-        write_history(self.folder / HISTORY, self.setting, descent, self.seen, cells)
+        write_history(self.folder / HISTORY, self._history(descent), cells)
         files = [self.folder / HISTORY, *self._write_potential(descent)]
         first = self.problem.first
         plot = self.folder / PLOT
-        first.engine.on_root(lambda: plot_history(plot, read_history(self.folder / HISTORY)))
+        first.engine.on_root(lambda: write_figure(plot, plot_history(self._history(descent)), overwrite=True))
         change = self.problem.theta - self.setting.theta
         return Inversion(
             descent, self.setting.start, self.seen[-1], self.setting.names, change, self.problem.scale, [*files, plot]

@@ -6,25 +6,27 @@ derivative (Gauss and Newton). Gradients come from one solve a structure, whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.ownership import fetch
-from lammps_implicit.observables.observable import Observable
+from lammps_implicit.observables.kind import Cells, Measure
+from lammps_implicit.stationary.point import StationaryPoint
 
-Cells = Mapping[str, Minimum]
+UserFunction = Callable[[StationaryPoint], Union[tuple[float, FloatArray], tuple[float, FloatArray, FloatArray]]]
+"""A loss of one minimum: its value, ∂L/∂X (n, 3) and, if it depends on the cell, ∂L/∂ε (k,)."""
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a term adds to a loss.
+    """Value and derivatives of a term with respect to the parameters.
 
     Attributes
     ----------
@@ -81,7 +83,7 @@ class Positions:
     weights: FloatArray
     name: str = "positions"
 
-    def _missing(self, minimum: Minimum) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _missing(self, minimum: StationaryPoint) -> tuple[FloatArray, FloatArray, FloatArray]:
         """x - t of this rank's atoms, their weights, and the cell vectors in between; (n, 3), (n,), (n, 3)."""
         engine = minimum.engine
         rows = fetch(engine.comm, self.ids, np.column_stack([self.target, self.weights]), minimum.ids)
@@ -89,7 +91,7 @@ class Positions:
         shift = apart - (minimum.positions - rows[:, :3])
         return apart - self._drift(minimum, apart, weights), weights, shift
 
-    def _drift(self, minimum: Minimum, array: FloatArray, weights: FloatArray) -> FloatArray:
+    def _drift(self, minimum: StationaryPoint, array: FloatArray, weights: FloatArray) -> FloatArray:
         """Weighted mean over atoms along directions in which all may be moved together, (3,) or (..., 3)."""
         engine = minimum.engine
         free = np.array([not engine.any(bool((~engine.free[:, axis]).any())) for axis in range(3)])
@@ -101,12 +103,12 @@ class Positions:
     def value(self, cells: Cells) -> float:
         return self.pull(cells[self.cell])[0]
 
-    def pull(self, minimum: Minimum) -> tuple[float, FloatArray]:
+    def pull(self, minimum: StationaryPoint) -> tuple[float, FloatArray]:
         """Its value, and ∂L/∂X of this rank's atoms, (n, 3)."""
         apart, weights, _ = self._missing(minimum)
         return self._half_square(minimum, apart, weights), weights[:, None] * apart
 
-    def _half_square(self, minimum: Minimum, apart: FloatArray, weights: FloatArray) -> float:
+    def _half_square(self, minimum: StationaryPoint, apart: FloatArray, weights: FloatArray) -> float:
         return 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
@@ -172,7 +174,7 @@ class Number:
     """
 
     name: str
-    observable: Callable[[Cells, int], Observable]
+    observable: Measure
     target: float
     scale: float = 1.0
 
@@ -215,41 +217,86 @@ class Prior:
 
 @dataclass(frozen=True)
 class UserTerm:
-    """Any function of one minimum's positions with its own ∂L/∂X.
+    """Any loss of one minimum, with its own derivatives.
 
     Attributes
     ----------
     cell : str
+        Name of the minimum.
     function : callable
-        The minimum to the value, on all ranks the same, and ∂L/∂X of this rank's atoms, (n, 3).
+        The minimum to (value, ∂L/∂X) or, for a relaxed cell, (value, ∂L/∂X, ∂L/∂ε). The value is the same on all ranks.
+        ∂L/∂X, (n, 3), is of this rank's atoms. ∂L/∂ε, (k,), is the same on all ranks and at fixed Cartesian positions,
+        with respect to the strains that the cell may take: with ``_, basis = cell.freedom.strains(minimum.cell)`` that
+        of the volume V is ``V * basis[:3].sum(axis=0)``.
     name : str
     """
 
     cell: str
-    function: Callable[[Minimum], tuple[float, FloatArray]]
+    function: UserFunction
     name: str = "user"
 
     def value(self, cells: Cells) -> float:
-        return self._evaluated(cells[self.cell])[0]
+        return self._evaluated(cells[self.cell]).value
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         minimum = cells[self.cell]
-        value, pull = self._evaluated(minimum)
-        return Contribution(value, minimum.vjp(pull, tol, cell=minimum.cell))
+        found = self._evaluated(minimum)
+        gradient = minimum.vjp(found.pull, tol, cell=minimum.cell, strain_cotangent=found.strain_cotangent)
+        return Contribution(found.value, gradient)
 
-    def _evaluated(self, minimum: Minimum) -> tuple[float, FloatArray]:
-        """What the function says, checked: it is not ours."""
+    def _evaluated(self, minimum: StationaryPoint) -> _Evaluated:
+        """Call the function and check what it returns.
+
+        Raises
+        ------
+        LammpsImplicitError
+        """
         engine = minimum.engine
         try:
-            given = self.function(minimum)
-            value, pull = float(given[0]), np.asarray(given[1], float)
-            wrong = "" if pull.shape == minimum.positions.shape else f"∂L/∂X has shape {pull.shape}"
-            wrong = wrong or ("" if np.isfinite(value) and np.isfinite(pull).all() else "it is not finite")
+            found = _Evaluated.of(self.function(minimum))
+            wrong = found.difference(minimum)
         except Exception as error:  # whatever the user's code raises
-            value, pull, wrong = 0.0, np.zeros(0), f"{type(error).__name__}: {error}"
+            found, wrong = _Evaluated(0.0, np.zeros(0), None), f"{type(error).__name__}: {error}"
         if engine.any(bool(wrong)):
             why = wrong or "it failed on another rank"
-            raise LammpsImplicitError(f"{self.name}: {why}; (value, ∂L/∂X of this rank's atoms) is expected")
-        if engine.max(value) != -engine.max(-value):
-            raise LammpsImplicitError(f"{self.name}: another value on each rank; sum it with minimum.engine.sum")
-        return value, pull
+            raise LammpsImplicitError(
+                f"{self.name}: {why}; (value, ∂L/∂X of this rank's atoms) is expected, and ∂L/∂ε after it for a loss "
+                "that depends on a relaxed cell"
+            )
+        numbers = [found.value, *(() if found.strain_cotangent is None else found.strain_cotangent)]
+        if any(engine.max(float(number)) != -engine.max(-float(number)) for number in numbers):
+            raise LammpsImplicitError(
+                f"{self.name}: another value, or another ∂L/∂ε, on each rank; sum it with minimum.engine.sum"
+            )
+        return found
+
+
+class _Evaluated(NamedTuple):
+    """What a user's function returned."""
+
+    value: float
+    pull: FloatArray
+    strain_cotangent: FloatArray | None
+
+    @classmethod
+    def of(cls, given: tuple[float, FloatArray] | tuple[float, FloatArray, FloatArray]) -> _Evaluated:
+        """Of (value, ∂L/∂X) or (value, ∂L/∂X, ∂L/∂ε)."""
+        value, pull, *more = given
+        strain = np.asarray(more[0], float) if more else None
+        if len(more) > 1:
+            raise ValueError(f"{len(given)} values")
+        return cls(float(value), np.asarray(pull, float), strain)
+
+    def difference(self, minimum: StationaryPoint) -> str:
+        """Say what is not as it must be for this minimum; empty if all is."""
+        if self.pull.shape != minimum.positions.shape:
+            return f"∂L/∂X has shape {self.pull.shape}, not {minimum.positions.shape}"
+        strain = np.zeros(0) if self.strain_cotangent is None else self.strain_cotangent
+        if not (np.isfinite(self.value) and np.isfinite(self.pull).all() and np.isfinite(strain).all()):
+            return "it is not finite"
+        if self.strain_cotangent is None:
+            return ""
+        if minimum.cell == "none":
+            return "∂L/∂ε of a cell that is held fixed (give the cell the strains it may take: 'cell: iso', ...)"
+        names, _ = strains(minimum.cell)
+        return "" if strain.shape == (len(names),) else f"∂L/∂ε has shape {strain.shape}, not ({len(names)},)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.cell.voigt import COMPONENTS, tensor
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.observables.cells import composition, enthalpy, unknown_gradient
+from lammps_implicit.observables.cells import composition, enthalpy, require_relaxed_cell, unknown_gradient
+from lammps_implicit.observables.memory import Memory
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.stationary.point import StationaryPoint
 
@@ -19,6 +21,9 @@ ELASTIC_STEP = 1e-3
 
 CONSTANTS = ("C11", "C12", "C44")
 """Elastic constants of a cubic crystal."""
+
+_measured: WeakKeyDictionary[StationaryPoint, dict[float, Memory]] = WeakKeyDictionary()
+"""Elastic constants of each crystal by tolerance: one measurement gives all of them."""
 
 
 def lattice_parameters(
@@ -36,8 +41,7 @@ def lattice_parameters(
     order : int
         Of derivatives: 0 for the values alone.
     """
-    if bulk.cell == "none":
-        raise LammpsImplicitError(f"{bulk.deck_name}: lattice parameters depend on Θ only where the cell is relaxed")
+    require_relaxed_cell(bulk, "lattice parameters depend")
     counts = np.asarray(repeat, float)
     if counts.shape != (3,) or not (counts > 0).all():
         raise LammpsImplicitError(f"repeat {list(repeat)}: three positive numbers of unit cells are needed")
@@ -79,13 +83,14 @@ def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) 
     """Elastic constants C_ij, (6, 6), of the relaxed crystal, positions following; order xx, yy, zz, yz, xz, xy.
 
     Their derivatives are differences of C at parameters changed one by one, in structures predicted by dz/dΘ: about
-    thirty evaluations a parameter. Use the smallest cell there is.
+    thirty evaluations a parameter. Use the smallest cell there is. They are kept until the crystal changes.
 
     Parameters
     ----------
     bulk : StationaryPoint
         Relaxed with ``cell="full"``.
     tol : float
+        Relative tolerance of solves.
     order : int
         Of derivatives: 0 for the values alone.
 
@@ -99,8 +104,28 @@ def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) 
     LammpsImplicitError
         If the cell cannot take all strains.
     """
+    require_all_strains(bulk)
+    memory = _measured.setdefault(bulk, {}).setdefault(tol, Memory())
+    return memory.recall([bulk.state], min(order, 1), lambda: _elastic_constants(bulk, tol, order))
+
+
+def named_constants(constants: Observable, names: Sequence[str] = CONSTANTS) -> dict[str, Observable]:
+    """Pick components C_ij of the elastic constants by name."""
+    return {name: constants.component(int(name[1]) - 1, int(name[2]) - 1) for name in names}
+
+
+def require_all_strains(bulk: StationaryPoint) -> None:
+    """Check that a crystal was relaxed under all strains.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
     if bulk.cell != "full":
         raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains, relax with cell 'full'")
+
+
+def _elastic_constants(bulk: StationaryPoint, tol: float, order: int) -> Observable:
     value = _stiffness(bulk, tol)
     if order == 0:
         return Observable(value, unknown_gradient(bulk, 6, 6), bulk.units.pressure)
@@ -120,16 +145,6 @@ def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) 
                 ends.append(_stiffness(bulk, tol))
         gradient[index] = (ends[0] - ends[1]) / (2 * step)
     return Observable(value, gradient, bulk.units.pressure)
-
-
-def named_constants(constants: Observable, names: Sequence[str] = CONSTANTS) -> dict[str, Observable]:
-    """Pick components C_ij of the elastic constants by name."""
-    picked = {}
-    for name in names:
-        row, column = int(name[1]) - 1, int(name[2]) - 1
-        gradient = constants.gradient[:, row, column]
-        picked[name] = Observable(np.asarray(constants.value[row, column]), gradient, constants.units)
-    return picked
 
 
 def _stiffness(bulk: StationaryPoint, tol: float) -> FloatArray:

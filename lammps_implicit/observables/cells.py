@@ -1,4 +1,4 @@
-"""What a single relaxed cell gives: its energy, volume, composition."""
+"""Energy, volume and composition of a single relaxed cell."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ def enthalpy(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obs
     tol : float
         Of the Jacobian for the second derivative.
     order : int
-        Of the derivatives: 0 for the value alone; 2, which needs a Jacobian, brings the third along where
-        `Minimum.third_derivative` measured it.
+        Of the derivatives: 0 for the value alone; 2, which needs a Jacobian, includes the third where
+        `StationaryPoint.third` holds it.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the cell is held at a stress that is not hydrostatic.
     """
-    if minimum.cell != "none" and not np.array_equal(minimum.target, minimum.target[0, 0] * np.eye(3)):
-        raise LammpsImplicitError(f"{minimum.deck_name}: at a stress that is not hydrostatic there is no enthalpy")
+    require_enthalpy(minimum)
     pressure = float(np.trace(minimum.target)) / 3 if minimum.cell != "none" else 0.0
     value = np.asarray(minimum.energy + pressure * minimum.engine.volume)
     if order == 0:
@@ -46,9 +50,8 @@ def enthalpy(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obs
 
 
 def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Observable:
-    """Volume of the cell, relaxed together with positions; second derivatives come with `Minimum.third_derivative`."""
-    if minimum.cell == "none":
-        raise LammpsImplicitError(f"{minimum.deck_name}: a volume depends on Θ only where the cell is relaxed")
+    """Volume of a relaxed cell; second derivatives are known where `StationaryPoint.third` is."""
+    require_relaxed_cell(minimum, "a volume depends")
     value, units = np.asarray(minimum.engine.volume), f"{minimum.units.length}^3"
     if order == 0:
         return Observable(value, unknown_gradient(minimum), units)
@@ -57,8 +60,30 @@ def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obser
 
 
 def unknown_gradient(minimum: StationaryPoint, *shape: int) -> FloatArray:
-    """Not a number, (P, ...): derivatives that were not asked for."""
+    """NaN, (P, ...): for derivatives that were not asked for."""
     return np.full((len(minimum.potential.theta), *shape), np.nan)
+
+
+def require_enthalpy(minimum: StationaryPoint) -> None:
+    """Check that the cell has an enthalpy: it is fixed, or held at a hydrostatic pressure.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
+    if minimum.cell != "none" and not np.array_equal(minimum.target, minimum.target[0, 0] * np.eye(3)):
+        raise LammpsImplicitError(f"{minimum.deck_name}: at a stress that is not hydrostatic there is no enthalpy")
+
+
+def require_relaxed_cell(minimum: StationaryPoint, what: str) -> None:
+    """Check that the cell was relaxed; `what` begins the message, such as ``a volume depends``.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
+    if minimum.cell == "none":
+        raise LammpsImplicitError(f"{minimum.deck_name}: {what} on Θ only where the cell is relaxed")
 
 
 def require_same_potential(minima: Sequence[StationaryPoint]) -> None:

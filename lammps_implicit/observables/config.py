@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Union
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from lammps_implicit.cell.freedom import strains
-from lammps_implicit.errors import DeckError, LammpsImplicitError
-from lammps_implicit.evaluators.deck import deck_path
-from lammps_implicit.observables.configuration import Strict, read_yaml
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.observables.bulk import CONSTANTS
+from lammps_implicit.observables.configuration import Strict, known_cell
+from lammps_implicit.observables.decks import DeckSettings
+from lammps_implicit.observables.kind import RegisteredObservable
+from lammps_implicit.units import units_of
+
+PER_ATOM = ("bulk energy per atom", "cohesive energy")
+"""Names of energies per atom of the perfect crystal."""
+
+LATTICE = tuple(f"lattice parameter {axis}" for axis in "abc")
+"""Names of its lattice parameters."""
 
 
-def known_cell(cell: str) -> str:
-    """Check what a cell may do; for fields of models."""
-    try:
-        if cell != "none":
-            strains(cell)
-    except LammpsImplicitError as error:
-        raise ValueError(str(error)) from None
-    return cell
-
-
-class Deck(Strict):
-    """An input deck; its path counts from the folder of the configuration."""
-
-    deck: Path
-    variables: dict[str, Union[str, int, float]] = Field(default_factory=dict)
-    force_limit: float = Field(default=1e-2, gt=0, description="eV/Å; a deck that ends above is not relaxed")
-
-    def settings(self) -> dict[str, str]:
-        """Index variables as LAMMPS takes them."""
-        return {name: str(value) for name, value in self.variables.items()}
-
-
-class Bulk(Deck):
+class Bulk(DeckSettings):
     """The perfect crystal."""
 
     repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="unit cells along each vector")
 
 
-class Defect(Deck):
+class Defect(DeckSettings):
     """A cell with a defect."""
 
     sites: Union[int, None] = Field(default=None, gt=0, description="lattice sites of its cell without the defect")
@@ -55,7 +40,7 @@ class Binding(Strict):
     parts: list[str] = Field(min_length=2)
 
 
-class Configuration(Strict):
+class StudySettings(Strict):
     """Everything the command needs to know.
 
     Attributes
@@ -63,28 +48,31 @@ class Configuration(Strict):
     bulk : Bulk
     defects : dict of str to Defect
         The relaxation volume is left out where their ``sites`` are not given.
-    reservoirs : dict of str to (Deck or float)
+    reservoirs : dict of str to (DeckSettings or float)
         Cells of pure elements, or chemical potentials, of elements that the bulk does not fix.
     bindings : dict of str to Binding
     isolated : dict of str to float
         Energies of isolated atoms; the cohesive energy is left out without them.
+    observables : dict of str to ObservableKind
+        More observables, of any registered kind, on the cells ``bulk``, each defect, and ``reservoir of ELEMENT``.
     elastic_constants : bool
     cell, pressure
-        As for `Minimum.relax`; what every cell may do, and what it is held at. Default: iso, and what each deck's
-        ``fix box/relax`` says, else zero.
+        As for `Minimum.relax`: strains that every cell may take, and the pressure it is held at. Default: iso, and that
+        of each deck's ``fix box/relax``, else zero.
     parameters : str or None
         Patterns of parameter labels.
     tol : float
-        Of Jacobians.
+        Relative tolerance of Jacobians.
     second : bool
         Whether to take second derivatives of energies, which need a Jacobian of every cell.
     """
 
     bulk: Bulk
     defects: dict[str, Defect] = Field(default_factory=dict)
-    reservoirs: dict[str, Union[Deck, float]] = Field(default_factory=dict)
+    reservoirs: dict[str, Union[DeckSettings, float]] = Field(default_factory=dict)
     bindings: dict[str, Binding] = Field(default_factory=dict)
     isolated: dict[str, float] = Field(default_factory=dict)
+    observables: dict[str, RegisteredObservable] = Field(default_factory=dict)
     elastic_constants: bool = False
     cell: str = "iso"
     pressure: Union[float, str, list[float], None] = None
@@ -94,39 +82,59 @@ class Configuration(Strict):
 
     _cell_is_known = field_validator("cell")(known_cell)
 
+    @field_validator("pressure")
+    @classmethod
+    def _pressure_is_hydrostatic(cls, pressure: float | str | list[float] | None) -> float | str | list[float] | None:
+        if pressure is not None:
+            try:
+                target = units_of("metal").pressure_tensor(pressure)
+            except LammpsImplicitError as error:
+                raise ValueError(str(error)) from None
+            if not np.array_equal(target, target[0, 0] * np.eye(3)):
+                raise ValueError("at a stress that is not hydrostatic there is no enthalpy: give one number")
+        return pressure
+
     @model_validator(mode="after")
-    def _pressure_needs_a_cell(self) -> Configuration:
+    def _pressure_needs_a_cell(self) -> StudySettings:
         if self.cell == "none" and self.pressure is not None:
-            raise ValueError("pressure: a cell that does not answer ('cell: none') is held at none")
+            raise ValueError("pressure: a cell that is not relaxed ('cell: none') is held at none")
         return self
 
     @model_validator(mode="after")
-    def _bindings_name_defects(self) -> Configuration:
+    def _bindings_name_defects(self) -> StudySettings:
         for name, binding in self.bindings.items():
             unknown = [defect for defect in (binding.complex, *binding.parts) if defect not in self.defects]
             if unknown:
                 raise ValueError(f"bindings: {name}: {unknown[0]} is not one of the defects")
         return self
 
+    @model_validator(mode="after")
+    def _observables_name_cells(self) -> StudySettings:
+        cells, taken = self.cell_names(), self._taken_names()
+        twice = [cell for cell in cells if cells.count(cell) > 1]
+        if twice:
+            raise ValueError(f"defects: {twice[0]}: this name is taken, choose another")
+        for name, kind in self.observables.items():
+            unknown = [cell for cell in kind.cells() if cell not in cells]
+            if unknown:
+                raise ValueError(f"observables: {name}: {unknown[0]} is not one of the cells {', '.join(cells)}")
+            if name in taken:
+                raise ValueError(f"observables: {name}: this name is taken, choose another")
+        return self
 
-def read_configuration(path: str | os.PathLike[str]) -> Configuration:
-    """Read a YAML file; decks named in it are found from its folder.
+    def cell_names(self) -> list[str]:
+        """Names of the cells that are relaxed."""
+        decks = [element for element, given in self.reservoirs.items() if isinstance(given, DeckSettings)]
+        return ["bulk", *(f"reservoir of {element}" for element in decks), *self.defects]
 
-    Raises
-    ------
-    LammpsImplicitError
-        With the place in the file and what is wrong there.
-    DeckError
-        If a deck does not exist.
-    """
-    configuration = read_yaml(path, Configuration)
-    folder = Path(path).absolute().parent
-    decks = {"bulk": configuration.bulk, **configuration.defects, **configuration.reservoirs}
-    for name, deck in decks.items():
-        if isinstance(deck, Deck):
-            deck.deck = folder / deck.deck
-            try:
-                deck_path(deck.deck)
-            except DeckError as error:
-                raise DeckError(f"{name}: {error}") from None
-    return configuration
+    def _taken_names(self) -> set[str]:
+        """Names of observables that are taken without being listed."""
+        of_defects = ("formation energy", "formation volume", "relaxation volume")
+        return {
+            *PER_ATOM,
+            *LATTICE,
+            *CONSTANTS,
+            *(f"{defect}: {what}" for defect in self.defects for what in of_defects),
+            *(f"{cell}: stability" for cell in self.cell_names()),
+            *(f"{name}: binding energy" for name in self.bindings),
+        }

@@ -3,21 +3,109 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.cell.freedom import strains
+from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluators.deck import deck_path
+from lammps_implicit.registry import Registry
 
 
 class Strict(BaseModel):
-    """Settings; names that are not known are refused."""
+    """Settings; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=Strict)
+
+
+def read_configuration(path: str | os.PathLike[str], model: type[Model]) -> Model:
+    """Read settings from a YAML file; the files that it names are found from its folder.
+
+    Raises
+    ------
+    LammpsImplicitError
+        With the place in the file and what is wrong there.
+    DeckError
+        If a file that it names does not exist.
+    """
+    settings = read_yaml(path, model)
+    folder = Path(path).absolute().parent
+    for place, holder, field in named_files(settings):
+        file = getattr(holder, field)
+        try:
+            setattr(holder, field, deck_path(folder / file))
+        except DeckError:
+            raise DeckError(f"{path}: {place}: {field} {file} does not exist or cannot be read") from None
+    return settings
+
+
+def named_files(settings: BaseModel, place: str = "") -> Iterator[tuple[str, BaseModel, str]]:
+    """All fields that hold a path: where they stand in the file, the model that holds them, and their names."""
+    for field in type(settings).model_fields:
+        value = getattr(settings, field)
+        if isinstance(value, Path):
+            yield place, settings, field
+        for key, inner in _nested(value):
+            yield from named_files(inner, ": ".join(part for part in (place, field, key) if part))
+
+
+def _nested(value: object) -> Iterator[tuple[str, BaseModel]]:
+    """Models in a field, with their keys in it."""
+    if isinstance(value, BaseModel):
+        yield "", value
+    elif isinstance(value, dict):
+        yield from ((str(key), inner) for key, inner in value.items() if isinstance(inner, BaseModel))
+    elif isinstance(value, (list, tuple)):
+        yield from ((str(number), inner) for number, inner in enumerate(value, 1) if isinstance(inner, BaseModel))
+
+
+def of_registered_kind(registry: Registry[type[Model]], value: object) -> Model:
+    """Read settings whose ``kind`` names the model that they are checked by; for fields of models.
+
+    Parameters
+    ----------
+    registry : Registry
+        Models by kind.
+    value : object
+        What stands in the file, or a model.
+
+    Raises
+    ------
+    ValueError
+        If the kind is not known, or the settings are not of that kind.
+    """
+    if isinstance(value, Strict):
+        return value  # type: ignore[return-value]  # its type is checked by the field
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str):
+        raise ValueError(f"'kind' is missing: one of {', '.join(registry.names)}")
+    try:
+        return registry.load(kind).model_validate(value)
+    except ValidationError as error:
+        raise ValueError(explained(error)) from None
+    except LammpsImplicitError as error:
+        raise ValueError(str(error)) from None
+
+
+def known_cell(cell: str) -> str:
+    """Check the strains that a cell may take; for fields of models.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        if cell != "none":
+            strains(cell)
+    except LammpsImplicitError as error:
+        raise ValueError(str(error)) from None
+    return cell
 
 
 def read_yaml(path: str | os.PathLike[str], model: type[Model]) -> Model:
@@ -49,7 +137,7 @@ def read_yaml(path: str | os.PathLike[str], model: type[Model]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise LammpsImplicitError(f"{path}: {_explained(error)}") from None
+        raise LammpsImplicitError(f"{path}: {explained(error)}") from None
 
 
 def _repeated_key(node: Any) -> Any:
@@ -71,7 +159,8 @@ def _repeated_key(node: Any) -> Any:
     return None
 
 
-def _explained(error: ValidationError) -> str:
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong, and where, on one line."""
     first = error.errors(include_url=False)[0]
     place = ": ".join(str(part) for part in first["loc"])
     message = str(first["msg"]).removeprefix("Value error, ")

@@ -15,7 +15,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.files import written_whole
+from lammps_implicit.files import write_figure
 
 CORE_RADIUS = 10.0
 """Å around the middle within which the elastic solution is fitted."""
@@ -94,8 +94,7 @@ def plot_maps(
         axes.set_title(title, fontsize="medium")
         axes.set(xlim=(-MAP_RADIUS, MAP_RADIUS), ylim=(-MAP_RADIUS, MAP_RADIUS), xlabel="x, Å", aspect="equal")
     panels[0].set(ylabel="y, Å")
-    with written_whole(path, overwrite=True) as temporary:
-        figure.savefig(temporary, format="png")
+    write_figure(path, figure, overwrite=True)
 
 
 def differential_displacements(atoms: Any, perfect: Any, lattice: float) -> tuple[FloatArray, FloatArray]:

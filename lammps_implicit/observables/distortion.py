@@ -74,13 +74,23 @@ def distortion_from(minimum: StationaryPoint, sites: ArrayLike) -> Distortion:
     LammpsImplicitError
         If the cell was relaxed, so that sites would move too, or shapes differ.
     """
-    if minimum.cell != "none":
-        raise LammpsImplicitError("distortions are from the sites of a cell that is held fixed; this one was relaxed")
+    require_fixed_cell(minimum)
     ideal = np.asarray(sites, float)
     if minimum.engine.any(ideal.shape != minimum.positions.shape):
         raise LammpsImplicitError(f"sites have shape {ideal.shape}, expected {minimum.positions.shape}")
     moved = minimum.engine.nearest_image(minimum.positions - ideal)
     return Distortion(minimum, _without_translation(minimum, moved))
+
+
+def require_fixed_cell(minimum: StationaryPoint) -> None:
+    """Check that the cell was not relaxed: ideal sites would move with it.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
+    if minimum.cell != "none":
+        raise LammpsImplicitError("distortions are from the sites of a cell that is held fixed; this one was relaxed")
 
 
 def _without_translation(minimum: StationaryPoint, array: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened
 from lammps_implicit.observables.observable import Observable, stability
 from lammps_implicit.potentials.interface import Parameters
-from lammps_implicit.response.cubic import Answer, Cubic, LeadingDirections
+from lammps_implicit.response.cubic import Cubic, LeadingDirections, ResponseMetric
 from lammps_implicit.results.format import OBSERVABLES_KIND, SENSITIVITY_KIND
 
 _GROUP = "observables"
@@ -23,15 +24,17 @@ _GROUP = "observables"
 
 @dataclass(frozen=True)
 class Derivatives:
-    """What a result of ``sensitivity`` or ``observables`` says of numbers that depend on the parameters.
+    """Observables and their derivatives, as a result of ``sensitivity`` or ``observables`` holds them.
 
     Attributes
     ----------
     path : Path
     parameters : Parameters
     observables : dict of str to Observable
-    answer : Answer or None
-        How structures answer, where third derivatives were taken.
+    response_metric : ResponseMetric or None
+        By how much structures respond, where third derivatives were taken.
+    cell_vectors : dict of str to (3, 3) float array
+        Of each relaxed cell, as rows; empty where an older version did not write them.
     attributes : dict
         Of the file.
     """
@@ -39,7 +42,8 @@ class Derivatives:
     path: Path
     parameters: Parameters
     observables: dict[str, Observable]
-    answer: Answer | None
+    response_metric: ResponseMetric | None
+    cell_vectors: dict[str, FloatArray]
     attributes: dict[str, Any]
 
     @property
@@ -91,12 +95,19 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
             observables = _of_sensitivity(file)
         else:
             observables = {str(group.attrs["name"]): _read_observable(group) for group in file[_GROUP].values()}
-        answer = Answer(file["metric"][()], file["response"][()]) if "response" in file else None
-        return Derivatives(Path(path), parameters, observables, answer, dict(file.attrs))
+        metric = ResponseMetric(file["metric"][()], file["response"][()]) if "response" in file else None
+        return Derivatives(Path(path), parameters, observables, metric, _cell_vectors(file), dict(file.attrs))
+
+
+def _cell_vectors(file: Any) -> dict[str, FloatArray]:
+    if file.attrs["kind"] == SENSITIVITY_KIND:
+        return {str(file.attrs["deck"]): file["cell"][()]}
+    vectors = json.loads(str(file.attrs.get("cell_vectors", "{}")))
+    return {name: np.array(rows, float) for name, rows in vectors.items()}
 
 
 def _of_sensitivity(file: Any) -> dict[str, Observable]:
-    """Energy, or enthalpy and volume where the cell answers, of a minimum."""
+    """Energy of a minimum, or enthalpy and volume where its cell is relaxed too."""
 
     def known(name: str) -> FloatArray | None:
         return file[name][()] if name in file else None

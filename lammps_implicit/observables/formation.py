@@ -131,9 +131,9 @@ def weights(
         )
     shares = {element: defect.get(element, 0) / bulk[element] for element in open_}
     if shares and max(shares.values()) - min(shares.values()) > 1e-12:
-        told = ", ".join(f"{defect.get(element, 0)} {element}" for element in open_)
+        counts = ", ".join(f"{defect.get(element, 0)} {element}" for element in open_)
         raise LammpsImplicitError(
-            f"the composition does not balance: {told} are no whole of the bulk's "
+            f"the composition does not balance: {counts} are no whole of the bulk's "
             f"{', '.join(f'{bulk[element]} {element}' for element in open_)}; give chemical potentials of all but one"
         )
     cells = next(iter(shares.values()), 0.0)

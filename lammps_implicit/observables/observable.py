@@ -17,7 +17,7 @@ SOFTENED = 0.5
 
 @dataclass(frozen=True)
 class Observable:
-    """A value and how it depends on Θ.
+    """A value and its derivatives with respect to Θ.
 
     Attributes
     ----------
@@ -63,6 +63,11 @@ class Observable:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
         return Observable(self.value, gradient, self.units, hessian, cubic, self.bound)
 
+    def component(self, *index: int) -> Observable:
+        """One entry of an array of observables, with its gradient."""
+        gradient = np.moveaxis(self.gradient, 0, -1)[index]
+        return Observable(np.asarray(self.value[index]), np.asarray(gradient), self.units)
+
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order for parameters with this covariance, (P, P)."""
         flat = self.gradient.reshape(len(self.gradient), -1)
@@ -89,7 +94,7 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
 
 
 def stability(softening: FloatArray) -> Observable:
-    """Stiffness of a softest mode, one where the minimum stands: where it falls to zero another takes its place.
+    """Stiffness of the softest mode, relative to that at the minimum: where it falls to zero the minimum ends.
 
     Parameters
     ----------

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 import numpy as np
+from mpi4py import MPI
+from numpy.typing import ArrayLike
 
-from lammps_implicit.ensembles.directions import leading_directions
-from lammps_implicit.ensembles.ensemble import Ensemble
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import hdf5_written_whole
 from lammps_implicit.observables.bulk import (
@@ -23,7 +25,8 @@ from lammps_implicit.observables.bulk import (
     named_constants,
 )
 from lammps_implicit.observables.cells import composition, enthalpy
-from lammps_implicit.observables.config import Configuration, Deck
+from lammps_implicit.observables.config import LATTICE, PER_ATOM, StudySettings
+from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.files import write_observables
 from lammps_implicit.observables.formation import (
     binding_energy,
@@ -31,13 +34,27 @@ from lammps_implicit.observables.formation import (
     formation_volume,
     relaxation_volume,
 )
+from lammps_implicit.observables.kind import measured
 from lammps_implicit.observables.observable import Observable, combine, stability
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import LeadingDirections
-from lammps_implicit.results.format import OBSERVABLES_KIND
+from lammps_implicit.results.format import OBSERVABLES_KIND, __version__
 from lammps_implicit.stationary.point import StationaryPoint
 
 Say = Callable[[str], None]
+
+
+class ParameterSamples(Protocol):
+    """Samples of the parameters, as far as third derivatives need them."""
+
+    @property
+    def source(self) -> str:
+        """Where they come from."""
+        ...
+
+    def changes(self, theta: ArrayLike) -> FloatArray:
+        """δΘ from these parameters, (S, P)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,8 +78,8 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The relaxed cells of a configuration.
+class StudyCells:
+    """The relaxed cells of a study.
 
     Attributes
     ----------
@@ -85,12 +102,21 @@ class Cells:
 
 @contextmanager
 def open_cells(
-    configuration: Configuration,
-    comm: Any = None,
+    settings: StudySettings,
+    comm: MPI.Comm | None = None,
     say: Say = lambda line: None,
     check: Callable[[StationaryPoint], None] = lambda bulk: None,
-) -> Iterator[Cells]:
-    """Run all decks of a configuration and relax what they leave; `check` sees the bulk before the others are run.
+) -> Iterator[StudyCells]:
+    """Run all decks of a configuration and relax what they leave.
+
+    Parameters
+    ----------
+    settings : StudySettings
+    comm : MPI.Comm, optional
+    say : callable
+        Called with what is being done.
+    check : callable
+        Called with the bulk before the other decks run.
 
     Raises
     ------
@@ -99,34 +125,34 @@ def open_cells(
     """
     with ExitStack() as stack:
 
-        def relaxed(name: str, deck: Deck) -> StationaryPoint:
+        def relaxed(name: str, deck: DeckSettings) -> StationaryPoint:
             say(f"relaxing {name}")
             with _named(name):
-                return stack.enter_context(_relaxed(deck, configuration, configuration.cell, comm))
+                return stack.enter_context(_relaxed(deck, settings, settings.cell, comm))
 
-        bulk = relaxed("bulk", configuration.bulk)
+        bulk = relaxed("bulk", settings.bulk)
         check(bulk)
         reservoirs: dict[str, Union[StationaryPoint, float]] = {
-            element: relaxed(f"reservoir of {element}", given) if isinstance(given, Deck) else given
-            for element, given in configuration.reservoirs.items()
+            element: relaxed(f"reservoir of {element}", given) if isinstance(given, DeckSettings) else given
+            for element, given in settings.reservoirs.items()
         }
-        yield Cells(bulk, reservoirs, {name: relaxed(name, deck) for name, deck in configuration.defects.items()})
+        yield StudyCells(bulk, reservoirs, {name: relaxed(name, deck) for name, deck in settings.defects.items()})
 
 
 def run_study(
-    configuration: Configuration,
-    comm: Any = None,
+    settings: StudySettings,
+    comm: MPI.Comm | None = None,
     say: Say = lambda line: None,
-    ensemble: Callable[[Parameters], Ensemble] | None = None,
+    ensemble: Callable[[Parameters], ParameterSamples] | None = None,
 ) -> Study:
     """Relax all cells and take every observable.
 
     Parameters
     ----------
-    configuration : Configuration
-    comm : mpi4py communicator, optional
+    settings : StudySettings
+    comm : MPI.Comm, optional
     say : callable
-        Told what is being done.
+        Called with what is being done.
     ensemble : callable, optional
         Reads an ensemble for the potential it is given. Third derivatives of energies, and second ones of volumes, are
         taken along what it varies.
@@ -136,58 +162,66 @@ def run_study(
     LammpsImplicitError
         With the name of the cell it is about.
     """
-    known: list[Ensemble] = []
+    known: list[ParameterSamples] = []
 
     def read(bulk: StationaryPoint) -> None:
         if ensemble is not None:
             parameters = bulk.parameters
             known.append(bulk.engine.on_root(lambda: ensemble(parameters)))
 
-    with open_cells(configuration, comm, say, read) as cells:
+    with open_cells(settings, comm, say, read) as cells:
         bulk = cells.bulk
-        attributes = _take_third_derivatives(cells, known[0], configuration.tol, say) if known else {}
-        order = 2 if configuration.second or ensemble is not None else 1
-        found = observables_of(cells, configuration, order, say)
-        if configuration.elastic_constants:
+        for name, kind in settings.observables.items():
+            with _named(name):
+                kind.check(cells.named())
+        attributes = _take_third_derivatives(cells, known[0], settings.tol, say) if known else {}
+        order = 2 if settings.second or ensemble is not None else 1
+        found = observables_of(cells, settings, order, say)
+        if settings.elastic_constants:
             say("relaxing bulk, all strains")
-            with _named("bulk"), _relaxed(configuration.bulk, configuration, "full", comm) as strained:
+            with _named("bulk"), _relaxed(settings.bulk, settings, "full", comm) as strained:
                 say("elastic constants")
-                found |= named_constants(elastic_constants(strained, min(configuration.tol, 1e-6)))
+                found |= named_constants(elastic_constants(strained, min(settings.tol, 1e-6)))
                 attributes["elastic_evaluations"] = strained.engine.evaluations.total
-        attributes |= _attributes(cells, configuration)
+        attributes |= _attributes(cells, settings)
         directions = bulk.third.directions if bulk.third is not None else None
         return Study(found, bulk.parameters, directions, attributes)
 
 
 def observables_of(
-    cells: Cells, configuration: Configuration, order: int, say: Say = lambda line: None
+    cells: StudyCells, settings: StudySettings, order: int, say: Say = lambda line: None
 ) -> dict[str, Observable]:
-    """Every observable of the cells as they stand, but elastic constants.
+    """Every observable of the cells as they stand, but elastic constants; of order 0, those that cost no evaluation.
 
     Parameters
     ----------
     cells : Cells
-    configuration : Configuration
+    settings : StudySettings
     order : int
         Of derivatives: 0 for values alone.
     say : callable
     """
-    found = _of_bulk(cells.bulk, configuration, order)
+    found = _of_bulk(cells.bulk, settings, order)
     for name, defect in cells.defects.items():
         say(f"{name}: {_formula(composition(defect))}")
         with _named(name):
-            of_defect = _of_defect(defect, cells, configuration.defects[name].sites, configuration, order)
+            of_defect = _of_defect(defect, cells, settings.defects[name].sites, settings, order)
         found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
     if order >= 2:
-        measured = {name: cell.third for name, cell in cells.named().items() if cell.third is not None}
-        found |= {f"{name}: stability": stability(third.softening) for name, third in measured.items()}
-    for name, binding in configuration.bindings.items():
+        thirds = {name: cell.third for name, cell in cells.named().items() if cell.third is not None}
+        found |= {f"{name}: stability": stability(third.softening) for name, third in thirds.items()}
+    for name, binding in settings.bindings.items():
         complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
         found[f"{name}: binding energy"] = binding_energy(complex_, parts)
+    for name, kind in settings.observables.items():
+        if order > 0 or not kind.costly:
+            say(name)
+            with _named(name):
+                found[name] = measured(name, kind, cells.named(), order, settings.tol)
     return found
 
 
-def _take_third_derivatives(cells: Cells, ensemble: Ensemble, tol: float, say: Say) -> dict[str, Any]:
+def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: float, say: Say) -> dict[str, Any]:
     """Measure third derivatives of all cells along the directions of an ensemble that move them most."""
     named = cells.named()
     hessians = [cell.relaxation_hessian(tol, cell=cell.cell) for cell in named.values()]
@@ -197,51 +231,50 @@ def _take_third_derivatives(cells: Cells, ensemble: Ensemble, tol: float, say: S
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
         with _named(name):
-            cell.third = third_derivative(cell, directions, tol, cell.cell)
-            asymmetry = max(asymmetry, cell.third.asymmetry)
+            third = third_derivative(cell, directions, tol, cell.cell)
+        cell.third, asymmetry = third, max(asymmetry, third.asymmetry)
     return {"ensemble": ensemble.source, "directions_share": directions.share, "third_asymmetry": asymmetry}
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Say which cell an error is about."""
+    """Say which cell or observable an error is about."""
     try:
         yield
     except LammpsImplicitError as error:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _relaxed(deck: Deck, configuration: Configuration, cell: str, comm: Any) -> StationaryPoint:
+def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> StationaryPoint:
     return StationaryPoint.from_deck(
         deck.deck,
         comm,
-        configuration.parameters,
-        variables=deck.settings(),
+        settings.parameters,
+        variables=deck.index_variables(),
         force_limit=deck.force_limit,
         cell=cell,
-        pressure=configuration.pressure,
+        pressure=settings.pressure,
     )
 
 
-def _of_bulk(bulk: StationaryPoint, configuration: Configuration, order: int) -> dict[str, Observable]:
-    tol = configuration.tol
-    found = {"bulk energy per atom": combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))])}
-    if configuration.cell != "none":
-        lattice = lattice_parameters(bulk, configuration.bulk.repeat, tol, order)
-        for axis, name in enumerate("abc"):
-            part = Observable(lattice.value[axis], lattice.gradient[:, axis], lattice.units)
-            found[f"lattice parameter {name}"] = part
-    if configuration.isolated:
-        found["cohesive energy"] = cohesive_energy(bulk, configuration.isolated, tol, order)
+def _of_bulk(bulk: StationaryPoint, settings: StudySettings, order: int) -> dict[str, Observable]:
+    tol = settings.tol
+    per_atom, cohesive = PER_ATOM
+    found = {per_atom: combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))])}
+    if settings.cell != "none":
+        lattice = lattice_parameters(bulk, settings.bulk.repeat, tol, order)
+        found |= {name: lattice.component(axis) for axis, name in enumerate(LATTICE)}
+    if settings.isolated:
+        found[cohesive] = cohesive_energy(bulk, settings.isolated, tol, order)
     return found
 
 
 def _of_defect(
-    defect: StationaryPoint, cells: Cells, sites: int | None, configuration: Configuration, order: int
+    defect: StationaryPoint, cells: StudyCells, sites: int | None, settings: StudySettings, order: int
 ) -> dict[str, Observable]:
-    bulk, reservoirs, tol = cells.bulk, cells.reservoirs, configuration.tol
+    bulk, reservoirs, tol = cells.bulk, cells.reservoirs, settings.tol
     found = {"formation energy": formation_energy(defect, bulk, reservoirs, tol, order)}
-    if configuration.cell != "none":
+    if settings.cell != "none":
         used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
         if all(isinstance(cell, StationaryPoint) for cell in used):
             found["formation volume"] = formation_volume(defect, bulk, reservoirs, tol, order)
@@ -250,21 +283,20 @@ def _of_defect(
     return found
 
 
-def _attributes(cells: Cells, configuration: Configuration) -> dict[str, Any]:
-    from lammps_implicit.results.format import __version__
-
+def _attributes(cells: StudyCells, settings: StudySettings) -> dict[str, Any]:
     bulk, named = cells.bulk, cells.named()
     return {
         "kind": OBSERVABLES_KIND,
         "package_version": __version__,
         **bulk.engine.versions,
         "units": bulk.units.style,
-        "cell_freedom": configuration.cell,
+        "cell_freedom": settings.cell,
         "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressures),
         "pressure_unit": bulk.units.pressure,
-        "tolerance": configuration.tol,
+        "tolerance": settings.tol,
         "decks": [f"{name}: {cell.deck_name} {cell.deck_sha256}" for name, cell in named.items()],
-        "configuration": configuration.model_dump_json(),
+        "cell_vectors": json.dumps({name: cell.engine.cell.tolist() for name, cell in named.items()}),
+        "configuration": settings.model_dump_json(),
         "force_evaluations": sum(cell.engine.evaluations.forces for cell in named.values()),
         "descriptor_evaluations": sum(cell.engine.evaluations.descriptors for cell in named.values()),
     }
@@ -299,8 +331,8 @@ def table(study: Study) -> list[tuple[str, ...]]:
     return rows
 
 
-def plot_study(path: Path, study: Study, shown: int = 12) -> None:
-    """Draw how much each observable changes for 1 % of the parameters that matter most, in shares of the largest."""
+def plot_study(study: Study, shown: int = 12) -> Any:
+    """Figure of how much each observable changes for 1 % of each parameter that matters, relative to its largest."""
     from matplotlib.figure import Figure
 
     names = list(study.observables)
@@ -317,7 +349,7 @@ def plot_study(path: Path, study: Study, shown: int = 12) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_title("change for 1 % of a parameter, relative to the largest of each row", fontsize="medium")
     figure.colorbar(image)
-    figure.savefig(path, format="png")
+    return figure
 
 
 def _formula(counts: dict[str, int]) -> str:

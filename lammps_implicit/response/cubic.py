@@ -23,7 +23,7 @@ class LeadingDirections:
     gains : (k,) float array
         Shares of the energy that relaxation gains over the ensemble; what is missing to one lies off the directions.
     metric : (P, P) float array
-        √(δΘᵀ metric δΘ) is by how much structures answer to δΘ, one on average over the ensemble.
+        √(δΘᵀ metric δΘ) is by how much structures respond to δΘ, one on average over the ensemble.
     """
 
     vectors: FloatArray
@@ -37,18 +37,18 @@ class LeadingDirections:
         return float(self.gains.sum())
 
     @property
-    def answer(self) -> Answer:
-        """How structures answer."""
-        return Answer(self.metric, self.response)
+    def response_metric(self) -> ResponseMetric:
+        """By how much structures respond to changes of the parameters."""
+        return ResponseMetric(self.metric, self.response)
 
     @property
     def response(self) -> FloatArray:
-        """(P, k): |δΘ @ response| is by how much structures answer to what δΘ has along the directions."""
+        """(P, k): |δΘ @ response| is by how much structures respond to what δΘ has along the directions."""
         return self.duals * np.sqrt(self.gains)
 
 
-class Answer(NamedTuple):
-    """By how much structures answer to changes of the parameters, one on average over an ensemble.
+class ResponseMetric(NamedTuple):
+    """By how much structures respond to changes of the parameters, one on average over an ensemble.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class ThirdDerivative:
     directions : LeadingDirections
     enthalpy : Cubic
     volume_hessian : (P, P) float array or None
-        d²V/dΘ², good along the directions; None where the volume does not answer.
+        d²V/dΘ², good along the directions; None where the volume is fixed.
     softening : (P,) float array
         d(ln κ)/dΘ of the stiffness κ of the softest mode: where κ falls to zero the minimum disappears.
     asymmetry : float

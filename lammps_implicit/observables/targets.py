@@ -6,24 +6,24 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.inverse.config import PositionSource
-from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.observables.decks import PositionSource
 from lammps_implicit.results.structure import read_rows
+from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import read_data_pieces
 
 SAME_CELL = 1e-6
 """Relative difference of cell vectors up to which cells are the same."""
 
 
-def read_positions(source: PositionSource, minimum: Minimum, name: str) -> FloatArray:
+def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) -> FloatArray:
     """Positions for this rank's atoms of a cell, (n, 3), Å.
 
     Parameters
     ----------
     source : PositionSource
-        A data file is in the units of the cell's deck.
-    minimum : Minimum
+    minimum : StationaryPoint
+        A data file is in the units of its deck.
         The cell.
     name : str
         Its name, for messages.
@@ -42,7 +42,7 @@ def read_positions(source: PositionSource, minimum: Minimum, name: str) -> Float
         variables = {key: str(value) for key, value in source.variables.items()}
         limit = 1e-8 if source.relax else np.inf
         told = f"{source.deck.name} (target of {name})"
-        with Minimum.from_deck(
+        with StationaryPoint.from_deck(
             source.deck, minimum.engine.comm, variables=variables, ftol=limit, force_limit=np.inf
         ) as other:
             ids, positions, cell = other.ids.copy(), other.positions.copy(), other.engine.cell

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.ensembles.covariance import covariance_factor
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.expansion.covariance import covariance_factor
 from lammps_implicit.response.cubic import LeadingDirections
 
 SHARE = 1e-4

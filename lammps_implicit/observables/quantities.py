@@ -1,0 +1,221 @@
+"""Kinds of observables that a configuration may name; see `kind`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Optional, Union
+from weakref import WeakKeyDictionary
+
+from pydantic import Field, PrivateAttr
+
+from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.observables.bulk import (
+    CONSTANTS,
+    elastic_constants,
+    lattice_parameters,
+    named_constants,
+    require_all_strains,
+)
+from lammps_implicit.observables.cells import enthalpy, require_enthalpy, require_relaxed_cell, volume
+from lammps_implicit.observables.decks import PositionSource
+from lammps_implicit.observables.distances import distance, require_atoms
+from lammps_implicit.observables.distortion import distortion_from, require_fixed_cell
+from lammps_implicit.observables.formation import Reservoir, formation_energy, formation_volume, relaxation_volume
+from lammps_implicit.observables.kind import Cells, ObservableKind
+from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.observables.targets import read_positions
+from lammps_implicit.stationary.point import StationaryPoint
+
+ELASTIC_TOLERANCE = 1e-7
+"""Of solves for elastic constants: their error is as large in the constants."""
+
+
+class Energy(ObservableKind):
+    """Energy of a cell, or enthalpy under pressure; less that of another cell, if one is named."""
+
+    kind: Literal["energy"]
+    cell: str
+    less: Optional[str] = Field(default=None, description="cell whose energy is subtracted")
+
+    def cells(self) -> list[str]:
+        return [self.cell] if self.less is None else [self.cell, self.less]
+
+    def check(self, cells: Cells) -> None:
+        for name in self.cells():
+            require_enthalpy(cells[name])
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        found = enthalpy(cells[self.cell], tol, order)
+        if self.less is None:
+            return found
+        return combine([(1.0, found), (-1.0, enthalpy(cells[self.less], tol, order))])
+
+
+class Volume(ObservableKind):
+    """Volume of a relaxed cell."""
+
+    kind: Literal["volume"]
+    cell: str
+
+    def cells(self) -> list[str]:
+        return [self.cell]
+
+    def check(self, cells: Cells) -> None:
+        require_relaxed_cell(cells[self.cell], "a volume depends")
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return volume(cells[self.cell], tol, order)
+
+
+class FormationEnergy(ObservableKind):
+    """Formation energy of a defect; the enthalpy under pressure."""
+
+    kind: Literal["formation energy"]
+    defect: str
+    bulk: str
+    reservoirs: dict[str, Union[float, str]] = Field(
+        default_factory=dict, description="of elements: cells, or chemical potentials"
+    )
+
+    def cells(self) -> list[str]:
+        return _cells_of_defect(self.defect, self.bulk, self.reservoirs)
+
+    def check(self, cells: Cells) -> None:
+        for name in self.cells():
+            require_enthalpy(cells[name])
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        reservoirs = _reservoirs(self.reservoirs, cells)
+        return formation_energy(cells[self.defect], cells[self.bulk], reservoirs, tol, order)
+
+
+class FormationVolume(ObservableKind):
+    """Formation volume of a defect."""
+
+    kind: Literal["formation volume"]
+    defect: str
+    bulk: str
+    reservoirs: dict[str, Union[float, str]] = Field(default_factory=dict, description="of elements: cells")
+
+    def cells(self) -> list[str]:
+        return _cells_of_defect(self.defect, self.bulk, self.reservoirs)
+
+    def check(self, cells: Cells) -> None:
+        for name in self.cells():
+            require_relaxed_cell(cells[name], "a volume depends")
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        reservoirs = _reservoirs(self.reservoirs, cells)
+        return formation_volume(cells[self.defect], cells[self.bulk], reservoirs, tol, order)
+
+
+class RelaxationVolume(ObservableKind):
+    """Volume of a defect's cell less that of the perfect crystal with as many lattice sites."""
+
+    kind: Literal["relaxation volume"]
+    defect: str
+    bulk: str
+    sites: int = Field(gt=0, description="lattice sites of the defect's cell without the defect")
+
+    def cells(self) -> list[str]:
+        return [self.defect, self.bulk]
+
+    def check(self, cells: Cells) -> None:
+        for name in self.cells():
+            require_relaxed_cell(cells[name], "a volume depends")
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return relaxation_volume(cells[self.defect], cells[self.bulk], self.sites, tol, order)
+
+
+class LatticeParameter(ObservableKind):
+    """Length of a cell vector, divided by its repetitions."""
+
+    kind: Literal["lattice parameter"]
+    cell: str
+    axis: Literal["a", "b", "c"] = "a"
+    repeat: int = Field(default=1, gt=0, description="unit cells along the vector")
+
+    def cells(self) -> list[str]:
+        return [self.cell]
+
+    def check(self, cells: Cells) -> None:
+        require_relaxed_cell(cells[self.cell], "lattice parameters depend")
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return lattice_parameters(cells[self.cell], (self.repeat,) * 3, tol, order).component("abc".index(self.axis))
+
+
+class ElasticConstant(ObservableKind):
+    """Elastic constant of a crystal whose cell is 'full'."""
+
+    kind: Literal["elastic constant"]
+    costly: ClassVar[bool] = True
+    cell: str
+    constant: str = Field(default=CONSTANTS[0], pattern="^C[1-6][1-6]$")
+
+    def cells(self) -> list[str]:
+        return [self.cell]
+
+    def check(self, cells: Cells) -> None:
+        require_all_strains(cells[self.cell])
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        whole = elastic_constants(cells[self.cell], min(tol, ELASTIC_TOLERANCE), order)
+        return named_constants(whole, [self.constant])[self.constant]
+
+
+class Distance(ObservableKind):
+    """Distance between the nearest images of two atoms."""
+
+    kind: Literal["distance"]
+    cell: str
+    ids: tuple[int, int]
+
+    def cells(self) -> list[str]:
+        return [self.cell]
+
+    def check(self, cells: Cells) -> None:
+        require_atoms(cells[self.cell], self.ids)
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return distance(cells[self.cell], self.ids, tol, order)
+
+
+class LatticeDistortion(ObservableKind):
+    """Mean square displacement from ideal sites, the net translation removed."""
+
+    kind: Literal["lattice distortion"]
+    cell: str
+    sites: PositionSource
+
+    # Made when it is needed: settings are sent from rank to rank, weak references cannot be.
+    _read: Optional[WeakKeyDictionary[StationaryPoint, tuple[IntArray, FloatArray]]] = PrivateAttr(default=None)
+
+    def cells(self) -> list[str]:
+        return [self.cell]
+
+    def check(self, cells: Cells) -> None:
+        require_fixed_cell(cells[self.cell])
+        self._sites(cells[self.cell])
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        minimum = cells[self.cell]
+        ids, sites = self._sites(minimum)
+        return distortion_from(minimum, fetch(minimum.engine.comm, ids, sites, minimum.ids)).mean_square(tol, order)
+
+    def _sites(self, minimum: StationaryPoint) -> tuple[IntArray, FloatArray]:
+        """Ids and ideal sites of atoms, each on some rank, read once."""
+        if self._read is None:
+            self._read = WeakKeyDictionary()
+        if minimum not in self._read:
+            self._read[minimum] = minimum.ids.copy(), read_positions(self.sites, minimum, self.cell)
+        return self._read[minimum]
+
+
+def _cells_of_defect(defect: str, bulk: str, reservoirs: dict[str, Union[float, str]]) -> list[str]:
+    return [defect, bulk, *(given for given in reservoirs.values() if isinstance(given, str))]
+
+
+def _reservoirs(given: dict[str, Union[float, str]], cells: Cells) -> dict[str, Reservoir]:
+    return {element: cells[value] if isinstance(value, str) else value for element, value in given.items()}
