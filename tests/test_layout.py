@@ -55,8 +55,9 @@ def test_no_import_goes_round_in_a_circle(edges):
 
 
 def test_no_import_hides_in_a_function(edges):
-    # Commands import what they need when they run: that keeps --help fast.
-    assert [f"{who} imports {what}" for who, what, inside in edges if inside and room_of(who) != "cli"] == []
+    optional = ("autodiff", "solvers.petsc_")  # JAX and PETSc: what needs them imports them where it is used
+    hidden = [f"{who} imports {what}" for who, what, inside in edges if inside and not what.startswith(optional)]
+    assert hidden == []
 
 
 def test_no_import_is_for_types_alone():

@@ -17,6 +17,7 @@ from typing import Any
 
 from lammps_implicit.benchmarks.machine import cores
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.mpi.interrupts import stop_on_signals
 
 Record = dict[str, Any]
 """One measurement: plain numbers and strings by name."""
@@ -64,8 +65,6 @@ def records_of(module: str, arguments: Sequence[str], ranks: int = 1) -> Iterato
 
 def work(task: Callable[[], None]) -> None:
     """Do what a measuring process is for: one message for an error, nothing left behind by a signal."""
-    from lammps_implicit.mpi.interrupts import stop_on_signals
-
     stop_on_signals()
     try:
         task()

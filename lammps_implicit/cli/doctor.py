@@ -7,6 +7,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mpi4py import MPI
+
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.minimum import Minimum
+
 FAMILY_PACKAGES = ("ML-IAP", "ML-POD", "ML-UF3", "MANYBODY")
 
 
@@ -59,14 +65,10 @@ def _attempt(name: str, find: Callable[[], str], needed: bool = True) -> Check:
 
 
 def _mpi() -> str:
-    from mpi4py import MPI
-
     return MPI.Get_library_version().split("\n")[0].strip("\0 ")
 
 
 def _lammps() -> str:
-    from lammps_implicit.evaluators.lammps import Engine
-
     engine = Engine.start()
     try:
         missing = [package for package in ("ML-SNAP",) if package not in engine.packages]
@@ -78,8 +80,6 @@ def _lammps() -> str:
 
 
 def _families() -> str:
-    from lammps_implicit.evaluators.lammps import Engine
-
     engine = Engine.start()
     try:
         missing = [package for package in FAMILY_PACKAGES if package not in engine.packages]
@@ -91,8 +91,6 @@ def _families() -> str:
 
 
 def _potentials() -> str:
-    from lammps_implicit.evaluators.potential_folders import potential_folders
-
     found = [folder for folder in potential_folders() if any(folder.glob("*.snapcoeff"))]
     if not found:
         raise RuntimeError("no .snapcoeff file in LAMMPS_POTENTIALS; set it to LAMMPS' folder 'potentials'")
@@ -115,8 +113,6 @@ def _jax() -> str:
 def _self_test() -> str:
     import numpy as np
     from ase.build import bulk
-
-    from lammps_implicit.minimum import Minimum
 
     atoms = bulk("Ta", "bcc", a=3.316, cubic=True) * (2, 2, 2)
     del atoms[0]

@@ -7,12 +7,25 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+from mpi4py import MPI
 
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import OverwriteOption
+from lammps_implicit.ensembles import plots, propagation, validation
+from lammps_implicit.ensembles.agreement import agreement, agreement_rows
+from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
+from lammps_implicit.ensembles.files import read_propagation, write_propagation
+from lammps_implicit.ensembles.report import driver_rows, html_report, summary_rows
+from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, merge_shards, read_records, shard_index, write_records
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure, written_whole
+from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ranks import rank
+from lammps_implicit.observables.distances import distance_from_sensitivity
+from lammps_implicit.observables.files import Derivatives, read_derivatives
+from lammps_implicit.progress import progress
+from lammps_implicit.results.format import SENSITIVITY_KIND
+from lammps_implicit.results.sensitivity import read_sensitivity
 
 ResultArgument = Annotated[
     Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity' or 'lammps-implicit observables'.")
@@ -76,15 +89,6 @@ def validate(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Relax samples again, to see how far predictions can be trusted. A shard that was killed goes on where it was."""
-    from mpi4py import MPI
-
-    from lammps_implicit.ensembles import validation
-    from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
-    from lammps_implicit.ensembles.shards import shard_index
-    from lammps_implicit.mpi.on_root import on_root
-    from lammps_implicit.observables.files import Derivatives, read_derivatives
-    from lammps_implicit.progress import progress
-
     part, parts = shard_index(shard)
 
     def read() -> tuple[Derivatives, Ensemble]:
@@ -131,16 +135,6 @@ def _propagate(
     distances: list[str] | None,
     overwrite: bool,
 ) -> None:
-    from lammps_implicit.ensembles import plots
-    from lammps_implicit.ensembles.ensemble import read_ensemble
-    from lammps_implicit.ensembles.files import write_propagation
-    from lammps_implicit.ensembles.propagation import propagate
-    from lammps_implicit.ensembles.report import driver_rows, summary_rows
-    from lammps_implicit.observables.distances import distance_from_sensitivity
-    from lammps_implicit.observables.files import read_derivatives
-    from lammps_implicit.results.format import SENSITIVITY_KIND
-    from lammps_implicit.results.sensitivity import read_sensitivity
-
     others = beside(output, ".xyz", ".distributions.png", ".drivers.png")
     for path in (output, *others):
         refuse_to_overwrite(path, overwrite)
@@ -153,15 +147,15 @@ def _propagate(
             raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
         observables[f"distance {pair}"] = distance_from_sensitivity(sensitivity, _pair(pair))
     known = read_ensemble(ensemble, derivatives.parameters, *drawing)
-    propagation = propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response_metric)
-    files = write_propagation(output, propagation, derivatives, sensitivity, overwrite)
-    distributions, names = propagation.distributions, known.names
+    found = propagation.propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response_metric)
+    files = write_propagation(output, found, derivatives, sensitivity, overwrite)
+    distributions, names = found.distributions, known.names
     figures = dict(zip(others[1:], (plots.histograms(distributions), plots.drivers(distributions, names)), strict=True))
     for path, figure in figures.items():
         write_figure(path, figure, overwrite)
     columns(summary_rows(distributions))
     columns(driver_rows(distributions, names))
-    flagged, total = int(propagation.flagged.sum()), len(known.samples)
+    flagged, total = int(found.flagged.sum()), len(known.samples)
     say(f"{flagged:,} of {total:,} samples lie outside the range of trust ({flagged / total:.1%})")
     if derivatives.response_metric is None:
         say(f"errors are not estimated: {result} was made without --ensemble")
@@ -169,10 +163,6 @@ def _propagate(
 
 
 def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
-    from lammps_implicit.ensembles import plots
-    from lammps_implicit.ensembles.agreement import agreement, agreement_rows
-    from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, merge_shards, write_records
-
     (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
@@ -188,10 +178,6 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
 
 
 def _report(result: Path, validation: Path | None, output: Path, overwrite: bool) -> None:
-    from lammps_implicit.ensembles.files import read_propagation
-    from lammps_implicit.ensembles.report import html_report
-    from lammps_implicit.ensembles.shards import MERGED_KIND, read_records
-
     refuse_to_overwrite(output, overwrite)
     refuse_inputs(output, result, *([] if validation is None else [validation]))
     propagated = read_propagation(result)
@@ -217,8 +203,4 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _on_root(task: Callable[[], None]) -> None:
-    from mpi4py import MPI
-
-    from lammps_implicit.mpi.on_root import on_root
-
     on_root(MPI.COMM_WORLD, task)

@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+from mpi4py import MPI
 from typer.core import TyperCommand
 
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import refuse_inputs
+from lammps_implicit.inverse import run
+from lammps_implicit.inverse.config import InversionSettings, described, inputs
+from lammps_implicit.inverse.run import HISTORY, PLOT, STRUCTURES, TUNED
+from lammps_implicit.mpi.on_root import on_root
+from lammps_implicit.observables.configuration import read_configuration
 
 
 class ConfiguredCommand(TyperCommand):
     """A command whose help lists the settings of its configuration too."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from lammps_implicit.inverse.config import described
 
         formatter.write(described() + "\n")
 
@@ -35,13 +40,6 @@ def invert(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Tune parameters until relaxed structures, energies and volumes are what is wanted."""
-    from mpi4py import MPI
-
-    from lammps_implicit.inverse import run
-    from lammps_implicit.inverse.config import InversionSettings, inputs
-    from lammps_implicit.mpi.on_root import on_root
-    from lammps_implicit.observables.configuration import read_configuration
-
     folder = Path(f"{config.stem}-output") if output is None else output
     settings = on_root(MPI.COMM_WORLD, lambda: read_configuration(config, InversionSettings))
     on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, inputs(settings), settings.structures))
@@ -54,8 +52,6 @@ def invert(
 
 def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path], structures: bool) -> None:
     """Make the folder of results; refuse to mix two runs in it, or to write over what is read."""
-    from lammps_implicit.inverse.run import HISTORY, STRUCTURES
-
     if resume and overwrite:
         raise OutputError("give --resume or --overwrite, not both")
     if resume and not (folder / HISTORY).exists():
@@ -73,8 +69,6 @@ def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path], st
 
 def _results(folder: Path) -> list[Path]:
     """What an earlier run left in a folder."""
-    from lammps_implicit.inverse.run import HISTORY, PLOT, STRUCTURES, TUNED
-
     names = [folder / HISTORY, folder / PLOT]
     tuned = folder.glob(f"{TUNED}.*")
     return [path for path in (*names, *tuned, *(folder / STRUCTURES).glob("[0-9][0-9][0-9]_*.*")) if path.exists()]

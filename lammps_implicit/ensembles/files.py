@@ -17,6 +17,7 @@ from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Princ
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
 from lammps_implicit.mpi.id_order import PIECE
 from lammps_implicit.observables.files import Derivatives
+from lammps_implicit.results.format import __version__
 from lammps_implicit.results.sensitivity import Sensitivity
 from lammps_implicit.results.structure import stream_structure
 from lammps_implicit.structures import write_rows, write_xyz_header
@@ -183,8 +184,6 @@ def _write_xyz(text: IO[str], file: Any) -> None:
 
 
 def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str, Any]:
-    from lammps_implicit.results.format import __version__
-
     return {
         "kind": KIND,
         "package_version": __version__,

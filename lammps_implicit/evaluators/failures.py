@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def _lammps_message(text: str) -> str:
+def lammps_message(text: str) -> str:
     """LAMMPS' message on one line, without its source positions, markers and pointers to the manual."""
     lines = [re.sub(r"\(src/\S+?:\d+\)", "", line).strip() for line in text.splitlines()]
     lines = [line for line in lines if line.strip("^ ") and not line.startswith("For more information see")]
@@ -20,7 +20,7 @@ def _lammps_message(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _quit_reported(deck: str, scratch: Path) -> Iterator[None]:
+def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
     """Say so, and fail, where a deck's ``quit`` makes LAMMPS end the whole process."""
     running = [True]
 

@@ -10,21 +10,21 @@ from lammps_implicit.errors import DeckError
 from lammps_implicit.evaluators.deck import Fix
 
 # Fixes whose forces derive from an energy: part of U, they stay. So do all styles wall/...
-_EXTERNAL_FORCES = frozenset({"addforce", "gravity", "efield", "indent", "spring", "spring/self", "restrain"})
+EXTERNAL_FORCES = frozenset({"addforce", "gravity", "efield", "indent", "spring", "spring/self", "restrain"})
 
 # Fixes without data of each atom.
-_KEEP_NOTHING = frozenset(
+KEEP_NOTHING = frozenset(
     {"setforce", "lineforce", "planeforce", "enforce2d", "freeze", "addforce", "gravity", "efield"}
 )
 
 # Fixes that hold per-atom data others may refer to: harmless, they stay.
-_STORAGE = re.compile(r"^(store/.*|property/atom)$")
+STORAGE = re.compile(r"^(store/.*|property/atom)$")
 
 # Fixes that only watch, write, or did their work during the deck's own run: removed at take-over.
-_BYSTANDERS = re.compile(r"^(print|vector|ave/.*|box/relax|halt|momentum|dt/reset|balance|numdiff(/.*)?|tune/.*)$")
+BYSTANDERS = re.compile(r"^(print|vector|ave/.*|box/relax|halt|momentum|dt/reset|balance|numdiff(/.*)?|tune/.*)$")
 
 
-def _frozen_components(fix: Fix) -> list[int]:
+def frozen_components(fix: Fix) -> list[int]:
     """Components a fix holds still; checks that the fix leaves a potential energy to differentiate.
 
     Raises
@@ -46,7 +46,7 @@ def _frozen_components(fix: Fix) -> list[int]:
         return [2]
     if fix.style == "freeze":
         return [0, 1, 2]
-    if _has_energy(fix) or _STORAGE.match(fix.style):
+    if has_energy(fix) or STORAGE.match(fix.style):
         return []
     raise DeckError(
         f"the deck leaves '{fix}' defined: this fix moves atoms, or acts in a way that has no known potential energy; "
@@ -54,9 +54,9 @@ def _frozen_components(fix: Fix) -> list[int]:
     )
 
 
-def _has_energy(fix: Fix) -> bool:
+def has_energy(fix: Fix) -> bool:
     """Whether a fix adds forces that derive from an energy."""
-    return fix.style in _EXTERNAL_FORCES or fix.style.startswith("wall/")
+    return fix.style in EXTERNAL_FORCES or fix.style.startswith("wall/")
 
 
 def _must_be_zero(fix: Fix, arg: str) -> bool:
