@@ -15,6 +15,7 @@ from lammps_implicit.ensembles.displacements import displacement_covariances
 from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Principal, Propagation
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
 from lammps_implicit.observables.files import Derivatives
+from lammps_implicit.results.format import __version__
 from lammps_implicit.results.sensitivity import Sensitivity
 from lammps_implicit.results.structure import stream_structure
 
@@ -164,8 +165,6 @@ def _deviation(covariances: FloatArray) -> FloatArray:
 
 
 def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str, Any]:
-    from lammps_implicit.results.format import __version__
-
     return {
         "kind": KIND,
         "package_version": __version__,
