@@ -1,7 +1,6 @@
 """What this package and others offer by name: potential families, observables, loss terms, evaluators.
 
-A package announces what it adds as an entry point in its own ``pyproject.toml``; this one announces what it ships in
-the same way, so that nothing here is privileged::
+A package announces what it adds as an entry point in its own ``pyproject.toml``; ours are announced in the same way::
 
     [project.entry-points."lammps_implicit.observables"]
     "stacking fault energy" = "my_package.faults:StackingFault"
@@ -70,6 +69,8 @@ class Registry(Generic[T]):
             entry = self._entries()[name]
             try:
                 self._loaded[name] = cast(T, entry.load())
+            except LammpsImplicitError:  # it says itself what is missing
+                raise
             except Exception as error:  # whatever the other package raises while it is imported
                 raise LammpsImplicitError(
                     f"the {self.what} '{name}' of {_package(entry)} cannot be imported from {entry.value} "
@@ -78,7 +79,15 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """Names and objects, all imported."""
+        """Names and objects, sorted by name, all imported.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If one cannot be imported, or there is none: ours are missing where only a newer source was put in place.
+        """
+        if not self.names:
+            raise LammpsImplicitError(f"no {self.what} is registered: install lammps_implicit again")
         for name in self.names:
             yield name, self.load(name)
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from itertools import chain, islice
+from typing import IO, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import DeckError
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
+from lammps_implicit.errors import DeckError, LammpsImplicitError
 
 MARGIN = 5.0
 """Å around atoms whose cell has no length."""
+
+BLOCK = 8_192
+"""Rows of a text file that are formatted or parsed at a time."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,12 @@ class Structure:
     masses : (n_types,) float array
     """
 
-    ids: NDArray[np.int64]
-    types: NDArray[np.int64]
+    ids: IntArray
+    types: IntArray
     positions: FloatArray
     cell: FloatArray
     origin: FloatArray
-    periodic: NDArray[np.bool_]
+    periodic: BoolArray
     elements: tuple[str, ...]
     masses: FloatArray
 
@@ -60,6 +65,22 @@ class Structure:
         """Write a LAMMPS data file of ``atom_style atomic``, ids, types and the box as they are in LAMMPS."""
         write_data_header(file, title, len(self.ids), self.cell, self.origin, self.masses, self.elements)
         write_data_rows(file, self.ids, self.types, self.positions)
+
+
+class Rows(NamedTuple):
+    """Some atoms of a structure, in any order, and its cell.
+
+    Attributes
+    ----------
+    ids : (n,) int array
+    positions : (n, 3) float array
+    cell : (3, 3) float array
+        Cell vectors as rows.
+    """
+
+    ids: IntArray
+    positions: FloatArray
+    cell: FloatArray
 
 
 def write_data_header(
@@ -86,12 +107,111 @@ def write_data_header(
 
 
 def write_data_rows(file: IO[str], ids: NDArray[Any], types: NDArray[Any], positions: FloatArray) -> None:
-    """Write atoms, one a line."""
-    for id_, type_, (x, y, z) in zip(ids, types, positions, strict=True):
-        file.write(f"{id_:.0f} {type_:.0f} {x:.16g} {y:.16g} {z:.16g}\n")
+    """Write atoms, one a line, with as many digits as a double has."""
+    write_rows(file, "%d %d %.16g %.16g %.16g\n", ids, types, *positions.T)
 
 
-def from_ase(atoms: Any) -> tuple[Structure, NDArray[np.bool_]]:
+def write_xyz_header(
+    file: IO[str], n_atoms: int, cell: FloatArray, periodic: ArrayLike, columns: str, **info: float
+) -> None:
+    """Write what stands before the atoms in an extended XYZ file, whose cell starts at zero.
+
+    Parameters
+    ----------
+    file : text file
+    n_atoms : int
+    cell : (3, 3) float array
+    periodic : (3,) sequence of bool
+    columns : str
+        As ``Properties`` says them: ``species:S:1:pos:R:3``.
+    **info : float
+        Further entries of the comment line.
+    """
+    lattice = " ".join(f"{number:.16g}" for number in cell.reshape(-1))
+    along = " ".join("T" if axis else "F" for axis in np.asarray(periodic))
+    more = "".join(f" {name}={value:.16g}" for name, value in info.items())
+    file.write(f'{n_atoms}\nLattice="{lattice}" Properties={columns} pbc="{along}"{more}\n')
+
+
+def write_rows(file: IO[str], line: str, *columns: ArrayLike) -> None:
+    """Write columns of the same length as text, a block of rows at a time.
+
+    Parameters
+    ----------
+    file : text file
+    line : str
+        Format of a row, with a conversion such as ``%.16g`` for each column, and its end of line.
+    columns : (n,) arrays
+    """
+    arrays = [np.asarray(column) for column in columns]
+    for first in range(0, len(arrays[0]), BLOCK):
+        block = [array[first : first + BLOCK].tolist() for array in arrays]
+        file.write(line * len(block[0]) % tuple(chain.from_iterable(zip(*block, strict=True))))
+
+
+def read_data_pieces(path: str | os.PathLike[str]) -> Iterator[Rows]:
+    """Read a LAMMPS data file of ``atom_style atomic``, some of its atoms at a time.
+
+    Image flags, velocities and whatever follows the atoms are ignored: positions are those in the file.
+
+    Yields
+    ------
+    Rows
+        In the file's order and units; at least one, with the cell.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the file cannot be read or is something else.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            next(file)  # the title
+            total, cell = _read_data_header(file)
+            yield Rows(np.empty(0, np.int64), np.empty((0, 3)), cell)
+            for first in range(0, total, BLOCK):
+                yield _read_data_rows(file, min(BLOCK, total - first), cell)
+    except (OSError, ValueError, StopIteration) as error:
+        reason = str(error) or "it ends before its atoms"
+        raise LammpsImplicitError(f"{path} is not a LAMMPS data file of atom_style atomic ({reason})") from None
+
+
+def _read_data_header(file: IO[str]) -> tuple[int, FloatArray]:
+    """Read up to the first atom; number of atoms and cell, (3, 3)."""
+    total, cell = 0, np.eye(3)
+    for line in file:
+        text, _, comment = (part.strip() for part in line.partition("#"))
+        words = text.split()
+        if words == ["Atoms"]:
+            if comment not in ("", "atomic"):
+                raise ValueError(f"its atom_style is {comment}")
+            break
+        if words[1:] == ["atoms"]:
+            total = int(words[0])
+        elif words[2:] in (["xlo", "xhi"], ["ylo", "yhi"], ["zlo", "zhi"]):
+            axis = "xyz".index(words[2][0])
+            cell[axis, axis] = float(words[1]) - float(words[0])
+        elif words[3:] == ["xy", "xz", "yz"]:
+            cell[1, 0], cell[2, 0], cell[2, 1] = map(float, words[:3])
+        elif words[3:] in (["avec"], ["bvec"], ["cvec"]):
+            raise ValueError("its box is a general triclinic one: read and write it with LAMMPS to turn it")
+    if not total:
+        raise ValueError("there are no atoms in it")
+    next(file)  # a blank line
+    return total, cell
+
+
+def _read_data_rows(file: IO[str], count: int, cell: FloatArray) -> Rows:
+    lines = list(islice(file, count))
+    if len(lines) < count or len(lines[0].partition("#")[0].split()) not in (5, 8):
+        raise ValueError(f"{count} more lines 'id type x y z' with or without image flags are expected")
+    rows = np.loadtxt(lines, usecols=(0, 2, 3, 4), ndmin=2)  # the type may be a label; ids are exact below 2^53
+    if len(rows) < count:
+        raise ValueError("there are blank lines between its atoms")
+    return Rows(rows[:, 0].astype(np.int64), rows[:, 1:], cell)
+
+
+def from_ase(atoms: Any) -> tuple[Structure, BoolArray]:
     """Read an ASE structure: what LAMMPS would know of it, and which components ``FixAtoms`` leaves free, (N, 3).
 
     A cell vector of no length along a direction that is not periodic becomes one around the atoms.
@@ -128,7 +248,7 @@ def from_ase(atoms: Any) -> tuple[Structure, NDArray[np.bool_]]:
     return structure, free
 
 
-def _frozen_ids(atoms: Any) -> NDArray[np.int64]:
+def _frozen_ids(atoms: Any) -> IntArray:
     from ase.constraints import FixAtoms
 
     frozen = np.zeros(len(atoms), bool)

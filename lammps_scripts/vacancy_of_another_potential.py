@@ -13,7 +13,7 @@ import numpy as np
 
 from lammps_implicit import Minimum
 from lammps_implicit.files import refuse_to_overwrite
-from lammps_implicit.results.text import write_data
+from lammps_implicit.results import write_data
 
 
 def main(arguments: list[str] | None = None) -> None:

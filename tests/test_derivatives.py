@@ -67,7 +67,7 @@ def test_all_columns_of_the_mixed_derivative_are_changes_of_lammps_forces():
         for index in range(0, len(minimum.potential.theta), 17):
             unit = np.eye(len(minimum.potential.theta))[index]
             changed = minimum.potential.install(minimum.engine, unit)
-            assert minimum.mixed.array[:, :, index] == pytest.approx(forces - changed, abs=1e-9)
+            assert minimum.mixed.to_array()[:, :, index] == pytest.approx(forces - changed, abs=1e-9)
 
 
 def test_energy_hessian_holds_where_forces_and_energies_disagree():

@@ -233,8 +233,8 @@ def test_the_same_potential_as_snap_and_as_mliap(write_deck):
         assert mliap.potential.names == reference.potential.names
         assert mliap.energy == pytest.approx(reference.energy, rel=1e-12)
         assert mliap.energy_gradient() == pytest.approx(reference.energy_gradient(), rel=1e-7, abs=1e-6)
-        difference = mliap.mixed.array - reference.mixed.array
-        assert np.abs(difference).max() <= 1e-7 * np.abs(reference.mixed.array).max()
+        difference = mliap.mixed.to_array() - reference.mixed.to_array()
+        assert np.abs(difference).max() <= 1e-7 * np.abs(reference.mixed.to_array()).max()
 
 
 def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_path):

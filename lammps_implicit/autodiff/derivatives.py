@@ -13,6 +13,7 @@ import numpy as np
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom, driving_force
 from lammps_implicit.cell.voigt import components
+from lammps_implicit.operators.gram import gram
 from lammps_implicit.progress import Progress, no_progress
 
 Energy = Callable[..., Any]
@@ -90,6 +91,10 @@ class Differentiated(Protocol):
         """A derivative at the reference."""
         ...
 
+    def sum(self, value: Any) -> Any:
+        """Sum over all ranks."""
+        ...
+
 
 @dataclass
 class ExactMixedDerivative:
@@ -105,14 +110,13 @@ class ExactMixedDerivative:
     def prepare(self, progress: Progress = no_progress) -> None:
         """Nothing is to be prepared."""
 
-    @property
-    def array(self) -> FloatArray:
-        """C as an (n, 3, P) array; two force evaluations a parameter."""
+    def to_array(self) -> FloatArray:
+        """C as an (n, 3, P) array; two force evaluations a parameter at the first call."""
         if self._array is None:
             self._array = np.stack([self.times(unit) for unit in np.eye(len(self.theta))], axis=2)
         return self._array
 
-    gradients = array
+    gradients_array = to_array
 
     def times(self, dtheta: FloatArray) -> FloatArray:
         """C δΘ, (n, 3)."""
@@ -126,8 +130,7 @@ class ExactMixedDerivative:
 
     def gram(self) -> FloatArray:
         """CᵀC, (P, P)."""
-        flat = self.array.reshape(-1, self.array.shape[2])
-        return flat.T @ flat
+        return gram(self.to_array(), self.engine.sum)
 
     def energy_gradient(self) -> FloatArray:
         """∂U/∂Θ, (P,)."""

@@ -65,6 +65,7 @@ class JaxMDEnergy:
         inverse = jnp.linalg.inv(cell)
 
         def displacement(a: Any, b: Any) -> Any:
+            # Finds the nearest image of all pairs within reach: across the cell's widths they are less than half apart.
             fractional = (a - b) @ inverse
             return (fractional - jnp.round(fractional)) @ cell
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.benchmarks.processes import Record
 from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend
+from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 
@@ -60,9 +61,9 @@ def measure(alloys: Mapping[str, tuple[Path, Mapping[str, str]]], say: Say, draw
 
 def distortion(positions: NDArray[Any], cell: NDArray[Any], sites: NDArray[Any]) -> float:
     """Root of the mean square displacement from ideal sites (fractional, (N, 3)), the net translation removed, Å."""
-    fractional = np.linalg.solve(cell.T, positions.T).T - sites
-    fractional -= np.round(fractional - fractional[0])
-    moved = (fractional - fractional.mean(axis=0)) @ cell
+    apart = positions - sites @ cell
+    moved = nearest_image(apart - apart[0], cell, (True, True, True))
+    moved -= moved.mean(axis=0)
     return float(np.sqrt((moved**2).sum(axis=1).mean()))
 
 

@@ -65,7 +65,7 @@ def lgmres_a_parameter(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]
 def relaxing_again(minimum: Minimum, deck: Path, variables: dict[str, str]) -> tuple[FloatArray, Spent]:
     """Relax in plain LAMMPS (``min_style cg``) with each parameter a step up and a step down."""
     mixed = minimum.potential.mixed_derivative(minimum.engine, minimum.hessian)
-    largest = np.abs(mixed.array).max(axis=(0, 1))
+    largest = np.abs(mixed.to_array()).max(axis=(0, 1))
     steps = np.divide(PULL, largest, out=np.zeros_like(largest), where=largest > 0)
     coefficients = minimum.potential.coefficients  # type: ignore[attr-defined]
     line = minimum.engine.deck.pair_coeffs[-1].args
@@ -97,7 +97,7 @@ def _counted(
     """Give a method C and the translations, and count what it evaluates."""
     engine = minimum.engine
     before = engine.evaluations.copy()
-    mixed = minimum.potential.mixed_derivative(minimum.engine, minimum.hessian).array
+    mixed = minimum.potential.mixed_derivative(minimum.engine, minimum.hessian).to_array()
     jacobian = method(minimum, mixed, NullSpace(engine, rigid_motions(engine)))
     spent = engine.evaluations.since(before)
     return jacobian, Spent(spent.forces, spent.descriptors)

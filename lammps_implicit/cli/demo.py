@@ -12,6 +12,7 @@ from mpi4py import MPI
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cli import demo_plots as plots
 from lammps_implicit.errors import OutputError
+from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root
@@ -148,8 +149,8 @@ def _energy_errors(
 def _plot_shells(path: Path, sensitivity: Sensitivity, length: str) -> None:
     structure = sensitivity.structure
     # The deck removes the atom at the origin; distances are to its nearest image.
-    fractional = np.linalg.solve(structure.cell.T, (structure.positions - structure.origin).T).T
-    distance = np.linalg.norm((fractional - np.round(fractional)) @ structure.cell, axis=1)
+    apart = nearest_image(structure.positions - structure.origin, structure.cell, structure.periodic)
+    distance = np.linalg.norm(apart, axis=1)
     order = np.argsort(distance)
     shells = np.split(order, np.flatnonzero(np.diff(distance[order]) > 0.1) + 1)
     moves = np.empty((len(shells), len(sensitivity.theta)))

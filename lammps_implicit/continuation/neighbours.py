@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from mpi4py import MPI
 
-from lammps_implicit.arrays import IntArray
+from lammps_implicit.arrays import BoolArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.mpi.hashing import home_ranks
 from lammps_implicit.mpi.ownership import exchange
 from lammps_implicit.solvers.springs import find_bonds
 
@@ -20,12 +22,12 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class NeighbourGraph:
-    """Pairs of atoms as keys, spread over ranks by the id of their first atom.
+    """Pairs of atoms, each from both of its ends, spread over ranks by a hash of the first atom's id.
 
     Attributes
     ----------
-    bonded, near : (m,) int arrays
-        Sorted: pairs closer than `BONDED`, and closer than `PARTED`.
+    bonded, near : (m, 2) int arrays
+        Ids, sorted, each pair once: pairs closer than `BONDED`, and closer than `PARTED`.
     """
 
     bonded: IntArray
@@ -37,33 +39,54 @@ class NeighbourGraph:
         around = engine.neighbourhood()
         bonds, spacing = find_bonds(engine, around, PARTED)
         _, lengths = bonds.directions(slice(None))
-        keys = around.ids[bonds.start] * 2**31 + around.ids[bonds.end]
+        pairs = np.column_stack([around.ids[bonds.start], around.ids[bonds.end]])
         close = lengths < BONDED * spacing
-        return cls(*(_at_home(engine, keys[chosen]) for chosen in (close, slice(None))))
+        return cls(*(_at_home(engine.comm, pairs[chosen]) for chosen in (close, slice(None))))
 
     def difference(self, engine: Evaluator) -> str:
         """Say which pairs have become neighbours, or ceased to be, at the engine's reference; empty if none."""
         now = NeighbourGraph.of(engine)
-        parted, met = np.setdiff1d(self.bonded, now.near), np.setdiff1d(now.bonded, self.near)
+        parted, met = _without(self.bonded, now.near), _without(now.bonded, self.near)
         # Every pair counts from both ends, but one of an atom with its own image.
-        counts = [(int(engine.sum(len(keys))) + 1) // 2 for keys in (parted, met)]
+        counts = [(engine.sum(len(pairs)) + 1) // 2 for pairs in (parted, met)]
         if not any(counts):
             return ""
-        told = [
-            f"{count} pairs {what} (atoms {_first(engine, keys)})"
-            for count, what, keys in zip(counts, ("part", "meet"), (parted, met), strict=True)
+        changes = [
+            f"{count} pairs {what} (atoms {_first(engine.comm, pairs)})"
+            for count, what, pairs in zip(counts, ("part", "meet"), (parted, met), strict=True)
             if count
         ]
-        return f"neighbours change: {', '.join(told)}"
+        return f"neighbours change: {', '.join(changes)}"
 
 
-def _first(engine: Evaluator, keys: IntArray) -> str:
+def _first(comm: MPI.Comm, pairs: IntArray) -> str:
     """Name a few pairs, the same on all ranks."""
-    gathered = np.concatenate(engine.comm.allgather(keys[:_SHOWN]))
-    return ", ".join(f"{key // 2**31}-{key % 2**31}" for key in np.sort(gathered)[:_SHOWN])
+    mine = np.full((_SHOWN, 2), np.iinfo(np.int64).max)
+    mine[: len(pairs)] = pairs[:_SHOWN]
+    gathered = np.empty((comm.size * _SHOWN, 2), np.int64)
+    comm.Allgather(mine, gathered)
+    shown = _sorted(gathered)[:_SHOWN]
+    return ", ".join(f"{first}-{second}" for first, second in shown if first != np.iinfo(np.int64).max)
 
 
-def _at_home(engine: Evaluator, keys: IntArray) -> IntArray:
-    """Send pairs to the rank that their first atom's id says, and sort them."""
-    arrived, _, _ = exchange(engine.comm, keys, (keys // 2**31) % engine.comm.size)
-    return np.unique(arrived)
+def _at_home(comm: MPI.Comm, pairs: IntArray) -> IntArray:
+    """Send pairs to the home rank of their first atom; sort them there, each once."""
+    arrived, _, _ = exchange(comm, pairs, home_ranks(pairs[:, 0], comm.size))
+    arrived = _sorted(arrived)
+    return arrived[~_repeated(arrived)]
+
+
+def _sorted(pairs: IntArray) -> IntArray:
+    return pairs[np.lexsort(pairs.T[::-1])]
+
+
+def _repeated(pairs: IntArray) -> BoolArray:
+    """Which of sorted pairs are the same as the one before, (m,)."""
+    return np.concatenate([np.zeros(min(len(pairs), 1), bool), (pairs[1:] == pairs[:-1]).all(axis=1)])
+
+
+def _without(pairs: IntArray, others: IntArray) -> IntArray:
+    """Those of sorted pairs that are not among others; in either no pair comes twice."""
+    both = np.concatenate([others, pairs])
+    order = np.lexsort(both.T[::-1])  # which leaves equal ones in their order: first that of `others`
+    return both[order[(order >= len(others)) & ~_repeated(both[order])]]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,12 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.ensembles.displacements import displacement_covariances
 from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Principal, Propagation
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
+from lammps_implicit.mpi.id_order import PIECE
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.results.format import __version__
 from lammps_implicit.results.sensitivity import Sensitivity
 from lammps_implicit.results.structure import stream_structure
+from lammps_implicit.structures import write_rows, write_xyz_header
 
 KIND = "lammps-implicit propagation"
 
@@ -86,7 +89,6 @@ def write_propagation(
     import h5py
 
     target, ensemble = Path(path), propagation.ensemble
-    deviations = None
     with hdf5_written_whole(target, overwrite) as file:
         file.attrs.update(_attributes(propagation, derivatives))
         file["theta"] = derivatives.parameters.theta
@@ -101,13 +103,16 @@ def write_propagation(
             _write_distribution(groups.create_group(name), distribution)
         if sensitivity is not None:
             stream_structure(file, sensitivity.structure, sensitivity.comm, str(sensitivity.attributes["length_unit"]))
-            deviations = _write_covariances(file, sensitivity, ensemble.covariance)
-    if sensitivity is None or deviations is None:
+            _write_covariances(file, sensitivity, ensemble.covariance)
+    if sensitivity is None:
         return [target]
     xyz = target.with_suffix(".xyz")
-    with written_whole(xyz, overwrite) as temporary:
-        atoms = sensitivity.structure.to_ase(deviation=deviations)
-        atoms.write(temporary, format="extxyz", parallel=False)
+    with (
+        hdf5_opened(target, [KIND], "a result of 'lammps-implicit propagate'") as file,
+        written_whole(xyz, overwrite) as temporary,
+        open(temporary, "w", encoding="utf-8") as text,
+    ):
+        _write_xyz(text, file)
     return [target, xyz]
 
 
@@ -121,14 +126,14 @@ def read_propagation(path: str | os.PathLike[str]) -> Propagated:
     """
     with hdf5_opened(path, [KIND], "a result of 'lammps-implicit propagate'") as file:
         principal = Principal(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
-        covariances = file["displacement_covariance"][()] if "displacement_covariance" in file else None
+        deviations = np.concatenate(list(_deviations(file))) if "displacement_covariance" in file else None
         return Propagated(
             Path(path),
             tuple(file["parameter_names"].asstr()[()]),
             {name: _read_distribution(group) for name, group in file["observables"].items()},
             principal,
             file["flagged"][()],
-            None if covariances is None else _deviation(covariances),
+            deviations,
             file["positions"][()] if "positions" in file else None,
             dict(file.attrs),
         )
@@ -148,20 +153,34 @@ def _read_distribution(group: Any) -> Distribution:
     return Distribution(float(group["value"][()]), str(group.attrs["units"]), *(group[name][()] for name in names))
 
 
-def _write_covariances(file: Any, sensitivity: Sensitivity, covariance: FloatArray) -> FloatArray:
-    total = len(sensitivity.structure.ids)
-    dataset = file.create_dataset("displacement_covariance", (total, 3, 3), float)
+def _write_covariances(file: Any, sensitivity: Sensitivity, covariance: FloatArray) -> None:
+    dataset = file.create_dataset("displacement_covariance", (len(file["ids"]), 3, 3), float)
     dataset.attrs["units"] = f"{sensitivity.attributes['length_unit']}^2"
-    deviations, place = np.empty(total), 0
+    place = 0
     for piece in displacement_covariances(sensitivity, covariance):
         dataset[place : place + len(piece)] = piece
-        deviations[place : place + len(piece)] = _deviation(piece)
         place += len(piece)
-    return deviations
 
 
-def _deviation(covariances: FloatArray) -> FloatArray:
-    return np.sqrt(np.clip(np.trace(covariances, axis1=1, axis2=2), 0.0, None))
+def _deviations(file: Any) -> Iterator[FloatArray]:
+    """Root of the trace of each atom's covariance, a piece at a time."""
+    covariances = file["displacement_covariance"]
+    for first in range(0, len(covariances), PIECE):
+        traces = np.trace(covariances[first : first + PIECE], axis1=1, axis2=2)
+        yield np.sqrt(np.clip(traces, 0.0, None))
+
+
+def _write_xyz(text: IO[str], file: Any) -> None:
+    """Write the atoms of a result with their deviations as extended XYZ, a piece at a time."""
+    columns = "species:S:1:pos:R:3:id:I:1:type:I:1:deviation:R:1"
+    write_xyz_header(text, len(file["ids"]), file["cell"][()], file["periodic"][()], columns)
+    elements, origin, first = file["elements"].asstr()[()], file["origin"][()], 0
+    for deviations in _deviations(file):
+        part = slice(first, first + len(deviations))
+        ids, types, positions = (file[name][part] for name in ("ids", "types", "positions"))
+        row = "%s %.10f %.10f %.10f %d %d %.10f\n"
+        write_rows(text, row, elements[types - 1], *(positions - origin).T, ids, types, deviations)
+        first = part.stop
 
 
 def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str, Any]:

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lammps_implicit.errors import DeckError, PotentialError
+from mpi4py import MPI
+
+from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.mpi.on_root import on_root
+from lammps_implicit.mpi.shutdown import all_arrive
 from lammps_implicit.structures import _frozen_ids, from_ase
 
 
 @contextmanager
-def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str], comm: Any) -> Iterator[Path]:
+def temporary_deck(
+    atoms: Any, potential: str | os.PathLike[str] | Sequence[str], comm: MPI.Comm | None = None
+) -> Iterator[Path]:
     """Write an input deck that relaxes an ASE structure at fixed cell; gone when the context ends.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        ``FixAtoms`` constraints become frozen atoms; others are refused.
+        Those of the communicator's rank 0 count. ``FixAtoms`` constraints become frozen atoms; others are refused.
     potential : path or sequence of str
         LAMMPS include file, or its lines.
+    comm : MPI.Comm, optional
+        The ranks that enter the context, all together. Default ``MPI.COMM_WORLD``.
+
+    Yields
+    ------
+    Path
+        The deck, the same on all ranks.
 
     Raises
     ------
@@ -33,21 +47,35 @@ def temporary_deck(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]
     PotentialError
         If the include file is not found.
     """
-    with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as own:
-        folder = Path(comm.bcast(own))
-        remember_temporary(Path(own))
-        failure: Exception | None = None
-        if comm.rank == 0:
-            try:
-                _write_deck(folder, atoms, potential)
-            except (DeckError, PotentialError) as error:
-                failure = error
-        failure = comm.bcast(failure)
-        if failure is not None:
-            raise failure
+    ranks = MPI.COMM_WORLD if comm is None else comm
+    folder = on_root(ranks, lambda: _written(atoms, potential))
+    try:
         yield folder / "in.ase"
-        comm.barrier()
-    forget_temporary(Path(own))
+    except BaseException:
+        all_arrive(ranks)  # or not, where this rank failed alone: others that come later find that it was here
+        raise
+    else:
+        ranks.Ibarrier().Wait()  # all have left the folder
+    finally:
+        if ranks.rank == 0:
+            _remove(folder)
+
+
+def _written(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> Path:
+    """Write a deck into a new folder."""
+    folder = Path(tempfile.mkdtemp(prefix="lammps-implicit-"))
+    remember_temporary(folder)
+    try:
+        _write_deck(folder, atoms, potential)
+    except BaseException:
+        _remove(folder)
+        raise
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    forget_temporary(folder)
 
 
 def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> None:

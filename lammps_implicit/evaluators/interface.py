@@ -8,13 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
+from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.mpi.on_root import on_root
@@ -65,9 +66,9 @@ class Neighbourhood:
     """
 
     positions: FloatArray
-    ids: NDArray[np.int64]
-    types: NDArray[np.int64]
-    free: NDArray[np.bool_]
+    ids: IntArray
+    types: IntArray
+    free: BoolArray
 
 
 class Reference(NamedTuple):
@@ -82,7 +83,7 @@ class Reference(NamedTuple):
     cell : (3, 3) float array
     """
 
-    ids: NDArray[np.int64]
+    ids: IntArray
     positions: FloatArray
     images: NDArray[Any]
     cell: FloatArray
@@ -94,7 +95,7 @@ class Evaluator(ABC):
 
     Attributes
     ----------
-    comm : mpi4py communicator
+    comm : MPI.Comm
     deck : Deck
         What was declared of them.
     ids, types : (n,) int arrays
@@ -113,17 +114,28 @@ class Evaluator(ABC):
         Why its state is unknown, after something failed that could not be undone; empty while it is known.
     """
 
-    comm: Any
+    comm: MPI.Comm
     deck: Deck = field(default_factory=Deck)
-    ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    types: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    ids: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    types: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     positions: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
-    free: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 3), bool))
+    free: BoolArray = field(default_factory=lambda: np.empty((0, 3), bool))
     external: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
     void: str = ""
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
+
+    def require_valid(self) -> None:
+        """Check that the state is known.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the engine is `void`.
+        """
+        if self.void:
+            raise LammpsImplicitError(self.void)
 
     # -- evaluations -------------------------------------------------------------------------------------------------
 
@@ -250,24 +262,42 @@ class Evaluator(ABC):
         return self.max_abs(self.positions - self._listed)
 
     def nearest_image(self, vectors: FloatArray) -> FloatArray:
-        """Shift vectors (n, 3) by cell vectors along periodic directions to less than half a cell in each."""
+        """Nearest periodic images of vectors (n, 3): each shifted by cell vectors to be as short as it can be."""
         return nearest_image(vectors, self.cell, self.periodic)
 
     # -- reductions over ranks ---------------------------------------------------------------------------------------
 
-    def sum(self, value: Any) -> Any:
-        """Sum a number or a small array over all ranks."""
-        return self.comm.allreduce(value) if self.comm.size > 1 else value
+    @overload
+    def sum(self, value: int | np.integer[Any]) -> int: ...
+
+    @overload
+    def sum(self, value: float) -> float: ...
+
+    @overload
+    def sum(self, value: NDArray[Any]) -> NDArray[Any]: ...
+
+    def sum(self, value: NDArray[Any] | np.integer[Any] | float) -> NDArray[Any] | np.integer[Any] | float:
+        """Sum numbers or arrays of the same shape over all ranks."""
+        if self.comm.size == 1:
+            return value
+        total = np.array(value, int if isinstance(value, (bool, np.bool_)) else None)
+        self.comm.Allreduce(MPI.IN_PLACE, total)
+        return total if isinstance(value, np.ndarray) else total.item()
 
     def max(self, value: float) -> float:
-        """Largest value over all ranks."""
-        return float(self.comm.allreduce(value, op=MPI.MAX)) if self.comm.size > 1 else float(value)
+        """Largest value over all ranks; not a number where it is none on any rank."""
+        if self.comm.size == 1:
+            return float(value)
+        # MPI.MAX alone may find different values on different ranks where one is not a number.
+        largest = np.array([np.isnan(value), -np.inf if np.isnan(value) else value], float)
+        self.comm.Allreduce(MPI.IN_PLACE, largest, op=MPI.MAX)
+        return float("nan") if largest[0] else float(largest[1])
 
     def any(self, condition: bool) -> bool:
         """Whether a condition holds on any rank: what ranks raise, they raise together."""
         return self.max(float(condition)) > 0
 
-    def owns_still(self, ids: NDArray[np.int64]) -> bool:
+    def owns_still(self, ids: IntArray) -> bool:
         """Whether every rank still has the atoms, in the same order, whose `ids` it noted earlier."""
         return not self.any(not np.array_equal(ids, self.ids))
 

@@ -28,8 +28,10 @@ from lammps_implicit.evaluators.failures import _lammps_message, _quit_reported
 from lammps_implicit.evaluators.fixes import _BYSTANDERS, _KEEP_NOTHING, _frozen_components, _has_energy
 from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood, Reference
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.libraries import require_one_mpi
+from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
 
@@ -56,11 +58,18 @@ class Engine(Evaluator):
         Folder for files that LAMMPS reads, gone with `close`.
     computed : dict of str to int
         How often each per-atom compute has been evaluated: arrays from an earlier time are no longer what they were.
+    installed : tuple of sequences of str
+        Commands that bring back the potential in force, the preferred ones first: what `reissue` restores it with after
+        an error. A potential sets them when it is defined; `reissue` updates them.
+    installs : int
+        Number of times that the potential was changed.
     """
 
     lmp: Any
     scratch: Path
     computed: dict[str, int] = field(default_factory=dict)
+    installed: tuple[Sequence[str], ...] = ()
+    installs: int = 0
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
     _images: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.int32))
     _cell: FloatArray = field(default_factory=lambda: np.eye(3))
@@ -70,12 +79,12 @@ class Engine(Evaluator):
     _has_atom_data: bool = False
 
     @classmethod
-    def start(cls, comm: Any = None, variables: Mapping[str, str] | None = None) -> Engine:
+    def start(cls, comm: MPI.Comm | None = None, variables: Mapping[str, str] | None = None) -> Engine:
         """Start LAMMPS, silent, on a communicator (default: ``MPI.COMM_WORLD``).
 
         Parameters
         ----------
-        comm : mpi4py communicator, optional
+        comm : MPI.Comm, optional
         variables : mapping of str to str, optional
             Index variables set before the deck runs, as ``lmp -var name value`` does; a value may hold several words.
         """
@@ -85,7 +94,7 @@ class Engine(Evaluator):
         end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)
         potential_folders()
-        scratch = Path(comm.bcast(tempfile.mkdtemp(prefix="lammps-implicit-") if comm.rank == 0 else None))
+        scratch = Path(on_root(comm, lambda: tempfile.mkdtemp(prefix="lammps-implicit-")))
         if comm.rank == 0:
             remember_temporary(scratch)
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
@@ -197,10 +206,23 @@ class Engine(Evaluator):
 
         One force evaluation. Atoms are brought back into the cell, and may change owner or order: arrays taken before
         are void.
+
+        Raises
+        ------
+        DeckError
+            If LAMMPS stops.
+        LammpsImplicitError
+            If the engine is void.
         """
+        self.require_valid()
         if self._displaced:
             self._owned("x", len(self.ids))[:] = self.positions
-        self._timed(self.command, "run 0 post no")
+        self._displaced = True  # until LAMMPS has come through
+        try:
+            self._timed(self.command, "run 0 post no")
+        except BaseException:
+            self._take_order()
+            raise
         self.evaluations.forces += 1
         n = self.lmp.extract_setting("nlocal")
         self.ids = self._owned("id", n).astype(np.int64)
@@ -219,20 +241,44 @@ class Engine(Evaluator):
             )
         return forces * self.free
 
-    def reissue(self, lines: Sequence[str]) -> FloatArray:
+    def reissue(self, lines: Sequence[str], complete: Sequence[str] = ()) -> FloatArray:
         """Issue commands that change the potential and return the forces at the reference, (n, 3).
 
         One force evaluation. LAMMPS initialises the potential again and rebuilds its lists; at the reference no atom
-        changes owner, so rows keep their meaning.
+        changes owner, so rows keep their meaning. After an error the potential in force before is restored.
+
+        Parameters
+        ----------
+        lines : sequence of str
+        complete : sequence of str, optional
+            Commands that set up the same potential from scratch, for when LAMMPS does not take `lines` again.
+
+        Raises
+        ------
+        DeckError
+            If LAMMPS refuses the commands or stops.
+        LammpsImplicitError
+            If the engine is void, or becomes so as the potential before cannot be restored.
         """
-        self._owned("x", len(self.ids))[:] = self.positions
-        for line in lines:
-            self.command(line)
-        ids = self.ids
-        forces = self.settle()
-        if not self.owns_still(ids):
-            raise LammpsImplicitError("LAMMPS reordered its atoms while a potential was installed at fixed positions")
+        self.require_valid()
+        before = self.reference()
+        with restoring(self, lambda: self._restore_potential(before), "the potential", after_success=False):
+            self._owned("x", len(self.ids))[:] = self.positions
+            for line in lines:
+                self.command(line)
+            forces = self.settle()
+            if not self.owns_still(before.ids):
+                raise LammpsImplicitError(
+                    "LAMMPS reordered its atoms while a potential was installed at fixed positions"
+                )
+        self.installed = (tuple(lines), tuple(complete)) if complete else (tuple(lines),)
+        self.installs += 1
         return forces
+
+    @property
+    def parameter_stem(self) -> Path:
+        """Beginning of the names of parameter files that the next `reissue` may name: not those of the one in force."""
+        return self.scratch / f"theta{self.installs % 2}"
 
     def forces(self, displacement: FloatArray | None = None) -> FloatArray:
         """Forces at the reference plus a displacement; frozen components are zero.
@@ -246,16 +292,25 @@ class Engine(Evaluator):
         -------
         (n, 3) float array
             eV/Å in ``units metal``.
+
+        Raises
+        ------
+        DeckError
+            If LAMMPS stops, or a fix moves atoms.
+        LammpsImplicitError
+            If the engine is void.
         """
+        self.require_valid()
         target = self.positions if displacement is None else self.positions + displacement
         n = len(self.ids)
         x = self._owned("x", n)
+        self._displaced = True  # until LAMMPS has come through
         x[:] = target
         self._timed(self.command, "run 1 pre no post no")
         self.evaluations.forces += 1
-        self._displaced = displacement is not None
         if self.any(n > 0 and not np.array_equal(self._owned("x", n), target)):
             raise DeckError("a fix that the deck leaves defined moves atoms in every step: unfix it after minimising")
+        self._displaced = displacement is not None
         return self._owned("f", n) * self.free
 
     @property
@@ -308,9 +363,10 @@ class Engine(Evaluator):
         -------
         (n, 3) float array
         """
+        self.require_valid()
         if not self._strained:
             self._owned("x", len(self.ids))[:] = self.positions
-        self._strained = True
+        self._strained = True  # also if LAMMPS stops on the way
         self._change_box(self._cell @ (np.eye(3) + strain).T)
         offset = self.positions - self._origin
         held = self._held_ids()
@@ -323,23 +379,19 @@ class Engine(Evaluator):
     def unstrain(self) -> FloatArray:
         """Come back from strains to the reference; return the forces there, (n, 3). One force evaluation, or three."""
         self._change_box(self._cell)
-        self._displaced = self._strained = False
-        if self.any(not np.array_equal(self._held_ids(), self.ids)):
-            return self._restore_order(self.reference())
-        n, reference = len(self.ids), self.reference()
-        self._owned("x", n)[:], self._owned("image", n)[:] = self.positions, self._images
-        forces = self.settle()
-        return forces if self.owns_still(reference.ids) else self._restore_order(reference)
+        return self._come_back(self.reference())
 
     def strain_reference(self, strain: FloatArray) -> FloatArray:
         """Strain the cell and the reference for good; return the forces there. See `strained_forces`.
 
         One force evaluation. Atoms may change owner or order.
         """
-        self._owned("x", len(self.ids))[:] = self.positions
-        self._change_box(self._cell @ (np.eye(3) + strain).T)
-        self._displaced = False  # LAMMPS has carried the reference along
-        return self.settle()
+        self.require_valid()
+        with restoring(self, self.unstrain, "the cell", after_success=False):
+            self._owned("x", len(self.ids))[:] = self.positions
+            self._change_box(self._cell @ (np.eye(3) + strain).T)
+            self._displaced = False  # LAMMPS has carried the reference along
+            return self.settle()
 
     def allow_tilt(self) -> None:
         """Make the cell triclinic, all tilts zero, if it is orthogonal. Atoms may change owner or order: `settle`."""
@@ -353,13 +405,19 @@ class Engine(Evaluator):
 
         Atoms may change owner or order.
         """
-        self._owned("x", len(self.ids))[:] = self.positions
-        self.command("neigh_modify delay 0 every 1 check yes")
-        self._timed(self.command, f"minimize 0.0 {ftol!r} {maxiter} {maxeval}")
-        self.evaluations.forces += self._minimizer_evaluations()
-        self.command("neigh_modify delay 0 every 1000000000 check no")
-        self._displaced = False  # it is the reference that has moved
-        return self.settle()
+        self.require_valid()
+        before = self.reference()
+        with restoring(self, lambda: self._come_back(before), "the positions", after_success=False):
+            self._owned("x", len(self.ids))[:] = self.positions
+            self._displaced = True  # until LAMMPS has come through
+            try:
+                self.command("neigh_modify delay 0 every 1 check yes")
+                self._timed(self.command, f"minimize 0.0 {ftol!r} {maxiter} {maxeval}")
+                self.evaluations.forces += self._minimizer_evaluations()
+            finally:
+                self.command("neigh_modify delay 0 every 1000000000 check no")
+            self._displaced = False  # it is the reference that has moved
+            return self.settle()
 
     def compute_atom(self, id: str) -> FloatArray:
         """Return a per-atom compute's (n, columns) array, evaluated at the positions of the last evaluation.
@@ -472,6 +530,42 @@ class Engine(Evaluator):
     def _reordered(self, ids: NDArray[np.int64], values: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[Any]:
         """Values of the atoms `wanted` on this rank from those of `ids`, which may be on others."""
         return fetch(self.comm, ids, values, wanted) if self.any(not np.array_equal(ids, wanted)) else values
+
+    def _take_order(self) -> None:
+        """Let rows follow the atoms that LAMMPS has moved between ranks, or reordered, before it stopped."""
+        held = self._held_ids()
+        if not self.evaluations.forces or not self.any(not np.array_equal(held, self.ids)):
+            return
+        if self.sum(len(held)) != self.sum(len(self.ids)):
+            self.void = "LAMMPS lost atoms: start again from the deck"
+            return
+        for name in ("positions", "types", "free", "_images", "_listed"):
+            values = getattr(self, name)
+            setattr(self, name, fetch(self.comm, self.ids, values, held).astype(values.dtype))
+        self.ids = held
+
+    def _come_back(self, reference: Reference) -> FloatArray:
+        """Make an earlier reference in the present cell the reference again; return the forces there, (n, 3)."""
+        self._displaced = self._strained = False
+        if self.any(not np.array_equal(self._held_ids(), reference.ids)):
+            return self._restore_order(reference)
+        n = len(reference.ids)
+        self._owned("x", n)[:], self._owned("image", n)[:] = reference.positions, reference.images
+        forces = self.settle()
+        return forces if self.owns_still(reference.ids) else self._restore_order(reference)
+
+    def _restore_potential(self, reference: Reference) -> None:
+        """Bring back the potential in force, `installed`, and an earlier reference in the present cell."""
+        failure: Exception = LammpsImplicitError("the commands that set it up are not known")
+        for lines in self.installed:
+            try:
+                for line in lines:
+                    self.command(line)
+                self._come_back(reference)
+                return
+            except LammpsImplicitError as error:
+                failure = error
+        raise failure
 
     def _restore_order(self, reference: Reference) -> FloatArray:
         """Make an earlier reference the reference again though atoms have changed owner or order; return the forces.

@@ -1,4 +1,4 @@
-"""Folders that LAMMPS looks for potential files in."""
+"""Where LAMMPS looks for potential files."""
 
 from __future__ import annotations
 
@@ -19,3 +19,25 @@ def potential_folders() -> list[Path]:
         folders.append(shipped)
     os.environ["LAMMPS_POTENTIALS"] = os.pathsep.join(map(str, folders))
     return folders
+
+
+def potential_file(name: str, directory: Path) -> Path | None:
+    """Find a potential file as LAMMPS does.
+
+    Parameters
+    ----------
+    name : str
+        As a command names it.
+    directory : Path
+        Working directory of that command.
+
+    Returns
+    -------
+    Path or None
+        The file relative to `directory`, else the one of that name in the first of `potential_folders` that has it;
+        None if there is none.
+    """
+    candidates = [directory / name]
+    for folder in potential_folders():
+        candidates += [folder / name, folder / Path(name).name]
+    return next((path for path in candidates if path.is_file()), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.observables.kind import Cells
 from lammps_implicit.results.snapshot import snapshot
-from lammps_implicit.results.structure import read_structure, stream_structure
-from lammps_implicit.structures import Structure
+from lammps_implicit.results.structure import read_rows, stream_structure, structure_pieces
+from lammps_implicit.structures import Rows
 
 HISTORY_KIND = "inversion"
 
@@ -167,15 +167,10 @@ def move_to_structures(path: Path, theta: FloatArray, cells: Mapping[str, Minimu
 
 
 def _saved(path: Path, name: str, cell: Minimum) -> Place:
-    """Read a structure, its atoms on rank 0 alone."""
-    read: list[Structure] = []
+    """Read the structure of a cell, spread over its ranks."""
 
-    def on_root() -> FloatArray:
+    def pieces() -> Iterator[Rows]:
         with hdf5_opened(path, [HISTORY_KIND], "a history of 'lammps-implicit invert'") as file:
-            read.append(read_structure(file[f"structures/{name}"]))
-        return read[0].cell
+            yield from structure_pieces(file[f"structures/{name}"])
 
-    vectors = cell.engine.on_root(on_root)
-    if not read:
-        return Place(np.zeros(0, np.int64), np.zeros((0, 3)), vectors)
-    return Place(read[0].ids.astype(np.int64), read[0].positions, vectors)
+    return Place(*read_rows(cell.engine.comm, pieces))

@@ -1,8 +1,4 @@
-"""What one rank does for all, without the others waiting in vain; and atoms in id order, rank by rank.
-
-Results are written in id order by rank 0, which never holds more than a piece of any per-atom array: ranks exchange
-rows so that each has a block of ids, and pass their blocks on piece by piece.
-"""
+"""What rank 0 does for all, without the others waiting in vain."""
 
 from __future__ import annotations
 
@@ -10,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, TypeVar
 
+from mpi4py import MPI
+from mpi4py.util import pkl5
+
 T = TypeVar("T")
 
 
-def on_root(comm: Any, task: Callable[[], T]) -> T:
+def on_root(comm: MPI.Comm, task: Callable[[], T]) -> T:
     """Run a task on rank 0 and give its result, or its error, to every rank."""
     outcome: Any = None
     if comm.rank == 0:
@@ -21,14 +20,14 @@ def on_root(comm: Any, task: Callable[[], T]) -> T:
             outcome = task()
         except Exception as error:  # whatever it is, the other ranks must not wait for it
             outcome = error
-    outcome = comm.bcast(outcome)
+    outcome = pkl5.Intracomm(comm).bcast(outcome)  # which sends the arrays in it from their own memory
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
 @contextmanager
-def opened_on_root(comm: Any, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T | None]:
+def opened_on_root(comm: MPI.Comm, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T | None]:
     """Enter a context on rank 0; other ranks get None. What fails there on entering or leaving, all ranks raise.
 
     What is raised inside must be raised on all ranks.

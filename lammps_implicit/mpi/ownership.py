@@ -9,20 +9,22 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from lammps_implicit.arrays import IntArray
+from lammps_implicit.mpi.hashing import home_ranks
 
 
-def first_row(comm: Any, count: int) -> int:
-    """Number of atoms owned by the ranks before this one."""
-    before = comm.exscan(count)  # undefined on rank 0
-    return int(before) if comm.rank else 0
+def first_row(comm: MPI.Comm, count: int) -> int:
+    """Return the number of atoms owned by the ranks before this one, of which this rank owns `count`."""
+    counts = np.empty(comm.size, np.int64)
+    comm.Allgather(np.array([count], np.int64), counts)
+    return int(counts[: comm.rank].sum())
 
 
-def global_rows(comm: Any, ids: IntArray, wanted: IntArray) -> IntArray:
+def global_rows(comm: MPI.Comm, ids: IntArray, wanted: IntArray) -> IntArray:
     """Return the global row of each wanted atom: rows count atoms rank by rank, in each rank's own order.
 
     Parameters
     ----------
-    comm : mpi4py communicator
+    comm : MPI.Comm
     ids : (n,) int array
         Of the atoms this rank owns.
     wanted : (m,) int array
@@ -36,16 +38,16 @@ def global_rows(comm: Any, ids: IntArray, wanted: IntArray) -> IntArray:
 
 
 def fetch(
-    comm: Any, ids: IntArray, values: NDArray[Any], wanted: IntArray, missing: float | None = None
+    comm: MPI.Comm, ids: IntArray, values: NDArray[Any], wanted: IntArray, missing: float | None = None
 ) -> NDArray[Any]:
     """Return the values of wanted atoms, whichever rank holds them.
 
-    Every id has a home rank (id modulo the number of ranks) that its owner reports to and that others ask: two
+    Every id has a home rank (a hash of the id) that its owner sends the value to and that others ask for it: two
     all-to-all exchanges of what each rank owns and wants.
 
     Parameters
     ----------
-    comm : mpi4py communicator
+    comm : MPI.Comm
     ids : (n,) int array
         Of the atoms this rank holds values of.
     values : (n, ...) array
@@ -59,25 +61,27 @@ def fetch(
     -------
     (m, ...) array
     """
-    told_ids, _, _ = exchange(comm, ids, ids % comm.size)
-    told, _, _ = exchange(comm, values, ids % comm.size)
-    order = np.argsort(told_ids)
+    owners_home = home_ranks(ids, comm.size)
+    sent_ids, _, _ = exchange(comm, ids, owners_home)
+    sent_values, _, _ = exchange(comm, values, owners_home)
+    order = np.argsort(sent_ids)
     unique, inverse = np.unique(wanted, return_inverse=True)
-    asked, sent, received = exchange(comm, unique, unique % comm.size)
-    places = np.searchsorted(told_ids, asked, sorter=order)
+    home = home_ranks(unique, comm.size)
+    asked, sent, received = exchange(comm, unique, home)
+    places = np.searchsorted(sent_ids, asked, sorter=order)
     if missing is None:
-        answers = told[order[places]]
+        answers = sent_values[order[places]]
     else:
         answers = np.full((len(asked), *values.shape[1:]), missing, values.dtype)
-        held = places < len(told_ids)
-        held[held] = told_ids[order[places[held]]] == asked[held]
-        answers[held] = told[order[places[held]]]
+        held = places < len(sent_ids)
+        held[held] = sent_ids[order[places[held]]] == asked[held]
+        answers[held] = sent_values[order[places[held]]]
     back = np.empty((len(unique), *values.shape[1:]), values.dtype)
-    back[np.argsort(unique % comm.size, kind="stable")] = _all_to_all(comm, answers, received, sent)
+    back[np.argsort(home, kind="stable")] = _all_to_all(comm, answers, received, sent)
     return back[inverse]
 
 
-def exchange(comm: Any, values: NDArray[Any], to: IntArray) -> tuple[NDArray[Any], IntArray, IntArray]:
+def exchange(comm: MPI.Comm, values: NDArray[Any], to: IntArray) -> tuple[NDArray[Any], IntArray, IntArray]:
     """Send each value (a number or a row) to a rank; return what arrived, and how many went to and came from each."""
     sent = np.bincount(to, minlength=comm.size).astype(np.int64)
     received = np.empty_like(sent)
@@ -85,7 +89,7 @@ def exchange(comm: Any, values: NDArray[Any], to: IntArray) -> tuple[NDArray[Any
     return _all_to_all(comm, values[np.argsort(to, kind="stable")], sent, received), sent, received
 
 
-def _all_to_all(comm: Any, values: NDArray[Any], sent: IntArray, received: IntArray) -> NDArray[Any]:
+def _all_to_all(comm: MPI.Comm, values: NDArray[Any], sent: IntArray, received: IntArray) -> NDArray[Any]:
     """Send rows that stand rank by rank."""
     kind, datatype = (np.float64, MPI.DOUBLE) if values.dtype.kind == "f" else (np.int64, MPI.INT64_T)
     width = int(np.prod(values.shape[1:], dtype=int))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.observables.decks import PositionSource
+from lammps_implicit.results.structure import read_rows
 from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.structures import read_data_pieces
 
 SAME_CELL = 1e-6
 """Relative difference of cell vectors up to which cells are the same."""
@@ -25,6 +23,7 @@ def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) 
     ----------
     source : PositionSource
     minimum : StationaryPoint
+        A data file is in the units of its deck.
         The cell.
     name : str
         Its name, for messages.
@@ -35,8 +34,9 @@ def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) 
         If the source has other atoms or another cell.
     """
     if source.data is not None:
-        ids, positions, cell = _read_data(source.data, minimum)
-        told = str(source.data)
+        data = source.data
+        ids, positions, cell = read_rows(minimum.engine.comm, lambda: read_data_pieces(data))
+        told = str(data)
     else:
         assert source.deck is not None
         variables = {key: str(value) for key, value in source.variables.items()}
@@ -58,24 +58,3 @@ def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) 
         example = minimum.engine.max(float(missing.max(initial=-1)))
         raise LammpsImplicitError(f"{told} has no atom {example:.0f}, which {name} has")
     return rows
-
-
-def _read_data(path: Path, minimum: StationaryPoint) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-    """Ids, positions, and cell of a data file; atoms on rank 0 alone."""
-    import ase.io
-
-    read: list[Any] = []
-
-    def on_root() -> FloatArray:
-        try:
-            # ASE would broadcast what it reads, to ranks that do not read.
-            style: dict[str, Any] = {"format": "lammps-data", "atom_style": "atomic", "units": minimum.units.style}
-            read.append(ase.io.read(path, parallel=False, **style))
-            return np.asarray(read[0].cell)
-        except Exception as error:  # ASE raises whatever its parsing meets
-            raise LammpsImplicitError(f"{path} is not a LAMMPS data file of atom_style atomic ({error})") from None
-
-    cell = minimum.engine.on_root(on_root)
-    if not read:
-        return np.zeros(0, np.int64), np.zeros((0, 3)), cell
-    return np.asarray(read[0].arrays["id"], np.int64), np.asarray(read[0].positions), cell

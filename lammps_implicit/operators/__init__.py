@@ -1,0 +1,36 @@
+"""Hessian and mixed derivative as operators on displacements."""
+
+from lammps_implicit.operators.coupling import measure_coupling
+from lammps_implicit.operators.descriptor_derivative import DescriptorDerivative
+from lammps_implicit.operators.differenced_hessian import DifferencedHessian
+from lammps_implicit.operators.exact_hessian import ExactHessian
+from lammps_implicit.operators.hessian import hessian_of
+from lammps_implicit.operators.interface import (
+    Descriptors,
+    Hessian,
+    Installable,
+    MixedDerivative,
+    StrainedDerivative,
+    Swept,
+)
+from lammps_implicit.operators.sweep import Sweep, sweep_parameters
+from lammps_implicit.operators.swept_derivative import SweptDerivative
+from lammps_implicit.operators.trial_parameters import trial_parameters
+
+__all__ = [
+    "DescriptorDerivative",
+    "Descriptors",
+    "DifferencedHessian",
+    "ExactHessian",
+    "Hessian",
+    "Installable",
+    "MixedDerivative",
+    "StrainedDerivative",
+    "Sweep",
+    "Swept",
+    "SweptDerivative",
+    "hessian_of",
+    "measure_coupling",
+    "sweep_parameters",
+    "trial_parameters",
+]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
@@ -12,11 +10,13 @@ from lammps_implicit.cell.voigt import components
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.coupling import measure_coupling
 from lammps_implicit.operators.differenced_hessian import CENTRAL_STEP
+from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Descriptors, Hessian
+from lammps_implicit.operators.trial_parameters import trial_parameters
 from lammps_implicit.progress import Progress, no_progress
 
 MIXED_MEMORY = 2**30
-"""Bytes a rank may spend on ∂B/∂X; above, products with C = ∂²U/∂X∂Θ are differenced."""
+"""Bytes per rank that ∂B/∂X may take; above, products with C = ∂²U/∂X∂Θ are differenced."""
 
 
 class DescriptorDerivative:
@@ -47,22 +47,20 @@ class DescriptorDerivative:
         if self.fits:
             self._evaluate()
             if self.odd.size:
-                _ = self._odd_differences
+                self._odd_differences()
 
-    @property
-    def gradients(self) -> FloatArray:
-        """∂B/∂X as an (n, 3, P) array, whatever its size. One descriptor evaluation."""
+    def gradients_array(self) -> FloatArray:
+        """∂B/∂X as an (n, 3, P) array, whatever its size. One descriptor evaluation at the first call."""
         if self._gradient_array is None:
             self._gradient_array = self.potential.gradients_array(self._evaluate()) * self.engine.free[:, :, None]
         return self._gradient_array
 
-    @property
-    def array(self) -> FloatArray:
-        """C as an (n, 3, P) array, whatever its size."""
+    def to_array(self) -> FloatArray:
+        """C as an (n, 3, P) array, whatever its size. Evaluations as `gradients_array`, and along `odd` directions."""
         if self._array is None:
-            self._array = self.gradients
+            self._array = self.gradients_array()
             if self.odd.size:
-                self._array = self._array + self._odd_differences @ self.odd.T
+                self._array = self._array + self._odd_differences() @ self.odd.T
         return self._array
 
     def times(self, dtheta: FloatArray) -> FloatArray:
@@ -70,10 +68,10 @@ class DescriptorDerivative:
         parts = self.odd.T @ dtheta
         if self.fits and (self._odd_products is not None or not parts.any()):
             product = self.potential.gradients_times(self._evaluate(), dtheta) * self.engine.free
-            return product + self._odd_differences @ parts if parts.any() else product
+            return product + self._odd_differences() @ parts if parts.any() else product
         # Exact for a linear potential at any length of δΘ; the fixed part of the potential cancels.
-        [product] = self._installed_products(dtheta[None])
-        return product
+        with trial_parameters(self.potential, self.engine) as install:
+            return self.hessian.reference_forces - install(dtheta)
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,)."""
@@ -81,11 +79,13 @@ class DescriptorDerivative:
             vector = vector * self.engine.free
             product = self.potential.gradients_transposed_times(self._evaluate(), vector)
             if self.odd.size:
-                product = product + self.odd @ np.einsum("nam,na->m", self._odd_differences, vector)
+                product = product + self.odd @ np.einsum("nam,na->m", self._odd_differences(), vector)
             return np.asarray(self.engine.sum(product))
         product = self._transposed_differences(vector)
         if self.odd.size:
-            measured = [self.engine.dot(change, vector) for change in self._installed_products(self.odd.T)]
+            forces = self.hessian.reference_forces
+            with trial_parameters(self.potential, self.engine) as install:
+                measured = [self.engine.dot(forces - install(direction), vector) for direction in self.odd.T]
             product = product + self.odd @ (np.array(measured) - self.odd.T @ product)
         return product
 
@@ -96,8 +96,7 @@ class DescriptorDerivative:
 
     def gram(self) -> FloatArray:
         """CᵀC, (P, P)."""
-        flat = self.array.reshape(-1, self.array.shape[2])
-        return np.asarray(self.engine.sum(flat.T @ flat))
+        return gram(self.to_array(), self.engine.sum)
 
     def energy_gradient(self) -> FloatArray:
         """∂U/∂Θ = B, (P,): descriptor sums, numbers of atoms at the constant terms."""
@@ -125,12 +124,13 @@ class DescriptorDerivative:
         basis : (6, k) float array
             Strains.
         changes : list of arrays
-            Of what `collect` gave, by a unit of each strain: atom by atom, as the sums are large and cancel.
+            Derivatives of what `collect` returned with respect to each strain: atom by atom, as the sums are large and
+            cancel.
         """
         derivative = energetic = np.array([self.potential.sum_descriptors(self.engine, change) for change in changes])
         if self.odd.size:
             # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.
-            measured = np.array([-self.engine.volume * components(change) for change in self.odd_pressures])
+            measured = np.array([-self.engine.volume * components(change) for change in self.odd_pressures()])
             derivative = derivative + (basis.T @ measured.T - derivative @ self.odd) @ self.odd.T
         return derivative, energetic
 
@@ -145,25 +145,25 @@ class DescriptorDerivative:
             self._computed = changed
         return self._gradients
 
-    @property
     def _odd_differences(self) -> FloatArray:
-        """(C - ∂B/∂X) along the inconsistent directions, (n, 3, m)."""
+        """(C - ∂B/∂X) along the inconsistent directions, (n, 3, m); one evaluation each at the first call."""
         if self._odd_products is None:
             gradients = self._evaluate()
             measured = [np.zeros((*self.engine.positions.shape, 0))]
             pressures = []
-            for direction, change in zip(self.odd.T, self._installed_products(self.odd.T), strict=True):
-                pressures.append(self.engine.pressure)
-                expected = self.potential.gradients_times(gradients, direction) * self.engine.free
-                measured.append((change - expected)[:, :, None])
-            self._odd_products = np.concatenate(measured, axis=2)
+            with trial_parameters(self.potential, self.engine) as install:
+                for direction in self.odd.T:
+                    change = self.hessian.reference_forces - install(direction)
+                    pressures.append(self.engine.pressure)
+                    expected = self.potential.gradients_times(gradients, direction) * self.engine.free
+                    measured.append((change - expected)[:, :, None])
             self._odd_pressures = np.array(pressures).reshape(-1, 3, 3) - self.engine.pressure
+            self._odd_products = np.concatenate(measured, axis=2)
         return self._odd_products
 
-    @property
     def odd_pressures(self) -> FloatArray:
         """Change of the pressure tensor for a unit along each inconsistent direction, (m, 3, 3), eV/Å³."""
-        _ = self._odd_differences
+        self._odd_differences()
         return self._odd_pressures
 
     def _transposed_differences(self, vector: FloatArray) -> FloatArray:
@@ -178,9 +178,3 @@ class DescriptorDerivative:
         # Atom by atom before summing: the sums are large and cancel.
         difference = (ahead - self.potential.atom_descriptors(self.engine)) / (2 * scale)
         return self.potential.sum_descriptors(self.engine, difference)
-
-    def _installed_products(self, directions: FloatArray) -> Iterator[FloatArray]:
-        """C δΘ for each row of `directions`, by installing Θ + δΘ; one force evaluation each, one to come back."""
-        for direction in directions:
-            yield self.hessian.reference_forces - self.potential.install(self.engine, direction)
-        self.potential.install(self.engine, np.zeros(len(self.potential.theta)))

@@ -1,4 +1,4 @@
-"""Hessian and mixed derivative as operators on displacements: what solvers and results need of them.
+"""Interfaces of the Hessian and the mixed derivative as operators on displacements, and of the parameters they need.
 
 By differences of LAMMPS forces (`differenced_hessian`), from LAMMPS' descriptors (`descriptor_derivative`), by
 installing every parameter (`swept_derivative`), or exact (`autodiff.derivatives`).
@@ -34,15 +34,15 @@ class Hessian(Protocol):
         ...
 
     def one_sided(self, v: FloatArray) -> FloatArray:
-        """H v at the least cost, (n, 3)."""
+        """H v at the lowest cost, (n, 3)."""
         ...
 
     def central(self, v: FloatArray) -> FloatArray:
-        """H v as exactly as it can be had, (n, 3)."""
+        """H v as accurately as possible, (n, 3)."""
         ...
 
     def calibrate(self, v: FloatArray) -> FloatArray:
-        """H v of a random v; learns `stiffness`."""
+        """H v of a random v, (n, 3); measures `stiffness`."""
         ...
 
 
@@ -61,14 +61,12 @@ class MixedDerivative(Protocol):
         """Evaluate what `transposed_times` will need now: cheapest while the engine stands at the reference."""
         ...
 
-    @property
-    def array(self) -> FloatArray:
-        """C as an (n, 3, P) array."""
+    def to_array(self) -> FloatArray:
+        """C as an (n, 3, P) array; what it evaluates is kept for further calls."""
         ...
 
-    @property
-    def gradients(self) -> FloatArray:
-        """The energy's own, which differs from C along odd directions, (n, 3, P)."""
+    def gradients_array(self) -> FloatArray:
+        """That of the energy, which differs from C along `odd` directions, (n, 3, P)."""
         ...
 
     def times(self, dtheta: FloatArray) -> FloatArray:
@@ -101,15 +99,15 @@ class MixedDerivative(Protocol):
 
 
 class StrainedDerivative(MixedDerivative, Protocol):
-    """One whose derivatives under strain are differenced: see `cell.measure_coupling`."""
+    """A mixed derivative whose derivatives under strain are differenced: see `coupling.measure_coupling`."""
 
     @property
     def engine(self) -> Any:
-        """That strains."""
+        """LAMMPS, which strains its cell."""
         ...
 
     def collect(self) -> FloatArray:
-        """What `under_strain` needs of the strained state where the engine stands."""
+        """Per-atom values at the strained state where the engine stands, for `under_strain`."""
         ...
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -120,13 +118,13 @@ class StrainedDerivative(MixedDerivative, Protocol):
         basis : (6, k) float array
             Strains.
         changes : list of arrays
-            Of what `collect` gave, by a unit of each strain.
+            Derivatives of what `collect` returned with respect to each strain.
         """
         ...
 
 
 class Installable(Protocol):
-    """Parameters that an engine can be told: what operators need of a potential."""
+    """Parameters that can be installed in an engine: what operators need of a potential."""
 
     @property
     def theta(self) -> FloatArray:
@@ -157,14 +155,14 @@ class Swept(Installable, Protocol):
 
 
 class Descriptors(Installable, Protocol):
-    """One that is linear in its parameters, U = Σ_k Θ_k B_k(X) + fixed part, with LAMMPS computes of B and ∂B/∂X."""
+    """A potential linear in its parameters, U = Σ_k Θ_k B_k(X) + fixed part, with LAMMPS computes of B and ∂B/∂X."""
 
     def atom_descriptors(self, engine: Any) -> FloatArray:
         """Per-atom descriptors at the last evaluated positions, (n, K), until the next. One descriptor evaluation."""
         ...
 
     def sum_descriptors(self, engine: Any, atoms: FloatArray) -> FloatArray:
-        """Sum per-atom descriptors to one number a selected parameter, (P,), constants left at zero."""
+        """Sum per-atom descriptors to one number per selected parameter, (P,), constant terms left at zero."""
         ...
 
     def counts(self, engine: Any) -> FloatArray:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.interface import Swept
+from lammps_implicit.operators.trial_parameters import trial_parameters
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.units import units_of
 
@@ -20,7 +20,7 @@ STEP = 1e-5
 """Of central differences, relative to the parameter: truncation (of σ¹² too) and round-off leave about 1e-8."""
 
 SECOND_STEP = 2e-4
-"""Of second differences of the energy."""
+"""Of second differences of the energy, relative to the parameter."""
 
 NO_ENERGY, NO_FORCE = 1e-14, 1e-11
 """Change of the energy, relative to itself, and of a force, eV/Å, that is round-off."""
@@ -28,10 +28,13 @@ NO_ENERGY, NO_FORCE = 1e-14, 1e-11
 UNSMOOTH = 1e-4
 """Relative difference of derivatives with a single and a doubled step from which the step is not right."""
 
+Install = Callable[[FloatArray], FloatArray]
+"""Installs Θ + δΘ and returns the forces: see `trial_parameters`."""
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """What installing every parameter tells.
+    """Derivatives by every parameter, from installing each.
 
     Attributes
     ----------
@@ -48,53 +51,54 @@ class Sweep:
     pressures: FloatArray
 
 
-def sweep(potential: Swept, engine: Engine, forces: FloatArray, progress: Progress = no_progress) -> Sweep:
+def sweep_parameters(potential: Swept, engine: Engine, forces: FloatArray, progress: Progress = no_progress) -> Sweep:
     """Measure derivatives at the reference: one evaluation a linear parameter, two for others, three to check.
+
+    Θ is installed again at the end, also after an error.
 
     Parameters
     ----------
     potential : Swept
     engine : Engine
     forces : (n, 3) float array
-        At the reference.
+        At the reference, eV/Å.
     progress : callable, optional
-        Called with the parameters done and their number.
+        Called with (done, total) parameters.
 
     Raises
     ------
     PotentialError
-        If a parameter changes nothing, or the energy is not smooth in the parameters.
+        If a parameter has no effect, or the forces are not smooth in the parameters.
     """
     count, steps, linear = len(potential.theta), potential.steps(), potential.linear
     found = Sweep(np.zeros(count), np.zeros((*forces.shape, count)), np.zeros((count, 3, 3)))
     engine.return_to_reference()
     here = engine.energy, forces, engine.pressure
-    for index, step in enumerate(steps):
-        unit = np.zeros(count)
-        unit[index] = step
-        up = _state(potential, engine, unit)
-        down, width = (here, step) if linear[index] else (_state(potential, engine, -unit), 2 * step)
-        found.energies[index] = (up[0] - down[0]) / width
-        found.forces[:, :, index] = (down[1] - up[1]) / width
-        found.pressures[index] = (up[2] - down[2]) / width
-        progress(index + 1, count)
-        moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force
-        if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
-            potential.install(engine, np.zeros(count))
-            raise PotentialError(f"parameter '{potential.names[index]}' has no effect: leave it out with --parameters")
-    try:
+    with trial_parameters(potential, engine) as install:
+        for index, step in enumerate(steps):
+            unit = np.zeros(count)
+            unit[index] = step
+            up = _state(install, engine, unit)
+            down, width = (here, step) if linear[index] else (_state(install, engine, -unit), 2 * step)
+            found.energies[index] = (up[0] - down[0]) / width
+            found.forces[:, :, index] = (down[1] - up[1]) / width
+            found.pressures[index] = (up[2] - down[2]) / width
+            progress(index + 1, count)
+            moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force
+            if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
+                raise PotentialError(
+                    f"parameter '{potential.names[index]}' has no effect: leave it out with --parameters"
+                )
         if not linear.all():
-            _check_steps(potential, engine, found, steps)
-    finally:
-        potential.install(engine, np.zeros(count))
+            _check_steps(install, engine, found, steps, linear)
     return found
 
 
-def _check_steps(potential: Swept, engine: Engine, found: Sweep, steps: FloatArray) -> None:
+def _check_steps(install: Install, engine: Engine, found: Sweep, steps: FloatArray, linear: BoolArray) -> None:
     """Compare with a doubled step along one direction of all parameters that are not linear."""
-    signs = np.where(np.arange(len(steps)) % 2, 1.0, -1.0) * ~potential.linear
+    signs = np.where(np.arange(len(steps)) % 2, 1.0, -1.0) * ~linear
     direction = 2 * signs * steps / np.sqrt(max(1, int(np.count_nonzero(signs))))
-    up, down = (_state(potential, engine, sign * direction) for sign in (1, -1))
+    up, down = (_state(install, engine, sign * direction) for sign in (1, -1))
     require_smooth(engine, (down[1] - up[1]) / 2, found.forces @ direction)
 
 
@@ -114,37 +118,40 @@ def require_smooth(engine: Engine, doubled: FloatArray, single: FloatArray) -> N
 
 
 def bare_second_derivative(potential: Swept, engine: Engine) -> FloatArray:
-    """∂²U/∂Θ² at fixed positions, (P, P): zero between linear parameters."""
+    """∂²U/∂Θ² at fixed positions, (P, P): zero between linear parameters.
+
+    Two evaluations a diagonal element, four for others, one at Θ. Θ is installed again at the end, also after an error.
+    """
     count, linear = len(potential.theta), potential.linear
     steps = np.where(linear, potential.steps(), SECOND_STEP / STEP * potential.steps())
     hessian = np.zeros((count, count))
     if linear.all():
         return hessian
     zero = np.zeros(count)
-    middle = _state(potential, engine, zero)[0]
-    for row, column in _pairs(linear):
-        ends = []
-        for first, second in ((1, 1), (1, -1), (-1, 1), (-1, -1)) if row != column else ((1, 0), (-1, 0)):
-            change = zero.copy()
-            change[row] += first * steps[row]
-            change[column] += second * steps[column]
-            ends.append(_state(potential, engine, change)[0])
-        if row == column:
-            value = (ends[0] + ends[1] - 2 * middle) / steps[row] ** 2
-        else:
-            value = (ends[0] - ends[1] - ends[2] + ends[3]) / (4 * steps[row] * steps[column])
-        hessian[row, column] = hessian[column, row] = value
-    potential.install(engine, zero)
+    with trial_parameters(potential, engine) as install:
+        middle = _state(install, engine, zero)[0]
+        for row, column in _pairs(linear):
+            ends = []
+            for first, second in ((1, 1), (1, -1), (-1, 1), (-1, -1)) if row != column else ((1, 0), (-1, 0)):
+                change = zero.copy()
+                change[row] += first * steps[row]
+                change[column] += second * steps[column]
+                ends.append(_state(install, engine, change)[0])
+            if row == column:
+                value = (ends[0] + ends[1] - 2 * middle) / steps[row] ** 2
+            else:
+                value = (ends[0] - ends[1] - ends[2] + ends[3]) / (4 * steps[row] * steps[column])
+            hessian[row, column] = hessian[column, row] = value
     return hessian
 
 
-def _pairs(linear: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def _pairs(linear: BoolArray) -> Iterator[tuple[int, int]]:
     for row in range(len(linear)):
         for column in range(row + 1):
             if not (linear[row] and linear[column]):
                 yield row, column
 
 
-def _state(potential: Swept, engine: Engine, change: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-    forces = potential.install(engine, change)
+def _state(install: Install, engine: Engine, change: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    forces = install(change)
     return engine.energy, forces, engine.pressure

@@ -1,1 +1,38 @@
-"""Potentials: how to install parameters Θ in LAMMPS, and fast paths to descriptors where LAMMPS has them."""
+"""Potentials: how parameters Θ are found in a deck and installed in LAMMPS, one file for each family."""
+
+from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.installed import InstalledPotential
+from lammps_implicit.potentials.interface import (
+    Parameters,
+    Potential,
+    PotentialFamily,
+    SelectablePotential,
+    Source,
+)
+from lammps_implicit.potentials.labels import matches, select
+from lammps_implicit.potentials.of_deck import FAMILIES, from_engine, start_lammps
+from lammps_implicit.potentials.snap_files import (
+    CoefficientFile,
+    ParameterFile,
+    read_coefficients,
+    read_parameters,
+)
+
+__all__ = [
+    "FAMILIES",
+    "CoefficientFile",
+    "InstalledPotential",
+    "PairCommands",
+    "ParameterFile",
+    "Parameters",
+    "Potential",
+    "PotentialFamily",
+    "SelectablePotential",
+    "Source",
+    "from_engine",
+    "matches",
+    "read_coefficients",
+    "read_parameters",
+    "select",
+    "start_lammps",
+]

@@ -1,93 +1,32 @@
-"""Tabulated embedded-atom potentials: factors of their embedding and pair parts, written into files of their own."""
+"""Tabulated embedded-atom potentials: factors of their embedding functions and pair functions.
+
+M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984); M. W. Finnis, J. E. Sinclair, Philos. Mag. A 50, 45 (1984).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck
-from lammps_implicit.files import written_whole
-from lammps_implicit.potentials.commands import PairCommands, found, style_of
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.potentials.coefficient_files import named_file
+from lammps_implicit.potentials.commands import PairCommands, elements_after, plain_style, style_of
+from lammps_implicit.potentials.interface import PotentialFamily
+from lammps_implicit.potentials.setfl import Setfl
 
 STYLES = ("eam/alloy", "eam/fs")
-
-PER_LINE = 5
-
-
-@dataclass(frozen=True)
-class Setfl:
-    """A DYNAMO ``setfl`` file: embedding functions and densities of each element, and r φ(r) of each pair.
-
-    Attributes
-    ----------
-    comments : tuple of str
-        Three lines.
-    elements : tuple of str
-    grid : tuple of str
-        Nρ, Δρ, Nr, Δr and the cutoff, as written.
-    heads : tuple of tuple of str
-        Of each element: number, mass, lattice parameter and type.
-    embedding : (E, Nρ) float array
-    densities : (E, …) float array
-    pairs : (E(E + 1)/2, Nr) float array
-        1-1, 2-1, 2-2, 3-1, …
-    """
-
-    comments: tuple[str, ...]
-    elements: tuple[str, ...]
-    grid: tuple[str, ...]
-    heads: tuple[tuple[str, ...], ...]
-    embedding: FloatArray
-    densities: FloatArray
-    pairs: FloatArray
-
-    @classmethod
-    def read(cls, path: Path, finnis_sinclair: bool) -> Setfl:
-        """Read a file; in one of Finnis-Sinclair's form each element has a density for each neighbour.
-
-        Raises
-        ------
-        PotentialError
-            If it is not of this form.
-        """
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            elements, grid = tuple(lines[3].split()[1:]), tuple(lines[4].split()[:5])
-            n_rho, n_r, count = int(grid[0]), int(grid[2]), len(elements)
-            words = [word for line in lines[5:] for word in line.split()]
-            heads, rows = [], []
-            block = n_rho + n_r * (count if finnis_sinclair else 1)
-            for index in range(count):
-                start = index * (block + 4)
-                heads.append(tuple(words[start : start + 4]))
-                rows.append(np.array(words[start + 4 : start + 4 + block], float))
-            tables = np.stack(rows)
-            start, kinds = count * (block + 4), count * (count + 1) // 2
-            pairs = np.array(words[start : start + kinds * n_r], float).reshape(kinds, n_r)
-        except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
-            raise PotentialError(f"{path} is not a setfl file of an embedded-atom potential: {error}") from None
-        return cls(tuple(lines[:3]), elements, grid, tuple(heads), tables[:, :n_rho], tables[:, n_rho:], pairs)
-
-    def text(self, embedding: FloatArray, pairs: FloatArray) -> str:
-        """The file with its embedding functions and pair functions scaled, by (E,) and (E(E + 1)/2,) factors."""
-        lines = [*self.comments, f"{len(self.elements)} {' '.join(self.elements)}", " ".join(self.grid)]
-        for index, head in enumerate(self.heads):
-            lines.append(" ".join(head))
-            lines += _rows(embedding[index] * self.embedding[index])
-            lines += _rows(self.densities[index])
-        for index, factor in enumerate(pairs):
-            lines += _rows(factor * self.pairs[index])
-        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
 class EamFactors:
-    """Factors, all one in the deck: ``eam/alloy embedding Cu``, ``eam/alloy pair Cu-Ni``. U is linear in them.
+    """Factors of embedding functions and pair functions, all 1 in the deck: U is linear in them.
+
+    Labels are ``eam/alloy embedding Cu`` and ``eam/alloy pair Cu-Ni``.
 
     Attributes
     ----------
@@ -108,7 +47,7 @@ class EamFactors:
 
     @property
     def _used(self) -> tuple[list[int], list[int]]:
-        """Elements and pairs that atom types have."""
+        """Indices of the elements and pairs that atom types have."""
         present = [index for index, element in enumerate(self.table.elements) if element in self.elements]
         return present, [k for k, (a, b) in enumerate(self._pairs) if a in present and b in present]
 
@@ -134,41 +73,36 @@ class EamFactors:
     def linear(self) -> bool:
         return True
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
-        """Write the file with its functions scaled, and name it in the deck's line."""
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+        """Name a file with the functions scaled in the deck's line."""
         present, pairs = self._used
         embedding, of_pairs = np.ones(len(self.table.elements)), np.ones(len(self.table.pairs))
         embedding[present], of_pairs[pairs] = values[: len(present)], values[len(present) :]
         target = stem.with_name(f"{stem.name}.{self.style.replace('/', '.').replace(':', '')}")
-        with written_whole(target, overwrite=True) as temporary:
-            temporary.write_text(self.table.text(embedding, of_pairs), encoding="utf-8")
         commands.change(self.line, self.word, str(target))
+        return {target: self.table.text(embedding, of_pairs)}
 
 
-def from_deck(deck: Deck) -> Iterator[EamFactors]:
-    """Files of ``eam/alloy`` and ``eam/fs`` that the deck declares.
+def from_deck(deck: Deck) -> list[EamFactors]:
+    """Factors of the files of ``eam/alloy`` and ``eam/fs`` that the deck names last for each style.
 
     Raises
     ------
     PotentialError
-        If one is not what it should be.
+        If a file is not found or not of its form.
     """
     last: dict[str, EamFactors] = {}
     for number, line in enumerate(deck.pair_coeffs):
         style, word = style_of(deck, line)
-        plain = style.partition(":")[0].removesuffix("/omp").removesuffix("/opt")
-        if plain not in STYLES:
-            continue
-        path = Path(found(line.args[word], line.directory)) if word < len(line.args) else Path()
-        if not path.is_file():
-            raise PotentialError(f"pair_coeff {' '.join(line.args)}: the file of {plain} is not found")
-        named = tuple(None if name == "NULL" else name for name in line.args[word + 1 :])
-        last[style] = EamFactors(style, number, word, Setfl.read(path, plain == "eam/fs"), named)
-    yield from last.values()
+        plain = plain_style(style)
+        if plain in STYLES:
+            table = Setfl.read(named_file(deck, line), plain == "eam/fs")
+            last[style] = EamFactors(style, number, word, table, elements_after(line.args[word + 1 :]))
+    return list(last.values())
 
 
-def _rows(values: FloatArray) -> list[str]:
-    return [
-        " ".join(repr(float(value)) for value in values[start : start + PER_LINE])
-        for start in range(0, len(values), PER_LINE)
-    ]
+def _sources(engine: Engine, patterns: Sequence[str]) -> list[EamFactors]:
+    return engine.on_root(lambda: from_deck(engine.deck))
+
+
+FAMILY = PotentialFamily(_sources, ", ".join(STYLES), order=40)

@@ -1,6 +1,6 @@
-"""Potentials without descriptor computes: LAMMPS is told their parameters one by one, and forces say the rest.
+"""Potentials that are differentiated by installing their parameters in LAMMPS one by one.
 
-What is measured is ∂U/∂Θ, C = ∂²U/∂X∂Θ and ∂P/∂Θ together: one evaluation a parameter where U is linear in it, central
+∂U/∂Θ, C = ∂²U/∂X∂Θ and ∂P/∂Θ are measured together: one evaluation a parameter where U is linear in it, central
 differences else. A `Source` knows where in the deck's commands and files its parameters stand; several sources make one
 potential.
 """
@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
@@ -24,6 +23,7 @@ from lammps_implicit.operators.sweep import STEP
 from lammps_implicit.operators.swept_derivative import SweptDerivative
 from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.interface import Source
+from lammps_implicit.potentials.output import write_text, write_together
 
 TYPICAL = 1e-3
 """Share of a typical parameter below which a parameter counts as zero, for the step."""
@@ -31,7 +31,7 @@ TYPICAL = 1e-3
 
 @dataclass(frozen=True)
 class InstalledPotential:
-    """Parameters of a deck that LAMMPS has no descriptors for.
+    """Parameters of a deck, installed by issuing its pair commands again.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class InstalledPotential:
     values : (Q,) float array
         Of all sources.
     selected : (P,) int array
-        Those that derivatives are taken for.
+        Indices of those that derivatives are taken for.
     deck : Deck
         For its pair style and coefficients.
     types : int
@@ -48,7 +48,7 @@ class InstalledPotential:
 
     sources: tuple[Source, ...]
     values: FloatArray
-    selected: NDArray[np.int64]
+    selected: IntArray
     deck: Deck
     types: int
 
@@ -87,13 +87,18 @@ class InstalledPotential:
         return named if named else (None,) * self.types
 
     @property
-    def linear(self) -> NDArray[np.bool_]:
+    def linear(self) -> BoolArray:
         """Whether U is linear in each selected parameter, (P,)."""
         every = np.concatenate([np.full(len(source.names), source.linear) for source in self.sources])
         return np.asarray(every[self.selected])
 
+    def select(self, indices: IntArray) -> InstalledPotential:
+        """The same potential with these of its selected parameters selected."""
+        return replace(self, selected=self.selected[indices])
+
     def define(self, engine: Engine) -> None:
-        """There are no computes to define."""
+        """Let the engine know how to restore these parameters; there are no computes to define."""
+        engine.installed = self._prepared(engine, self.values, engine.scratch / "deck")
 
     def changed(self, dtheta: FloatArray) -> InstalledPotential:
         """The same potential with Θ + δΘ."""
@@ -106,17 +111,16 @@ class InstalledPotential:
         return SweptDerivative(engine, self, hessian)
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
-        """Install Θ + δΘ and return the forces at the reference, (n, 3).
+        """Install Θ + δΘ and return the forces at the reference, (n, 3). One force evaluation.
 
         Raises
         ------
         PotentialError
-            If LAMMPS does not take them.
+            If LAMMPS refuses the commands; the parameters before are in force again.
         """
-        values = self.changed(dtheta).values
-        commands = engine.on_root(lambda: self._commands(values, engine.scratch / "theta"))
+        lines, complete = self._prepared(engine, self.changed(dtheta).values, engine.parameter_stem)
         try:
-            return engine.reissue(commands)
+            return engine.reissue(lines, complete)
         except DeckError as error:
             raise PotentialError(f"these parameters cannot be changed after the deck ran: {error}") from None
 
@@ -136,20 +140,39 @@ class InstalledPotential:
         return np.where(linear, sizes, STEP * sizes)
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
-        """Write ``.lmp``, commands to include after the deck's potential, and the files that they name."""
-        from lammps_implicit.files import written_whole
+        """Write ``.lmp``, commands to include after the deck's potential, and the files that they name.
 
-        include = stem.with_name(f"{stem.name}.lmp")
-        head = "".join(f"# {line}\n" for line in comments)
-        with written_whole(include, overwrite) as temporary:
-            commands = self._commands(self.values, stem.absolute())
-            temporary.write_text(head + "\n".join(commands) + "\n", encoding="utf-8")
-        return [include]
+        Returns
+        -------
+        list of Path
+            The include file first.
 
-    def _commands(self, values: FloatArray, stem: Path) -> list[str]:
+        Raises
+        ------
+        OutputError
+            If one of the files exists and `overwrite` is false: nothing is written then.
+        """
+        commands, files = self._edited(self.values, stem.absolute())
+        text = "".join(f"# {line}\n" for line in comments) + "\n".join(commands.lines()) + "\n"
+        return write_together({stem.with_name(f"{stem.name}.lmp"): text, **files}, overwrite)
+
+    def _prepared(self, engine: Engine, values: FloatArray, stem: Path) -> tuple[list[str], list[str]]:
+        """Write the parameter files on rank 0; return the commands that install them, as few as will do, and all."""
+
+        def write() -> tuple[list[str], list[str]]:
+            commands, files = self._edited(values, stem)
+            for path, text in files.items():
+                write_text(path, text)
+            return commands.lines(), commands.complete_lines()
+
+        return engine.on_root(write)
+
+    def _edited(self, values: FloatArray, stem: Path) -> tuple[PairCommands, dict[Path, str]]:
+        """The deck's commands with other values, (Q,), and the texts of the files that they name."""
         commands, start = PairCommands.of(self.deck), 0
+        files: dict[Path, str] = {}
         for source in self.sources:
             count = len(source.names)
-            source.edit(commands, values[start : start + count], stem)
+            files |= source.edit(commands, values[start : start + count], stem)
             start += count
-        return commands.lines()
+        return commands, files

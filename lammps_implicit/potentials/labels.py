@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import IntArray
 from lammps_implicit.errors import PotentialError
 
 
-def _split(parameters: str | Sequence[str]) -> list[str]:
+def split_patterns(parameters: str | Sequence[str]) -> list[str]:
+    """Patterns from a sequence, or from a string that holds several separated by commas."""
     patterns = parameters.split(",") if isinstance(parameters, str) else parameters
     return [pattern.strip() for pattern in patterns]
 
@@ -23,7 +24,7 @@ def matches(names: Sequence[str], pattern: str) -> list[int]:
     return [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
 
 
-def select(names: Sequence[str], parameters: str | Sequence[str]) -> NDArray[np.int64]:
+def select(names: Sequence[str], parameters: str | Sequence[str]) -> IntArray:
     """Return the indices of the labels that match at least one pattern, in the labels' order.
 
     Raises
@@ -32,7 +33,7 @@ def select(names: Sequence[str], parameters: str | Sequence[str]) -> NDArray[np.
         If a pattern matches nothing.
     """
     chosen: set[int] = set()
-    for pattern in _split(parameters):
+    for pattern in split_patterns(parameters):
         found = matches(names, pattern)
         if not found:
             raise PotentialError(f"no parameter matches '{pattern}': labels run from {names[0]} to {names[-1]}")

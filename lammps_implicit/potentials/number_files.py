@@ -17,14 +17,15 @@ _WORD = re.compile(r"\S+")
 
 @dataclass(frozen=True)
 class NumberFile:
-    """A file and the places of its parameters.
+    """A text file and the places of its parameters.
 
     Attributes
     ----------
     lines : tuple of str
     spans : tuple of (int, int, int)
-        Line, first and last column of each parameter.
+        Line, first and past-the-last column of each parameter.
     names : tuple of str
+        Labels of the parameters.
     """
 
     lines: tuple[str, ...]
@@ -33,7 +34,7 @@ class NumberFile:
 
     @property
     def values(self) -> FloatArray:
-        """(P,)."""
+        """Values of the parameters, (P,)."""
         return np.array([float(self.lines[row][start:stop]) for row, start, stop in self.spans])
 
     def text(self, values: FloatArray) -> str:
@@ -63,7 +64,7 @@ class Reader:
         self.row = -1
 
     def rows(self) -> list[tuple[int, list[re.Match[str]]]]:
-        """All lines that hold words: their numbers, and the words."""
+        """Number and words of each line that is not empty."""
         split = [(row, list(_WORD.finditer(line.split("#", 1)[0]))) for row, line in enumerate(self.lines)]
         return [(row, words) for row, words in split if words]
 
@@ -73,7 +74,7 @@ class Reader:
         Raises
         ------
         PotentialError
-            If some are no numbers, or their count is not that of the names.
+            If one is not a number, or their count is not that of the names.
         """
         spans = [(row, word.start(), word.end()) for row, words in rows for word in words]
         if len(spans) != len(names):

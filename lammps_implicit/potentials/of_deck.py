@@ -1,38 +1,63 @@
-"""Potentials: how to install parameters Θ in LAMMPS, and fast paths to descriptors where LAMMPS has them."""
+"""The potential of a deck, from the families that are registered; LAMMPS started with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.lammps import Engine
-from lammps_implicit.potentials import eam, file_families, pair_coefficients, variables
-from lammps_implicit.potentials.file_families import FileFamily
 from lammps_implicit.potentials.installed import InstalledPotential
-from lammps_implicit.potentials.interface import Potential, Source
-from lammps_implicit.potentials.labels import _split, matches, select
-from lammps_implicit.potentials.snap import STYLES, SnapFile, SnapPotential
+from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
+from lammps_implicit.potentials.labels import matches, select, split_patterns
+from lammps_implicit.registry import Registry
 
-SUPPORTED = ("snap", *file_families.FAMILIES, *eam.STYLES)
+FAMILIES: Registry[PotentialFamily] = Registry("lammps_implicit.potentials", "potential family")
+"""Potential families by name."""
 
 
 def start_lammps(
-    deck: Path,
-    comm: MPI.Comm,
+    deck: str | os.PathLike[str],
+    comm: MPI.Comm | None = None,
     parameters: str | Sequence[str] | None = None,
     variables: Mapping[str, str] | None = None,
     **_: Any,
 ) -> tuple[Engine, Potential]:
-    """Run a deck in LAMMPS and take over at its end; `evaluators.registry.Start` says what is given and returned."""
+    """Run a deck in LAMMPS, take over at the state it ends in, and find its potential.
+
+    Parameters
+    ----------
+    deck : path-like
+        Runs in its own folder.
+    comm : MPI.Comm, optional
+        Default ``MPI.COMM_WORLD``.
+    parameters : str or sequence of str, optional
+        Shell patterns of parameter labels: see `from_engine`. Default: all.
+    variables : mapping of str to str, optional
+        Index variables of the deck to set, as ``lmp -var name value`` does.
+    **_
+        What other evaluators need: see `evaluators.registry.Start`.
+
+    Returns
+    -------
+    engine : Engine
+        `Engine.settle` comes next.
+    potential : Potential
+
+    Raises
+    ------
+    DeckError, PotentialError
+        LAMMPS is closed then.
+    """
+    path = deck_path(deck)
     engine = Engine.start(comm, variables)
     try:
-        engine.run_deck(deck)
+        engine.run_deck(path)
         potential = from_engine(engine, parameters)
         engine.take_over()
         potential.define(engine)
@@ -42,13 +67,12 @@ def start_lammps(
     return engine, potential
 
 
-def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> SnapPotential | InstalledPotential:
+def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:
     """Return the deck's potential with the parameters that match the patterns.
 
-    Where the deck has SNAP and all patterns are labels of its coefficients, they are taken with LAMMPS' descriptors.
-    Else the coefficients of all ML-IAP, UF3 and POD styles are parameters, factors of tabulated EAM, SNAP's if a
-    pattern asks for them, and, likewise or where there is nothing else, the numbers of ``pair_coeff`` lines; or the
-    variables that patterns with ``var:`` name.
+    A family that has a potential of its own for all that is asked for is taken alone: SNAP with LAMMPS' descriptors.
+    Else the parameters of all families that the deck has are offered together, those of families ``on_request`` where a
+    pattern asks for them or there are no others. A family with a prefix takes all patterns: variables, ``var:eps``.
 
     Parameters
     ----------
@@ -61,58 +85,62 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     Raises
     ------
     PotentialError
-        If no supported style is in the deck or no label matches a pattern.
+        If the deck has no parameters of any family, or no label matches a pattern.
     """
-    patterns = [] if parameters is None else _split(parameters)
-    if any(pattern.startswith(variables.PREFIX) for pattern in patterns):
-        return _variables(engine, patterns)
-    potential = engine.on_root(lambda: _of_deck(engine, patterns))
-    if not patterns:
-        return potential
-    return replace(potential, selected=select(potential.names, patterns))
-
-
-def _of_deck(engine: Engine, patterns: Sequence[str]) -> SnapPotential | InstalledPotential:
-    deck = engine.deck
-    if not deck.pair_style:
+    patterns = [] if parameters is None else split_patterns(parameters)
+    families = sorted((family for _, family in FAMILIES.items()), key=lambda family: family.order)
+    for family in families:
+        if family.prefix and any(pattern.startswith(family.prefix) for pattern in patterns):
+            return _installed(engine, family.sources(engine, patterns))
+    if not engine.deck.pair_style:
         raise PotentialError("the deck declares no pair_style")
-    snap = SnapPotential.from_deck(deck) if any(word in STYLES for word in deck.pair_style) else None
-    if snap is not None and all(matches(snap.names, pattern) for pattern in patterns):
-        return snap
-    numbers = pair_coefficients.from_deck(deck, beside_words=bool(patterns))
-    sources: list[Source]
-    try:
-        sources = [*file_families.from_deck(deck), *eam.from_deck(deck)]
-    except PotentialError:
-        if numbers is None or not (patterns and all(matches(numbers.names, pattern) for pattern in patterns)):
-            raise
-        sources = []  # what is not supported stays as it is beside the numbers that are asked for
-    if snap is not None:  # whose labels are those of ML-IAP
-        sources = [source.prefixed() if isinstance(source, FileFamily) else source for source in sources]
-    for pattern in patterns:
-        pair_coefficients.require_number(deck, pattern)
-    if snap is not None and any(matches(snap.names, pattern) for pattern in patterns):
-        sources.insert(0, SnapFile.from_deck(deck, snap))
-    labels = [label for source in sources for label in source.names]
-    wanted = [pattern for pattern in patterns if not matches(labels, pattern)]
-    asked = numbers is not None and any(matches(numbers.names, pattern) for pattern in wanted)
-    if numbers is not None and (asked or not (sources or snap)):
-        sources.append(numbers)
-    if not sources:
-        if snap is not None:
-            return snap  # select says which pattern matches nothing
+    potential = _chosen(engine, [family for family in families if not family.prefix], patterns)
+    if potential is None:
+        offers = "; ".join(family.offers for family in families)
         raise PotentialError(
-            f"'pair_style {' '.join(deck.pair_style)}' has no parameters that can be differentiated: no numbers in its "
-            f"pair_coeff lines, and none of {', '.join(SUPPORTED)}; a variable it uses can be one (var:NAME)"
+            f"'pair_style {' '.join(engine.deck.pair_style)}' has no parameters that can be differentiated; supported "
+            f"are {offers}"
         )
-    return InstalledPotential.of(sources, deck, engine.n_types)
+    return potential.select(select(potential.names, patterns)) if patterns else potential
 
 
-def _variables(engine: Engine, patterns: Sequence[str]) -> InstalledPotential:
-    values = []
-    for name in patterns:
-        if not name.startswith(variables.PREFIX):
-            raise PotentialError(f"'{name}': variables are taken by themselves, not with other parameters")
-        values.append(engine.variable(name.removeprefix(variables.PREFIX)))
-    source = engine.on_root(lambda: variables.from_deck(engine.deck, patterns, np.array(values)))
-    return InstalledPotential.of([source], engine.deck, engine.n_types)
+def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Sequence[str]) -> SelectablePotential | None:
+    """The potential with all parameters that are offered; None if there are none."""
+    wholes = []
+    for family in families:
+        whole = None if family.whole is None else family.whole(engine)
+        if whole is not None and _match_all(whole.names, patterns):
+            return whole
+        if whole is not None:
+            wholes.append(whole)
+    requested = [list(family.sources(engine, patterns)) if family.on_request else [] for family in families]
+    try:
+        others = [[] if family.on_request else list(family.sources(engine, patterns)) for family in families]
+    except PotentialError:
+        if not (patterns and _match_all(_labels(source for found in requested for source in found), patterns)):
+            raise
+        others = [[]] * len(families)  # what is not supported stays as it is beside what is asked for
+    sources: list[Source] = []
+    for on_request, found in zip(requested, others, strict=True):
+        left = [pattern for pattern in patterns if not matches(_labels(sources), pattern)]
+        sources += found + [source for source in on_request if any(matches(source.names, label) for label in left)]
+    if not sources and wholes:
+        return wholes[0]  # select says which pattern matches nothing
+    if not sources:
+        sources = next(filter(None, requested), [])
+    return _installed(engine, sources) if sources else None
+
+
+def _installed(engine: Engine, sources: Sequence[Source]) -> InstalledPotential:
+    repeated = [label for label, count in Counter(_labels(sources)).items() if count > 1]
+    if repeated:
+        raise PotentialError(f"two parameters of the deck have the label '{repeated[0]}': labels must be unique")
+    return InstalledPotential.of(sources, engine.deck, engine.n_types)
+
+
+def _labels(sources: Iterable[Source]) -> list[str]:
+    return [label for source in sources for label in source.names]
+
+
+def _match_all(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    return all(matches(names, pattern) for pattern in patterns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
-from lammps_implicit.potentials.commands import PairCommands, style_of
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.potentials.commands import PairCommands, plain_style, style_of
+from lammps_implicit.potentials.interface import PotentialFamily
+from lammps_implicit.potentials.number_files import is_number
 
 NAMES = {
     "lj/cut": ("epsilon", "sigma"),
@@ -24,7 +28,7 @@ NAMES = {
     "born": ("A", "rho", "sigma", "C", "D"),
     "yukawa": ("A",),
 }
-"""Coefficients in order; what follows them are cutoffs, which are no parameters."""
+"""Names of the coefficients in order; what follows them are cutoffs, which are not parameters."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ class PairCoefficients:
     def elements(self) -> tuple[str | None, ...]:
         return ()
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
-        """Write the values into their lines."""
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+        """Write the values into their lines; there are no files."""
         for (line, word), value in zip(self.places, values, strict=True):
             commands.change(line, word, repr(float(value)))
+        return {}
 
 
 def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None:
@@ -74,18 +79,18 @@ def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None
     ----------
     deck : Deck
     beside_words : bool
-        Whether numbers count too in lines that hold a file or another word, as cutoffs beside a table do.
+        Whether numbers beside a file name or another word count too, such as the cutoff beside a table.
     """
     places, labels = [], []
     for number, line in enumerate(deck.pair_coeffs):
         style, first = style_of(deck, line)
         rest = line.args[first:]
-        if not beside_words and not all(map(_is_number, rest)):
+        if not beside_words and not all(map(is_number, rest)):
             continue
-        known = NAMES.get(_plain(style))
+        known = NAMES.get(plain_style(style))
         names = known if known is not None else tuple(str(k) for k in range(1, len(rest) + 1))
         for place, name in enumerate(names[: len(rest)]):
-            if _is_number(rest[place]):
+            if is_number(rest[place]):
                 places.append((number, first + place))
                 labels.append(f"{style} {line.args[0]}-{line.args[1]} {name}")
     if not places:
@@ -106,21 +111,16 @@ def require_number(deck: Deck, label: str) -> None:
     for line in deck.pair_coeffs:
         style, first = style_of(deck, line)
         for place, word in enumerate(line.args[first:], 1):
-            if label == f"{style} {line.args[0]}-{line.args[1]} {place}" and not _is_number(word):
+            if label == f"{style} {line.args[0]}-{line.args[1]} {place}" and not is_number(word):
                 raise PotentialError(f"'{label}' is '{word}' in the deck, which is no number: it cannot be a parameter")
 
 
-def _plain(style: str) -> str:
-    """Without the suffix of an accelerated variant, or the number of a repeated style."""
-    style = style.partition(":")[0]
-    for suffix in ("/omp", "/opt", "/intel", "/kk", "/gpu"):
-        style = style.removesuffix(suffix)
-    return style
+def _sources(engine: Engine, patterns: Sequence[str]) -> list[PairCoefficients]:
+    """Of the deck's lines; nothing is read from files, so that every rank finds them by itself."""
+    for pattern in patterns:
+        require_number(engine.deck, pattern)
+    numbers = from_deck(engine.deck, beside_words=bool(patterns))
+    return [] if numbers is None else [numbers]
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+FAMILY = PotentialFamily(_sources, "numbers of pair_coeff lines", order=100, on_request=True)

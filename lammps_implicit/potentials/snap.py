@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
 from lammps_implicit.evaluators.lammps import Engine
-from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.operators.descriptor_derivative import DescriptorDerivative
 from lammps_implicit.operators.interface import Hessian
-from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.commands import PairCommands, elements_after
+from lammps_implicit.potentials.interface import PotentialFamily
+from lammps_implicit.potentials.output import write_text, write_together
 from lammps_implicit.potentials.snap_files import (
     CoefficientFile,
     ParameterFile,
@@ -38,7 +39,7 @@ _DESCRIPTORS, _GRADIENTS = "li_descriptors", "li_gradients"
 
 @dataclass(frozen=True)
 class SnapFile:
-    """The coefficients of a SNAP potential as a source beside others: see `installed.Source`.
+    """The coefficients of a SNAP potential as a source beside others: see `interface.Source`.
 
     Attributes
     ----------
@@ -67,17 +68,11 @@ class SnapFile:
     def elements(self) -> tuple[str | None, ...]:
         return self.potential.elements
 
-    @classmethod
-    def from_deck(cls, deck: Deck, potential: SnapPotential) -> SnapFile:
-        """That of a deck whose SNAP is known."""
-        line, _ = _snap_line(deck)
-        return cls(potential, max(k for k, other in enumerate(deck.pair_coeffs) if other == line))
-
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
-        """Write the coefficient file, and name it in the deck's line."""
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+        """Name another coefficient file in the deck's line."""
         target = stem.with_name(f"{stem.name}.snapcoeff")
-        self.potential.coefficients.with_theta(values).write(target, overwrite=True)
         commands.change(self.line, 3 if self.potential.substyle else 2, str(target))
+        return {target: self.potential.coefficients.with_theta(values).text()}
 
 
 @dataclass
@@ -103,7 +98,7 @@ class SnapPotential:
     hyperparameters: ParameterFile
     elements: tuple[str | None, ...]
     substyle: str
-    selected: NDArray[np.int64]
+    selected: IntArray
     fixed: dict[str, str]
 
     @classmethod
@@ -117,14 +112,13 @@ class SnapPotential:
         """
         line, substyle = _snap_line(deck)
         files = line.args[3:5] if substyle else line.args[2:4]
-        names = line.args[5:] if substyle else line.args[4:]
-        coefficients = read_coefficients(_resolve(files[0], line.directory))
-        hyperparameters = read_parameters(_resolve(files[1], line.directory))
-        elements = tuple(None if name == "NULL" else name for name in names)
+        coefficients = read_coefficients(_found(files[0], line.directory))
+        hyperparameters = read_parameters(_found(files[1], line.directory))
+        elements = elements_after(line.args[5:] if substyle else line.args[4:])
         expected = expected_coefficients(hyperparameters, len(coefficients.blocks))
         if coefficients.coefficients_per_element != expected:
             raise PotentialError(
-                f"{files[0]} holds {coefficients.coefficients_per_element} coefficients an element, but {files[1]} "
+                f"{files[0]} holds {coefficients.coefficients_per_element} coefficients per element, but {files[1]} "
                 f"calls for {expected}"
             )
         fixed = {"parameter file": hyperparameters.text, "pair_style": " ".join(deck.pair_style)}
@@ -148,27 +142,43 @@ class SnapPotential:
         return self.coefficients.text()
 
     def define(self, engine: Engine) -> None:
-        """Define the computes of descriptors and their gradients."""
+        """Define the computes of descriptors and gradients; let the engine know how to restore these parameters."""
         settings = self._compute_settings()
         engine.command(f"compute {_DESCRIPTORS} all sna/atom {settings}")
         engine.command(f"compute {_GRADIENTS} all snad/atom {settings}")
+        engine.installed = (self._prepared(engine, engine.scratch / "deck"),)
+
+    def select(self, indices: IntArray) -> SnapPotential:
+        """The same potential with these of its selected parameters selected."""
+        return replace(self, selected=self.selected[indices])
 
     def mixed_derivative(self, engine: Engine, hessian: Hessian) -> DescriptorDerivative:
         """C at the reference, from LAMMPS' descriptors."""
         return DescriptorDerivative(engine, self, hessian)
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
-        """Install Θ + δΘ and return the forces at the reference, (n, 3)."""
-        theta = self.changed(dtheta).coefficients.theta
-        coefficient_file, parameter_file = engine.scratch / "theta.snapcoeff", engine.scratch / "theta.snapparam"
+        """Install Θ + δΘ and return the forces at the reference, (n, 3). One force evaluation."""
+        return engine.reissue(self.changed(dtheta)._prepared(engine, engine.parameter_stem))
+
+    def _prepared(self, engine: Engine, stem: Path) -> list[str]:
+        """Write the files on rank 0; return the command that installs them."""
+        files = self._files(stem)
 
         def write() -> None:
-            coefficient_file.write_text(self.coefficients.with_theta(theta).text(), encoding="utf-8")
-            parameter_file.write_text(self.hyperparameters.text, encoding="utf-8")
+            for path, text in files.items():
+                write_text(path, text)
 
         engine.on_root(write)
         names = " ".join("NULL" if element is None else element for element in self.elements)
-        return engine.reissue([f'pair_coeff * * {self.substyle} "{coefficient_file}" "{parameter_file}" {names}'])
+        paths = " ".join(f'"{path}"' for path in files)
+        return [f"pair_coeff * * {self.substyle} {paths} {names}"]
+
+    def _files(self, stem: Path, *comments: str) -> dict[Path, str]:
+        """Texts of the coefficient file, with comments at its top, and of the parameter file."""
+        return {
+            stem.with_name(f"{stem.name}.snapcoeff"): self.coefficients.with_comment(*comments).text(),
+            stem.with_name(f"{stem.name}.snapparam"): self.hyperparameters.text,
+        }
 
     def changed(self, dtheta: FloatArray) -> SnapPotential:
         """The same potential with Θ + δΘ."""
@@ -178,10 +188,7 @@ class SnapPotential:
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
         """Write ``.snapcoeff`` and ``.snapparam``; comments stand in the first."""
-        files = [stem.with_name(stem.name + ending) for ending in (".snapcoeff", ".snapparam")]
-        self.coefficients.with_comment(*comments).write(files[0], overwrite)
-        self.hyperparameters.write(files[1], overwrite)
-        return files
+        return write_together(self._files(stem, *comments), overwrite)
 
     def atom_descriptors(self, engine: Engine) -> FloatArray:
         """Descriptors of each atom at the last evaluated positions, (n, K), constant term left out."""
@@ -259,7 +266,7 @@ class SnapPotential:
                     directions.append(vector[self.selected] / np.sqrt(size * (size + 1)))
         return np.array([d for d in directions if d.any()]).reshape(-1, len(self.selected)).T
 
-    def _equal_descriptors(self) -> list[NDArray[np.int64]]:
+    def _equal_descriptors(self) -> list[IntArray]:
         """Classes of coefficient indices within an element's block whose descriptors are equal by symmetry."""
         components = bispectrum_components(int(self.hyperparameters.number("twojmax", 0)))
         elements = range(len(self.coefficients.blocks))
@@ -366,12 +373,29 @@ def _types_in(word: str, n_types: int) -> set[int]:
     return set(range(start, stop + 1))
 
 
-def _resolve(name: str, directory: Path) -> Path:
-    """Find a potential file as LAMMPS does: as named from the working folder, then in ``LAMMPS_POTENTIALS``."""
-    candidates = [directory / name]
-    for folder in potential_folders():
-        candidates += [folder / name, folder / Path(name).name]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise PotentialError(f"potential file {name} was read by LAMMPS but is no longer found from {directory}")
+def _found(name: str, directory: Path) -> Path:
+    path = potential_file(name, directory)
+    if path is None:
+        raise PotentialError(f"potential file {name} was read by LAMMPS but is no longer found from {directory}")
+    return path
+
+
+def has_snap(deck: Deck) -> bool:
+    """Whether the deck's pair style is SNAP, or has it among others."""
+    return any(word in STYLES for word in deck.pair_style)
+
+
+def _whole(engine: Engine) -> SnapPotential | None:
+    deck = engine.deck
+    return engine.on_root(lambda: SnapPotential.from_deck(deck) if has_snap(deck) else None)
+
+
+def _sources(engine: Engine, patterns: Sequence[str]) -> list[SnapFile]:
+    potential = _whole(engine)
+    if potential is None:
+        return []
+    line, _ = _snap_line(engine.deck)
+    return [SnapFile(potential, max(k for k, other in enumerate(engine.deck.pair_coeffs) if other == line))]
+
+
+FAMILY = PotentialFamily(_sources, "snap", order=0, on_request=True, whole=_whole)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.files import written_whole
 
@@ -58,7 +59,7 @@ class CoefficientFile:
     """
 
     blocks: tuple[ElementBlock, ...]
-    theta: NDArray[np.float64]
+    theta: FloatArray
     lines: tuple[str, ...]
     spans: tuple[tuple[int, int, int], ...]
 

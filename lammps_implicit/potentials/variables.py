@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck
-from lammps_implicit.potentials.commands import PairCommands, found
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.potentials.commands import PairCommands, unsubstituted_lines
+from lammps_implicit.potentials.interface import PotentialFamily
 
 PREFIX = "var:"
 
@@ -21,10 +25,10 @@ class Variables:
     Attributes
     ----------
     names : tuple of str
-        With their prefix.
+        With their prefix: ``var:eps``.
     values : (P,) float array
     lines : tuple of tuple of str
-        Arguments of ``pair_style`` and each ``pair_coeff`` as the deck has them, variables not yet substituted.
+        Arguments of ``pair_style`` and each ``pair_coeff``, variables not yet substituted, files with their folders.
     """
 
     names: tuple[str, ...]
@@ -39,8 +43,8 @@ class Variables:
     def elements(self) -> tuple[str | None, ...]:
         return ()
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> None:
-        """Set the variables, then the pair style and its coefficients again."""
+    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+        """Set the variables, then the pair style and its coefficients again; there are no files."""
         named = [name.removeprefix(PREFIX) for name in self.names]
         commands.settings += [
             line
@@ -49,10 +53,19 @@ class Variables:
         ]
         commands.style, *commands.coeffs = [list(line) for line in self.lines]
         commands.renewed = True
+        return {}
 
 
 def from_deck(deck: Deck, wanted: Sequence[str], values: FloatArray) -> Variables:
-    """The variables asked for, by name with prefix, and their values.
+    """Variables as parameters.
+
+    Parameters
+    ----------
+    deck : Deck
+    wanted : sequence of str
+        Names with their prefix.
+    values : (P,) float array
+        Their values in the deck.
 
     Raises
     ------
@@ -64,7 +77,17 @@ def from_deck(deck: Deck, wanted: Sequence[str], values: FloatArray) -> Variable
         plain = name.removeprefix(PREFIX)
         if f"${{{plain}}}" not in used and f"v_{plain}" not in used and not (len(plain) == 1 and f"${plain}" in used):
             raise PotentialError(f"no pair_style or pair_coeff of the deck uses the variable '{plain}'")
-    lines = []
-    for words, directory in deck.raw_potential:
-        lines.append(tuple(found(word, directory) for word in words[1:]))
-    return Variables(tuple(wanted), values, tuple(lines))
+    return Variables(tuple(wanted), values, tuple(map(tuple, unsubstituted_lines(deck))))
+
+
+def _sources(engine: Engine, patterns: Sequence[str]) -> list[Variables]:
+    for pattern in patterns:
+        if not pattern.startswith(PREFIX):
+            raise PotentialError(f"'{pattern}': variables are taken by themselves, not with other parameters")
+    wanted = list(dict.fromkeys(patterns))
+    # On all ranks: LAMMPS may have to evaluate something for a value.
+    values = np.array([engine.variable(name.removeprefix(PREFIX)) for name in wanted])
+    return [engine.on_root(lambda: from_deck(engine.deck, wanted, values))]
+
+
+FAMILY = PotentialFamily(_sources, "variables of pair_style and pair_coeff (var:NAME)", order=110, prefix=PREFIX)

@@ -271,7 +271,7 @@ class LinearResponse:
         sweeping, progress = in_two_parts(progress)
         self.mixed.prepare(sweeping)
         gradient = self.energy_gradient()  # cheapest while the engine stands at the reference
-        mixed = self.mixed.array
+        mixed = self.mixed.to_array()
         # On one rank, so that all solve for the same directions to the last digit.
         gram = self.mixed.gram()
         directions = self.engine.on_root(lambda: singular_directions(gram, inner))
@@ -363,7 +363,7 @@ class LinearResponse:
         left = patterns.left.reshape(patterns.rank, size)
         gradients, mixed = (
             np.asarray(self.engine.sum(left @ array.reshape(size, n_parameters))).T @ patterns.right.T
-            for array in (self.mixed.gradients, self.mixed.array)
+            for array in (self.mixed.gradients_array(), self.mixed.to_array())
         )
         hessian = gradients - 0.5 * mixed
         return hessian + hessian.T

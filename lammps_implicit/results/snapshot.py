@@ -19,6 +19,11 @@ def snapshot(point: StationaryPoint) -> Structure:
         cell=engine.cell,
         origin=engine.origin,
         periodic=np.array(engine.periodic),
-        elements=tuple(name or "X" for name in point.potential.elements),
+        elements=elements_of(point),
         masses=engine.masses(),
     )
+
+
+def elements_of(point: StationaryPoint) -> tuple[str, ...]:
+    """Chemical element of each atom type; ``X`` where it is not known."""
+    return tuple(name or "X" for name in point.potential.elements)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from lammps_implicit.mpi.id_order import IdOrder
-from lammps_implicit.structures import Structure
+from lammps_implicit.mpi.deal import deal
+from lammps_implicit.mpi.id_order import PIECE, IdOrder
+from lammps_implicit.structures import Rows, Structure
 
 
 def stream_dataset(file: Any, name: str, units: str, order: IdOrder, array: NDArray[Any]) -> None:
@@ -61,6 +63,41 @@ def read_structure(file: Any) -> Structure:
     """Read a structure's arrays from an open HDF5 file."""
     arrays = {name: file[name][()] for name in ("ids", "types", "positions", "cell", "origin", "periodic", "masses")}
     return Structure(elements=tuple(file["elements"].asstr()[()]), **arrays)
+
+
+def structure_pieces(file: Any) -> Iterator[Rows]:
+    """Read a structure from an open HDF5 file or group, some of its atoms at a time; at least one `Rows`."""
+    cell, ids, positions = file["cell"][()], file["ids"], file["positions"]
+    for first in range(0, max(len(ids), 1), PIECE):
+        part = slice(first, first + PIECE)
+        yield Rows(ids[part].astype(np.int64), positions[part], cell)
+
+
+def read_rows(comm: MPI.Comm, pieces: Callable[[], Iterator[Rows]]) -> Rows:
+    """Read a structure on rank 0 and spread its atoms over all ranks; none holds more than its share and a piece.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+    pieces : callable
+        Opens the file and yields its atoms, called on rank 0: `structure_pieces` of an HDF5 file,
+        `structures.read_data_pieces` of a LAMMPS data file. What it raises is raised on all ranks.
+
+    Returns
+    -------
+    Rows
+        Those of this rank, which need not be the atoms it owns (`mpi.fetch` finds those), with the cell on all ranks.
+    """
+    cell = np.empty((3, 3))
+
+    def numbers() -> Iterator[NDArray[Any]]:
+        for rows in pieces():
+            cell[:] = rows.cell
+            yield np.column_stack([rows.ids, rows.positions])  # ids are exact below 2^53
+
+    mine = deal(comm, numbers, 4)
+    comm.Bcast(cell)
+    return Rows(mine[:, 0].astype(np.int64), np.ascontiguousarray(mine[:, 1:]), cell)
 
 
 def write_dataset(file: Any, name: str, values: Any, units: str) -> None:

@@ -13,9 +13,9 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.files import written_whole
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.on_root import opened_on_root
-from lammps_implicit.results.snapshot import snapshot
+from lammps_implicit.results.snapshot import elements_of
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.structures import write_data_header, write_data_rows
+from lammps_implicit.structures import write_data_header, write_data_rows, write_rows, write_xyz_header
 
 
 def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: str, overwrite: bool = False) -> None:
@@ -27,7 +27,7 @@ def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: st
         If the file exists or cannot be written; nothing is left behind.
     """
     engine = minimum.engine
-    box = engine.cell, engine.origin, engine.masses(), snapshot(minimum).elements
+    box = engine.cell, engine.origin, engine.masses(), elements_of(minimum)
 
     def head(file: IO[str], total: int) -> None:
         write_data_header(file, title, total, *box)
@@ -46,19 +46,17 @@ def write_xyz(path: str | os.PathLike[str], minimum: StationaryPoint, overwrite:
     OutputError
         As `write_data`.
     """
-    engine, elements = minimum.engine, snapshot(minimum).elements
-    lattice = " ".join(f"{number:.16g}" for number in engine.cell.reshape(-1))
-    periodic = " ".join("T" if axis else "F" for axis in engine.periodic)
-    origin = engine.origin
+    engine, elements = minimum.engine, elements_of(minimum)
 
     def head(file: IO[str], total: int) -> None:
         columns = "species:S:1:pos:R:3:id:I:1:type:I:1"
-        file.write(f'{total}\nLattice="{lattice}" Properties={columns} pbc="{periodic}" energy={minimum.energy:.16g}\n')
+        write_xyz_header(file, total, engine.cell, engine.periodic, columns, energy=minimum.energy)
 
     def rows(file: IO[str], piece: FloatArray) -> None:
-        for id_, type_, x, y, z in piece:
-            place = " ".join(f"{number:.10f}" for number in np.array([x, y, z]) - origin)
-            file.write(f"{elements[int(type_) - 1]} {place} {id_:.0f} {type_:.0f}\n")
+        names = np.array(elements)[piece[:, 1].astype(int) - 1]
+        write_rows(
+            file, "%s %.10f %.10f %.10f %d %d\n", names, *(piece[:, 2:] - engine.origin).T, piece[:, 0], piece[:, 1]
+        )
 
     _write_text(path, minimum, overwrite, head, rows)
 

@@ -26,6 +26,7 @@ from scipy.spatial import cKDTree
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
+from lammps_implicit.mpi.hashing import splitmix64
 from lammps_implicit.mpi.ownership import global_rows
 
 REACH = 1.3
@@ -75,15 +76,15 @@ class Bonds:
         lengths = np.linalg.norm(vectors, axis=1)
         return vectors / lengths[:, None], lengths
 
-    def hats(self, part: slice, lengths: FloatArray) -> FloatArray:
-        """Values of all hat functions at some bonds, (m, KNOTS · number of kinds)."""
-        values = np.stack([np.interp(lengths, self.knots, unit) for unit in np.eye(KNOTS)], axis=1)
+    def hats(self, part: slice, lengths: FloatArray) -> sparse.csr_matrix:
+        """Values of all hat functions at some bonds, (m, KNOTS · number of kinds): two a bond, of its pair of types."""
+        left = np.clip(np.searchsorted(self.knots, lengths, side="right") - 1, 0, KNOTS - 2)
+        share = np.clip((lengths - self.knots[left]) / np.diff(self.knots)[left], 0.0, 1.0)
         types = self.around.types
-        kind = self.kinds[types[self.start[part]], types[self.end[part]]]
-        count = int(self.kinds.max()) + 1
-        hats = np.zeros((len(lengths), count, KNOTS))
-        hats[np.arange(len(lengths)), kind] = values
-        return hats.reshape(len(lengths), count * KNOTS)
+        column = KNOTS * self.kinds[types[self.start[part]], types[self.end[part]]] + left
+        values, columns = np.stack([1 - share, share], axis=1), np.stack([column, column + 1], axis=1)
+        shape = len(lengths), KNOTS * (int(self.kinds.max()) + 1)
+        return sparse.csr_matrix((values.ravel(), columns.ravel(), 2 * np.arange(len(lengths) + 1)), shape=shape)
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,10 @@ def random_vector(ids: IntArray, seed: int = 0) -> FloatArray:
     Returns
     -------
     (n, 3) float array
-        The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014) applied to id and component.
+        `splitmix64` of id and component.
     """
     counter = ids.astype(np.uint64)[:, None] * np.uint64(3) + np.arange(3, dtype=np.uint64) + np.uint64(seed << 48)
-    z: NDArray[np.uint64] = np.multiply(counter, np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return z.astype(np.float64) / 2.0**63 - 1.0
+    return splitmix64(counter.astype(np.uint64)).astype(np.float64) / 2.0**63 - 1.0
 
 
 def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, seed: int = 0) -> Springs:
@@ -152,9 +149,9 @@ def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, s
     unknowns = 2 * KNOTS * (int(bonds.kinds.max()) + 1)
     gram, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
     for atoms, part in bonds.chunks(len(engine.ids)):
-        free = engine.free[atoms]
-        design, target = _design(bonds, atoms, part, values)[free], product[atoms][free]
-        gram += design.T @ design
+        free = engine.free[atoms].T.ravel()
+        design, target = _design(bonds, atoms, part, values)[free], product[atoms].T.ravel()[free]
+        gram += (design.T @ design).toarray()
         right += design.T @ target
     gram, right = engine.sum(gram), engine.sum(right)
     # On one rank, so that all hold the same springs to the last digit.
@@ -164,7 +161,7 @@ def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, s
         raise NotAMinimumError("no displacement meets a force: the energy does not depend on positions here")
     missed = size**2 - 2 * right @ stiffness + stiffness @ gram @ stiffness
     longitudinal, transverse = np.split(stiffness, 2)
-    return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(missed, 0.0))) / size)
+    return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(float(missed), 0.0))) / size)
 
 
 def active_atoms(engine: Evaluator) -> NDArray[np.bool_]:
@@ -224,15 +221,25 @@ def _block_matrix(data: FloatArray, rows: IntArray, columns: IntArray, height: i
     return sparse.bsr_matrix((blocks, keys % max(width, 1), indptr), shape=(3 * height, 3 * width))
 
 
-def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> FloatArray:
-    """K w of some atoms for unit weights of each hat function, (atoms, 3, unknowns), longitudinal ones first."""
+def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> sparse.csr_matrix:
+    """K w of some atoms for unit weights of each hat function, (3 · atoms, unknowns), longitudinal ones first.
+
+    Rows count the x components of all atoms, then y, then z.
+    """
     directions, lengths = bonds.directions(part)
     hats = bonds.hats(part, lengths)
     stretch = values[bonds.start[part]] - values[bonds.end[part]]
     along = directions * np.einsum("ma,ma->m", directions, stretch)[:, None]
-    rows = bonds.start[part] - atoms.start
-    columns = [_sum_rows(rows, hat[:, None] * motion, atoms) for motion in (along, stretch - along) for hat in hats.T]
-    return np.stack(columns, axis=2)
+    # Bonds stand atom by atom, so that those of an atom are a stretch of columns.
+    starts = np.searchsorted(bonds.start[part], np.arange(atoms.start, atoms.stop))
+    count = len(lengths)
+    indptr = np.concatenate([*(starts + axis * count for axis in range(3)), [3 * count]])
+    shape = 3 * len(starts), count
+
+    def gathered(motion: FloatArray) -> sparse.csr_matrix:
+        return sparse.csr_matrix((motion.T.ravel(), np.tile(np.arange(count), 3), indptr), shape=shape) @ hats
+
+    return sparse.hstack([gathered(along), gathered(stretch - along)], format="csr")
 
 
 def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple[Bonds, float]:

@@ -21,6 +21,7 @@ from lammps_implicit.cell.freedom import (
 )
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.operators.hessian import hessian_of
@@ -392,42 +393,34 @@ class Standing:
         saved = SavedState(
             engine.reference(), self.response, self.freedom, self.preconditioner.fitted, self._meter.statistics
         )
-        try:
-            changed = self.potential.changed(dtheta)
-            forces = changed.install(engine, np.zeros_like(dtheta))
-            if displacement is not None:
-                # What is left of it in the cell before it is strained.
-                beyond = displacement - (self.positions - engine.origin) @ strain.T
-                engine.shift(np.asarray(np.linalg.solve(np.eye(3) + strain, beyond.T).T, np.float64))
-            if strain.any():
-                forces = engine.strain_reference(strain)
-            elif engine.drift > engine.skin / 4:
-                forces = engine.settle()
-            elif engine.drift > 0:
-                forces = engine.forces()
-            self._take(forces, changed)
-            yield trip
-        except BaseException:
-            trip.stay = False
-            raise
-        finally:
-            if not trip.stay:
-                self._restore(saved)
+        back = lambda: None if trip.stay else self._restore(saved)  # noqa: E731
+        with restoring(engine, back, "where the structure stood before"):
+            try:
+                changed = self.potential.changed(dtheta)
+                forces = changed.install(engine, np.zeros_like(dtheta))
+                if displacement is not None:
+                    # What is left of it in the cell before it is strained.
+                    beyond = displacement - (self.positions - engine.origin) @ strain.T
+                    engine.shift(np.asarray(np.linalg.solve(np.eye(3) + strain, beyond.T).T, np.float64))
+                if strain.any():
+                    forces = engine.strain_reference(strain)
+                elif engine.drift > engine.skin / 4:
+                    forces = engine.settle()
+                elif engine.drift > 0:
+                    forces = engine.forces()
+                self._take(forces, changed)
+                yield trip
+            except BaseException:
+                trip.stay = False
+                raise
 
     def _restore(self, saved: SavedState) -> None:
-        """Stand again where it stood, or say that the state is void."""
-        engine = self.engine
-        try:
-            engine.set_reference(saved.reference)
-            self._response, self.freedom = saved.response, saved.freedom
-            self._meter.statistics = saved.statistics
-            self.potential.install(engine, np.zeros(len(self.potential.theta)))
-            self.preconditioner.fitted = saved.fitted
-        except BaseException as error:
-            engine.void = engine.void or (
-                f"this point is void: it could not be brought back from other parameters ({error}); make it again"
-            )
-            raise
+        """Stand again where it stood."""
+        self.engine.set_reference(saved.reference)
+        self._response, self.freedom = saved.response, saved.freedom
+        self._meter.statistics = saved.statistics
+        self.potential.install(self.engine, np.zeros(len(self.potential.theta)))
+        self.preconditioner.fitted = saved.fitted
 
     def state_at(
         self, dtheta: ArrayLike, displacement: ArrayLike, strain: FloatArray | None = None, gradient: bool = False

@@ -1,0 +1,228 @@
+"""Commands on one structure: ``relax``, ``sensitivity``, ``predict``."""
+
+from __future__ import annotations
+
+import math
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from mpi4py import MPI
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.cli.console import columns, say
+from lammps_implicit.cli.options import (
+    CellOption,
+    DeckArgument,
+    ForceLimitOption,
+    FtolOption,
+    OverwriteOption,
+    ParametersOption,
+    PressureOption,
+    SaddleOption,
+    ThirdOption,
+    VariableOption,
+    read_variables,
+    require_exists,
+)
+from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
+from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.files import refuse_to_overwrite
+from lammps_implicit.minimum import Minimum
+from lammps_implicit.mpi.on_root import on_root
+from lammps_implicit.mpi.ranks import rank
+from lammps_implicit.potentials.interface import Parameters
+from lammps_implicit.progress import progress
+from lammps_implicit.results import prediction as predictions
+from lammps_implicit.results.sensitivity import read_sensitivity
+from lammps_implicit.results.text import write_data
+
+
+class Form(str, Enum):
+    """How the Jacobian is stored."""
+
+    auto = "auto"
+    full = "full"
+    factored = "factored"
+
+
+class Method(str, Enum):
+    """How the Jacobian is computed."""
+
+    auto = "auto"
+    dense = "dense"
+    iterative = "iterative"
+
+
+def relax(
+    deck: DeckArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="LAMMPS data file for the relaxed structure.")],
+    variables: VariableOption = None,
+    ftol: FtolOption = 1e-8,
+    cell: CellOption = "none",
+    pressure: PressureOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a deck, relax what it leaves to a tight force tolerance, and write the structure."""
+    refuse_to_overwrite(output, overwrite)
+    settings = read_variables(variables)
+    with progress("relaxing", rank() == 0) as update:
+        minimum = Minimum.from_deck(
+            deck,
+            variables=settings,
+            ftol=ftol,
+            force_limit=math.inf,
+            progress=update,
+            cell=cell,
+            pressure=pressure,
+        )
+    with minimum:
+        write_data(output, minimum, f"{minimum.deck_name} relaxed by lammps-implicit", overwrite)
+        columns(
+            [
+                ("atoms", str(minimum.engine.n_atoms)),
+                ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
+                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                *_cell_rows(minimum),
+                ("force evaluations after the deck", str(minimum.setup.total)),
+            ]
+        )
+    say(f"wrote {output}")
+
+
+def sensitivity(
+    deck: DeckArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file for the results.")],
+    tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every column of the Jacobian.")] = 1e-5,
+    method: Annotated[Method, typer.Option("--method", help="auto takes the one predicted cheaper.")] = Method.auto,
+    parameters: ParametersOption = None,
+    variables: VariableOption = None,
+    ftol: FtolOption = 1e-8,
+    force_limit: ForceLimitOption = 1e-2,
+    saddle: SaddleOption = False,
+    cell: CellOption = "none",
+    pressure: PressureOption = None,
+    form: Annotated[
+        Form,
+        typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
+    ] = Form.auto,
+    ensemble: ThirdOption = None,
+    autodiff: Annotated[
+        bool,
+        typer.Option(
+            "--autodiff",
+            help="Differentiate exactly, in JAX, where it has the deck's pair style (Lennard-Jones, Morse, ...).",
+        ),
+    ] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
+    refuse_to_overwrite(output, overwrite)
+    require_exists(ensemble)
+    settings = read_variables(variables)
+    if autodiff:
+        os.environ["JAX_ENABLE_X64"] = "1"
+    with Minimum.from_deck(
+        deck,
+        evaluator="jax" if autodiff else "lammps",
+        parameters=parameters,
+        variables=settings,
+        ftol=ftol,
+        force_limit=force_limit,
+        saddle=saddle,
+        cell=cell,
+        pressure=pressure,
+    ) as minimum:
+        changes = None if ensemble is None else _changes(minimum, ensemble)
+        held = minimum.strain(cell, None if cell == "none" else pressure)
+        with progress("solving", minimum.engine.comm.rank == 0) as update:
+            jacobian = minimum.jacobian(tol, method.value, update, cell=held)
+        if changes is not None:
+            hessians = [minimum.relaxation_hessian(tol, cell=held)]
+            minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
+        minimum.sensitivity(tol, cell=held).write(output, overwrite, form.value)
+        cost, where = jacobian.statistics, "JAX" if autodiff else "LAMMPS"
+        columns(
+            [
+                ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),
+                ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
+                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                *_cell_rows(minimum),
+                ("method", f"{cost.method}, {jacobian.rank} independent directions"),
+                ("residual of a random check", f"{cost.residual:.1e}"),
+                ("estimated error of differences", f"{cost.differencing_error:.1e}"),
+                ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
+                *_third_rows(minimum),
+                ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in {where}"),
+            ]
+        )
+    say(f"wrote {output}")
+
+
+def predict(
+    result: Annotated[Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity'.")],
+    theta: Annotated[Path, typer.Option("--theta", help="New parameters: a coefficient file, .npy or .csv.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="HDF5 file; .xyz and .data of the same name are written beside it.")
+    ],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Predict structure and energy at new parameters, without running LAMMPS."""
+    on_root(MPI.COMM_WORLD, lambda: _predict(result, theta, output, overwrite))
+
+
+def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
+
+    known = read_sensitivity(result)
+    prediction = predictions.predict(known, predictions.read_theta(theta, known) - known.theta)
+    files = predictions.write_prediction(output, known, prediction, overwrite)
+    energy, length = known.attributes["energy_unit"], known.attributes["length_unit"]
+    zeroth, first, second = prediction.enthalpy_terms
+    what = "energy" if known.strain_jacobian is None else "enthalpy"
+    cells = known.structure.cell, known.moved(prediction.dtheta, prediction.displacement).cell
+    volume = " -> ".join(f"{np.linalg.det(cell):.9g}" for cell in cells) + f" {length}^3 (error of second order)"
+    columns(
+        [
+            (f"{what} at the result's parameters", f"{zeroth:.9g} {energy}"),
+            ("first-order term", f"{first:+.6g} {energy}"),
+            ("second-order term", f"{second:+.6g} {energy}"),
+            (f"predicted {what}", f"{prediction.enthalpy:.9g} {energy} (error of third order)"),
+            *([("predicted volume", volume)] if known.strain_jacobian is not None else []),
+            ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
+        ]
+    )
+    say("wrote " + ", ".join(map(str, files)))
+
+
+def _read_ensemble(path: Path, parameters: Parameters) -> Ensemble:
+
+    # Directions are all that is asked of it: a covariance may be singular.
+    return read_ensemble(path, parameters, allow_singular=True)
+
+
+def _changes(minimum: Minimum, ensemble: Path) -> FloatArray:
+    """What an ensemble changes the parameters by, read before anything is solved for."""
+    parameters = minimum.parameters
+    return minimum.engine.on_root(lambda: _read_ensemble(ensemble, parameters).changes(parameters.theta))
+
+
+def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
+    if minimum.third is None:
+        return []
+    directions = minimum.third.enthalpy.duals.shape[1]
+    return [("third derivatives", f"along {directions} directions, asymmetry {minimum.third.asymmetry:.1e}")]
+
+
+def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
+    """What became of a cell that was relaxed."""
+    if minimum.cell == "none":
+        return []
+    units, engine = minimum.units, minimum.engine
+    xx, yy, zz = np.diag(minimum.pressure) * units.pressures
+    return [
+        ("volume", f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.length}^3"),
+        ("pressure (xx, yy, zz)", f"{xx:.6g}, {yy:.6g}, {zz:.6g} {units.pressure}"),
+    ]

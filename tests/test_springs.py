@@ -1,0 +1,82 @@
+"""Learned springs: sparse hat functions against dense ones, and their memory."""
+
+import tracemalloc
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
+from lammps_implicit.solvers import springs
+from lammps_implicit.solvers.springs import KNOTS, fit_springs, random_vector
+
+
+def _engine(atoms, n_types, seed=3):
+    """A cluster of shaken lattice sites, as one rank sees it, and its neighbourhood."""
+    random = np.random.default_rng(seed)
+    edge = round(atoms ** (1 / 3))
+    sites = np.stack(np.meshgrid(*[np.arange(edge)] * 3, indexing="ij"), -1).reshape(-1, 3) * 2.5
+    positions = sites + 0.1 * random.standard_normal(sites.shape)
+    ids = 1 + random.permutation(len(sites))
+    free = np.ones((len(sites), 3), bool)
+    free[::7, 1] = False
+    free[::11] = False
+    engine = SimpleNamespace(comm=MPI.COMM_SELF, ids=ids, free=free, n_types=n_types)
+    for name in ("sum", "max", "norm", "dot", "on_root"):
+        setattr(engine, name, getattr(Evaluator, name).__get__(engine))
+    return engine, Neighbourhood(positions, ids, random.integers(1, n_types + 1, len(sites)), free)
+
+
+def _dense_hats(bonds):
+    """(m, KNOTS · number of kinds)."""
+    _, lengths = bonds.directions(slice(None))
+    count = int(bonds.kinds.max()) + 1
+    hats = np.zeros((len(lengths), count, KNOTS))
+    kinds = bonds.kinds[bonds.around.types[bonds.start], bonds.around.types[bonds.end]]
+    values = np.stack([np.interp(lengths, bonds.knots, unit) for unit in np.eye(KNOTS)], axis=1)
+    hats[np.arange(len(lengths)), kinds] = values
+    return hats.reshape(len(lengths), -1)
+
+
+@pytest.mark.parametrize("n_types", [1, 3])
+def test_design_is_the_sum_over_bonds(monkeypatch, n_types):
+    monkeypatch.setattr(springs, "CHUNK", 50)
+    engine, around = _engine(216, n_types)
+    bonds, _ = springs.find_bonds(engine, around, springs.REACH)
+    values = random_vector(around.ids) * around.free
+    directions, lengths = bonds.directions(slice(None))
+    hats = _dense_hats(bonds)
+    assert bonds.hats(slice(None), lengths).toarray() == pytest.approx(hats, abs=1e-13)
+    stretch = values[bonds.start] - values[bonds.end]
+    along = directions * np.sum(directions * stretch, axis=1)[:, None]
+    expected = np.zeros((len(engine.ids), 3, 2 * hats.shape[1]))
+    both = np.concatenate([along[:, :, None] * hats[:, None], (stretch - along)[:, :, None] * hats[:, None]], axis=2)
+    np.add.at(expected, bonds.start, both)
+    for atoms, part in bonds.chunks(len(engine.ids)):
+        design = springs._design(bonds, atoms, part, values).toarray()
+        found = design.reshape(3, -1, design.shape[1]).transpose(1, 0, 2)
+        assert found == pytest.approx(expected[atoms], abs=1e-12)
+
+
+def test_known_springs_are_found():
+    # H made of springs whose stiffnesses are such functions: the fit is exact.
+    engine, around = _engine(512, 2)
+    bonds, _ = springs.find_bonds(engine, around, springs.REACH)
+    known = np.random.default_rng(5).uniform(0.5, 2.0, 2 * KNOTS * 3)
+    values = random_vector(around.ids) * around.free
+    design = springs._design(bonds, slice(0, len(engine.ids)), slice(None), values)
+    product = (design @ known).reshape(3, -1).T * engine.free
+    fitted = fit_springs(engine, around, product)
+    assert np.concatenate([fitted.longitudinal, fitted.transverse]) == pytest.approx(known, rel=1e-3)
+    assert fitted.misfit < 1e-5
+
+
+def test_twenty_types_take_little_memory():
+    engine, around = _engine(8000, 20)
+    product = random_vector(around.ids, 1) * around.free
+    tracemalloc.start()
+    fit_springs(engine, around, product)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 500e6  # 3.2 GB with a dense design
