@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -112,10 +113,11 @@ def package(tmp_path_factory):
     return site
 
 
-def run(package, folder, *arguments):
+def run(package, folder, *arguments, ranks=0):
+    launcher = [shutil.which("mpirun", path=f"{sys.prefix}/bin") or "mpirun", "-n", str(ranks)] if ranks else []
     path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
-        [sys.executable, "-m", "lammps_implicit", *map(str, arguments)],
+        [*launcher, sys.executable, "-m", "lammps_implicit", *map(str, arguments)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
@@ -194,6 +196,44 @@ def test_loss_terms_of_another_package_are_minimised(package, tmp_path):
     listed = run(package, tmp_path, "invert", "--help").stdout
     assert "Half the square of the relative deviation" in listed
     assert "kind: number density" in listed
+
+
+@pytest.mark.parallel(nprocs=1)
+def test_two_ranks_find_what_one_finds(package, tmp_path):
+    (tmp_path / "in.ta").write_text(TA_VACANCY_READ)
+    (tmp_path / "atoms.data").write_text(ta_data(range(2, 55)))
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "from lammps_implicit.cell.freedom import strains\n"
+        "def loss(minimum):\n"
+        "    basis, edge = strains(minimum.cell)[1], minimum.engine.cell[2, 2]\n"
+        "    return edge**2 / 2, np.zeros_like(minimum.positions), edge**2 * basis[2]\n"
+    )
+    settings = {
+        "cells": {"vacancy": {"deck": "in.ta", "cell": "ortho", "pressure": "5 GPa"}},
+        "observables": {
+            "density": {"kind": "number density", "cell": "vacancy"},
+            "edge": {"kind": "distance", "cell": "vacancy", "ids": [2, 3]},
+        },
+        "loss": {
+            "functions": [{"cell": "vacancy", "file": "mine.py"}],
+            "terms": [
+                {"kind": "volume", "cell": "vacancy", "target": 955.0},
+                {"kind": "observable", "observable": "edge", "change": 0.01},
+            ],
+        },
+        "iterations": 2,
+        "structures": False,
+    }
+    (tmp_path / "find.yaml").write_text(yaml.safe_dump(settings))
+    found = []
+    for ranks in (0, 2):
+        done = run(package, tmp_path, "invert", "find.yaml", "-o", f"on{ranks}", ranks=ranks)
+        assert done.returncode == 0, done.stderr
+        with h5py.File(tmp_path / f"on{ranks}" / "history.h5") as file:
+            found.append({name: file[name][()] for name in ("loss", "theta", "observables")})
+    for name, value in found[0].items():
+        assert found[1][name] == pytest.approx(value, rel=1e-5), name
 
 
 def settings_of(tmp_path, model, **settings):
