@@ -30,7 +30,7 @@ from lammps_implicit.testing.comparison import (
     require_small,
     second_derivative,
 )
-from lammps_implicit.testing.engines import REACH, free_count, random_free, strains_of
+from lammps_implicit.testing.engines import REACH, free_count, random_free, require_same_place, strains_of
 
 THETA_STEP = 2e-3
 """Of central differences by Θ, relative to each parameter: extrapolation leaves about 1e-8 of what goes with σ¹²."""
@@ -273,17 +273,22 @@ def check_restored(point: StationaryPoint, *, tol: float = 1e-6, seed: int = 0) 
     names = strains_of(engine)
     if names:
         visits["a strained visit"] = lambda: visit(VISIT * strain_freedom(names[0], point.target, engine).tensors()[0])
-    found, before, moved = {}, _Standing(point), point.jvp(dtheta, 1e-8)
+    found, theta, moved = {}, point.potential.theta.copy(), point.jvp(dtheta, 1e-8)
+    ids, positions, cell = np.array(engine.ids), np.array(engine.positions), np.array(engine.cell)
+    forces, energy = np.array(engine.forces()), engine.energy
     for after, happen in visits.items():
         with suppress(_InterruptedError):
             happen()
         require(not engine.void, f"after {after} the point is void ({engine.void})", "what was changed is not undone")
-        now = _Standing(point)
-        before.require_same_place(now, after)
+        require_same_place(engine, ids, positions, cell, f"after {after}")
+        require(
+            np.array_equal(theta, point.potential.theta), f"Θ differs after {after}", "what was changed is not undone"
+        )
+        now = np.array(engine.forces())
         cause = "parameters that stay installed, or an array of the engine's that is kept and written over later"
         found[after] = max(
-            require_small(abs(now.energy - before.energy) / work, tol, f"the energy after {after}", cause),
-            require_small(engine.norm(now.forces - before.forces) / pull, tol, f"forces after {after}", cause),
+            require_small(abs(engine.energy - energy) / work, tol, f"the energy after {after}", cause),
+            require_small(engine.norm(now - forces) / pull, tol, f"forces after {after}", cause),
             require_small(_relative(point, point.jvp(dtheta, 1e-8), moved), 10 * tol, f"jvp after {after}", cause),
         )
     return found
@@ -348,27 +353,6 @@ class _InterruptedError(Exception):
 
 def _interrupt(done: int, total: int) -> NoReturn:
     raise _InterruptedError
-
-
-class _Standing:
-    """Where a point stands, as the engine has it now."""
-
-    def __init__(self, point: StationaryPoint) -> None:
-        engine = point.engine
-        self.engine, self.theta = engine, point.potential.theta.copy()
-        self.forces, self.energy = np.array(engine.forces()), engine.energy
-        self.ids, self.positions, self.cell = np.array(engine.ids), np.array(engine.positions), np.array(engine.cell)
-
-    def require_same_place(self, other: _Standing, after: str) -> None:
-        same_rows = not self.engine.any(not np.array_equal(self.ids, other.ids))
-        places = {
-            "rows of atoms": np.inf if not same_rows else 0.0,
-            "positions": self.engine.max_abs(self.positions - other.positions) if same_rows else np.inf,
-            "the cell": float(np.abs(self.cell - other.cell).max()),
-            "Θ": float(np.abs(self.theta - other.theta).max()),
-        }
-        for name, change in places.items():
-            require(change <= 1e-12, f"{name} changed by {change:.2g} after {after}", "what was changed is not undone")
 
 
 def _freedom(point: StationaryPoint, cell: CellRequest | None) -> StrainFreedom:

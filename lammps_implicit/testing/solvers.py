@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from mpi4py import MPI
 
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import ConvergenceError, NotAMinimumError
 from lammps_implicit.solvers.interface import LinearSolver, LinearSystem, Solution, Status
-from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.solvers.nullspace import NullSpace
+from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.testing.comparison import ConformanceError, require, require_small
 from lammps_implicit.testing.engines import random_free
 from lammps_implicit.testing.harmonic import Harmonic
-
-STIFFEST = 100.0
-"""Largest eigenvalue; the smallest is one."""
 
 SLACK = 1e-3
 """Of residuals, relative to the tolerance: what round-off leaves in a residual that is summed up step by step."""
@@ -26,6 +26,7 @@ def check_solver(
     limited: LinearSolver | None = None,
     saddle: bool = False,
     size: int = 20,
+    condition: float = 100.0,
     seed: int = 0,
     comm: MPI.Comm = MPI.COMM_SELF,
 ) -> dict[str, float]:
@@ -45,6 +46,8 @@ def check_solver(
         Whether it is one for saddles, where H is indefinite.
     size : int
         Number of atoms; H is a dense matrix of three times as many rows.
+    condition : float
+        Largest over smallest eigenvalue of H; the preconditioner leaves about three times as much.
     seed : int
     comm : MPI.Comm
         Ranks that share the atoms.
@@ -59,54 +62,62 @@ def check_solver(
     ------
     ConformanceError
     """
+    everywhere, some = np.ones((size, 3), bool), np.ones((size, 3), bool)
+    some[1] = some[3, 1] = False
+    system = partial(_system, condition=condition, seed=seed, comm=comm, saddle=saddle)
     found = {"residual": 0.0, "reported": 0.0}
-    frozen = np.ones((size, 3), bool)
-    frozen[1] = frozen[3, 1] = False
-    for free in (None, frozen):
-        system = _system(size, seed, comm, free, negative=saddle, saddle=saddle)
-        solver.prepare(system)
+    for free in (everywhere, some):
+        here = system(free, negative=saddle)
+        solver.prepare(here)
         for number, (tol, scale) in enumerate(((1e-3, 1.0), (1e-8, 1.0), (1e-5, 10.0))):
-            right = system.null_space.project(random_free(system.engine, seed + number))
-            length = scale * system.engine.norm(right)
-            true, reported = _solved(system, solver.solve(right, tol, length), right, tol, length)
+            right = here.null_space.project(random_free(here.engine, seed + number))
+            length = scale * here.engine.norm(right)
+            true, reported = _solved(here, solver.solve(right, tol, length), right, tol, length)
             found = {"residual": max(found["residual"], true), "reported": max(found["reported"], reported)}
     if not saddle:
-        _require_refusal(solver, _system(size, seed, comm, None, negative=True, saddle=False), seed)
+        _require_refusal(solver, system(everywhere, negative=True), seed)
     if limited is not None:
-        _require_honesty(limited, _system(size, seed, comm, None, negative=saddle, saddle=saddle), seed)
+        _require_honesty(limited, system(everywhere, negative=saddle), seed)
     return found
 
 
-def _system(size: int, seed: int, comm: MPI.Comm, free: BoolArray | None, negative: bool, saddle: bool) -> LinearSystem:
-    """A system with eigenvalues from 1 to `STIFFEST`, one perhaps -1, and free translations unless atoms are frozen."""
-    random = np.random.default_rng(seed)
-    values = np.geomspace(1.0, STIFFEST, 3 * size)
-    if negative:
-        values[0] = -values[0]
-    vectors = np.linalg.qr(random.standard_normal((3 * size, 3 * size)))[0]
-    matrix = (vectors * values) @ vectors.T
-    if free is None:
-        still = np.tile(np.eye(3), size) / size**0.5
-        matrix -= still.T @ (still @ matrix)
-        matrix -= (matrix @ still.T) @ still
-    engine = Harmonic.of((matrix + matrix.T) / 2, comm, free)
-    # Rotations of these atoms on a line are not in the null space: the matrix knows of no geometry.
-    null_space = NullSpace(engine, rigid_motions(engine)[:3] if free is None else [])
+def _system(free: BoolArray, negative: bool, condition: float, seed: int, comm: MPI.Comm, saddle: bool) -> LinearSystem:
+    """A system whose null space is translations where all components are free, and empty where some are frozen."""
+    size, random = len(free), np.random.default_rng(seed)
+    translations = np.tile(np.eye(3), (size, 1)) if free.all() else np.zeros((free.size, 0))
+    matrix = _matrix(free, translations, condition, negative, random)
+    engine = Harmonic.of(matrix, comm, free)
+    null_space = NullSpace(engine, [column.reshape(-1, 3)[engine.ids] for column in translations.T])
     springs = 1.0 + 0.5 * random_free(engine, seed + 9)
+    astray = random_vector(engine.ids, seed + 10)
 
     def precondition(v: FloatArray) -> FloatArray:
-        return springs * v + 1.0  # whatever leads out of the space is projected out by the system
+        """Positive definite, and leads into the null space and to frozen components, as multigrid does."""
+        return springs * v + engine.dot(astray, v) / size * astray
+
+    def operator(v: FloatArray, accuracy: float, length: float | None) -> FloatArray:
+        return engine.hessian_product(v)
 
     probe = null_space.project(random_free(engine, seed + 8))
     stiffness = engine.norm(engine.hessian_product(probe)) / engine.norm(probe)
-    return LinearSystem(
-        engine,
-        lambda v, accuracy, length: engine.hessian_product(v * engine.free),
-        precondition,
-        null_space,
-        stiffness,
-        saddle,
-    )
+    return LinearSystem(engine, operator, precondition, null_space, stiffness, saddle)
+
+
+def _matrix(
+    free: BoolArray, null: FloatArray, condition: float, negative: bool, random: np.random.Generator
+) -> FloatArray:
+    """Symmetric (3N, 3N) matrix of known eigenvalues on free components beside the null space, a (3N, k) array.
+
+    They run from 1 to `condition`; the first is -1 if one is to be negative. Free components pull at frozen ones too.
+    """
+    rows, k = np.flatnonzero(free), null.shape[1]
+    vectors = np.linalg.qr(np.hstack([null[rows], random.standard_normal((len(rows), len(rows) - k))]))[0][:, k:]
+    values = np.geomspace(1.0, condition, len(rows) - k)
+    values[0] *= -1.0 if negative else 1.0
+    matrix = random.standard_normal((free.size, free.size))
+    matrix += matrix.T
+    matrix[np.ix_(rows, rows)] = (vectors * values) @ vectors.T
+    return matrix
 
 
 def _solved(
