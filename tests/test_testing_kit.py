@@ -244,7 +244,7 @@ def test_our_families_conform(points, name):
     point = points[name]
     assert testing.check_adjoint(point) < 1e-6
     found = testing.check_mixed_derivative(point)
-    assert set(found) == {"array", "times", "Cᵀv", "CᵀC", "gradients", "C δΘ", "∂U/∂Θ", "∂²U/∂Θ²", "D δΘ"}
+    assert set(found) == {"times", "Cᵀv", "CᵀC", "Gᵀv", "C δΘ", "∂U/∂Θ", "∂²U/∂Θ²", "D δΘ"}
     assert max(found.values()) < 1e-5
     orders = testing.check_taylor(point, order=3)
     expected = {"displacement": 2, "first": 2, "second": 3, "third": 4} | (
@@ -274,7 +274,7 @@ MISSING = {
     "times": (DescriptorDerivative, "times", scaled(-1.0), "C δΘ"),
     "energy_gradient": (DescriptorDerivative, "energy_gradient", lambda found: found - 1e-3 * found[1], "∂U/∂Θ δΘ"),
     "gram": (DescriptorDerivative, "gram", scaled(1.001), "CᵀC"),
-    "gradients_transposed_times": (DescriptorDerivative, "gradients_transposed_times", scaled(0.0), "Gᵀv"),
+    "gradients_transposed_times": (DescriptorDerivative, "gradients_transposed_times", scaled(0.0), "must be in `odd`"),
     "coupling": (DescriptorDerivative, "coupling", lambda found: replace(found, mixed=1.001 * found.mixed), "pressure"),
 }
 
@@ -291,7 +291,7 @@ def test_broken_mixed_derivatives_are_caught(points, what):
     [
         ("bare_second_derivative", scaled(0.0), "∂²U/∂Θ² δΘ at fixed positions .* not linear"),
         ("bare_second_derivative", scaled(1.001), "∂²U/∂Θ² δΘ at fixed positions"),
-        ("times", scaled(1.001), "the array of C against C δΘ"),
+        ("times", scaled(1.001), "C δΘ against forces with installed"),
     ],
 )
 def test_broken_derivatives_of_installed_parameters_are_caught(points, name, wrong, message):
@@ -369,6 +369,8 @@ class Written:
     careful: bool = True
     first_of_all: bool = False
     digits: int = 17
+    remarks: bool = True
+    returned: int = 2
 
     def write(self, stem, comments, overwrite):
         files = [stem.with_suffix(ending) for ending in (".theta", ".settings")]
@@ -378,9 +380,11 @@ class Written:
                     if self.first_of_all and path != files[0]:
                         files[0].write_text("half")
                     raise OutputError(f"{path} exists")
-        files[0].write_text(" ".join(f"{value:.{self.digits}g}" for value in self.theta))
+        files[0].write_text(
+            f"{comments[0] if self.remarks else ''}\n" + " ".join(f"{value:.{self.digits}g}" for value in self.theta)
+        )
         files[1].write_text("none")
-        return files
+        return files[: self.returned]
 
 
 @pytest.mark.parametrize(
@@ -389,13 +393,15 @@ class Written:
         ({"careful": False}, "does not refuse"),
         ({"first_of_all": True}, "leaves \\['tuned.theta'\\]"),
         ({"digits": 6}, "too few digits"),
+        ({"remarks": False}, "lacks the comments"),
+        ({"returned": 1}, "not returned"),
     ],
 )
 def test_careless_writers_are_caught(tmp_path, settings, message):
     theta = np.random.default_rng(0).standard_normal(4)
 
     def read(files):
-        return [float(word) for word in files[0].read_text().split()]
+        return [float(word) for word in files[0].read_text().splitlines()[1].split()]
 
     for name, wrong in (("good", {}), ("bad", settings)):
         (tmp_path / name).mkdir()

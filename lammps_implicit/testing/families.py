@@ -103,8 +103,9 @@ def check_mixed_derivative(
     """Check derivatives by Θ at fixed positions against installed parameters.
 
     With F, U and P evaluated at Θ ± hδΘ and Θ ± ½hδΘ: C δΘ = -dF/dh, ∂U/∂Θ δΘ = dU/dh, δΘᵀ ∂²U/∂Θ² δΘ = d²U/dh² and,
-    where the cell can be strained, D δΘ = -V dP/dh. All forms of C must agree: `times` before and after `array`,
-    `transposed_times`, `gram`, and `gradients` where no direction is odd.
+    where the cell can be strained, D δΘ = -V dP/dh. All products with C must agree: `times` before and after `prepare`,
+    `transposed_times`, `gram`, and `gradients_transposed_times` where no direction is odd. C as an array shows in the
+    Jacobian, and so in `check_taylor`.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def check_mixed_derivative(
     """
     engine, potential, mixed = point.engine, point.potential, _anew(point)
     change, v = random_change(potential.theta, seed), random_free(engine, seed)
-    along = np.array(mixed.times(change))  # before the array is known: some families have another way then
+    along = np.array(mixed.times(change))  # before C is known as a whole: some families have another way then
     mixed.prepare()
     found = _forms_of_c(point, mixed, along, change, v, tol)
     gradient, bare = mixed.energy_gradient(), mixed.bare_second_derivative()
@@ -310,7 +311,7 @@ def check_written(
     Returns
     -------
     list of Path
-        The files, as `write` returned them. No force evaluation.
+        The files, the main one first. No force evaluation.
 
     Raises
     ------
@@ -320,8 +321,12 @@ def check_written(
     require(not any(folder.iterdir()), f"the folder {folder} is not empty", "a folder that other tests use")
     written = potential.write(folder / "tuned", ["a comment"], overwrite=False)
     files = sorted(folder.iterdir())
-    lost = [path.name for path in written if path not in files]
-    require(bool(written) and not lost, f"`write` returns {lost or 'nothing'}", "files that are not written")
+    require(
+        sorted(written) == files and bool(files),
+        f"`write` returns {[path.name for path in written]}, the folder holds {[path.name for path in files]}",
+        "files that are written beside the main one and not returned",
+    )
+    require("a comment" in written[0].read_text(), f"{written[0].name} lacks the comments", "`comments` is not used")
     if read is not None:
         theta = np.asarray(read(written), float)
         same = theta.shape == potential.theta.shape and np.array_equal(theta, potential.theta)
@@ -372,33 +377,28 @@ def _relative(point: StationaryPoint, found: FloatArray, expected: FloatArray) -
 def _forms_of_c(
     point: StationaryPoint, mixed: MixedDerivative, along: FloatArray, change: FloatArray, v: FloatArray, tol: float
 ) -> dict[str, float]:
-    """Relative differences between all ways to apply C."""
-    engine, array = point.engine, mixed.array
+    """Relative differences between the ways to apply C, after `prepare`."""
+    engine, size = point.engine, point.engine.norm(along)
     cause = "products that were written one by one and differ"
-    columns = np.sqrt(np.asarray(engine.sum((array**2).sum(axis=(0, 1))))) * np.abs(change)
-    typical = engine.norm(v) * float(np.linalg.norm(columns)) / free_count(engine) ** 0.5
-    vector = mixed.transposed_times(v)
+    known, vector = mixed.times(change), mixed.transposed_times(v)
+    typical = engine.norm(v) * size / free_count(engine) ** 0.5
     found = {
-        "array": require_small(_relative(point, array @ change, along), tol, "the array of C against C δΘ", cause),
-        "times": require_small(
-            _relative(point, mixed.times(change), along), tol, "C δΘ after C is known against before", cause
-        ),
+        "times": require_small(_relative(point, known, along), tol, "C δΘ once C is known against before", cause),
         "Cᵀv": require_equal(
-            float(vector @ change), engine.dot(v, array @ change), typical, tol, "⟨Cᵀ v, δΘ⟩ against ⟨v, C δΘ⟩", cause
+            float(vector @ change), engine.dot(v, known), typical, tol, "⟨Cᵀ v, δΘ⟩ against ⟨v, C δΘ⟩", cause
         ),
         "CᵀC": require_equal(
-            float(change @ mixed.gram() @ change), engine.norm(along) ** 2, engine.norm(along) ** 2, tol, "CᵀC", cause
+            float(change @ mixed.gram() @ change), size**2, size**2, tol, "δΘᵀ CᵀC δΘ against ‖C δΘ‖²", cause
         ),
     }
     if not mixed.odd.size:
-        found["gradients"] = require_small(
-            _relative(point, mixed.gradients @ change, along),
+        found["Gᵀv"] = require_equal(
+            float(mixed.gradients_transposed_times(v) @ change),
+            float(vector @ change),
+            typical,
             tol,
-            "the mixed derivative of the energy against that of the forces",
-            "directions along which forces are not the energy's gradient must be told in `odd`",
-        )
-        require_equal(
-            float(mixed.gradients_transposed_times(v) @ change), float(vector @ change), typical, tol, "Gᵀv", cause
+            "the transposed product of the energy's mixed derivative against that of the forces'",
+            "directions along which forces are not the energy's gradient must be in `odd`",
         )
     return found
 

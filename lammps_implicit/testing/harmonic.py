@@ -38,7 +38,8 @@ class Harmonic(Evaluator):
         rest = 3.0 * ids[:, None] * np.array([1.0, 0.0, 0.0])
         here = np.ones((len(ids), 3), bool) if free is None else free[ids]
         types = np.ones(len(ids), np.int64)
-        return cls(comm=comm, ids=ids, types=types, positions=rest, free=here, matrix=matrix, rest=rest, _listed=rest)
+        atoms = {"ids": ids, "types": types, "positions": rest.copy(), "free": here, "_listed": rest}
+        return cls(comm=comm, matrix=matrix, rest=rest, **atoms)
 
     def hessian_product(self, v: FloatArray) -> FloatArray:
         """M v of this rank's atoms, (n, 3)."""
