@@ -42,7 +42,9 @@ def test_xyz_rows_are_those_of_a_loop(tmp_path, small_blocks, ta_vacancy):
     order = np.argsort(ta_vacancy.ids)
     rows = [
         f"Ta {' '.join(f'{number:.10f}' for number in place)} {id_} 1"
-        for id_, place in zip(ta_vacancy.ids[order], (ta_vacancy.positions - ta_vacancy.engine.origin)[order], strict=False)
+        for id_, place in zip(
+            ta_vacancy.ids[order], (ta_vacancy.positions - ta_vacancy.engine.origin)[order], strict=True
+        )
     ]
     assert lines[2:] == rows
     read = ase.io.read(tmp_path / "ta.xyz")
