@@ -25,25 +25,23 @@ class Units:
     Attributes
     ----------
     style : str
-    length, energy : str
+    length, energy, pressure : str
         Names of its units.
-    force : float
+    force_factor : float
         1 eV/Å in its unit of force (1 for reduced units).
-    pressure : str
-        Name of its unit of pressure.
-    pressures : float
+    pressure_factor : float
         Units of pressure in one of energy per volume (LAMMPS' nktv2p).
     """
 
     style: str
     length: str
     energy: str
-    force: float
+    force_factor: float
     pressure: str
-    pressures: float
+    pressure_factor: float
 
     @property
-    def force_name(self) -> str:
+    def force(self) -> str:
         """Name of the unit of force."""
         return f"{self.energy}/{self.length}"
 
@@ -89,7 +87,7 @@ class Units:
             array = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
         if not np.allclose(array, array.T):
             raise LammpsImplicitError("the pressure tensor is not symmetric")
-        return array * factor / self.pressures
+        return array * factor / self.pressure_factor
 
     def _pressure_unit(self, name: str | None) -> float:
         """Size of a unit of pressure in LAMMPS' own."""

@@ -148,7 +148,7 @@ def elastic(tmp_path_factory):
             for sign in (1, -1):
                 with bulk.excursion(sign * change):
                     bulk.relax_away(1e-9, "full")
-                    ends.append(bulk.free_cell_system().stiffness * bulk.units.pressures / bulk.engine.volume)
+                    ends.append(bulk.free_cell_system().stiffness * bulk.units.pressure_factor / bulk.engine.volume)
             difference = (ends[0] - ends[1]) / 2
             found[name] = elastic_constants(bulk), change, (difference + difference.T) / 2
     return found

@@ -98,7 +98,7 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
         rows = [
             ("atoms, parameters", f"{len(sensitivity.structure.ids)}, {len(sensitivity.theta)}"),
             ("energy", f"{minimum.energy:.6f} {minimum.units.energy}"),
-            ("largest force", f"{minimum.max_force:.1e} {minimum.units.force_name}"),
+            ("largest force", f"{minimum.max_force:.1e} {minimum.units.force}"),
             ("Jacobian: force evaluations", f"{cost.evaluations.total} ({cost.method}, {cost.solves} solves)"),
             ("Jacobian: residual of a random check", f"{cost.residual:.1e}"),
             ("Jacobian: time", f"{cost.seconds:.1f} s"),

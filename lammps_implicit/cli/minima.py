@@ -85,7 +85,7 @@ def relax(
             [
                 ("atoms", str(minimum.engine.n_atoms)),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
-                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force}"),
                 *_cell_rows(minimum),
                 ("force evaluations after the deck", str(minimum.setup.total)),
             ]
@@ -149,7 +149,7 @@ def sensitivity(
             [
                 ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
-                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force_name}"),
+                ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force}"),
                 *_cell_rows(minimum),
                 ("method", f"{cost.method}, {jacobian.rank} independent directions"),
                 ("residual of a random check", f"{cost.residual:.1e}"),
@@ -221,7 +221,7 @@ def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
     if minimum.cell == "none":
         return []
     units, engine = minimum.units, minimum.engine
-    xx, yy, zz = np.diag(minimum.pressure) * units.pressures
+    xx, yy, zz = np.diag(minimum.pressure) * units.pressure_factor
     return [
         ("volume", f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.length}^3"),
         ("pressure (xx, yy, zz)", f"{xx:.6g}, {yy:.6g}, {zz:.6g} {units.pressure}"),

@@ -190,7 +190,7 @@ class Expansion:
         theta = self.minimum.potential.theta
         if not (np.isfinite(length) and length > 0):
             raise LammpsImplicitError("a trust radius needs a direction of finite length that is not zero")
-        energy *= self.minimum.units.force  # lengths are Å in all units but lj
+        energy *= self.minimum.units.force_factor  # lengths are Å in all units but lj
         unit = direction / length
         size = FIRST_CHANGE * float(np.linalg.norm(theta)) or FIRST_CHANGE
         low, high = 0.0, np.inf

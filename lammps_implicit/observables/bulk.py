@@ -150,7 +150,7 @@ def _elastic_constants(bulk: StationaryPoint, tol: float, order: int) -> Observa
 def _stiffness(bulk: StationaryPoint, tol: float) -> FloatArray:
     """(6, 6), symmetric, LAMMPS' unit of pressure: d(stress)/d(strain) at the pressure the crystal has."""
     system: CellSystem = bulk.free_cell_system(tol)
-    stiffness = system.stiffness * bulk.units.pressures / bulk.engine.volume
+    stiffness = system.stiffness * bulk.units.pressure_factor / bulk.engine.volume
     if stiffness.shape != (len(COMPONENTS),) * 2:
         raise LammpsImplicitError(f"{bulk.deck_name}: the cell cannot take all strains")
     return (stiffness + stiffness.T) / 2

@@ -123,7 +123,7 @@ def require_comparable(minima: Sequence[StationaryPoint]) -> None:
         if (first.cell == "none") != (other.cell == "none"):
             raise LammpsImplicitError(f"{_named(first, other)}: the cell of one is relaxed, that of the other is not")
         if first.cell != "none" and not np.allclose(first.target, other.target, rtol=1e-9, atol=1e-15):
-            held = [np.trace(m.target) / 3 * m.units.pressures for m in (first, other)]
+            held = [np.trace(m.target) / 3 * m.units.pressure_factor for m in (first, other)]
             raise LammpsImplicitError(
                 f"{_named(first, other)} are held at different pressures: {held[0]:g} and {held[1]:g}"
             )

@@ -291,7 +291,7 @@ def _attributes(cells: StudyCells, settings: StudySettings) -> dict[str, Any]:
         **bulk.engine.versions,
         "units": bulk.units.style,
         "cell_freedom": settings.cell,
-        "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressures),
+        "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressure_factor),
         "pressure_unit": bulk.units.pressure,
         "tolerance": settings.tol,
         "decks": [f"{name}: {cell.deck_name} {cell.deck_sha256}" for name, cell in named.items()],

@@ -84,7 +84,7 @@ def sweep_parameters(potential: Swept, engine: Engine, forces: FloatArray, progr
             found.forces[:, :, index] = (down[1] - up[1]) / width
             found.pressures[index] = (up[2] - down[2]) / width
             progress(index + 1, count)
-            moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force
+            moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force_factor
             if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
                 raise PotentialError(
                     f"parameter '{potential.names[index]}' has no effect: leave it out with --parameters"

@@ -347,7 +347,7 @@ class LinearResponse:
         missing = float(np.abs(system.step(system.coupling.residual)).max())
         if missing > AT_TARGET:
             units = self._units
-            held, now = (np.trace(tensor) / 3 * units.pressures for tensor in (freedom.target, self.pressure))
+            held, now = (np.trace(tensor) / 3 * units.pressure_factor for tensor in (freedom.target, self.pressure))
             raise NotAMinimumError(
                 f"the cell is not relaxed: it is at a pressure of {now:.6g} {units.pressure}, held at {held:.6g}, and "
                 f"would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', pressure=...), or "

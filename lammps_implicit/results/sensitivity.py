@@ -283,7 +283,7 @@ class Sensitivity:
                 "strain_basis": (self.strain_basis, "xx, yy, zz, yz, xz, xy"),
                 "volume": (self.volume, f"{length}^3"),
                 "volume_gradient": (self.volume_gradient, f"{length}^3 / theta"),
-                "pressure": (self.pressure * units.pressures, units.pressure),
+                "pressure": (self.pressure * units.pressure_factor, units.pressure),
                 "enthalpy": (self.enthalpy, energy),
             }
         return found | {name: (values, THIRD[name]) for name, values in self.third.items()}
@@ -356,7 +356,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
         }
         held = np.zeros((3, 3))
         if "pressure" in file:
-            held = file["pressure"][()] / units_of(str(file.attrs["units"])).pressures
+            held = file["pressure"][()] / units_of(str(file.attrs["units"])).pressure_factor
         return Sensitivity(
             path=Path(path),
             structure=read_structure(file),

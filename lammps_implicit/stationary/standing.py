@@ -117,11 +117,11 @@ class Standing:
         freedom = self.strain(cell, pressure)
         self._take(engine.settle(), potential)
         self.initial_force, self.initial_volume = self.max_force, engine.volume
-        limit = force_limit * self.units.force
+        limit = force_limit * self.units.force_factor
         if self.max_force > limit:
             raise NotAMinimumError(
                 f"the deck does not end in a minimum: its largest force component is {self.max_force:.3g} "
-                f"{self.units.force_name}, the limit {limit:.3g}; let it minimise further "
+                f"{self.units.force}, the limit {limit:.3g}; let it minimise further "
                 "(for example 'minimize 0 1e-8 10000 100000')"
             )
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
@@ -173,7 +173,7 @@ class Standing:
 
     @property
     def pressure(self) -> FloatArray:
-        """Pressure tensor, (3, 3), eV/Å³ in ``units metal``; times ``units.pressures`` in LAMMPS' unit."""
+        """Pressure tensor, (3, 3), eV/Å³ in ``units metal``; times ``units.pressure_factor`` in LAMMPS' unit."""
         return self._response.pressure
 
     @property
@@ -281,7 +281,7 @@ class Standing:
         if not ftol > 0:
             raise LammpsImplicitError(f"force tolerance {ftol:g} is not positive")
         freedom, start = self.strain(cell, pressure), self.engine.reference()
-        with self._meter.measured("relaxation", ftol * self.units.force):
+        with self._meter.measured("relaxation", ftol * self.units.force_factor):
             try:
                 self._relax_within(ftol, freedom, within, progress, may_tilt=True)
             except (ConvergenceError, NotAMinimumError):
@@ -300,7 +300,7 @@ class Standing:
         may_tilt: bool = False,
     ) -> None:
         """Relax positions, then the cell if it may strain; forces in eV/Å."""
-        ftol *= self.units.force
+        ftol *= self.units.force_factor
         self._relax_atoms(ftol, within, progress)
         if freedom.fixed:
             return
@@ -328,7 +328,7 @@ class Standing:
             if self.saddle:
                 forces = newton(engine, forces, partial(self.response.solve, probe=False), ftol, self._moved)
             else:
-                far = FAR_FROM_MINIMUM * self.units.force
+                far = FAR_FROM_MINIMUM * self.units.force_factor
                 forces = relax(engine, forces, self.preconditioner.near, ftol, far, within, progress)
         except ConvergenceError:
             self._take(engine.settle())  # wherever it stopped is where it stands now
