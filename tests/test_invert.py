@@ -254,7 +254,7 @@ def test_what_is_read_is_not_written_over(folder):
     (folder / "find.yaml").write_text(CONFIG.replace("target.data", "find-output/structures/010_vacancy.data"))
     refused = _run(folder, "find.yaml", "--overwrite")
     assert refused.returncode == 1
-    assert "is read from: write to another file" in refused.stderr
+    assert "is also an input file: choose another name" in refused.stderr
     (folder / "find.yaml").write_text(CONFIG.replace("in.ta", "in.broken"))
     (folder / "in.broken").write_text("units nothing\n")
     (results / "history.h5").write_text("an earlier run")

@@ -291,7 +291,7 @@ def test_names_may_hold_slashes(study, tmp_path):
     good("observables", tmp_path / "study.yaml", "-o", tmp_path / "out.h5", "--ensemble", tmp_path / "e.npy")
     good("validate", tmp_path / "out.h5", "--ensemble", tmp_path / "e.npy", "--samples", 1, "-o", tmp_path / "v")
     assert "V/Ta: formation energy" in good("merge", tmp_path / "v", "-o", tmp_path / "m.h5")
-    assert "read from" in error(
+    assert "is also an input file" in error(
         "merge", tmp_path / "v" / "shard-0-of-1.h5", "-o", tmp_path / "v" / "shard-0-of-1.h5", "--overwrite"
     )
 

@@ -17,7 +17,7 @@ from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import all_arrive
-from lammps_implicit.structures import _frozen_ids, from_ase
+from lammps_implicit.structures import from_ase, frozen_ids
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Se
     boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
     lines = ["units metal", "atom_style atomic", f"boundary {boundary}", "box tilt large", "read_data atoms.data"]
     lines += _potential_lines(potential)
-    frozen = _frozen_ids(atoms)
+    frozen = frozen_ids(atoms)
     if len(frozen):
         for start in range(0, len(frozen), 100):  # LAMMPS limits the length of a line
             lines.append("group frozen id " + " ".join(map(str, frozen[start : start + 100])))
