@@ -114,7 +114,7 @@ def start_jax(
     variables: Mapping[str, str] | None = None,
     **limits: Any,
 ) -> tuple[AutodiffEvaluator, AutodiffPotential]:
-    """Run a deck in LAMMPS and go on with its pair style in JAX: see `evaluators.registry.Start`.
+    """Run a deck in LAMMPS and go on with its pair style in JAX: see `evaluators.registry.StartEvaluator`.
 
     Raises
     ------

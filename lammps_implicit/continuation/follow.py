@@ -142,7 +142,7 @@ def follow(
                 path.reason = _why(failure, softness.stiffness / first, share)
                 return path
         share += length
-        softness = minimum.softest_mode(softness.pull if minimum.engine.owns_still(ids) else None)
+        softness = minimum.softest_mode(softness.pull if minimum.engine.order_unchanged(ids) else None)
         note(error)
         if not softness.stiffness > SOFT * first:
             path.reason = _why("", softness.stiffness / first, share)

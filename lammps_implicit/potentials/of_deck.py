@@ -41,7 +41,7 @@ def start_lammps(
     variables : mapping of str to str, optional
         Index variables of the deck to set, as ``lmp -var name value`` does.
     **_
-        What other evaluators need: see `evaluators.registry.Start`.
+        What other evaluators need: see `evaluators.registry.StartEvaluator`.
 
     Returns
     -------

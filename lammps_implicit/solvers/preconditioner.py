@@ -58,7 +58,7 @@ class Preconditioner:
     @property
     def holds(self) -> bool:
         """Whether the same atoms are still about where springs were fitted."""
-        if self.fitted is None or not self.engine.owns_still(self.fitted.ids):
+        if self.fitted is None or not self.engine.order_unchanged(self.fitted.ids):
             return False
         moved = self.engine.nearest_image(self.engine.positions - self.fitted.positions)
         return self.engine.max_abs(moved) < SPRINGS_HOLD

@@ -267,7 +267,7 @@ def require_same_place(engine: Evaluator, ids: IntArray, positions: FloatArray, 
     ConformanceError
     """
     cause = "a part of the state that is not saved, or is written over"
-    require(engine.owns_still(ids), f"atoms have other rows {after}", cause)
+    require(engine.order_unchanged(ids), f"atoms have other rows {after}", cause)
     moved = engine.max_abs(engine.nearest_image(positions - engine.positions))
     require(moved <= SAME_PLACE, f"positions differ by {moved:.2g} {after}", cause)
     strained = float(np.abs(cell - engine.cell).max())
