@@ -152,7 +152,9 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
             + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic: keep the cell fixed")
         )
     if engine.deck.dimension == 2:
-        raise LammpsImplicitError(f"cell '{cell}': strains of two-dimensional decks are not supported; keep the cell fixed")
+        raise LammpsImplicitError(
+            f"cell '{cell}': strains of two-dimensional decks are not supported; keep the cell fixed"
+        )
     sheared = [PLACES[COMPONENTS.index(name)] for name in names if name in COMPONENTS[3:]]
     if any(engine.any(bool(np.any(~engine.free[:, a] & engine.free[:, b]))) for a, b in sheared):
         raise LammpsImplicitError(
@@ -196,7 +198,9 @@ def require_strainable(engine: Evaluator, strain: FloatArray) -> None:
         )
     for name, place in zip(COMPONENTS, PLACES, strict=True):
         if strain[place] and not all(engine.periodic[axis] for axis in place):
-            raise LammpsImplicitError(f"strain component {name} is along a direction that is not periodic: set it to zero")
+            raise LammpsImplicitError(
+                f"strain component {name} is along a direction that is not periodic: set it to zero"
+            )
         if strain[place] and place[0] != place[1] and not engine.triclinic:
             raise LammpsImplicitError(
                 f"strain component {name} tilts a cell that is orthogonal in LAMMPS: add 'change_box all triclinic' to "

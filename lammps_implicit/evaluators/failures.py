@@ -34,7 +34,9 @@ def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
 
     def fail(_: object) -> None:
         if running:
-            message = f"error: the deck {deck} ends LAMMPS with 'quit', before anything can be computed: remove that line\n"
+            message = (
+                f"error: the deck {deck} ends LAMMPS with 'quit', before anything can be computed: remove that line\n"
+            )
             os.write(2, message.encode())
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)

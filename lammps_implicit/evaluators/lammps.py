@@ -171,7 +171,9 @@ class Engine(LammpsSession):
         self._timed(self.command, "run 1 pre no post no")
         self.evaluations.forces += 1
         if self.any(n > 0 and not np.array_equal(self._owned("x", n), target)):
-            raise DeckError("a fix that the deck leaves defined moves atoms at every step: unfix it after the minimisation")
+            raise DeckError(
+                "a fix that the deck leaves defined moves atoms at every step: unfix it after the minimisation"
+            )
         self._displaced = displacement is not None
         return self._owned("f", n) * self.free
 

@@ -22,7 +22,7 @@ MINRES_ITERATIONS = 300
 """Limit on the iterations of one pass; a safeguard, as passes are asked for moderate tolerances only."""
 
 _PASSES = 12
-"""Limit on the number of passes; a safeguard, as two or three of them reach 1e-10."""
+"""Limit on the number of passes; a safeguard, as each reduces the residual by up to 1e4."""
 
 _REDUCTION = 1e-4
 """Smallest relative tolerance of one pass. Chosen: tighter ones are wasted where the recursion has lost the true residual,

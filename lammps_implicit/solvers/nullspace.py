@@ -11,7 +11,7 @@ from lammps_implicit.evaluators.interface import Evaluator
 
 _STIFF = 1e-5
 """Stiffness of a rigid motion, relative to that of a random displacement, below which it counts as free. Chosen between
-the noise of one differenced product (about 1e-7) and external forces that hold a cell in place."""
+the noise of one differenced product (below 1e-6) and external forces that hold a cell in place."""
 
 
 class NullSpace:
