@@ -14,7 +14,7 @@ class PotentialError(LammpsImplicitError):
 
 
 class NotAMinimumError(LammpsImplicitError):
-    """The state is not a minimum: forces do not vanish, or the energy has negative curvature along some displacement."""
+    """The state is not a minimum: forces do not vanish, or the energy has a direction of negative curvature."""
 
 
 class ConvergenceError(LammpsImplicitError):

@@ -15,7 +15,7 @@ from typing import Any
 from lammps_implicit.errors import OutputError
 
 FORMAT_VERSION = 1
-"""Version of the HDF5 files, stored as attribute ``format_version``; files without it count as version 0 and are readable."""
+"""Version of HDF5 files, their attribute ``format_version``; files without it are of version 0, and are readable."""
 
 _temporary: set[Path] = set()
 

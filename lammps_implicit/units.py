@@ -97,7 +97,8 @@ class Units:
             return 1.0
         if self.pressure not in _BAR:
             raise LammpsImplicitError(
-                f"pressure in '{name}': decks with units {self.style} have pressures in {self.pressure}; give a plain number"
+                f"pressure in '{name}': decks with units {self.style} have pressures in {self.pressure}; give a plain "
+                "number"
             )
         if name not in _BAR:
             raise LammpsImplicitError(f"pressure in '{name}', which is none of {', '.join(_BAR)}: use one of these")

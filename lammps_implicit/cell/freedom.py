@@ -158,8 +158,8 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
     sheared = [PLACES[COMPONENTS.index(name)] for name in names if name in COMPONENTS[3:]]
     if any(engine.any(bool(np.any(~engine.free[:, a] & engine.free[:, b]))) for a, b in sheared):
         raise LammpsImplicitError(
-            f"cell '{cell}': some atoms are fixed along one direction and free along another, and a shear would mix them; "
-            "freeze these atoms completely, or leave out the shears"
+            f"cell '{cell}': some atoms are fixed along one direction and free along another, and a shear would mix "
+            "them; freeze these atoms completely, or leave out the shears"
         )
     if engine.external:
         raise LammpsImplicitError(
@@ -179,8 +179,8 @@ def require_tiltable(engine: Evaluator, freedom: StrainFreedom) -> None:
     """
     if np.any(freedom.basis[3:]) and not engine.triclinic:
         raise LammpsImplicitError(
-            f"cell '{freedom.label}' tilts a cell that is orthogonal in LAMMPS: make it triclinic by relaxing it first, "
-            f"with relax(cell='{freedom.label}')"
+            f"cell '{freedom.label}' tilts a cell that is orthogonal in LAMMPS: make it triclinic by relaxing it "
+            f"first, with relax(cell='{freedom.label}')"
         )
 
 
@@ -194,7 +194,8 @@ def require_strainable(engine: Evaluator, strain: FloatArray) -> None:
     """
     if np.any(np.tril(strain, -1)):
         raise LammpsImplicitError(
-            f"the strain {strain.tolist()} is not upper triangular, as LAMMPS' orientation of the cell requires: rotate it"
+            f"the strain {strain.tolist()} is not upper triangular, as LAMMPS' orientation of the cell requires: give "
+            "the upper triangle"
         )
     for name, place in zip(COMPONENTS, PLACES, strict=True):
         if strain[place] and not all(engine.periodic[axis] for axis in place):

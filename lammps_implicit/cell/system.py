@@ -20,8 +20,8 @@ from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
 
 AT_TARGET = 2e-5
-"""Remaining strain below which the cell counts as being at its target. Chosen between the 1e-8 that relaxation may leave
-and strains that change derivatives noticeably."""
+"""Remaining strain below which the cell counts as being at its target. Chosen between the 1e-8 that relaxation may
+leave and strains that change derivatives noticeably."""
 
 _PUSH = 1e-3
 """Least strain along a direction of negative stiffness. Chosen: well above round-off, far below the longest step."""
@@ -111,9 +111,9 @@ class CellSystem:
         lowest = float(np.linalg.eigvalsh((self.stiffness + self.stiffness.T) / 2)[0])
         if not lowest > 0:
             raise NotAMinimumError(
-                f"the cell is not at a minimum: the enthalpy has negative curvature under some combination of the strains "
-                f"{', '.join(self.freedom.names)} ({lowest / self.volume:.3g} in the deck's units of energy per volume), "
-                "as with a negative bulk modulus; relax the cell from elsewhere, or keep it fixed"
+                "the cell is not at a minimum: the enthalpy has negative curvature under some combination of the "
+                f"strains {', '.join(self.freedom.names)} ({lowest / self.volume:.3g} in the deck's units of energy "
+                "per volume), as with a negative bulk modulus; relax the cell from elsewhere, or keep it fixed"
             )
 
     def patterns(self) -> FloatArray:

@@ -104,6 +104,6 @@ def _potential_lines(potential: str | os.PathLike[str] | Sequence[str]) -> list[
         if candidate.is_file():
             return candidate.read_text(encoding="utf-8").splitlines()
     raise PotentialError(
-        f"potential include file {potential} does not exist, neither here nor in the folders of LAMMPS_POTENTIALS: give "
-        "its path"
+        f"potential include file {potential} does not exist, neither here nor in the folders of LAMMPS_POTENTIALS: "
+        "give its path"
     )

@@ -1,7 +1,7 @@
 """The settings of an input deck, read from the commands that LAMMPS echoed while it ran the deck.
 
-LAMMPS echoes every command with its variables substituted, and each command of an include file, a loop or an ``if`` when
-it is executed. Reading this transcript requires no parser of LAMMPS' input language.
+LAMMPS echoes every command with its variables substituted, and each command of an include file, a loop or an ``if``
+when it is executed. Reading this transcript requires no parser of LAMMPS' input language.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def read_transcript(text: str, directory: Path) -> Deck:
             directory = Path(os.path.normpath(directory / args[1]))
         elif command == "echo" and args and args[0] not in ("screen", "both"):
             raise DeckError(
-                f"the deck hides its own commands with 'echo {args[0]}', so that its potential and fixes are not known: "
-                "remove that line, or write 'echo both'"
+                f"the deck hides its own commands with 'echo {args[0]}', so that its potential and fixes are "
+                "not known: remove that line, or write 'echo both'"
             )
         else:
             if command == "pair_style":

@@ -41,8 +41,8 @@ def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)
 
-    # LAMMPS calls C's exit, which does not run Python's exit handlers. This registers one with C, under a handle by which
-    # it is removed again: it must not be called after Python has been finalised.
+    # LAMMPS calls C's exit, which does not run Python's exit handlers. This registers one with C, under a handle by
+    # which it is removed again: it must not be called after Python has been finalised.
     libc, handle = ctypes.CDLL(None), ctypes.create_string_buffer(1)
     callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(fail)
     libc.__cxa_atexit(callback, None, handle)

@@ -1,8 +1,8 @@
 """The interface of evaluators: atoms at a reference, and their energy, forces and pressure there.
 
 LAMMPS (`evaluators.lammps`) and JAX (`autodiff.evaluator`) implement it. Per-atom arrays hold the atoms this rank owns;
-atoms are identified by id. Lengths are in Å, energies in eV, forces in eV/Å for decks with ``units metal``, in the deck's
-units otherwise.
+atoms are identified by id. Lengths are in Å, energies in eV, forces in eV/Å for decks with ``units metal``, in the
+deck's units otherwise.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Evaluations:
     forces : int
         Force evaluations; an exact product with H or C in JAX counts as two.
     descriptors : int
-        Evaluations of descriptor sums (about a third of the cost of a force evaluation) or of their gradients (about the
-        same cost).
+        Evaluations of descriptor sums (about a third of the cost of a force evaluation) or of their gradients (about
+        the same cost).
     """
 
     forces: int = 0
@@ -218,7 +218,7 @@ class Evaluator(ABC):
 
     @abstractmethod
     def shift(self, displacement: FloatArray) -> None:
-        """Move the reference by a displacement (n, 3) that is small compared with the skin; neighbour lists are kept."""
+        """Move the reference by a displacement (n, 3), small compared with the skin; neighbour lists are kept."""
 
     @abstractmethod
     def reference(self) -> Reference:

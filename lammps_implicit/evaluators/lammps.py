@@ -92,15 +92,16 @@ class Engine(LammpsSession):
         forces = self._owned("f", n).copy()
         if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
             raise DeckError(
-                "a fix exerts forces on atoms frozen by an earlier fix, so that they would move: define 'fix setforce' last"
+                "a fix exerts forces on atoms frozen by an earlier fix, so that they would move: define "
+                "'fix setforce' last"
             )
         return forces * self.free
 
     def reissue(self, lines: Sequence[str], complete: Sequence[str] = ()) -> FloatArray:
         """Issue commands that change the potential, and return the forces at the reference.
 
-        One force evaluation. LAMMPS initialises the potential again and rebuilds its neighbour lists; the order of atoms
-        is unchanged, as they are at the reference. After an error the previous potential is restored.
+        One force evaluation. LAMMPS initialises the potential again and rebuilds its neighbour lists; the order of
+        atoms is unchanged, as they are at the reference. After an error the previous potential is restored.
 
         Parameters
         ----------
@@ -130,8 +131,8 @@ class Engine(LammpsSession):
             forces = self.settle()
             if not self.order_unchanged(before.ids):
                 raise LammpsImplicitError(
-                    "LAMMPS reordered its atoms while a potential was installed at fixed positions, so that results for "
-                    "single atoms would be wrong: run on one rank, or report this deck"
+                    "LAMMPS reordered its atoms while a potential was installed at fixed positions, so that "
+                    "per-atom results would be wrong: run on one rank, or report this deck"
                 )
         self.installed = (tuple(lines), tuple(complete)) if complete else (tuple(lines),)
         self.installs += 1
@@ -139,7 +140,7 @@ class Engine(LammpsSession):
 
     @property
     def parameter_stem(self) -> Path:
-        """Path without suffix for parameter files of the next `reissue`, different from those of the potential in force."""
+        """Path without suffix for parameter files of the next `reissue`; not that of the potential in force."""
         return self.scratch / f"theta{self.installs % 2}"
 
     def forces(self, displacement: FloatArray | None = None) -> FloatArray:
@@ -184,7 +185,7 @@ class Engine(LammpsSession):
         return default if self.deck.skin is None else self.deck.skin
 
     def shift(self, displacement: FloatArray) -> None:
-        """Move the reference by a displacement (n, 3) that is small compared with the skin; neighbour lists are kept."""
+        """Move the reference by a displacement (n, 3), small compared with the skin; neighbour lists are kept."""
         self.positions = self.positions + displacement
         self._displaced = True
 
@@ -208,7 +209,10 @@ class Engine(LammpsSession):
         self._displaced = True
 
     def return_to_reference(self) -> None:
-        """Evaluate LAMMPS at the reference, for energy, pressure and computes; one force evaluation if it is elsewhere."""
+        """Return to the reference, so that energy, pressure and computes are those of the reference.
+
+        One force evaluation if LAMMPS is elsewhere.
+        """
         if self._displaced:
             self.forces()
 
@@ -242,7 +246,15 @@ class Engine(LammpsSession):
         return self._reordered(present, self._owned("f", len(present)), self.ids) * self.free
 
     def unstrain(self) -> FloatArray:
-        """Return from a strained cell to the reference, and return the forces there, (n, 3). One or three evaluations."""
+        """Return LAMMPS from a strained cell to the reference.
+
+        One force evaluation, or three if atoms have changed owner or order.
+
+        Returns
+        -------
+        (n, 3) float array
+            Forces at the reference, eV/Å.
+        """
         self._change_box(self._cell)
         return self._return_to(self.reference())
 
@@ -259,7 +271,10 @@ class Engine(LammpsSession):
             return self.settle()
 
     def allow_tilt(self) -> None:
-        """Make an orthogonal cell triclinic, with zero tilts. Call `settle` afterwards: atoms may change owner or order."""
+        """Make an orthogonal cell triclinic, with zero tilts.
+
+        Call `settle` afterwards: atoms may change owner or order.
+        """
         if not self.triclinic:
             self._owned("x", len(self.ids))[:] = self.positions
             self.command("change_box all triclinic")
@@ -391,7 +406,8 @@ class Engine(LammpsSession):
         """
         if self._has_atom_data or any(self.lmp.extract_setting(flag) for flag in _UNORDERED):
             raise LammpsImplicitError(
-                "atoms changed ranks or order, and this deck gives them per-atom data that cannot be reordered: run on one rank"
+                "atoms changed ranks or order, and this deck gives them per-atom data that cannot be reordered: run on "
+                "one rank"
             )
         self._change_box(reference.cell)
         present = self._current_ids()

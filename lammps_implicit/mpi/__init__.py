@@ -3,7 +3,8 @@
 Per-atom arrays are distributed as LAMMPS distributes its atoms, and atoms are identified by id. `ownership` looks up
 values and rows by id, through the hashes of `hashing`; `id_order` streams arrays in id order to rank 0; `deal`
 distributes rows read there; `on_root` runs a task on rank 0 for all. `shutdown` and `interrupts` end all ranks together
-after an error or a signal, `libraries` checks that all parts use the same MPI library, `ranks` gives this rank's number.
+after an error or a signal, `libraries` checks that all parts use the same MPI library, `ranks` gives this rank's
+number.
 """
 
 from lammps_implicit.mpi.deal import deal

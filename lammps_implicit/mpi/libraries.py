@@ -36,7 +36,8 @@ def require_one_mpi(size: int) -> None:
         found = ", ".join(f"{name}={count}" for name, count in launched.items())
         raise LammpsImplicitError(
             f"the launcher started several processes ({found}), but mpi4py sees only one in each; it uses "
-            f"{_named(loaded_mpi_libraries()) or 'an MPI library of its own'}: start them with the mpirun of that library"
+            f"{_named(loaded_mpi_libraries()) or 'an MPI library of its own'}: start them with the mpirun of that "
+            "library"
         )
     before = loaded_mpi_libraries()
     library = _load_lammps()
@@ -53,7 +54,7 @@ def require_one_mpi(size: int) -> None:
         )
     if size > 1 and not library.lammps_config_has_mpi_support():
         raise LammpsImplicitError(
-            f"this LAMMPS ({library._name}) was built without MPI: run on one process, or install a LAMMPS built with MPI"
+            f"this LAMMPS ({library._name}) was built without MPI: run on one process, or install one built with MPI"
         )
 
 

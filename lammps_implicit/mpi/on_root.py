@@ -61,8 +61,8 @@ def opened_on_root(comm: MPI.Comm, make: Callable[[], AbstractContextManager[T]]
     Raises
     ------
     Exception
-        On all ranks, whatever entering or leaving the context raises on rank 0. Errors inside the context must be raised
-        on all ranks by the caller.
+        On all ranks, whatever entering or leaving the context raises on rank 0. Errors inside the context must be
+        raised on all ranks by the caller.
     """
     with ExitStack() as stack:
         opened: list[T] = []

@@ -14,8 +14,8 @@ _FORWARDING = 0.5
 """Seconds between the error message and the abort: time for the launcher to forward the message before it stops."""
 
 _PATIENCE = 3.0
-"""Seconds that a failed rank waits for the others; chosen longer than the spread of ranks that fail for the same reason,
-and short enough for a user to see the error at once."""
+"""Seconds that a failed rank waits for the others; chosen longer than the spread of ranks that fail for the same
+reason, and short enough for a user to see the error at once."""
 
 
 def end_together(comm: MPI.Comm, report: Callable[[], None]) -> None:

@@ -95,9 +95,9 @@ def relax_cell(
             system = None
         relax_atoms()
     raise ConvergenceError(
-        f"the cell did not reach its target pressure in {steps} steps (volume {start:.6g} at the start, {engine.volume:.6g} "
-        f"at the end, remaining strain {size:.1e}): there may be no minimum of the enthalpy nearby; start closer to it, or "
-        "from another pressure"
+        f"the cell did not reach its target pressure in {steps} steps (volume {start:.6g} at the start, "
+        f"{engine.volume:.6g} at the end, remaining strain {size:.1e}): there may be no minimum of the enthalpy "
+        "nearby; start closer to it, or from another pressure"
     )
 
 

@@ -19,13 +19,13 @@ from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.progress import Progress, no_progress
 
 _PAIRS = 20
-"""Steps that L-BFGS remembers: the upper end of the usual 3 to 20 (J. Nocedal, S. J. Wright, Numerical Optimization, 2nd
-ed., section 7.2), as inner products cost nothing beside forces. Measured: Ta vacancy cells of 431, 1,023 and 3,455 atoms
-relax from lattice sites to 1e-8 eV/Å in 14, 16 and 17 force evaluations."""
+"""Steps that L-BFGS remembers: the upper end of the usual 3 to 20 (J. Nocedal, S. J. Wright, Numerical Optimization,
+2nd ed., section 7.2), as inner products cost nothing beside forces. Measured: Ta vacancy cells of 431, 1,023 and 3,455
+atoms relax from lattice sites to 1e-8 eV/Å in 14, 16 and 17 force evaluations."""
 
 _DESCENT = 1e-4
-"""Fraction of the linearly predicted decrease that a step must achieve, by the trapezoidal rule along it (the usual c₁ of
-the Wolfe conditions: Nocedal and Wright, section 3.1)."""
+"""Fraction of the linearly predicted decrease that a step must achieve, by the trapezoidal rule along it (the usual c₁
+of the Wolfe conditions: Nocedal and Wright, section 3.1)."""
 
 _SHORTENINGS = 8
 """Times that a step is shortened, by a factor of 2 to 10 each, before its direction is given up."""
@@ -219,10 +219,11 @@ def _descend(
 def _step_along(
     engine: Evaluator, forces: FloatArray, direction: FloatArray, longest: float
 ) -> tuple[FloatArray, FloatArray] | None:
-    """Take an acceptable step along a direction; return it and the forces at its end, or None at an unchanged reference.
+    """Take an acceptable step along a direction; return it and the new forces, or None with the reference unchanged.
 
     The energy changes along a step s by about the mean of the slopes -F·s at its ends; the step is shortened until this
-    is a sufficient decrease (approximate first Wolfe condition of W. W. Hager, H. Zhang, SIAM J. Optim. 16, 170 (2005)).
+    is a sufficient decrease (approximate first Wolfe condition of W. W. Hager, H. Zhang, SIAM J. Optim. 16, 170
+    (2005)).
     """
     length = engine.max_abs(direction)
     step = direction * min(1.0, longest / length) if length > 0 else direction

@@ -58,8 +58,8 @@ def newton(
         length = engine.max_abs(displacement)
         if length > _LONGEST_STEP:
             raise ConvergenceError(
-                f"the nearest stationary point is about {length:.2g} Å away (largest force component {largest:.2g}): start "
-                "closer to it"
+                f"the nearest stationary point is about {length:.2g} Å away (largest force component {largest:.2g}): "
+                "start closer to it"
             )
         reference = engine.reference()
         engine.shift(displacement)
@@ -68,14 +68,14 @@ def newton(
         if remaining >= largest:
             engine.set_reference(reference)
             raise ConvergenceError(
-                f"forces stopped falling at {largest:.2g} (asked for {ftol:.2g}): the energy may not be smooth here; ask "
-                "for a larger ftol"
+                f"forces stopped falling at {largest:.2g} (asked for {ftol:.2g}): the energy may not be smooth here; "
+                "ask for a larger ftol"
             )
         forces, largest = moved, remaining
         on_move(forces)
     if largest > ftol:
         raise ConvergenceError(
-            f"{maxiter} Newton steps left a largest force component of {largest:.2g} (asked for {ftol:.2g}): start closer to "
-            "the stationary point, or ask for a larger ftol"
+            f"{maxiter} Newton steps left a largest force component of {largest:.2g} (asked for {ftol:.2g}): start "
+            "closer to the stationary point, or ask for a larger ftol"
         )
     return forces

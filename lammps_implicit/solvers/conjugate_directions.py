@@ -55,7 +55,8 @@ class ConjugateDirections:
             product, curvature = self._system.product(v, tol, engine.norm(residual))
             self._keep(v / np.sqrt(curvature), product / np.sqrt(curvature))
             length = engine.dot(v, residual) / curvature
-            # Noise of the products reintroduces components along Q into the residual, which new directions cannot remove.
+            # Noise of the products reintroduces components along Q into the residual, which new directions cannot
+            # remove.
             x, residual = self._galerkin(x + length * v, residual - length * product)
         remaining = engine.norm(residual) / scale if scale > 0 else 0.0
         return Solution(x, status, len(history), remaining, tuple(history))

@@ -20,8 +20,8 @@ Operator = Callable[[FloatArray, float, float | None], FloatArray]
 v and H v are (n, 3) arrays."""
 
 PRODUCT_SHARE = 0.2
-"""Fraction of the tolerance that the error of a single product may take up in conjugate gradients. Chosen: the errors of
-some ten inexact products then still add up to less than the tolerance, as they are independent."""
+"""Fraction of the tolerance that the error of a single product may take up in conjugate gradients. Chosen: the errors
+of some ten inexact products then still add up to less than the tolerance, as they are independent."""
 
 _FLAT = 1e-8
 """Curvature, relative to the typical stiffness, below which a displacement counts as having no restoring force. Chosen
@@ -252,8 +252,8 @@ def require_positive_curvature(curvature: float, stiffness: float) -> None:
         raise _no_restoring_force(curvature, stiffness)
     if not curvature > 0:
         raise NotAMinimumError(
-            f"not a minimum: the energy has negative curvature along some displacement (curvature {curvature:.3g} in the "
-            "deck's units of energy per length squared). A relaxation would not follow the derivatives of a saddle point: "
+            f"not a minimum: the energy has negative curvature along some displacement ({curvature:.3g} in the deck's "
+            "units of energy per length squared). A relaxation would not follow the derivatives of a saddle point: "
             "perturb the atoms and minimise again"
         )
 
@@ -282,6 +282,6 @@ def require_every_atom_held(engine: Evaluator, product: FloatArray, stiffness: f
 
 def _no_restoring_force(curvature: float, stiffness: float) -> NotAMinimumError:
     return NotAMinimumError(
-        f"some atoms move without any restoring force (curvature {curvature:.2g}, typically {stiffness:.2g}), probably an "
-        "isolated atom or fragment: freeze it with 'fix setforce 0 0 0', or delete it"
+        f"some atoms move without any restoring force (curvature {curvature:.2g}, typically {stiffness:.2g}), probably "
+        "an isolated atom or fragment: freeze it with 'fix setforce 0 0 0', or delete it"
     )

@@ -25,8 +25,8 @@ _PASSES = 12
 """Limit on the number of passes; a safeguard, as each reduces the residual by up to 1e4."""
 
 _REDUCTION = 1e-4
-"""Smallest relative tolerance of one pass. Chosen: tighter ones are wasted where the recursion has lost the true residual,
-looser ones cost more restarts."""
+"""Smallest relative tolerance of one pass. Chosen: tighter ones are wasted where the recursion has lost the true
+residual, looser ones cost more restarts."""
 
 
 class MinimalResidual:

@@ -53,8 +53,9 @@ class NullSpace:
 def rigid_motions(engine: Evaluator) -> list[FloatArray]:
     """Return the translations and rotations that neither the box nor frozen components prevent.
 
-    A translation along an axis is possible if no component along that axis is frozen, whether or not the box is periodic
-    there. A rotation is possible if the two directions it mixes are not periodic and no component along them is frozen.
+    A translation along an axis is possible if no component along that axis is frozen, whether or not the box is
+    periodic there. A rotation is possible if the two directions it mixes are not periodic and no component along them
+    is frozen.
 
     Returns
     -------

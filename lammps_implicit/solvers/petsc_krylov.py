@@ -76,7 +76,7 @@ def _status(reason: int) -> Status:
 
 @contextmanager
 def _krylov(context: _Context, method: str) -> Iterator[Any]:
-    """Yield a Krylov solver with the operator and preconditioner of a context, before the user's options are applied."""
+    """Yield a Krylov solver with the operator and preconditioner of a context; the user's options are applied later."""
     size = 3 * len(context.system.engine.ids)
     comm = context.system.engine.comm
     shell = PETSc.Mat().createPython(((size, 3 * context.system.engine.n_atoms),) * 2, context, comm=comm)

@@ -19,12 +19,12 @@ _SMOOTHING = 4
 (measured at 65,535 atoms on two ranks: 0.06 s per application, 2.2 s per force evaluation)."""
 
 _LEAN_ATOMS = 200_000
-"""Number of atoms from which multigrid is set up with matrix products that keep no intermediate matrices. Measured: slower,
-but saves 4 kB per atom."""
+"""Number of atoms from which multigrid is set up with matrix products that keep no intermediate matrices. Measured:
+slower, but saves 4 kB per atom."""
 
 
 def petsc_spring_inverse(engine: Evaluator, springs: Springs, options: Options) -> Callable[[FloatArray], FloatArray]:
-    """Return the function v → K⁻¹v for distributed (n, 3) arrays: by default one V-cycle of smoothed aggregation (GAMG).
+    """Return the function v → K⁻¹v for distributed (n, 3) arrays: one V-cycle of GAMG by default.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def petsc_spring_inverse(engine: Evaluator, springs: Springs, options: Options) 
 
 
 def _assembled(engine: Evaluator, springs: Springs, active: BoolArray) -> Any:
-    """Assemble K for the atoms that can move. GAMG does not accept BAIJ; with AIJ of block size 3 it aggregates atoms."""
+    """Assemble K for atoms that can move. GAMG does not accept BAIJ; with AIJ of block size 3 it aggregates atoms."""
     count = int(np.count_nonzero(active))
     first, total = first_row(engine.comm, count), engine.sum(count)
     matrix = PETSc.Mat().create(engine.comm)

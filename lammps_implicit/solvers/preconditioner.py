@@ -14,8 +14,8 @@ SpringInverse = Callable[[FloatArray], FloatArray]
 """The function v → K⁻¹v, (n, 3) arrays."""
 
 _VALID_WITHIN = 0.3
-"""Å; displacement component beyond which springs are fitted again. Chosen: a tenth of a bond; springs that are kept cost
-iterations, fitting them again costs a force evaluation or two."""
+"""Å; displacement component beyond which springs are fitted again. Chosen: a tenth of a bond; springs that are kept
+cost iterations, fitting them again costs a force evaluation or two."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
     K = Σ_bonds (e_i - e_j)(e_i - e_j)ᵀ ⊗ [k_L(r) r̂r̂ᵀ + k_T(r) (1 - r̂r̂ᵀ)]
 
-over pairs closer than about 1.3 nearest-neighbour distances. The longitudinal and transverse stiffnesses k_L and k_T are
-piecewise linear functions of r for each pair of atom types, fitted by non-negative least squares to one product H w with
-a random w. K is symmetric positive semidefinite by construction, and requires no lattice, orientation or bulk reference.
+over pairs closer than about 1.3 nearest-neighbour distances. The longitudinal and transverse stiffnesses k_L and k_T
+are piecewise linear functions of r for each pair of atom types, fitted by non-negative least squares to one product H w
+with a random w. K is symmetric positive semidefinite by construction, and requires no lattice, orientation or bulk
+reference.
 
 Bonds are stored as pairs of indices and processed in chunks of atoms, because for a million atoms all other quantities
 per bond would not fit into memory at once.
@@ -30,7 +31,7 @@ from lammps_implicit.mpi.hashing import splitmix64
 from lammps_implicit.mpi.ownership import global_rows
 
 REACH = 1.3
-"""Longest spring in units of the mean nearest-neighbour distance: includes second neighbours in bcc (1.15), not in fcc."""
+"""Longest spring in mean nearest-neighbour distances; includes second neighbours in bcc (1.15), not in fcc (1.41)."""
 
 KNOTS = 4
 """Knots of each piecewise linear stiffness. Chosen: few enough to be determined by the bonds of small cells."""
@@ -79,7 +80,7 @@ class Bonds:
         return vectors / lengths[:, None], lengths
 
     def hats(self, part: slice, lengths: FloatArray) -> sparse.csr_matrix:
-        """Return the hat functions at a slice of the bonds, (m, KNOTS · number of kinds): two non-zero values per bond."""
+        """Return the hat functions at a slice of the bonds, (m, KNOTS · number of kinds): two non-zeros per bond."""
         left = np.clip(np.searchsorted(self.knots, lengths, side="right") - 1, 0, KNOTS - 2)
         fraction = np.clip((lengths - self.knots[left]) / np.diff(self.knots)[left], 0.0, 1.0)
         types = self.around.types
