@@ -244,7 +244,7 @@ def test_our_families_conform(points, name):
     point = points[name]
     assert testing.check_adjoint(point) < 1e-6
     found = testing.check_mixed_derivative(point)
-    assert set(found) == {"times", "Cᵀv", "CᵀC", "Gᵀv", "C δΘ", "∂U/∂Θ", "∂²U/∂Θ²", "D δΘ"}
+    assert set(found) == {"array", "times", "Cᵀv", "CᵀC", "G", "Gᵀv", "C δΘ", "∂U/∂Θ", "∂²U/∂Θ²", "D δΘ"}
     assert max(found.values()) < 1e-5
     orders = testing.check_taylor(point, order=3)
     expected = {"displacement": 2, "first": 2, "second": 3, "third": 4} | (
@@ -275,6 +275,8 @@ MISSING = {
     "energy_gradient": (DescriptorDerivative, "energy_gradient", lambda found: found - 1e-3 * found[1], "∂U/∂Θ δΘ"),
     "gram": (DescriptorDerivative, "gram", scaled(1.001), "CᵀC"),
     "gradients_transposed_times": (DescriptorDerivative, "gradients_transposed_times", scaled(0.0), "must be in `odd`"),
+    "to_array": (DescriptorDerivative, "to_array", lambda found: found * np.linspace(1, 1.01, 31), "C as an array"),
+    "gradients_array": (DescriptorDerivative, "gradients_array", scaled(1.001), "mixed derivative as an array"),
     "coupling": (DescriptorDerivative, "coupling", lambda found: replace(found, mixed=1.001 * found.mixed), "pressure"),
 }
 
