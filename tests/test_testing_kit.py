@@ -442,7 +442,7 @@ OURS = {
     "conjugate directions": (ConjugateDirections(500), {"limited": ConjugateDirections(500, 2)}),
     "dense": (Dense(1e-10), {}),
     "dense, at a saddle": (Dense(1e-10), {"saddle": True}),
-    "minimal residuals": (MinimalResidual(scipy_pass), {"saddle": True, "condition": 10.0}),
+    "minimal residuals": (MinimalResidual(scipy_pass), {"saddle": True}),
 }
 
 
@@ -462,7 +462,7 @@ def test_solvers_of_many_ranks_conform():
     made = backend(MPI.COMM_WORLD)
     testing.check_solver(made.at_minimum(), comm=MPI.COMM_WORLD)
     testing.check_solver(made.for_many(500), comm=MPI.COMM_WORLD)
-    testing.check_solver(made.at_saddle(), comm=MPI.COMM_WORLD, saddle=True, condition=10.0)
+    testing.check_solver(made.at_saddle(), comm=MPI.COMM_WORLD, saddle=True)
 
 
 class Broken:
