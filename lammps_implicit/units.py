@@ -16,6 +16,7 @@ Pressure = Union[float, str, ArrayLike, None]
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _BAR = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
+"""Units of pressure that users may write, in bar."""
 
 
 @dataclass(frozen=True)

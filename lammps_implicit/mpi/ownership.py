@@ -70,14 +70,14 @@ def fetch(
     asked, sent, received = exchange(comm, unique, home)
     places = np.searchsorted(sent_ids, asked, sorter=order)
     if missing is None:
-        answers = sent_values[order[places]]
+        found = sent_values[order[places]]
     else:
-        answers = np.full((len(asked), *values.shape[1:]), missing, values.dtype)
+        found = np.full((len(asked), *values.shape[1:]), missing, values.dtype)
         held = places < len(sent_ids)
         held[held] = sent_ids[order[places[held]]] == asked[held]
-        answers[held] = sent_values[order[places[held]]]
+        found[held] = sent_values[order[places[held]]]
     back = np.empty((len(unique), *values.shape[1:]), values.dtype)
-    back[np.argsort(home, kind="stable")] = _all_to_all(comm, answers, received, sent)
+    back[np.argsort(home, kind="stable")] = _all_to_all(comm, found, received, sent)
     return back[inverse]
 
 

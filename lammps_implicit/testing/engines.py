@@ -196,7 +196,7 @@ def check_reference(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> d
     return found
 
 
-def check_hessian(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> dict[str, float]:
+def check_hessian(engine: Evaluator, *, tol: float = 1e-5, seed: int = 0) -> dict[str, float]:
     """Check Hessian products: symmetric, aᵀH b = bᵀH a, and equal to differences of forces.
 
     Exact products where the engine has them (`Evaluator.exact`), else those that are differenced from its forces: then

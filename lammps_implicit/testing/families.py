@@ -35,7 +35,7 @@ from lammps_implicit.testing.engines import REACH, free_count, random_free, requ
 THETA_STEP = 2e-3
 """Of central differences by Θ, relative to each parameter: extrapolation leaves about 1e-8 of what goes with σ¹²."""
 
-SIZES = (4e-3, 2e-3, 1e-3)
+SIZES = (2e-3, 1e-3, 5e-4)
 """Relative changes of the parameters at which Taylor remainders are compared."""
 
 ROUND_OFF = 1e-14
@@ -103,9 +103,8 @@ def check_mixed_derivative(
     """Check derivatives by Θ at fixed positions against installed parameters.
 
     With F, U and P evaluated at Θ ± hδΘ and Θ ± ½hδΘ: C δΘ = -dF/dh, ∂U/∂Θ δΘ = dU/dh, δΘᵀ ∂²U/∂Θ² δΘ = d²U/dh² and,
-    where the cell can be strained, D δΘ = -V dP/dh. All products with C must agree: `times` before and after `prepare`,
-    `transposed_times`, `gram`, and `gradients_transposed_times` where no direction is odd. C as an array shows in the
-    Jacobian, and so in `check_taylor`.
+    where the cell can be strained, D δΘ = -V dP/dh. All forms of C must agree: `times` before and after `prepare`,
+    `to_array`, `transposed_times`, `gram`, and those of the energy where no direction is odd.
 
     Parameters
     ----------
@@ -383,6 +382,9 @@ def _forms_of_c(
     known, vector = mixed.times(change), mixed.transposed_times(v)
     typical = engine.norm(v) * size / free_count(engine) ** 0.5
     found = {
+        "array": require_small(
+            _relative(point, mixed.to_array() @ change, along), tol, "C as an array against C δΘ", cause
+        ),
         "times": require_small(_relative(point, known, along), tol, "C δΘ once C is known against before", cause),
         "Cᵀv": require_equal(
             float(vector @ change), engine.dot(v, known), typical, tol, "⟨Cᵀ v, δΘ⟩ against ⟨v, C δΘ⟩", cause
@@ -392,13 +394,20 @@ def _forms_of_c(
         ),
     }
     if not mixed.odd.size:
+        other = "directions along which forces are not the energy's gradient must be in `odd`"
+        found["G"] = require_small(
+            _relative(point, mixed.gradients_array() @ change, along),
+            tol,
+            "the energy's mixed derivative as an array against C δΘ",
+            other,
+        )
         found["Gᵀv"] = require_equal(
             float(mixed.gradients_transposed_times(v) @ change),
             float(vector @ change),
             typical,
             tol,
             "the transposed product of the energy's mixed derivative against that of the forces'",
-            "directions along which forces are not the energy's gradient must be in `odd`",
+            other,
         )
     return found
 
