@@ -101,7 +101,9 @@ def distortion_from(minimum: StationaryPoint, sites: ArrayLike) -> Distortion:
     require_fixed_cell(minimum)
     ideal = np.asarray(sites, float)
     if minimum.engine.any(ideal.shape != minimum.positions.shape):
-        raise LammpsImplicitError(f"sites have shape {ideal.shape}, expected {minimum.positions.shape}")
+        raise LammpsImplicitError(
+            "sites: the shape differs from that of minimum.positions; give an array (n, 3) for this rank's atoms"
+        )
     displacement = minimum.engine.nearest_image(minimum.positions - ideal)
     return Distortion(minimum, _without_translation(minimum, displacement))
 
