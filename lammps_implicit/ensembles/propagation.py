@@ -28,8 +28,8 @@ ORDERS = ("first", "second", "third")
 LIMIT = 0.1
 """Default of the largest estimated error of a sample that is trusted, relative to its change or the ensemble's spread.
 
-The accuracy that is asked for: smaller values flag more samples. Measured with it: all 20 samples of 250 whose error exceeds
-10 % are flagged (benchmarks/README.md).
+The accuracy that is asked for: smaller values flag more samples. Measured with it: all 20 samples of 1,000 whose error
+exceeds 10 % are flagged (benchmarks/README.md).
 """
 
 MIN_COVERAGE = 0.9
