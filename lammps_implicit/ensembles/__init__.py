@@ -1,9 +1,10 @@
 """Uncertainty: propagation of ensembles of parameters to observables, and validation by relaxing samples again.
 
-`ensemble` has samples of the parameters and where they come from; `propagation` the distribution of every observable over
-them, from derivatives alone; `displacements` covariances of atomic displacements; `files` the files of propagated
-ensembles. `validation` relaxes a random selection of samples again, `shards` holds its files, one for each part of the work,
-and `agreement` compares predictions with the relaxed samples. `plots` has figures and `report` an HTML page of all results.
+`ensemble` has samples of the parameters and where they come from; `propagation` the distribution of every observable
+over them, from derivatives alone; `displacements` covariances of atomic displacements; `files` the files of propagated
+ensembles. `validation` relaxes a random selection of samples again, `shards` holds its files, one for each part of the
+work, and `agreement` compares predictions with the relaxed samples. `plots` has figures and `report` an HTML page of
+all results.
 """
 
 from lammps_implicit.ensembles.agreement import Agreement, agreement

@@ -28,8 +28,8 @@ class Agreement:
         Root mean square error of the predictions to each order over the trusted samples, relative to the true standard
         deviation.
     large : int
-        Number of samples with a large error: one above `limit` times the larger of their change and the ensemble's spread.
-        Samples that could not be relaxed count as large.
+        Number of samples with a large error: one above `limit` times the larger of their change and the ensemble's
+        spread. Samples that could not be relaxed count as large.
     caught : int
         Number of samples with a large error that were flagged.
     """

@@ -22,9 +22,10 @@ DRAWS = 100_000
 """Default number of samples drawn from a covariance: standard errors of means are 0.3 % of the standard deviation."""
 
 MAX_OFFSET = 6.0
-"""Largest accepted distance of the mean from the potential's parameters, in standard deviations (median over parameters).
+"""Largest accepted distance of the mean from the potential's parameters, in standard deviations.
 
-It only has to tell ensembles of other potentials apart, whose columns are unrelated numbers.
+The median over the parameters counts. It only has to recognise ensembles of other potentials, whose columns are
+unrelated numbers.
 """
 
 MIN_SAMPLES = 10

@@ -1,9 +1,9 @@
 """Forward propagation: the distribution of every observable over an ensemble of parameters, from derivatives alone.
 
 For each sample, the Taylor series of an observable is summed to every order that is known. The first term left out is
-estimated from the last one known and from the size of the structural response to the sample. A sample is flagged, that is
-outside the trust range, if this estimate exceeds a given share of the change and of the ensemble's spread, or if the stiffness of
-a softest mode changes by half: displacements along that mode are inversely proportional to its stiffness.
+estimated from the last one known and from the size of the structural response to the sample. A sample is flagged, that
+is outside the trust range, if this estimate exceeds a given share of the change and of the ensemble's spread, or if the
+stiffness of a softest mode changes by half: displacements along that mode are inversely proportional to its stiffness.
 """
 
 from __future__ import annotations
@@ -229,9 +229,9 @@ def _principal_directions(ensemble: Ensemble) -> PrincipalDirections:
 def _next_term(last: FloatArray, order: int, responses: FloatArray) -> FloatArray:
     """Estimate the size of the first term that is left out, (S,).
 
-    For a sample with an average response it is the root mean square of the last term known; it grows as response^(n + 1),
-    where n is the order of the last term. This is conservative: measured ratios of successive terms are 0.02 to 0.5. The term of a
-    single sample cannot be used instead, because it may be zero by chance.
+    For a sample with an average response it is the root mean square of the last term known; it grows as response^(n +
+    1), where n is the order of the last term. This is conservative: measured ratios of successive terms are 0.02 to
+    0.5. The term of a single sample cannot be used instead, because it may be zero by chance.
 
     Parameters
     ----------

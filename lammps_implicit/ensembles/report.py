@@ -130,9 +130,9 @@ def _trust(propagated: Propagated) -> str:
     if all(np.isnan(found.error).all() for found in propagated.distributions.values()):
         return "Errors were not estimated: the derivatives were taken without an ensemble."
     return (
-        f"{int(known['flagged']):,} samples are outside the trust range: for some observable the estimated error exceeds "
-        f"{float(known['limit']):.0%} of the change and of the ensemble's spread, or the stiffness of a softest mode "
-        "changes by half."
+        f"{int(known['flagged']):,} samples are outside the trust range: for some observable the estimated error "
+        f"exceeds {float(known['limit']):.0%} of the change and of the ensemble's spread, or the stiffness of a "
+        "softest mode changes by half."
     )
 
 

@@ -50,7 +50,8 @@ _STOPPED = "stopped the relaxation: "
 SAME_ENERGY = 1e-6
 """Tolerance of energies per atom, in the deck's unit, when a result is reproduced from its decks.
 
-Relaxation leaves errors of second order in the forces, far below; a change of the structure or the potential exceeds it.
+Relaxation leaves errors of second order in the forces, far below; a change of the structure or the potential exceeds
+it.
 """
 
 SAME_LENGTH = 1e-6
@@ -251,8 +252,8 @@ def _opened_cells(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
         missing = [name for name in _validated_names(derivatives) if name not in values]
         if missing:
             raise LammpsImplicitError(
-                f"{missing[0]} of {derivatives.path.name} is no longer an observable of its decks; run the command that "
-                "wrote it again"
+                f"{missing[0]} of {derivatives.path.name} is no longer an observable of its decks; run the command "
+                "that wrote it again"
             )
         largest = max(cells.cells, key=lambda cell: cell.engine.n_atoms)
         volume = max(cell.engine.volume for cell in cells.cells)

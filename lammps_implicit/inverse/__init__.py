@@ -1,10 +1,10 @@
 """Inverse problems: parameters for which relaxed structures, energies and volumes take given values.
 
-`terms` has the terms of a loss with their gradients, and `problem` the loss over several minima that share their parameters.
-`descent` minimises it with steps on a quadratic model (`quadratic`) along the changes that constraints allow
-(`constraints`); `saved_structure` holds structures to return to. For the command ``invert``, `loss` defines what a kind of
-loss term in a configuration must provide, `kinds` has the kinds of this package, `config` all settings, and `run` the
-inversion itself; `history` records every iteration, and `plots` draws the record.
+`terms` has the terms of a loss with their gradients, and `problem` the loss over several minima that share their
+parameters. `descent` minimises it with steps on a quadratic model (`quadratic`) along the changes that constraints
+allow (`constraints`); `saved_structure` holds structures to return to. For the command ``invert``, `loss` defines what
+a kind of loss term in a configuration must provide, `kinds` has the kinds of this package, `config` all settings, and
+`run` the inversion itself; `history` records every iteration, and `plots` draws the record.
 """
 
 from lammps_implicit.inverse.config import InversionSettings

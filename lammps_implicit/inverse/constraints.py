@@ -1,7 +1,7 @@
 """Constraints on changes of the parameters: free parameters, linear equalities, and observables that are held fixed.
 
-Allowed changes are a linear space, given by columns that are orthonormal in units of the parameters' scales. Observables are
-held to first order through their gradients; a corrector removes their drift of second order.
+Allowed changes are a linear space, given by columns that are orthonormal in units of the parameters' scales.
+Observables are held to first order through their gradients; a corrector removes their drift of second order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from lammps_implicit.potentials.labels import select
 DEPENDENT = 1e-10
 """Relative singular value below which a constraint depends linearly on the others.
 
-Well above the round-off of double precision, and below the errors of observables' gradients, about the tolerance of solves.
+Well above the round-off of double precision, and below the errors of observables' gradients, about the tolerance of
+solves.
 """
 
 
@@ -68,8 +69,8 @@ def free_space(
     rank = int(np.count_nonzero(values > DEPENDENT * values[0]))
     if rank == len(chosen):
         raise LammpsImplicitError(
-            f"{rank} independent constraints leave no freedom to the {len(chosen)} free parameters: remove constraints or "
-            "free more parameters"
+            f"{rank} independent constraints leave no freedom to the {len(chosen)} free parameters: remove constraints "
+            "or free more parameters"
         )
     return units @ right[rank:].T
 

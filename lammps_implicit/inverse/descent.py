@@ -1,7 +1,7 @@
 """Minimise a loss over relaxed structures, by steps on a quadratic model within a trust region.
 
-A trial is accepted or rejected, and the radius adapted, by the ratio of actual to predicted decrease (J. Nocedal, S. J. Wright,
-Numerical Optimization, 2nd ed., chapter 4). The radius also shrinks where structures cannot be predicted.
+A trial is accepted or rejected, and the radius adapted, by the ratio of actual to predicted decrease (J. Nocedal, S. J.
+Wright, Numerical Optimization, 2nd ed., chapter 4). The radius also shrinks where structures cannot be predicted.
 """
 
 from __future__ import annotations
@@ -256,10 +256,10 @@ def _step(
 
 
 def _next_radius(radius: float, size: float, ratio: float, room: float) -> float:
-    """Radius after an accepted step.
+    """Radius after an accepted step: halved after a poor one, larger after a good one.
 
-    `room` is the ratio of the largest to the actual error of the predicted structures, which grows with the square of the
-    step.
+    `room` is the ratio of the largest to the actual error of the predicted structures, which grows with the square of
+    the step.
     """
     if ratio < POOR:
         return 0.5 * size

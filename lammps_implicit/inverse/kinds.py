@@ -21,9 +21,8 @@ from lammps_implicit.observables.kind import Cells
 from lammps_implicit.observables.targets import read_positions
 from lammps_implicit.stationary.point import StationaryPoint
 
-
 MIN_VARIANCE = 1e-10
-"""Smallest variance of a direction, relative to the largest, in the inverse of a covariance: keeps the inverse finite."""
+"""Smallest variance of a direction relative to the largest: keeps the inverse of a singular covariance finite."""
 
 
 class PositionsLoss(LossKind):
@@ -112,7 +111,7 @@ class ObservableLoss(LossKind, Aim):
 
 
 class FunctionLoss(LossKind):
-    """A Python function of a cell, a `Minimum`, that returns (value, ∂L/∂X of this rank's atoms) and optionally ∂L/∂ε."""
+    """A Python function of a cell (a `Minimum`) that returns its value, ∂L/∂X of this rank's atoms, and maybe ∂L/∂ε."""
 
     kind: Literal["function"] = "function"
     cell: str
@@ -168,7 +167,7 @@ class PriorLoss(LossKind):
             covariance = context.first.engine.on_root(
                 lambda: read_ensemble(file, parameters, allow_singular=True).covariance
             )
-            # Directions without spread get a finite stiffness, that of a relative variance at the limit of round-off.
+            # Directions without spread get a large but finite stiffness.
             values, vectors = np.linalg.eigh(covariance * np.outer(1 / scale, 1 / scale))
             inverse = vectors @ np.diag(1 / np.maximum(values, MIN_VARIANCE * values[-1])) @ vectors.T
             terms.append(Prior(theta, self.weight * inverse / np.outer(scale, scale), "covariance"))

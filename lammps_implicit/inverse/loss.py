@@ -1,7 +1,7 @@
 """The interface of a kind of loss term: settings in a configuration, and how to build terms of the loss from them.
 
-Kinds are looked up by name among the entry points of the group ``lammps_implicit.losses``, to which any installed package
-may add its own.
+Kinds are looked up by name among the entry points of the group ``lammps_implicit.losses``, to which any installed
+package may add its own.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class LossKind(Strict):
     kind : str
         Subclasses restrict it to the name of their entry point, such as ``kind: Literal["positions"]``.
     least_squares : bool
-        Class variable: whether the terms are sums of squares, which have a Gauss-Newton curvature. If any kind in a loss
-        is not, the default optimiser is limited-memory BFGS.
+        Class variable: whether the terms are sums of squares, which have a Gauss-Newton curvature. If any kind in a
+        loss is not, the default optimiser is limited-memory BFGS.
     """
 
     kind: str

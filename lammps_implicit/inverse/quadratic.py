@@ -13,12 +13,13 @@ Pair = tuple[FloatArray, FloatArray]
 """A step, (P,), and the change of the gradient along it, (P,)."""
 
 MIN_CURVATURE = 1e-10
-"""Smallest curvature, relative to the largest: eigenvalues below are errors of the curvature and only bounded by the radius."""
+"""Smallest curvature relative to the largest: smaller eigenvalues are round-off, and only the radius limits steps."""
 
 CURVED = 1e-10
 """Smallest cosine between a step and the change of the gradient along it for which the pair is used.
 
-Keeps the curvature of limited-memory BFGS positive definite; excludes only changes of negative sign or lost in round-off.
+Keeps the curvature of limited-memory BFGS positive definite; excludes only changes of negative sign or lost in
+round-off.
 """
 
 
@@ -27,8 +28,8 @@ def best_step(
 ) -> FloatArray:
     """Minimise g·s + ½ s·B s over steps with |s| ≤ radius and, where bounds (A, b) are given, A s ≤ b.
 
-    Exact without active bounds (J. J. Moré, D. C. Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983)); with them steps may
-    exceed a bound by round-off.
+    Exact without active bounds (J. J. Moré, D. C. Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983)); with them steps
+    may exceed a bound by round-off.
 
     Parameters
     ----------
@@ -88,7 +89,8 @@ def _bounded_step(
 def secant_curvature(pairs: Sequence[Pair], size: int, first: float) -> FloatArray:
     """Curvature that limited-memory BFGS infers from past steps.
 
-    The initial curvature is y·y / s·y of the last pair (J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., eq. 7.20).
+    The initial curvature is y·y / s·y of the last pair (J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., eq.
+    7.20).
 
     Parameters
     ----------

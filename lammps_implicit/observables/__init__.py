@@ -1,13 +1,14 @@
 """Observables of crystals and defects, with gradients with respect to the parameters.
 
-An observable is a number (or a small array) of one or more relaxed cells. `observable` has the result object with value and
-derivatives; `cells` energies, volumes and compositions of one cell; `bulk` lattice parameters, cohesive energies and
-elastic constants; `formation` formation, binding and relaxation energies and volumes; `dipole` elastic dipole tensors;
-`distances` distances between atoms; `distortion` lattice distortion; `dislocations` core positions and differential
-displacement maps of screw dislocations. `kind` defines what a kind of observable in a configuration must provide,
-`quantities` has the kinds of this package. `configuration` reads YAML files, `decks` has the settings of decks, `config`
-those of the command ``observables``, which `study` runs; `files` writes and reads the results. `targets` reads positions
-of atoms from files or decks, `cache` keeps measured observables, `error_context` adds names to error messages.
+An observable is a number (or a small array) of one or more relaxed cells. `observable` has the result object with value
+and derivatives; `cells` energies, volumes and compositions of one cell; `bulk` lattice parameters, cohesive energies
+and elastic constants; `formation` formation, binding and relaxation energies and volumes; `dipole` elastic dipole
+tensors; `distances` distances between atoms; `distortion` lattice distortion; `dislocations` core positions and
+differential displacement maps of screw dislocations. `kind` defines what a kind of observable in a configuration must
+provide, `quantities` has the kinds of this package. `configuration` reads YAML files, `decks` has the settings of
+decks, `config` those of the command ``observables``, which `study` runs; `files` writes and reads the results.
+`targets` reads positions of atoms from files or decks, `cache` keeps measured observables, `error_context` adds names
+to error messages.
 """
 
 from lammps_implicit.observables.bulk import (

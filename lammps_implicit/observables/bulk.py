@@ -19,8 +19,8 @@ from lammps_implicit.stationary.point import StationaryPoint
 ELASTIC_STEP = 1e-3
 """Relative step of the parameters in central differences of elastic constants.
 
-The truncation error is of the order of its square, 1e-6. The error of the solves is divided by it, so that the gradient is
-accurate to about tol / ELASTIC_STEP.
+The truncation error is of the order of its square, 1e-6. The error of the solves is divided by it, so that the gradient
+is accurate to about tol / ELASTIC_STEP.
 """
 
 CUBIC_CONSTANTS = ("C11", "C12", "C44")
@@ -80,7 +80,8 @@ def cohesive_energy(
     ----------
     bulk : StationaryPoint
     isolated : float or mapping of str to float
-        Energy of an isolated atom, for all elements or by element, in LAMMPS' unit of energy. Taken as independent of Θ.
+        Energy of an isolated atom, for all elements or by element, in LAMMPS' unit of energy. Taken as independent of
+        Θ.
     tol : float
         Relative tolerance of the Jacobian.
     order : int
@@ -106,7 +107,7 @@ def cohesive_energy(
 
 
 def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) -> Observable:
-    """Elastic constants C_ij of a relaxed crystal, with internal relaxation; indices in the order xx, yy, zz, yz, xz, xy.
+    """Elastic constants C_ij of a relaxed crystal, with internal relaxation.
 
     Gradients are central differences of C_ij with respect to each parameter, at structures predicted to first order:
     about 30 force evaluations per parameter, so use the smallest cell. The result is cached until the crystal changes.
@@ -123,7 +124,7 @@ def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) 
     Returns
     -------
     Observable
-        Of shape (6, 6), in LAMMPS' unit of pressure.
+        Of shape (6, 6), indices in the order xx, yy, zz, yz, xz, xy; in LAMMPS' unit of pressure.
 
     Raises
     ------

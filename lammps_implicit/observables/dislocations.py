@@ -27,7 +27,7 @@ NEIGHBOUR_CUTOFF = 0.95
 """Lattice constants; between the first and second neighbours of bcc, at 0.87 and 1."""
 
 SAME_COLUMN = 0.1
-"""Lattice constants; distance normal to the line below which atoms belong to the same column. Columns are 0.82 apart."""
+"""Lattice constants; atoms closer than this, normal to the line, are in the same column. Columns are 0.82 apart."""
 
 
 def core_position(
@@ -122,8 +122,9 @@ def plot_maps(
 def differential_displacements(atoms: Any, perfect: Any, lattice: float) -> tuple[FloatArray, FloatArray]:
     """Arrows of a differential displacement map, between neighbouring columns of atoms.
 
-    The length of an arrow is proportional to the displacement along the line of one column relative to the other, folded
-    into (-b/2, b/2]. A relative displacement of b/3, as around an easy core, gives an arrow from column to column.
+    The length of an arrow is proportional to the displacement along the line of one column relative to the other,
+    folded into (-b/2, b/2]. A relative displacement of b/3, as around an easy core, gives an arrow from column to
+    column.
 
     Parameters
     ----------

@@ -86,8 +86,8 @@ def distortion_from(minimum: StationaryPoint, sites: ArrayLike) -> Distortion:
     minimum : StationaryPoint
         With its cell held fixed.
     sites : (n, 3) array_like
-        Ideal position of each of this rank's atoms, in the order of ``minimum.ids``; any periodic image. LAMMPS' unit of
-        length.
+        Ideal position of each of this rank's atoms, in the order of ``minimum.ids``; any periodic image. LAMMPS' unit
+        of length.
 
     Returns
     -------
@@ -118,8 +118,8 @@ def require_fixed_cell(minimum: StationaryPoint) -> None:
     """
     if minimum.cell != "none":
         raise LammpsImplicitError(
-            f"{minimum.deck_name}: the ideal sites of a lattice distortion need a cell that is held fixed, and this one "
-            "was relaxed; use cell 'none'"
+            f"{minimum.deck_name}: the ideal sites of a lattice distortion need a cell that is held fixed, and this "
+            "one was relaxed; use cell 'none'"
         )
 
 

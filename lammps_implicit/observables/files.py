@@ -59,9 +59,9 @@ def write_observables(
 ) -> None:
     """Write observables to an open HDF5 file.
 
-    Each observable is a group with ``value`` and ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the third
-    derivative, ``third`` (k, k, P) and ``third_inner`` (k, k, k), along directions with the duals ``duals`` (P, k); see
-    `Cubic`. At the top are ``response`` (P, k) and ``metric`` (P, P) of the directions.
+    Each observable is a group with ``value`` and ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the
+    third derivative, ``third`` (k, k, P) and ``third_inner`` (k, k, k), along directions with the duals ``duals`` (P,
+    k); see `Cubic`. At the top are ``response`` (P, k) and ``metric`` (P, P) of the directions.
 
     Parameters
     ----------

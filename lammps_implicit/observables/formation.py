@@ -1,8 +1,8 @@
 """Formation, binding and relaxation energies and volumes of defects.
 
-The formation energy is E_f = E(defect) - Σ_s n_s μ_s, with the numbers n_s of atoms of each species in the defect's cell.
-The chemical potentials of the host's species sum to its bulk energy, Σ_s N_s μ_s = E(bulk). In a pure host this determines
-μ. In a compound, all species but one need a reservoir, unless the defect conserves the composition.
+The formation energy is E_f = E(defect) - Σ_s n_s μ_s, with the numbers n_s of atoms of each species in the defect's
+cell. The chemical potentials of the host's species sum to its bulk energy, Σ_s N_s μ_s = E(bulk). In a pure host this
+determines μ. In a compound, all species but one need a reservoir, unless the defect conserves the composition.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def relaxation_energy(
     Parameters
     ----------
     unrelaxed : StationaryPoint
-        From a deck that does not minimise, ``StationaryPoint.from_deck(deck, ftol=inf, force_limit=inf)``. Its structure
-        does not depend on Θ.
+        From a deck that does not minimise, ``StationaryPoint.from_deck(deck, ftol=inf, force_limit=inf)``. Its
+        structure does not depend on Θ.
     relaxed : StationaryPoint
     tol, order
         See `cells.enthalpy`.

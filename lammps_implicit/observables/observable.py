@@ -151,7 +151,9 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
 
 
 def stability(softening: FloatArray) -> Observable:
-    """Stiffness κ of the softest mode, relative to its value at the minimum: the minimum disappears where κ reaches zero.
+    """Stiffness κ of the softest mode, relative to its value at the minimum.
+
+    Where κ reaches zero the minimum disappears.
 
     Parameters
     ----------

@@ -29,7 +29,8 @@ from lammps_implicit.stationary.point import StationaryPoint
 ELASTIC_TOLERANCE = 1e-7
 """Relative tolerance of the solves for elastic constants.
 
-The relative error of the constants is of the same size; that of their gradients is larger by 1 / `bulk.ELASTIC_STEP`, 1e-4.
+The relative error of the constants is of the same size; that of their gradients is larger by 1 / `bulk.ELASTIC_STEP`,
+1e-4.
 """
 
 

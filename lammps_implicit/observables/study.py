@@ -14,7 +14,6 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import hdf5_written_whole
