@@ -16,7 +16,7 @@ from lammps_implicit.continuation.neighbours import NeighbourGraph
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.progress import Progress
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.units import Pressure
 
 FIRST_SHARE = 0.1
