@@ -1,4 +1,4 @@
-"""What result files say of themselves: their kind, and what wrote them."""
+"""Kinds of result files, as they stand in their attributes, and the version that wrote them."""
 
 __version__ = "0.1.0"
 
