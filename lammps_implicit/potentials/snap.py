@@ -366,8 +366,8 @@ def _refuse_overrides(later: list[PairCoeff], snap: PairCoeff) -> None:
         first, second = (_types_in(word, len(elements)) & mapped for word in line.args[:2])
         if first and second:
             raise PotentialError(
-                f"'pair_coeff {' '.join(line.args)}' takes pairs away from SNAP in 'pair_style hybrid', so its forces do "
-                "not follow from its descriptors; map such a type to NULL in the SNAP line, or use hybrid/overlay"
+                f"'pair_coeff {' '.join(line.args)}' takes pairs away from SNAP in 'pair_style hybrid', so its forces "
+                "do not follow from its descriptors; map such a type to NULL in the SNAP line, or use hybrid/overlay"
             )
 
 
