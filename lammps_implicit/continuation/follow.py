@@ -100,7 +100,17 @@ def follow(
     stop_at_new_neighbours: bool,
     progress: Progress,
 ) -> ContinuationPath:
-    """Follow a minimum to other parameters: see `Minimum.follow` for the arguments.
+    """Follow a minimum to other parameters.
+
+    Parameters
+    ----------
+    minimum : StationaryPoint
+    theta, ftol, cell, pressure, missed, stop_at_new_neighbours, progress
+        As for `Minimum.follow`.
+
+    Returns
+    -------
+    ContinuationPath
 
     Raises
     ------

@@ -90,5 +90,5 @@ def _repeated(pairs: IntArray) -> BoolArray:
 def _without(pairs: IntArray, others: IntArray) -> IntArray:
     """Sorted pairs that are not among the others; neither has repetitions."""
     both = np.concatenate([others, pairs])
-    order = np.lexsort(both.T[::-1])  # stable: of equal pairs that of `others` comes first
+    order = np.lexsort(both.T[::-1])  # stable: of equal pairs the one of `others` comes first
     return both[order[(order >= len(others)) & ~_repeated(both[order])]]

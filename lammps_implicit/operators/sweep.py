@@ -137,6 +137,17 @@ def bare_second_derivative(potential: Swept, engine: Engine) -> FloatArray:
 
     Costs two force evaluations per diagonal element, four per other element, one at Θ, and one to install Θ again,
     which also happens after an error.
+
+    Parameters
+    ----------
+    potential : Swept
+    engine : Engine
+        At its reference.
+
+    Returns
+    -------
+    (P, P) float array
+        Energy per unit of each of the two parameters.
     """
     count, linear = len(potential.theta), potential.linear
     steps = np.where(linear, potential.steps(), SECOND_STEP / STEP * potential.steps())

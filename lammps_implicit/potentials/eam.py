@@ -110,3 +110,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[EamFactors]:
 
 
 FAMILY = PotentialFamily(_sources, ", ".join(STYLES), order=40)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -18,7 +18,20 @@ def split_patterns(parameters: str | Sequence[str]) -> list[str]:
 
 
 def matches(names: Sequence[str], pattern: str) -> list[int]:
-    """Indices of the labels that a shell pattern matches; a pattern that is itself a label matches that label only."""
+    """Match labels with one shell pattern.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Labels.
+    pattern : str
+        If it is itself a label, it matches that label only, even if it holds a ``*``.
+
+    Returns
+    -------
+    list of int
+        Indices of the labels that match, ascending; empty if none does.
+    """
     if pattern in names:
         return [names.index(pattern)]
     return [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]

@@ -20,6 +20,7 @@ from lammps_implicit.potentials.number_files import Reader
 from lammps_implicit.potentials.snap import has_snap
 
 STYLE = "mliap"
+"""The pair style."""
 
 _MODELS = ("linear", "quadratic")
 """Models that are linear in their coefficients."""
@@ -76,3 +77,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[CoefficientFileSou
 
 
 FAMILY = PotentialFamily(_sources, "mliap", order=10)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -134,3 +134,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[PairCoefficients]:
 
 
 FAMILY = PotentialFamily(_sources, "numbers of pair_coeff lines", order=100, on_request=True)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

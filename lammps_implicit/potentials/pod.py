@@ -14,6 +14,7 @@ from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.number_files import NumberFile, Reader
 
 STYLE = "pod"
+"""The pair style."""
 
 
 def from_deck(deck: Deck) -> list[CoefficientFileSource]:
@@ -47,3 +48,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[CoefficientFileSou
 
 
 FAMILY = PotentialFamily(_sources, "pod", order=30)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -408,3 +408,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[SnapFile]:
 
 
 FAMILY = PotentialFamily(_sources, "snap", order=0, on_request=True, whole=_whole)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

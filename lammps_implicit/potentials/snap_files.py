@@ -169,7 +169,17 @@ def is_coefficient_file(text: str) -> bool:
 
 
 def read_coefficients(path: str | Path) -> CoefficientFile:
-    """Read a ``.snapcoeff`` file: see `parse_coefficients`."""
+    """Read a ``.snapcoeff`` file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    PotentialError
+        If the file cannot be read, or as for `parse_coefficients`.
+    """
     return parse_coefficients(_read_text(path), str(path))
 
 
@@ -230,7 +240,17 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
 
 
 def read_parameters(path: str | Path) -> ParameterFile:
-    """Read a ``.snapparam`` file: see `parse_parameters`."""
+    """Read a ``.snapparam`` file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    PotentialError
+        If the file cannot be read, or as for `parse_parameters`.
+    """
     return parse_parameters(_read_text(path), str(path))
 
 
@@ -238,6 +258,11 @@ def bispectrum_components(twojmax: int) -> list[tuple[int, int, int]]:
     """Bispectrum components (2j1, 2j2, 2j), 0 ≤ 2j2 ≤ 2j1 ≤ 2j ≤ twojmax, in the order of LAMMPS' coefficients.
 
     See Thompson et al., J. Comput. Phys. 285, 316 (2015), eq. 12 and the text below it.
+
+    Parameters
+    ----------
+    twojmax : int
+        Twice the largest angular momentum.
     """
     return [
         (j1, j2, j)
@@ -249,7 +274,14 @@ def bispectrum_components(twojmax: int) -> list[tuple[int, int, int]]:
 
 
 def expected_coefficients(parameters: ParameterFile, elements: int) -> int:
-    """Number of coefficients per element, constant term included, that follows from the descriptor settings."""
+    """Number of coefficients per element, constant term included, that follows from the descriptor settings.
+
+    Parameters
+    ----------
+    parameters : ParameterFile
+    elements : int
+        Number of elements, which matters with ``chemflag``.
+    """
     linear = len(bispectrum_components(int(parameters.number("twojmax", 0))))
     if parameters.flag("chemflag"):
         linear *= elements**3

@@ -14,6 +14,7 @@ from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.number_files import NumberFile, Reader
 
 STYLE = "uf3"
+"""The pair style."""
 
 
 def from_deck(deck: Deck) -> list[CoefficientFileSource]:
@@ -60,3 +61,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[CoefficientFileSou
 
 
 FAMILY = PotentialFamily(_sources, "uf3", order=20)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -96,3 +96,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[Variables]:
 
 
 FAMILY = PotentialFamily(_sources, "variables of pair_style and pair_coeff (var:NAME)", order=110, prefix=PREFIX)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -293,7 +293,7 @@ class LinearResponse:
         inner = JACOBIAN_MARGIN * tol
         sweeping, progress = in_two_parts(progress)
         self.mixed.prepare(sweeping)
-        gradient = self.energy_gradient()  # cheapest while the engine stands at the reference
+        gradient = self.energy_gradient()  # cheapest while the engine is at the reference
         mixed = self.mixed.to_array()
         # On one rank, so that all use the same directions to the last digit.
         gram = self.mixed.gram()

@@ -3,4 +3,7 @@
 __version__ = "0.1.0"
 
 OBSERVABLES_KIND = "lammps-implicit observables"
+"""Attribute ``kind`` of files of `observables`."""
+
 SENSITIVITY_KIND = "lammps-implicit sensitivity"
+"""Attribute ``kind`` of files of `Sensitivity`."""

@@ -69,7 +69,19 @@ def stream_structure(file: Any, structure: Structure, comm: MPI.Comm, length: st
 
 
 def stream_rows(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDArray[Any]) -> None:
-    """Write rows of all ranks, in id order, into ``dataset[lead]``; `dataset` is None on all ranks but 0."""
+    """Write per-atom rows of all ranks, in id order, into ``dataset[lead]``.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset or None
+        None on all ranks but 0.
+    lead : tuple of int
+        Leading indices.
+    order : IdOrder
+        Of the atoms of all ranks.
+    array : (n, ...) array
+        Rows of this rank's atoms.
+    """
 
     def write(place: int, rows: NDArray[Any]) -> None:
         dataset[(*lead, slice(place, place + len(rows)))] = rows

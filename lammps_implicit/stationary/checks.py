@@ -16,6 +16,10 @@ LEAST_TOLERANCE = 1e-10
 def check_tolerance(tol: float) -> None:
     """Check a relative tolerance.
 
+    Parameters
+    ----------
+    tol : float
+
     Raises
     ------
     LammpsImplicitError
