@@ -155,7 +155,7 @@ class DifferentiablePoint(RelaxablePoint):
 
         Examples
         --------
-        For the Ta vacancy of `from_deck`, the gradient of L = |δX|² agrees with `jvp`:
+        For the Ta vacancy of `from_deck`: with g = 2 δX the derivative along δΘ is 2 |δX|²:
 
         >>> change = 0.01 * minimum.potential.theta
         >>> moved = minimum.jvp(change)
