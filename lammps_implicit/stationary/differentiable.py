@@ -192,8 +192,7 @@ class DifferentiablePoint(RelaxablePoint):
         cell: CellRequest = "none",
         pressure: Pressure = None,
     ) -> Jacobian:
-        """The Jacobian dX*/dΘ, factored, with its cost and the derivatives of the energy; kept until the structure
-        moves.
+        """The Jacobian dX*/dΘ, factored, with cost and energy derivatives; kept until the structure moves.
 
         Parameters
         ----------

@@ -45,10 +45,9 @@ part of a bond."""
 
 
 class RelaxablePoint:
-    """A structure with its evaluator, potential and linear response, which can be relaxed. Base class of
-    `StationaryPoint`.
+    """A structure with its evaluator, potential and linear response, which can be relaxed.
 
-    Use it as a context manager, or call `close`, to end LAMMPS.
+    Base class of `StationaryPoint`. Use it as a context manager, or call `close`, to end LAMMPS.
 
     Parameters
     ----------
