@@ -18,7 +18,7 @@ from lammps_implicit.errors import OutputError
 from lammps_implicit.operators.interface import MixedDerivative
 from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.stationary.states import State
 from lammps_implicit.testing.comparison import (
     STENCIL,
