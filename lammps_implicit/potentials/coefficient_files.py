@@ -88,7 +88,7 @@ def style_line(deck: Deck, style: str) -> PairCoeff | None:
         raise PotentialError(f"the deck has pair_style {style} without a pair_coeff line: add one")
     if count > 1:
         raise PotentialError(
-            f"the deck has pair style {style} {count} times, but its parameters are supported only if it occurs once"
+            f"the deck has {style} {count} times: its parameters are supported only where it occurs once"
         )
     return lines[-1]
 

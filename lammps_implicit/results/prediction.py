@@ -112,7 +112,7 @@ def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatA
     theta = reader(path, sensitivity)
     if theta.shape != (len(sensitivity.names),):
         raise PotentialError(
-            f"{path}: {len(sensitivity.names)} parameters are expected, but it has shape {theta.shape}"
+            f"{path}: {len(sensitivity.names)} parameters expected, but it holds an array of shape {theta.shape}"
         )
     if not np.isfinite(theta).all():
         raise PotentialError(f"{path}: parameter {sensitivity.names[int(np.argmin(np.isfinite(theta)))]} is not finite")
