@@ -229,9 +229,9 @@ def _principal_directions(ensemble: Ensemble) -> PrincipalDirections:
 def _next_term(last: FloatArray, order: int, responses: FloatArray) -> FloatArray:
     """Estimate the size of the first term that is left out, (S,).
 
-    For a sample with an average response it is the root mean square of the last term known; it grows as response^(n +
-    1), where n is the order of the last term. This is conservative: measured ratios of successive terms are 0.02 to
-    0.5. The term of a single sample cannot be used instead, because it may be zero by chance.
+    For a sample with an average response it is the root mean square of the last term known; it grows as response^(n+1),
+    where n is the order of the last term. This is conservative: measured ratios of successive terms are 0.02 to 0.5.
+    The term of a single sample cannot be used instead, because it may be zero by chance.
 
     Parameters
     ----------

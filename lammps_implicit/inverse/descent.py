@@ -37,7 +37,7 @@ STALL_DECREASE, STALL_WINDOW = 1e-3, 4
 """Relative decrease of the loss, and number of iterations over which a smaller one ends the descent."""
 
 PAIRS = 20
-"""Steps that limited-memory BFGS keeps: as `relaxation.lbfgs` does. One costs a few vectors of length P."""
+"""Steps that limited-memory BFGS keeps: as many as `relaxation.lbfgs` keeps. Each takes two vectors of length P."""
 
 NO_DECREASE = "no allowed change of the parameters lowers the loss further"
 """Reason of a descent that ended at a minimum of the loss."""
