@@ -64,5 +64,11 @@ def read_variables(settings: list[str] | None) -> dict[str, str]:
 
 
 def require_exists(ensemble: Path | None) -> None:
+    """Check that the file of an ensemble is there, before anything runs.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
     if ensemble is not None and not ensemble.exists():
         raise LammpsImplicitError(f"ensemble {ensemble} does not exist")
