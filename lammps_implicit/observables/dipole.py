@@ -40,7 +40,7 @@ def elastic_dipole(defect: StationaryPoint, bulk: StationaryPoint | None = None,
     """
     if defect.cell != "none":
         raise LammpsImplicitError(
-            f"{defect.deck_name}: the cell was relaxed, so that no dipole is left; hold it fixed (cell 'none')"
+            f"{defect.deck_name}: the cell was relaxed, which leaves no dipole; hold it fixed (cell 'none')"
         )
     system = defect.free_cell_system(tol)
     names = system.freedom.names
