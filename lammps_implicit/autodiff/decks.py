@@ -121,7 +121,7 @@ def start_jax(
     variables: Mapping[str, str] | None = None,
     **limits: Any,
 ) -> tuple[AutodiffEvaluator, AutodiffPotential]:
-    """Run a deck in LAMMPS and continue with its pair style in JAX; implements `evaluators.registry.Start`.
+    """Run a deck in LAMMPS and continue with its pair style in JAX; implements `evaluators.registry.StartEvaluator`.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from lammps_implicit.errors import OutputError
 from lammps_implicit.operators.interface import MixedDerivative
 from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.stationary.states import State
 from lammps_implicit.testing.comparison import (
     STENCIL,
@@ -36,7 +36,7 @@ THETA_STEP = 2e-3
 """Step of central differences with respect to Θ, relative to each parameter; with extrapolation the relative error is
 about 1e-8 for terms as steep as σ¹²."""
 
-SIZES = (4e-3, 2e-3, 1e-3)
+SIZES = (2e-3, 1e-3, 5e-4)
 """Relative parameter changes at which Taylor remainders are compared."""
 
 ROUND_OFF = 1e-14
@@ -104,10 +104,10 @@ def check_mixed_derivative(
 ) -> dict[str, float]:
     """Check derivatives with respect to Θ at fixed positions against evaluations at changed parameters.
 
-    With forces F, energy U and pressure P at Θ ± hδΘ and Θ ± ½hδΘ, it checks C δΘ = -dF/dh, ∂U/∂Θ δΘ = dU/dh,
-    δΘᵀ ∂²U/∂Θ² δΘ = d²U/dh² and, if the cell can be strained, D δΘ = -V dP/dh. All products with C must also agree with
-    one another: `times` before and after `prepare`, `transposed_times`, `gram`, and `gradients_transposed_times` if
-    `odd` is empty. (C as an array enters the Jacobian, and so is covered by `check_taylor`.)
+    With forces F, energy U and pressure P at Θ ± hδΘ and Θ ± ½hδΘ, it checks C δΘ = -dF/dh, ∂U/∂Θ δΘ = dU/dh, δΘᵀ
+    ∂²U/∂Θ² δΘ = d²U/dh² and, if the cell can be strained, D δΘ = -V dP/dh. All forms of C must also agree with one
+    another: `times` before and after `prepare`, `to_array`, `transposed_times`, `gram`, and those of the energy if
+    `odd` is empty.
 
     Costs eight force evaluations and those of the family: possibly a sweep over the parameters, their second
     derivatives, and five evaluations per strain.
@@ -398,6 +398,9 @@ def _forms_of_c(
     known, vector = mixed.times(change), mixed.transposed_times(v)
     typical = engine.norm(v) * size / free_count(engine) ** 0.5
     found = {
+        "array": require_small(
+            _relative(point, mixed.to_array() @ change, along), tol, "C as an array against C δΘ", cause
+        ),
         "times": require_small(_relative(point, known, along), tol, "C δΘ after `prepare` against before", cause),
         "Cᵀv": require_equal(
             float(vector @ change), engine.dot(v, known), typical, tol, "⟨Cᵀ v, δΘ⟩ against ⟨v, C δΘ⟩", cause
@@ -407,13 +410,20 @@ def _forms_of_c(
         ),
     }
     if not mixed.odd.size:
+        other = "directions along which forces are not the energy's gradient must be in `odd`"
+        found["G"] = require_small(
+            _relative(point, mixed.gradients_array() @ change, along),
+            tol,
+            "the energy's mixed derivative as an array against C δΘ",
+            other,
+        )
         found["Gᵀv"] = require_equal(
             float(mixed.gradients_transposed_times(v) @ change),
             float(vector @ change),
             typical,
             tol,
             "the transposed product of the energy's mixed derivative against that of the forces",
-            "directions along which forces are not the energy's gradient must be in `odd`",
+            other,
         )
     return found
 

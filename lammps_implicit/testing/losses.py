@@ -11,7 +11,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.inverse.problem import Problem
 from lammps_implicit.inverse.terms import Term
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.observable import Observable
+from lammps_implicit.observables.kind import Measure
 from lammps_implicit.testing.comparison import (
     STENCIL,
     first_derivative,
@@ -95,7 +95,7 @@ def check_loss(
 
 
 def check_observable(
-    measure: Callable[[Mapping[str, Minimum], int], Observable],
+    measure: Measure,
     cells: Mapping[str, Minimum],
     *,
     tol: float = 1e-4,
