@@ -14,7 +14,7 @@ import yaml
 from conftest import TA_VACANCY_READ, ta_data
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.inverse.config import InversionSettings, described
+from lammps_implicit.inverse.config import InversionSettings
 from lammps_implicit.inverse.run import invert
 from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.potentials.snap_files import read_coefficients
@@ -291,15 +291,6 @@ def test_a_target_that_cannot_be_reached_says_so(folder):
     assert history["loss"][-1] < history["loss"][0]
     told = next(line for line in outcome.stdout.splitlines() if "ended" in line)
     assert "lowers the loss" in told or "lowered the loss" in told, told
-
-
-def test_help_lists_every_setting(folder):
-    outcome = _run(folder, "--help")
-    assert outcome.returncode == 0
-    for line in described().splitlines():
-        assert line.strip() in outcome.stdout
-    for name in ("reduction (default 1e-08)", "from_start (default no)", "kind: formation energy"):
-        assert name in outcome.stdout
 
 
 @pytest.mark.slow

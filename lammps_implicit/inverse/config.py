@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional, Union, get_args
+from typing import Annotated, Literal, Optional, Union
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lammps_implicit.inverse.kinds import Aim, FunctionLoss, ObservableLoss, PositionsLoss, PriorLoss
-from lammps_implicit.inverse.loss import LOSSES, LossKind, RegisteredLoss
+from lammps_implicit.inverse.loss import LossKind, RegisteredLoss
 from lammps_implicit.inverse.problem import JUMP, TRUST
 from lammps_implicit.observables.configuration import Strict, path_fields, validate_cell
-from lammps_implicit.observables.decks import DeckSettings, PositionSource
-from lammps_implicit.observables.kind import OBSERVABLES, RegisteredObservable
+from lammps_implicit.observables.decks import DeckSettings
+from lammps_implicit.observables.kind import RegisteredObservable
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -157,40 +157,3 @@ def _require(known: list[str], names: list[str], place: str, what: str) -> None:
 def inputs(settings: InversionSettings) -> list[Path]:
     """All files that the settings refer to."""
     return [getattr(model, field) for _, model, field in path_fields(settings)]
-
-
-def described() -> str:
-    """Help text that lists all settings with their defaults."""
-    lines: list[str] = []
-    sections: list[tuple[str, type[BaseModel]]] = [
-        ("", InversionSettings),
-        ("cells: NAME", CellSettings),
-        ("loss", Loss),
-        ("loss: observables: NAME", Aim),
-        *(("loss: terms, each", model) for _, model in LOSSES.items()),
-        ("target or sites", PositionSource),
-        ("hold", Hold),
-        ("parameters", ParameterSettings),
-        ("parameters: bounds: PATTERN", Bound),
-        ("parameters: equalities, each", Equality),
-        *(("observables: NAME", model) for _, model in OBSERVABLES.items()),
-    ]
-    for title, model in sections:
-        lines += ["", f"{title or 'Settings of CONFIG.yaml'}: {(model.__doc__ or '').splitlines()[0]}"]
-        for name, field in model.model_fields.items():
-            default = (
-                "required" if field.is_required() else f"default {_shown(field.get_default(call_default_factory=True))}"
-            )
-            line = f"  {name} ({default})" if name != "kind" else f"  kind: {_kinds(model)}"
-            lines.append(line + (f": {field.description}" if field.description else ""))
-    return "\n".join(lines)
-
-
-def _kinds(model: type[BaseModel]) -> str:
-    return " or ".join(get_args(model.model_fields["kind"].annotation))
-
-
-def _shown(value: object) -> str:
-    if value is None or isinstance(value, BaseModel):
-        return "none"
-    return "yes" if value is True else "no" if value is False else str(value) or "none"

@@ -36,8 +36,8 @@ class Defect(DeckSettings):
 class Binding(Strict):
     """A defect complex and the defects it consists of."""
 
-    complex: str
-    parts: list[str] = Field(min_length=2)
+    complex: str = Field(description="name of the defect that the parts form together")
+    parts: list[str] = Field(min_length=2, description="names of the defects")
 
 
 class StudySettings(Strict):
@@ -72,18 +72,28 @@ class StudySettings(Strict):
         Whether to compute second derivatives of energies, which need the Jacobian of every cell.
     """
 
-    bulk: Bulk
-    defects: dict[str, Defect] = Field(default_factory=dict)
-    reservoirs: dict[str, Union[DeckSettings, float]] = Field(default_factory=dict)
-    bindings: dict[str, Binding] = Field(default_factory=dict)
-    isolated: dict[str, float] = Field(default_factory=dict)
-    observables: dict[str, RegisteredObservable] = Field(default_factory=dict)
-    elastic_constants: bool = False
-    cell: str = "iso"
-    pressure: Union[float, str, list[float], None] = None
-    parameters: Union[str, None] = None
-    tol: float = Field(default=1e-5, ge=1e-10, lt=1)
-    second: bool = True
+    bulk: Bulk = Field(description="the perfect crystal")
+    defects: dict[str, Defect] = Field(default_factory=dict, description="cells with defects, by name")
+    reservoirs: dict[str, Union[DeckSettings, float]] = Field(
+        default_factory=dict, description="a deck of each element that the bulk does not fix, or its chemical potential"
+    )
+    bindings: dict[str, Binding] = Field(default_factory=dict, description="binding energies to compute, by name")
+    isolated: dict[str, float] = Field(
+        default_factory=dict, description="energy of an isolated atom of each element, for the cohesive energy"
+    )
+    observables: dict[str, RegisteredObservable] = Field(
+        default_factory=dict, description="further observables of the cells bulk, reservoir of ELEMENT, and the defects"
+    )
+    elastic_constants: bool = Field(default=False, description="whether to compute those of the bulk")
+    cell: str = Field(default="iso", description="strains every cell may take: none, iso, ortho, full, or as zz")
+    pressure: Union[float, str, list[float], None] = Field(
+        default=None, description="target pressure; default: that of each deck's fix box/relax, else zero"
+    )
+    parameters: Union[str, None] = Field(
+        default=None, description="patterns of parameter labels, separated by commas; default: all"
+    )
+    tol: float = Field(default=1e-5, ge=1e-10, lt=1, description="relative tolerance of Jacobians")
+    second: bool = Field(default=True, description="whether to compute second derivatives of energies")
 
     _cell_is_known = field_validator("cell")(validate_cell)
 
