@@ -24,6 +24,15 @@ VariableOption = Annotated[
 ForceLimitOption = Annotated[
     float, typer.Option("--force-limit", help="Largest force (eV/Å) at which the deck's end counts as relaxed.")
 ]
+EvaluatorOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--evaluator",
+        metavar="NAME",
+        help="What evaluates energies: lammps (default), jax, or one that another package registers; the deck is a file "
+        "that it reads.",
+    ),
+]
 FtolOption = Annotated[float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to.")]
 CellOption = Annotated[
     str,

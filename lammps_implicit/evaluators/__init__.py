@@ -6,6 +6,7 @@ from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.evaluators.interface import Evaluations, Evaluator, Neighbourhood, Reference
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.serial import SerialEvaluator
 
 __all__ = [
     "Deck",
@@ -14,6 +15,7 @@ __all__ = [
     "Evaluator",
     "Neighbourhood",
     "Reference",
+    "SerialEvaluator",
     "nearest_image",
     "potential_folders",
     "temporary_deck",

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom
+from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.progress import Progress
 
 
@@ -102,8 +103,8 @@ class StrainedDerivative(MixedDerivative, Protocol):
     """A mixed derivative whose derivatives under strain are differenced: see `coupling.measure_coupling`."""
 
     @property
-    def engine(self) -> Any:
-        """LAMMPS, which strains its cell."""
+    def engine(self) -> Evaluator:
+        """Evaluator that strains its cell."""
         ...
 
     def collect(self) -> FloatArray:

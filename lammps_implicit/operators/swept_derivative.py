@@ -7,7 +7,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom
 from lammps_implicit.cell.voigt import components
-from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.coupling import measure_coupling
 from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Hessian, Swept
@@ -30,13 +30,13 @@ class SweptDerivative:
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     potential : Swept
     hessian : Hessian
         For the forces at the reference.
     """
 
-    def __init__(self, engine: Engine, potential: Swept, hessian: Hessian) -> None:
+    def __init__(self, engine: Evaluator, potential: Swept, hessian: Hessian) -> None:
         self.engine = engine
         self.potential = potential
         self.hessian = hessian
@@ -51,7 +51,7 @@ class SweptDerivative:
         return self._sweep
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Sweep now: it is cheapest while LAMMPS stands at the reference."""
+        """Sweep now: it is cheapest while the engine stands at the reference."""
         self.sweep(progress)
 
     def to_array(self) -> FloatArray:

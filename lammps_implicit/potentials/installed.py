@@ -19,14 +19,11 @@ from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.interface import Hessian
-from lammps_implicit.operators.sweep import STEP
+from lammps_implicit.operators.sweep import steps_of
 from lammps_implicit.operators.swept_derivative import SweptDerivative
 from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.interface import Source
 from lammps_implicit.potentials.output import write_text, write_together
-
-TYPICAL = 1e-3
-"""Share of a typical parameter below which a parameter counts as zero, for the step."""
 
 
 @dataclass(frozen=True)
@@ -125,19 +122,8 @@ class InstalledPotential:
             raise PotentialError(f"these parameters cannot be changed after the deck ran: {error}") from None
 
     def steps(self) -> FloatArray:
-        """Steps of the parameters, (P,): as long as themselves where U is linear.
-
-        Of those that are next to nothing, as long as fits others of their kind: of all that are linear, or of the same
-        name (``sigma``).
-        """
-        sizes, linear = np.abs(self.theta), self.linear
-        named = [name.rpartition(" ")[2] for name in self.names]
-        kinds = np.where(linear, "", named)
-        for kind in set(kinds):
-            alike = sizes[kinds == kind]
-            typical = float(np.median(alike[alike > 0])) if alike.any() else 1.0 / TYPICAL
-            sizes[kinds == kind] = np.maximum(alike, TYPICAL * typical)
-        return np.where(linear, sizes, STEP * sizes)
+        """Steps of the parameters, (P,): see `operators.sweep.steps_of`."""
+        return steps_of(self.theta, self.linear, self.names)
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
         """Write ``.lmp``, commands to include after the deck's potential, and the files that they name.

@@ -25,12 +25,9 @@ from scipy.spatial import cKDTree
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import NotAMinimumError
-from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
+from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.mpi.hashing import splitmix64
 from lammps_implicit.mpi.ownership import global_rows
-
-REACH = 1.3
-"""Longest spring in units of the mean nearest-neighbour distance."""
 
 KNOTS = 4
 """Knots of each piecewise linear stiffness."""

@@ -112,6 +112,7 @@ class StationaryPoint(Standing):
             "saddle": bool(saddle),
             "cell": cell,
             "pressure": pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist(),
+            "evaluator": evaluator,
         }
         return point
 

@@ -84,6 +84,14 @@ class Harmonic(Evaluator):
         """Stand there again."""
         self.shift(reference.positions - self.positions)
 
+    def strained_forces(self, strain: FloatArray) -> FloatArray:
+        """There is no cell to strain."""
+        raise LammpsImplicitError("atoms without a cell cannot be strained")
+
+    def unstrain(self) -> FloatArray:
+        """Forces at the reference: it was never strained."""
+        return self.forces()
+
     def strain_reference(self, strain: FloatArray) -> FloatArray:
         """There is no cell to strain."""
         raise LammpsImplicitError("atoms without a cell cannot be strained")
