@@ -42,7 +42,6 @@ from lammps_implicit.results import prediction as predictions
 from lammps_implicit.results.sensitivity import read_sensitivity
 from lammps_implicit.results.text import write_data
 
-
 SHOWN = {"lammps": "LAMMPS", "jax": "JAX"}
 """Evaluators as they are written."""
 

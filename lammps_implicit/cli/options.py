@@ -29,8 +29,8 @@ EvaluatorOption = Annotated[
     typer.Option(
         "--evaluator",
         metavar="NAME",
-        help="What evaluates energies: lammps (default), jax, or one that another package registers; the deck is a file "
-        "that it reads.",
+        help="What evaluates energies: lammps (default), jax, or one that another package registers; the deck is a "
+        "file that it reads.",
     ),
 ]
 FtolOption = Annotated[float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to.")]

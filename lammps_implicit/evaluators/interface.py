@@ -1,4 +1,4 @@
-"""Atoms at a reference, and what evaluates their energy there: the interface of LAMMPS (`lammps`) and others (`serial`).
+"""Atoms at a reference, and the interface of what evaluates their energy there: LAMMPS (`lammps`) or other (`serial`).
 
 Per-atom arrays hold the atoms this rank owns. Atoms are identified by id.
 """
