@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from contributing import install
 
 # mpi-pytest starts ranks with the mpiexec it finds first: that of this environment.
 os.environ["PATH"] = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
@@ -41,6 +42,11 @@ minimize        0.0 1.0e-8 1000 10000
 """
 """53 atoms, 31 parameters: milliseconds an evaluation."""
 
+TA_BULK = TA_VACANCY.replace("group           vacancy id 1\ndelete_atoms    group vacancy compress no\n", "").replace(
+    "0 3 0 3 0 3", "0 2 0 2 0 2"
+)
+"""16 atoms of the same."""
+
 TA_VACANCY_READ = (
     TA_VACANCY.partition("lattice")[0] + "read_data atoms.data\n" + TA_VACANCY[TA_VACANCY.index("pair_style") :]
 )
@@ -66,6 +72,12 @@ def write_deck(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def additions(tmp_path_factory):
+    """A folder with the package that CONTRIBUTING.md shows."""
+    return install(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")

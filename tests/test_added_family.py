@@ -1,11 +1,10 @@
-"""A package of someone else adds a family of potentials, without a line of ours changed."""
+"""Families of potentials by name: in which order they are asked, and what a broken package is told.
 
-import json
-import os
-import subprocess
-import sys
+`test_contributing.py` has one that another package adds.
+"""
 
 import pytest
+from contributing import run
 from test_families import LJ
 
 from lammps_implicit.errors import LammpsImplicitError
@@ -13,121 +12,16 @@ from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.potentials import FAMILIES, PotentialFamily, from_engine
 from lammps_implicit.registry import Registry
 
-PACKAGE = '''
-"""Factors of a Lennard-Jones potential: of the depth of its wells between unlike atoms, and of all its lengths."""
-
-from dataclasses import dataclass
-
-import numpy as np
-
-from lammps_implicit.potentials import PotentialFamily
-
-
-@dataclass(frozen=True)
-class Factor:
-    names: tuple
-    word: int
-    numbers: dict
-    linear: bool
-    elements = ()
-
-    @property
-    def values(self):
-        return np.ones(1)
-
-    def edit(self, commands, values, stem):
-        for line, number in self.numbers.items():
-            commands.change(line, self.word, repr(number * float(values[0])))
-        return {}
-
-
-def sources(engine, patterns):
-    deck = engine.deck
-    if not deck.pair_style[0].startswith("lj/"):
-        return []
-    lines = [line.args for line in deck.pair_coeffs]
-    unlike = {k: float(words[2]) for k, words in enumerate(lines) if words[0] != words[1]}
-    return [
-        Factor(("depth of unlike wells",), 2, unlike, True),
-        Factor(("size of all wells",), 3, {k: float(words[3]) for k, words in enumerate(lines)}, False),
-    ]
-
-
-FAMILY = PotentialFamily(sources, "factors of Lennard-Jones wells", order=200, on_request=True)
-'''
-
-SCRIPT = """
-import json, sys
-import numpy as np
-from lammps_implicit import Minimum
-
-with Minimum.from_deck("in.lj", parameters="depth*,size*", ftol=1e-10) as minimum:
-    change, size = np.array([0.7, 1.3]), 1e-4
-    (up, high), (down, low) = (minimum.relaxed_at(sign * size * change, 1e-10) for sign in (1, -1))
-    moved = (up - down) / (2 * size)
-    found = minimum.jvp(change, 1e-7)
-    moved, found = moved - moved.mean(axis=0), found - found.mean(axis=0)
-    told = {
-        "names": minimum.potential.names,
-        "missed": np.linalg.norm(found - moved) / np.linalg.norm(moved),
-        "slope": minimum.energy_gradient() @ change,
-        "expected": (high - low) / (2 * size),
-        "vjp": minimum.vjp(found, 1e-7) @ change,
-        "norm": np.vdot(found, found),
-    }
-with Minimum.from_deck("in.lj") as minimum:
-    told["without a pattern"] = minimum.potential.names
-try:
-    Minimum.from_deck("in.lj", parameters="depth*,lj/smooth 1-2 epsilon")
-except Exception as error:
-    told["both"] = str(error)
-print(json.dumps(told))
-"""
-
-
-def _install(folder, module, value):
-    information = folder / "wells-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: wells\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text(f"[lammps_implicit.potentials]\nwells = {value}\n")
-    (folder / "wells.py").write_text(module)
-
-
-def _run(folder, script):
-    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_a_family_of_another_package(tmp_path):
-    _install(tmp_path, PACKAGE, "wells:FAMILY")
-    (tmp_path / "in.lj").write_text(LJ)
-    outcome = _run(tmp_path, SCRIPT)
-    assert outcome.returncode == 0, outcome.stderr
-    told = json.loads(outcome.stdout.splitlines()[-1])
-    assert told["names"] == ["depth of unlike wells", "size of all wells"]
-    assert told["missed"] <= 1e-4
-    assert told["slope"] == pytest.approx(told["expected"], rel=1e-5)
-    assert told["vjp"] == pytest.approx(told["norm"], rel=1e-5)
-    assert "lj/smooth 1-1 epsilon" in told["without a pattern"]
-    assert len(told["without a pattern"]) == 6
-    assert "two parameters change the word '0.42' of 'pair_coeff 1 2 0.42 2.45'" in told["both"]
-
 
 def test_a_package_that_cannot_be_imported_is_named(tmp_path):
-    _install(tmp_path, "import nowhere_to_be_found\n", "wells:FAMILY")
-    (tmp_path / "in.lj").write_text(LJ)
-    outcome = _run(
-        tmp_path,
-        "import sys; sys.argv = ['lammps-implicit', 'sensitivity', 'in.lj', '-o', 'o.h5']\n"
-        "from lammps_implicit.cli import main\nmain()",
+    (tmp_path / "wells-1.0.dist-info").mkdir()
+    (tmp_path / "wells-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: wells\nVersion: 1.0\n")
+    (tmp_path / "wells-1.0.dist-info" / "entry_points.txt").write_text(
+        "[lammps_implicit.potentials]\nwells = wells:F\n"
     )
+    (tmp_path / "wells.py").write_text("import nowhere_to_be_found\n")
+    (tmp_path / "in.lj").write_text(LJ)
+    outcome = run(tmp_path, "lammps-implicit sensitivity in.lj -o o.h5", tmp_path)
     assert outcome.returncode != 0
     assert "the potential family 'wells' of package wells cannot be imported" in outcome.stderr
     assert "Traceback" not in outcome.stderr

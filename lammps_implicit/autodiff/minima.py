@@ -188,7 +188,7 @@ def start(
     )
     evaluator.wrap()
     double_precision.require(of_flat, evaluator.positions, evaluator.cell, flat, evaluator.lists)
-    return evaluator, AutodiffPotential(np.asarray(flat), labels, structure.elements)
+    return evaluator, AutodiffPotential.of(dict(zip(labels, flat, strict=True)), structure.elements)
 
 
 def structure_of(reference: StationaryPoint) -> tuple[Structure, BoolArray]:

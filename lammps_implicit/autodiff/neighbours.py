@@ -1,9 +1,8 @@
-"""Periodic images and pairs of atoms in cells of any shape and size, smaller than the cutoff included."""
+"""Pairs of atoms in cells of any shape and size, smaller than the cutoff included."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -32,33 +31,6 @@ class Pairs(NamedTuple):
     shift: FloatArray
     kind: NDArray[np.int32]
     real: NDArray[np.bool_]
-
-
-def images(
-    positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float
-) -> tuple[IntArray, IntArray]:
-    """Atoms within reach of the cell, those inside first: indices (m,) and cell vectors (m, 3) they are shifted by.
-
-    Parameters
-    ----------
-    positions : (n, 3) float array
-    cell : (3, 3) float array
-    periodic : (3,) sequence of bool
-    reach : float
-    """
-    inverse = np.linalg.inv(cell)
-    fractional = positions @ inverse
-    margin = reach * np.linalg.norm(inverse, axis=0)  # in units of the distance between faces
-    low, high = fractional.min(axis=0) - margin, fractional.max(axis=0) + margin
-    counts = [int(np.ceil(margin[k] + np.ptp(fractional[:, k]) - 1e-12)) if periodic[k] else 0 for k in range(3)]
-    shifts = sorted(product(*(range(-count, count + 1) for count in counts)), key=lambda shift: any(shift))
-    indices, vectors = [], []
-    for shift in shifts:
-        moved = fractional + shift
-        near = np.flatnonzero(np.all((moved >= low) & (moved <= high), axis=1))
-        indices.append(near)
-        vectors.append(np.broadcast_to(np.array(shift, np.int64), (len(near), 3)))
-    return np.concatenate(indices), np.concatenate(vectors)
 
 
 def pairs(

@@ -18,6 +18,7 @@ from lammps_implicit.cli.options import (
     CellOption,
     DeckArgument,
     EnsembleDirectionsOption,
+    EvaluatorOption,
     ForceLimitOption,
     FtolOption,
     OverwriteOption,
@@ -29,6 +30,7 @@ from lammps_implicit.cli.options import (
     require_exists,
 )
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
+from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.files import refuse_to_overwrite
 from lammps_implicit.minimum import Minimum
@@ -39,6 +41,9 @@ from lammps_implicit.progress import progress
 from lammps_implicit.results import prediction as predictions
 from lammps_implicit.results.sensitivity import read_sensitivity
 from lammps_implicit.results.text import write_data
+
+SHOWN = {"lammps": "LAMMPS", "jax": "JAX"}
+"""Evaluators as they are written."""
 
 
 class Form(str, Enum):
@@ -116,11 +121,13 @@ def sensitivity(
         typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
     ] = Form.auto,
     ensemble: EnsembleDirectionsOption = None,
+    evaluator: EvaluatorOption = None,
     autodiff: Annotated[
         bool,
         typer.Option(
             "--autodiff",
-            help="Differentiate exactly, in JAX; for pair styles with a JAX counterpart (Lennard-Jones, Morse, ...).",
+            help="Short for '--evaluator jax': differentiate exactly, in JAX; for pair styles with a JAX counterpart "
+            "(Lennard-Jones, Morse, ...).",
         ),
     ] = False,
     overwrite: OverwriteOption = False,
@@ -132,11 +139,14 @@ def sensitivity(
     refuse_to_overwrite(output, overwrite)
     require_exists(ensemble)
     settings = read_variables(variables)
-    if autodiff:
+    if autodiff and evaluator not in (None, "jax"):
+        raise LammpsImplicitError(f"--autodiff is '--evaluator jax', and '--evaluator {evaluator}' is given: take one")
+    chosen = "jax" if autodiff else evaluator or "lammps"
+    if chosen == "jax":
         os.environ["JAX_ENABLE_X64"] = "1"
     with Minimum.from_deck(
         deck,
-        evaluator="jax" if autodiff else "lammps",
+        evaluator=chosen,
         parameters=parameters,
         variables=settings,
         ftol=ftol,
@@ -153,7 +163,7 @@ def sensitivity(
             hessians = [minimum.relaxation_hessian(tol, cell=held)]
             minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         minimum.sensitivity(tol, cell=held).write(output, overwrite, form.value)
-        cost, where = jacobian.statistics, "JAX" if autodiff else "LAMMPS"
+        cost, where = jacobian.statistics, SHOWN.get(chosen, chosen)
         columns(
             [
                 ("atoms, parameters", f"{minimum.engine.n_atoms}, {len(minimum.potential.theta)}"),

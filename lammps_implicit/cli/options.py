@@ -27,6 +27,15 @@ VariableOption = Annotated[
 ForceLimitOption = Annotated[
     float, typer.Option("--force-limit", help="Refuse decks that end with a larger force (eV/Å) than this.")
 ]
+EvaluatorOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--evaluator",
+        metavar="NAME",
+        help="What evaluates energies: lammps (default), jax, or one that another package registers; the deck is a "
+        "file that it reads.",
+    ),
+]
 FtolOption = Annotated[float, typer.Option("--ftol", help="Relax until no force component exceeds this (eV/Å).")]
 CellOption = Annotated[
     str,

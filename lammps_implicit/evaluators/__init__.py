@@ -15,6 +15,7 @@ from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.potential_folders import potential_file, potential_folders
 from lammps_implicit.evaluators.registry import EVALUATORS, StartEvaluator
 from lammps_implicit.evaluators.restoring import restoring
+from lammps_implicit.evaluators.serial import SerialEvaluator
 
 __all__ = [
     "EVALUATORS",
@@ -26,6 +27,7 @@ __all__ = [
     "Neighbourhood",
     "PairCoeff",
     "Reference",
+    "SerialEvaluator",
     "StartEvaluator",
     "deck_path",
     "nearest_image",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lammps_implicit.arrays import BoolArray, FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 
 
 def nearest_image(vectors: FloatArray, cell: FloatArray, periodic: Sequence[bool] | BoolArray) -> FloatArray:
@@ -33,6 +33,33 @@ def nearest_image(vectors: FloatArray, cell: FloatArray, periodic: Sequence[bool
     if np.count_nonzero(metric) == len(lattice):  # orthogonal: rounding finds the nearest image
         return np.asarray(vectors - np.round(vectors @ lattice.T / np.diag(metric)) @ lattice)
     return _nearest(np.array(vectors, float), _reduced(cell, periodic))
+
+
+def images(
+    positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float
+) -> tuple[IntArray, IntArray]:
+    """Atoms within reach of the cell, those inside first: indices (m,) and cell vectors (m, 3) they are shifted by.
+
+    Parameters
+    ----------
+    positions : (n, 3) float array
+    cell : (3, 3) float array
+    periodic : (3,) sequence of bool
+    reach : float
+    """
+    inverse = np.linalg.inv(cell)
+    fractional = positions @ inverse
+    margin = reach * np.linalg.norm(inverse, axis=0)  # in units of the distance between faces
+    low, high = fractional.min(axis=0) - margin, fractional.max(axis=0) + margin
+    counts = [int(np.ceil(margin[k] + np.ptp(fractional[:, k]) - 1e-12)) if periodic[k] else 0 for k in range(3)]
+    shifts = sorted(product(*(range(-count, count + 1) for count in counts)), key=lambda shift: any(shift))
+    indices, vectors = [], []
+    for shift in shifts:
+        moved = fractional + shift
+        near = np.flatnonzero(np.all((moved >= low) & (moved <= high), axis=1))
+        indices.append(near)
+        vectors.append(np.broadcast_to(np.array(shift, np.int64), (len(near), 3)))
+    return np.concatenate(indices), np.concatenate(vectors)
 
 
 def _nearest(vectors: FloatArray, lattice: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The interface of evaluators: atoms at a reference, and their energy, forces and pressure there.
+"""The interface of evaluators (`lammps`, `serial`): atoms at a reference, and their energy, forces and pressure there.
 
 LAMMPS (`evaluators.lammps`) and JAX (`autodiff.evaluator`) implement it. Per-atom arrays hold the atoms this rank owns;
 atoms are identified by id. Lengths are in Å, energies in eV, forces in eV/Å for decks with ``units metal``, in the
@@ -23,6 +23,9 @@ from lammps_implicit.evaluators.images import nearest_image
 from lammps_implicit.mpi.on_root import on_root
 
 T = TypeVar("T")
+
+REACH = 1.3
+"""How far a neighbourhood reaches at least, in units of the mean nearest-neighbour distance: the longest spring."""
 
 
 @dataclass
@@ -179,6 +182,24 @@ class Evaluator(ABC):
     @abstractmethod
     def return_to_reference(self) -> None:
         """Return to the reference, so that `energy` and `pressure` are those of the reference."""
+
+    @abstractmethod
+    def strained_forces(self, strain: FloatArray) -> FloatArray:
+        """Forces where the cell and the reference in it are strained, (n, 3), by rows of the reference. One evaluation.
+
+        `energy`, `pressure`, `cell` and `volume` are those of the strained state until `unstrain`. Nothing else comes
+        between but further strains, each counted from the reference.
+
+        Parameters
+        ----------
+        strain : (3, 3) float array
+            ε of x' = x₀ + (1 + ε)(x - x₀), x₀ the cell's origin; upper triangular. Zero along directions that are not
+            periodic.
+        """
+
+    @abstractmethod
+    def unstrain(self) -> FloatArray:
+        """Come back from `strained_forces` to the reference; return the forces there, (n, 3)."""
 
     @abstractmethod
     def strain_reference(self, strain: FloatArray) -> FloatArray:

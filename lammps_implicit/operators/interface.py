@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom
+from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.progress import Progress
 
 
@@ -103,8 +104,8 @@ class StrainedDerivative(MixedDerivative, Protocol):
     """A mixed derivative whose strain derivatives are found by differences: see `coupling.measure_coupling`."""
 
     @property
-    def engine(self) -> Any:
-        """The engine, which can strain its cell."""
+    def engine(self) -> Evaluator:
+        """The evaluator, which can strain its cell."""
         ...
 
     def collect(self) -> FloatArray:

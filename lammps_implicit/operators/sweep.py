@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.interface import Swept
 from lammps_implicit.operators.trial_parameters import trial_parameters
 from lammps_implicit.progress import Progress, no_progress
@@ -27,12 +27,36 @@ round-off balance."""
 NO_ENERGY, NO_FORCE = 1e-14, 1e-11
 """Changes that count as round-off: of the energy, relative to itself, and of a force, eV/Å."""
 
+TYPICAL = 1e-3
+"""Share of a typical parameter below which a parameter counts as zero, for the step."""
+
 UNSMOOTH = 1e-4
 """Relative difference of the derivatives with a single and a doubled step beyond which forces count as not smooth.
 Chosen well above the relative error of 1e-8 that smooth forces leave."""
 
 Install = Callable[[FloatArray], FloatArray]
 """Function that installs Θ + δΘ and returns the forces: see `trial_parameters`."""
+
+
+def steps_of(theta: FloatArray, linear: BoolArray, names: Sequence[str]) -> FloatArray:
+    """Steps of parameters, (P,): as long as themselves where U is linear, `STEP` of that for others.
+
+    Of those that are next to nothing, as long as fits others of their kind: of all that are linear, or of the same last
+    word of the name (``sigma``).
+
+    Parameters
+    ----------
+    theta : (P,) float array
+    linear : (P,) bool array
+    names : sequence of str
+    """
+    sizes = np.abs(theta)
+    kinds = np.where(linear, "", [name.rpartition(" ")[2] for name in names])
+    for kind in set(kinds):
+        alike = sizes[kinds == kind]
+        typical = float(np.median(alike[alike > 0])) if alike.any() else 1.0 / TYPICAL
+        sizes[kinds == kind] = np.maximum(alike, TYPICAL * typical)
+    return np.where(linear, sizes, STEP * sizes)
 
 
 @dataclass(frozen=True)
@@ -54,7 +78,9 @@ class Sweep:
     pressures: FloatArray
 
 
-def sweep_parameters(potential: Swept, engine: Engine, forces: FloatArray, progress: Progress = no_progress) -> Sweep:
+def sweep_parameters(
+    potential: Swept, engine: Evaluator, forces: FloatArray, progress: Progress = no_progress
+) -> Sweep:
     """Differentiate energy, forces and pressure at the reference with respect to every parameter.
 
     Costs one force evaluation per parameter in which U is linear, two per other parameter, two to check these, and one
@@ -63,7 +89,7 @@ def sweep_parameters(potential: Swept, engine: Engine, forces: FloatArray, progr
     Parameters
     ----------
     potential : Swept
-    engine : Engine
+    engine : Evaluator
     forces : (n, 3) float array
         Forces at the reference, eV/Å.
     progress : callable, optional
@@ -102,7 +128,7 @@ def sweep_parameters(potential: Swept, engine: Engine, forces: FloatArray, progr
     return found
 
 
-def _check_steps(install: Install, engine: Engine, found: Sweep, steps: FloatArray, linear: BoolArray) -> None:
+def _check_steps(install: Install, engine: Evaluator, found: Sweep, steps: FloatArray, linear: BoolArray) -> None:
     """Compare with a doubled step, along one combination of all parameters in which U is not linear."""
     signs = np.where(np.arange(len(steps)) % 2, 1.0, -1.0) * ~linear
     direction = 2 * signs * steps / np.sqrt(max(1, int(np.count_nonzero(signs))))
@@ -110,12 +136,12 @@ def _check_steps(install: Install, engine: Engine, found: Sweep, steps: FloatArr
     require_smooth(engine, (down[1] - up[1]) / 2, found.forces @ direction)
 
 
-def require_smooth(engine: Engine, doubled: FloatArray, single: FloatArray) -> None:
+def require_smooth(engine: Evaluator, doubled: FloatArray, single: FloatArray) -> None:
     """Check that central differences of forces with a single and a doubled step agree to `UNSMOOTH`.
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
     doubled, single : (n, 3) float arrays
         The two derivatives, eV/Å.
 
@@ -132,7 +158,7 @@ def require_smooth(engine: Engine, doubled: FloatArray, single: FloatArray) -> N
         )
 
 
-def bare_second_derivative(potential: Swept, engine: Engine) -> FloatArray:
+def bare_second_derivative(potential: Swept, engine: Evaluator) -> FloatArray:
     """∂²U/∂Θ² at fixed positions, (P, P), by second differences of the energy; zero between linear parameters.
 
     Costs two force evaluations per diagonal element, four per other element, one at Θ, and one to install Θ again,
@@ -179,6 +205,6 @@ def _pairs(linear: BoolArray) -> Iterator[tuple[int, int]]:
                 yield row, column
 
 
-def _state(install: Install, engine: Engine, change: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+def _state(install: Install, engine: Evaluator, change: FloatArray) -> tuple[float, FloatArray, FloatArray]:
     forces = install(change)
     return engine.energy, forces, engine.pressure

@@ -7,7 +7,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom
 from lammps_implicit.cell.voigt import components
-from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.coupling import measure_coupling
 from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Hessian, Swept
@@ -30,7 +30,7 @@ class SweptDerivative:
 
     Parameters
     ----------
-    engine : Engine
+    engine : Evaluator
         At its reference.
     potential : Swept
     hessian : Hessian
@@ -42,7 +42,7 @@ class SweptDerivative:
         No direction is inconsistent: C comes from the forces themselves.
     """
 
-    def __init__(self, engine: Engine, potential: Swept, hessian: Hessian) -> None:
+    def __init__(self, engine: Evaluator, potential: Swept, hessian: Hessian) -> None:
         self.engine = engine
         self.potential = potential
         self.hessian = hessian

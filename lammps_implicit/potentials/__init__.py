@@ -18,6 +18,7 @@ from lammps_implicit.potentials.interface import (
 )
 from lammps_implicit.potentials.labels import matches, select
 from lammps_implicit.potentials.of_deck import FAMILIES, from_engine, start_lammps
+from lammps_implicit.potentials.plain import PlainPotential
 from lammps_implicit.potentials.snap_files import (
     CoefficientFile,
     ParameterFile,
@@ -32,6 +33,7 @@ __all__ = [
     "PairCommands",
     "ParameterFile",
     "Parameters",
+    "PlainPotential",
     "Potential",
     "PotentialFamily",
     "SelectablePotential",

@@ -19,15 +19,11 @@ from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.interface import Hessian
-from lammps_implicit.operators.sweep import STEP
+from lammps_implicit.operators.sweep import steps_of
 from lammps_implicit.operators.swept_derivative import SweptDerivative
 from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.interface import Source
 from lammps_implicit.potentials.output import write_text, write_together
-
-_TYPICAL = 1e-3
-"""Parameters smaller than this share of a typical one take its step, times this share. Chosen: steps must not vanish
-with the parameter."""
 
 
 @dataclass(frozen=True)
@@ -127,19 +123,8 @@ class InstalledPotential:
             raise PotentialError(f"these parameters cannot be changed after the deck ran: {error}") from None
 
     def steps(self) -> FloatArray:
-        """Difference step of each parameter, (P,): its own size where U is linear in it, else `STEP` times that.
-
-        For parameters near zero the size is taken from others of their kind, `_TYPICAL` times the median of all linear
-        ones or of those with the same name (``sigma``).
-        """
-        sizes, linear = np.abs(self.theta), self.linear
-        named = [name.rpartition(" ")[2] for name in self.names]
-        kinds = np.where(linear, "", named)
-        for kind in set(kinds):
-            alike = sizes[kinds == kind]
-            typical = float(np.median(alike[alike > 0])) if alike.any() else 1.0 / _TYPICAL
-            sizes[kinds == kind] = np.maximum(alike, _TYPICAL * typical)
-        return np.where(linear, sizes, STEP * sizes)
+        """Steps of the parameters, (P,): see `operators.sweep.steps_of`."""
+        return steps_of(self.theta, self.linear, self.names)
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
         """Write an include file, ``.lmp``, with commands that follow the deck's potential, and the files they name.

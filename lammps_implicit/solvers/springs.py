@@ -26,12 +26,9 @@ from scipy.spatial import cKDTree
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import NotAMinimumError
-from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
+from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.mpi.hashing import splitmix64
 from lammps_implicit.mpi.ownership import global_rows
-
-REACH = 1.3
-"""Longest spring in mean nearest-neighbour distances; includes second neighbours in bcc (1.15), not in fcc (1.41)."""
 
 KNOTS = 4
 """Knots of each piecewise linear stiffness. Chosen: few enough to be determined by the bonds of small cells."""

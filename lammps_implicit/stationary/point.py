@@ -137,6 +137,7 @@ class StationaryPoint(DifferentiablePoint):
             "saddle": bool(saddle),
             "cell": cell,
             "pressure": pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist(),
+            "evaluator": evaluator,
         }
         return point
 

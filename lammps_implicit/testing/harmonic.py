@@ -93,6 +93,14 @@ class Harmonic(Evaluator):
         """Restore a reference."""
         self.shift(reference.positions - self.positions)
 
+    def strained_forces(self, strain: FloatArray) -> FloatArray:
+        """There is no cell to strain."""
+        raise LammpsImplicitError("atoms without a cell cannot be strained")
+
+    def unstrain(self) -> FloatArray:
+        """Forces at the reference: it was never strained."""
+        return self.forces()
+
     def strain_reference(self, strain: FloatArray) -> FloatArray:
         """Raise: there is no cell to strain."""
         raise LammpsImplicitError("atoms without a cell cannot be strained")
