@@ -5,6 +5,8 @@ registering under a name (`registry`). `lammps_session` runs a deck in LAMMPS an
 reference; `deck` collects the settings of the deck, `fixes` checks its fixes, `failures` condenses LAMMPS' error
 messages, `ase_deck` writes decks for ASE structures, `potential_folders` finds potential files. `restoring` undoes
 temporary changes of an evaluator, `images` finds nearest periodic images.
+
+The function `restoring` is imported from the file of the same name.
 """
 
 from lammps_implicit.evaluators.ase_deck import temporary_deck
@@ -14,7 +16,6 @@ from lammps_implicit.evaluators.interface import Evaluations, Evaluator, Neighbo
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.potential_folders import potential_file, potential_folders
 from lammps_implicit.evaluators.registry import EVALUATORS, StartEvaluator
-from lammps_implicit.evaluators.restoring import restoring
 
 __all__ = [
     "EVALUATORS",
@@ -32,6 +33,5 @@ __all__ = [
     "potential_file",
     "potential_folders",
     "read_transcript",
-    "restoring",
     "temporary_deck",
 ]
