@@ -482,7 +482,7 @@ class Broken:
 
 BROKEN = {
     "looser than asked": (Broken(loosen=3.0), "in units of the tolerance, asked for"),
-    "reports the tolerance": (Broken(solution=lambda x, tol: replace(x, residual=tol)), "the residual reported"),
+    "reports the tolerance": (Broken(solution=lambda x, tol: replace(x, residual=tol)), "the reported residual"),
     "drifts": (Broken(solution=lambda x, tol: replace(x, x=x.x + 1e-6)), "the part of x in the null space"),
     "gives up": (Broken(solution=lambda x, tol: replace(x, status=Status.DIVERGED)), "the status is DIVERGED"),
     "blind": (Broken(system=lambda system: replace(system, saddle=True)), "NotAMinimumError is not raised"),
@@ -581,7 +581,7 @@ def test_a_loss_that_leaves_the_cell_out_is_caught(points):
         value, weights = pulled(minimum)
         return value + 0.1 * minimum.engine.volume, weights
 
-    with pytest.raises(ConformanceError, match="as that on the cell"):
+    with pytest.raises(ConformanceError, match="such as that on the cell"):
         testing.check_loss(UserTerm("cell", held), cells)
 
 
@@ -606,7 +606,7 @@ def test_our_observables_conform(points):
         (lambda found, cell: replace(found, hessian=found.hessian * 1.01), "d²f/dΘ² δΘ"),
         (
             lambda found, cell: replace(found, hessian=cell.mixed.bare_second_derivative()),
-            "the part that relaxing adds",
+            "the contribution of relaxation",
         ),
         (lambda found, cell: replace(found, value=found.value + 1e-3), "the value is"),
     ],
