@@ -1,10 +1,12 @@
 """Evaluators: energy, forces, pressure and descriptors at given positions, cell and parameters.
 
 `interface` defines `Evaluator`, which LAMMPS implements here, JAX in `lammps_implicit.autodiff`, and other packages by
-registering under a name (`registry`). `lammps_session` runs a deck in LAMMPS and `lammps` evaluates it around a
+registering under a name (`registry`); `serial` is a base for evaluators in one process. `lammps_session` runs a deck in LAMMPS and `lammps` evaluates it around a
 reference; `deck` collects the settings of the deck, `fixes` checks its fixes, `failures` condenses LAMMPS' error
 messages, `ase_deck` writes decks for ASE structures, `potential_folders` finds potential files. `restoring` undoes
 temporary changes of an evaluator, `images` finds nearest periodic images.
+
+The function `restoring` is imported from the file of the same name.
 """
 
 from lammps_implicit.evaluators.ase_deck import temporary_deck
@@ -14,7 +16,6 @@ from lammps_implicit.evaluators.interface import Evaluations, Evaluator, Neighbo
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.potential_folders import potential_file, potential_folders
 from lammps_implicit.evaluators.registry import EVALUATORS, StartEvaluator
-from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.evaluators.serial import SerialEvaluator
 
 __all__ = [
@@ -34,6 +35,5 @@ __all__ = [
     "potential_file",
     "potential_folders",
     "read_transcript",
-    "restoring",
     "temporary_deck",
 ]

@@ -5,14 +5,15 @@ values and rows by id, through the hashes of `hashing`; `id_order` streams array
 distributes rows read there; `on_root` runs a task on rank 0 for all. `shutdown` and `interrupts` end all ranks together
 after an error or a signal, `libraries` checks that all parts use the same MPI library, `ranks` gives this rank's
 number.
+
+Functions named like their file (`deal`, `on_root`) are imported from there.
 """
 
-from lammps_implicit.mpi.deal import deal
 from lammps_implicit.mpi.hashing import home_ranks, splitmix64
 from lammps_implicit.mpi.id_order import PIECE, IdOrder
 from lammps_implicit.mpi.interrupts import stop_on_signals
 from lammps_implicit.mpi.libraries import loaded_mpi_libraries, require_one_mpi
-from lammps_implicit.mpi.on_root import on_root, opened_on_root
+from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.mpi.ownership import exchange, fetch, first_row, global_rows
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.mpi.shutdown import all_arrive, end_all_on_exceptions, end_together
@@ -21,7 +22,6 @@ __all__ = [
     "PIECE",
     "IdOrder",
     "all_arrive",
-    "deal",
     "end_all_on_exceptions",
     "end_together",
     "exchange",
@@ -30,7 +30,6 @@ __all__ = [
     "global_rows",
     "home_ranks",
     "loaded_mpi_libraries",
-    "on_root",
     "opened_on_root",
     "rank",
     "require_one_mpi",
