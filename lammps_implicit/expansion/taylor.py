@@ -262,7 +262,7 @@ class Expansion:
         """
         if self.minimum.state != self.state:
             raise LammpsImplicitError(
-                "the minimum has been relaxed or moved since this expansion was made: make a new one"
+                "the minimum has been relaxed or moved since this expansion was made: make another"
             )
 
     def _natural_coupling(self) -> Coupling:
