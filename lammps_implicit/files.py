@@ -61,7 +61,7 @@ def refuse_to_overwrite(path: str | os.PathLike[str], overwrite: bool) -> None:
     if target.is_dir():
         raise OutputError(f"cannot write {target}: it is a folder; give the name of a file")
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists already: choose another name, or pass --overwrite")
+        raise OutputError(f"{target} exists already: choose another name or pass --overwrite")
     folder = target.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"cannot write {target}: the folder {folder} does not exist")
