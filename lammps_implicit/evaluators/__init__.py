@@ -2,9 +2,9 @@
 
 `interface` defines `Evaluator`, which LAMMPS implements here, JAX in `lammps_implicit.autodiff`, and other packages by
 registering under a name (`registry`); `serial` is a base for evaluators in one process. `lammps_session` runs a deck in
-LAMMPS and `lammps` evaluates it around a reference; `deck` collects the settings of the deck, `fixes` checks its fixes, `failures` condenses LAMMPS' error
-messages, `ase_deck` writes decks for ASE structures, `potential_folders` finds potential files. `restoring` undoes
-temporary changes of an evaluator, `images` finds nearest periodic images.
+LAMMPS and `lammps` evaluates it around a reference; `deck` collects the settings of the deck, `fixes` checks its fixes,
+`failures` condenses LAMMPS' error messages, `ase_deck` writes decks for ASE structures, `potential_folders` finds
+potential files. `restoring` undoes temporary changes of an evaluator, `images` finds nearest periodic images.
 
 The function `restoring` is imported from the file of the same name.
 """
