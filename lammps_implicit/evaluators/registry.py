@@ -10,6 +10,6 @@ from lammps_implicit.registry import Registry
 
 Start = Callable[..., tuple[Evaluator, Any]]
 """(deck, comm, parameters, variables, *, ftol, force_limit, saddle) to an evaluator that has been taken over from the
-deck's end, and its potential (see `potentials.interface.Potential`)."""
+deck's end, and its potential (see `potentials.interface.Potential`). The deck is any file that the evaluator reads."""
 
 EVALUATORS: Registry[Start] = Registry("lammps_implicit.evaluators", "evaluator")
