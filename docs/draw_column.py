@@ -71,45 +71,73 @@ def room_of(module: str) -> str:
     return module.partition(".")[0]
 
 
+def rooms_imported() -> dict[str, set[str]]:
+    """Each room, and the rooms that it imports."""
+    found: dict[str, set[str]] = {room: set() for floor in COLUMN for room in floor}
+    for who, what, _ in imports():
+        upper, lower = room_of(who), room_of(what)
+        if upper in found and lower in found and upper != lower:
+            found[upper].add(lower)
+    return found
+
+
+def without_shortcuts(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The same arrows without those that follow from others (transitive reduction)."""
+
+    def below(room: str) -> set[str]:
+        return {other for lower in graph[room] for other in (lower, *below(lower))}
+
+    return {
+        room: {lower for lower in lowers if not any(lower in below(other) for other in lowers - {lower})}
+        for room, lowers in graph.items()
+    }
+
+
+def files_in(room: str) -> int:
+    """Number of a room's files, without ``__init__.py``."""
+    folder = PACKAGE / room
+    return sum(file.name != "__init__.py" for file in folder.rglob("*.py")) if folder.is_dir() else 1
+
+
 def draw(output: Path) -> None:
-    """Draw rooms as boxes, floor upon floor, and imports as arcs from a room to those below it."""
+    """Draw rooms as boxes, floor upon floor, and imports as arrows down; those that follow from others are left out."""
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-    counts: dict[tuple[str, str], int] = {}
-    for who, what, _ in imports():
-        pair = room_of(who), room_of(what)
-        if pair[0] != pair[1] and "__init__" not in (who, what) and pair[0] not in ("__init__", "__main__"):
-            counts[pair] = counts.get(pair, 0) + 1
-    figure = Figure(figsize=(9, 0.55 * len(COLUMN) + 0.6), layout="constrained", dpi=150)
+    figure = Figure(figsize=(7.5, 0.62 * len(COLUMN) + 0.3), layout="constrained", dpi=150)
     axes = figure.subplots()
-    places: dict[str, tuple[float, float, float]] = {}
+    middle: dict[str, float] = {}
     for number, floor in enumerate(COLUMN):
-        width = 6.0 / len(floor)
+        wide = 7.0 / len(floor)
         for index, room in enumerate(floor):
-            left, wide = index * width, width - 0.12
-            places[room] = (left + wide / 2, number, wide)
-            box = FancyBboxPatch((left, number - 0.3), wide, 0.6, "round,pad=0.02", fc="#e8eef5", ec="#33566f", lw=0.8)
-            axes.add_patch(box)
-            files = sum(1 for _ in PACKAGE.joinpath(room).rglob("*.py")) if PACKAGE.joinpath(room).is_dir() else 1
-            told = f"{room}  ({files} files)" if files > 1 else room
-            axes.text(left + wide / 2, number, told, ha="center", va="center", fontsize=8)
-    for (upper, lower), count in counts.items():
-        rises = floor_of(lower) >= floor_of(upper)
-        start, end = (6.0, places[upper][1]), (6.0, places[lower][1])
-        arc = FancyArrowPatch(
-            start,
-            end,
-            connectionstyle=f"arc3,rad={-0.45 if not rises else 0.45}",
-            arrowstyle="-|>",
-            mutation_scale=6,
-            lw=0.4 + 0.12 * min(count, 12),
-            color="#c0392b" if rises else "#33566f",
-            alpha=0.35,
-        )
-        axes.add_patch(arc)
-    axes.set_xlim(-0.2, 10.5)
-    axes.set_ylim(-0.7, len(COLUMN) - 0.3)
+            middle[room] = (index + 0.5) * wide
+            corner = (index * wide + 0.35, number - 0.2)
+            axes.add_patch(
+                FancyBboxPatch(corner, wide - 0.7, 0.4, "round,pad=0.03", fc="#e8eef5", ec="#33566f", lw=0.8, zorder=2)
+            )
+            count = files_in(room)
+            text = f"{room}  ({count} files)" if count > 1 else room
+            axes.text(middle[room], number, text, ha="center", va="center", fontsize=8, zorder=3)
+    for upper, lowers in without_shortcuts(rooms_imported()).items():
+        for lower in lowers:
+            fall = floor_of(upper) - floor_of(lower)
+            # Longer ways bend around the floors between; what went upwards would be red.
+            bend = 0.0 if fall <= 1 else (0.12 if middle[lower] >= 3.5 else -0.12)
+            axes.add_patch(
+                FancyArrowPatch(
+                    (middle[upper], floor_of(upper) - 0.23),
+                    (middle[lower], floor_of(lower) + 0.23),
+                    connectionstyle=f"arc3,rad={bend}",
+                    arrowstyle="-|>",
+                    mutation_scale=8,
+                    lw=0.9,
+                    color="#33566f" if fall > 0 else "#c0392b",
+                    alpha=0.7,
+                    zorder=1,
+                )
+            )
+    axes.set_xlim(0, 7)
+    axes.set_ylim(-0.5, len(COLUMN) - 0.5)
     axes.set_axis_off()
     figure.savefig(output)
 

@@ -1,4 +1,4 @@
-"""Types of arrays."""
+"""Array types used in annotations throughout the package."""
 
 from __future__ import annotations
 
@@ -6,5 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+"""Double precision array; docstrings give its shape."""
+
 IntArray = NDArray[np.int64]
+"""Array of 64-bit integers, such as atom ids."""
+
 BoolArray = NDArray[np.bool_]
+"""Boolean mask."""

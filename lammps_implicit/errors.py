@@ -1,25 +1,25 @@
-"""Errors a user can act on: each message says what is wrong, where, and what to do."""
+"""Errors a user can act on: every message says what is wrong, where, and what to do about it."""
 
 
 class LammpsImplicitError(Exception):
-    """Base of every error this package raises on purpose; the command line prints it without a traceback."""
+    """Base class of all errors this package raises deliberately; the command line prints them without a traceback."""
 
 
 class DeckError(LammpsImplicitError):
-    """The input deck is missing, stops in LAMMPS, or leaves something that cannot be differentiated."""
+    """The input deck is missing, fails in LAMMPS, or sets up something that cannot be differentiated."""
 
 
 class PotentialError(LammpsImplicitError):
-    """The potential is not supported, or a parameter file does not fit it."""
+    """The potential is not supported, or a parameter file does not match it."""
 
 
 class NotAMinimumError(LammpsImplicitError):
-    """The state is not a minimum: forces do not vanish, or the energy curves downwards in some direction."""
+    """The state is not a minimum: forces do not vanish, or the energy has a direction of negative curvature."""
 
 
 class ConvergenceError(LammpsImplicitError):
-    """A linear solve or a relaxation stopped short of its tolerance."""
+    """A linear solve or a relaxation stopped before it reached its tolerance."""
 
 
 class OutputError(LammpsImplicitError):
-    """A result file exists already, or cannot be written or read."""
+    """A result file already exists, or cannot be written or read."""

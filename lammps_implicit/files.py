@@ -1,4 +1,4 @@
-"""Output files appear whole or not at all, and never replace one silently."""
+"""Output files: written completely or not at all, and never overwritten silently."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing import Any
 from lammps_implicit.errors import OutputError
 
 FORMAT_VERSION = 1
-"""Of HDF5 files, as their attribute ``format_version`` says; those without it are of version 0, and still read."""
+"""Version of HDF5 files, their attribute ``format_version``; files without it are of version 0, and are readable."""
 
 _temporary: set[Path] = set()
 
 
 def remember_temporary(path: Path) -> None:
-    """Have `remove_temporaries` remove a file or folder."""
+    """Register a temporary file or folder for removal by `remove_temporaries`."""
     _temporary.add(path)
 
 
 def forget_temporary(path: Path) -> None:
-    """Take back `remember_temporary`: the path is gone, or is to stay."""
+    """Undo `remember_temporary`, once the path has been removed or is to be kept."""
     _temporary.discard(path)
 
 
 def remove_temporaries() -> None:
-    """Remove what a process that is about to be killed would leave behind."""
+    """Remove all registered temporary files and folders; called before the process is killed."""
     for path in list(_temporary):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -40,7 +40,7 @@ def remove_temporaries() -> None:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the file's SHA-256 digest in hexadecimal."""
+    """Return the SHA-256 digest of a file as a hexadecimal string."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(2**20):
@@ -49,18 +49,19 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def refuse_to_overwrite(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Check an output path before work starts.
+    """Check that an output file can be written, before any work is done.
 
     Raises
     ------
     OutputError
-        If the file exists and `overwrite` is false, it is a folder, or its folder does not exist or cannot be written.
+        If the file exists and `overwrite` is false, the path is a folder, or the containing folder does not exist or is
+        not writable.
     """
     target = Path(path)
     if target.is_dir():
-        raise OutputError(f"{target} is a folder, not a file to write")
+        raise OutputError(f"cannot write {target}: it is a folder; give the name of a file")
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists already: choose another name or pass --overwrite")
+        raise OutputError(f"{target} exists already: choose another name, or pass --overwrite")
     folder = target.absolute().parent
     if not folder.is_dir():
         raise OutputError(f"cannot write {target}: the folder {folder} does not exist")
@@ -69,41 +70,64 @@ def refuse_to_overwrite(path: str | os.PathLike[str], overwrite: bool) -> None:
 
 
 def refuse_inputs(output: str | os.PathLike[str], *inputs: str | os.PathLike[str]) -> None:
-    """Check that an output is not one of the files it is made from.
+    """Check that an output file is not one of its own input files.
 
     Raises
     ------
     OutputError
+        If it is.
     """
     for path in inputs:
         if Path(path).resolve() == Path(output).resolve():
-            raise OutputError(f"{output} is read from: write to another file")
+            raise OutputError(f"{output} is also an input file: choose another name for the output")
 
 
 def beside(path: str | os.PathLike[str], *endings: str) -> list[Path]:
-    """Names of files that stand beside an HDF5 file.
+    """Return the paths of files written beside an HDF5 file: its name with other suffixes.
+
+    Parameters
+    ----------
+    path : path
+        The HDF5 file.
+    *endings : str
+        Suffixes of the other files, for example ``.xyz``.
 
     Raises
     ------
     OutputError
-        If the HDF5 file has one of their names.
+        If the HDF5 file itself has one of these suffixes.
     """
     target = Path(path)
     others = [target.with_suffix(ending) for ending in endings]
     if target in others:
-        told = ", ".join(endings)
-        raise OutputError(f"{target} is to be an HDF5 file, with {told} of the same name beside it: name it .h5")
+        suffixes = ", ".join(endings)
+        raise OutputError(
+            f"{target} would be an HDF5 file, written together with {suffixes} of the same name: name it .h5"
+        )
     return others
 
 
 @contextlib.contextmanager
 def hdf5_opened(path: str | os.PathLike[str], kinds: Sequence[str], what: str) -> Iterator[Any]:
-    """Give an open ``h5py.File`` whose attribute ``kind`` is one of these.
+    """Open an HDF5 file of this package for reading.
+
+    Parameters
+    ----------
+    path : path
+    kinds : sequence of str
+        Accepted values of the file's attribute ``kind``.
+    what : str
+        Description of such a file in the error message, for example ``a sensitivity result``.
+
+    Yields
+    ------
+    h5py.File
 
     Raises
     ------
     OutputError
-        If it does not exist, is damaged, is not `what`, or lacks what is read from it inside the context.
+        If the file does not exist, is damaged or of another kind, was written by a later version, or lacks data that
+        are read inside the context.
     """
     import h5py
 
@@ -113,7 +137,7 @@ def hdf5_opened(path: str | os.PathLike[str], kinds: Sequence[str], what: str) -
                 raise OutputError(f"{path} is not {what}")
             if int(file.attrs.get("format_version", 0)) > FORMAT_VERSION:
                 raise OutputError(
-                    f"{path} was written by a later version of lammps-implicit: update this one to read it"
+                    f"{path} was written by a later version of lammps-implicit: update this installation to read it"
                 )
             yield file
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -123,12 +147,19 @@ def hdf5_opened(path: str | os.PathLike[str], kinds: Sequence[str], what: str) -
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` when the context ends well, else remove it.
+    """Write a file atomically: yield a temporary name beside it, which replaces `path` if the context succeeds.
+
+    After an error the temporary file is removed.
+
+    Yields
+    ------
+    Path
+        Temporary file to write to.
 
     Raises
     ------
     OutputError
-        As `refuse_to_overwrite`, or if writing fails: no space, no permission.
+        As `refuse_to_overwrite`, or if writing fails (disk full, no permission).
     """
     refuse_to_overwrite(path, overwrite)
     target = Path(path)
@@ -148,7 +179,11 @@ def written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
 
 @contextlib.contextmanager
 def hdf5_written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Any]:
-    """Give an open ``h5py.File`` that becomes `path` when the context ends well.
+    """Write an HDF5 file atomically, see `written_whole`.
+
+    Yields
+    ------
+    h5py.File
 
     Raises
     ------
@@ -167,7 +202,7 @@ def hdf5_written_whole(path: str | os.PathLike[str], overwrite: bool = False) ->
 
 
 def write_figure(path: str | os.PathLike[str], figure: Any, overwrite: bool = False) -> None:
-    """Write a Matplotlib figure as PNG, whatever the file is called.
+    """Write a Matplotlib figure as PNG, whatever the suffix of the file name.
 
     Raises
     ------
@@ -179,12 +214,13 @@ def write_figure(path: str | os.PathLike[str], figure: Any, overwrite: bool = Fa
 
 
 class _Guarded(io.RawIOBase):
-    """A file whose first write error is kept for later, all further writes being dropped.
+    """Binary file that stores its first write error in `failure` and discards all later writes.
 
-    The HDF5 library can neither close a file it cannot write nor leave it open without crashing at exit.
+    Needed because the HDF5 library can neither close a file that it cannot write to nor leave it open without crashing
+    at exit.
     """
 
-    def __init__(self, raw: io.RawIOBase | Any) -> None:
+    def __init__(self, raw: io.FileIO) -> None:
         self._raw = raw
         self.failure: OSError | None = None
 

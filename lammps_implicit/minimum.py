@@ -1,4 +1,4 @@
-"""`Minimum`: a relaxed structure, its derivatives with respect to the parameters, and what is built on them."""
+"""`Minimum`: a relaxed structure, its derivatives with respect to the parameters, and analyses built on them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from lammps_implicit.response.cubic import LeadingDirections, ThirdDerivative
 from lammps_implicit.results.sensitivity import Sensitivity, take_sensitivity
 from lammps_implicit.stationary.checks import check_tolerance
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.units import Pressure
 
 
 class Minimum(StationaryPoint):
-    """A minimum X*(Θ) of a potential's energy, differentiated implicitly: H dX*/dΘ = -C.
+    """A minimum X*(Θ) of the potential energy, differentiated implicitly: H dX*/dΘ = -C.
 
-    Make one with `from_deck` or `from_ase`. Use it as a context manager, or call `close`, to end LAMMPS.
+    Create one with `from_deck` or `from_ase`. Use it as a context manager, or call `close`, to end LAMMPS.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Minimum(StationaryPoint):
         cell: CellRequest = "none",
         pressure: Pressure = None,
     ) -> Sensitivity:
-        """Structure, Jacobian and energy derivatives as one result, which predicts and writes itself.
+        """Structure, Jacobian and energy derivatives as one result, for predictions and files.
 
         Parameters
         ----------
@@ -59,28 +59,44 @@ class Minimum(StationaryPoint):
         Returns
         -------
         Sensitivity
-            What `results.read_sensitivity` returns; on several ranks each holds its own atoms, in id order.
+            The class that `results.read_sensitivity` returns too. On several ranks each holds its own atoms, in id
+            order.
 
         Raises
         ------
         LammpsImplicitError
-            At a stress that is not hydrostatic, before anything is evaluated.
+            If the cell is held at a stress that is not hydrostatic; nothing has been evaluated then.
+        NotAMinimumError
+            As for `jvp`.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`; ``result.write("ta.h5")`` would write a file:
+
+        >>> result = minimum.sensitivity(tol=1e-5)
+        >>> moved = result.displacement(0.01 * result.theta)
+        >>> print(f"{result.energy:.3f} eV, largest component {abs(moved).max():.5f} Å")
+        -625.346 eV, largest component 0.00151 Å
         """
         check_tolerance(tol)
         return take_sensitivity(self, tol, self.strain(cell, pressure), method, progress)
 
     def third_derivative(self, directions: LeadingDirections, tol: float = 1e-5) -> ThirdDerivative:
-        """Third derivatives of the relaxed energy or enthalpy, and second ones of the volume; kept as `third`.
+        """Third derivatives of the relaxed energy or enthalpy, and second derivatives of the volume; kept as `third`.
 
-        Four force evaluations and one of descriptors for each of (k + 1)(k + 2) structures, k(k + 1) where the cell was
-        not relaxed.
+        Costs four force evaluations and one descriptor evaluation for each of (k + 1)(k + 2) structures, or of k(k + 1)
+        structures if the cell is not relaxed, along k directions.
 
         Parameters
         ----------
         directions : LeadingDirections
-            k of them; see `third_derivative.leading_directions`.
+            The k directions: see `expansion.directions.leading_directions`.
         tol : float
-            Of the Jacobian.
+            Relative tolerance of each column of the Jacobian.
+
+        Returns
+        -------
+        ThirdDerivative
         """
         self.third = third_derivative(self, directions, tol, self.cell)
         return self.third
@@ -100,23 +116,32 @@ class Minimum(StationaryPoint):
         ensemble : Ensemble, (S, P) array_like, fitted regression, or path
             See `ensembles.ensemble.as_ensemble`.
         distances : sequence of (int, int)
-            Ids of two atoms each.
+            Pairs of atom ids, whose distances are propagated too.
         order : int
-            Of energies: 2, or 3, which measures `third_derivative` along the ensemble's directions, and brings volumes
-            to second order.
+            Order of the energies: 2; or 3, which measures `third_derivative` along the leading directions of the
+            ensemble, and takes volumes to second order.
         tol : float
-            Of the Jacobian.
+            Relative tolerance of each column of the Jacobian.
         limit : float
-            Share of a change, or of the spread, that an estimated error may be before a sample is flagged.
+            Estimated error, as a fraction of a sample's change or of the spread, beyond which a sample is flagged.
+
+        Returns
+        -------
+        Propagation
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the order is not 2 or 3, or the ensemble does not fit the parameters.
         """
 
         if order not in (2, 3):
             raise LammpsImplicitError(f"order {order} is not 2 or 3")
         known = self.engine.on_root(lambda: as_ensemble(ensemble, self.parameters))
-        self.third = None  # that of another ensemble is of no use
+        self.third = None  # it may belong to another ensemble
         if order == 3:
             hessians, changes = [self.relaxation_hessian(tol, cell=self.cell)], known.changes(self.potential.theta)
-            # On one rank, so that all go along the same directions to the last digit.
+            # On one rank, so that all use the same directions to the last digit.
             self.third_derivative(self.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         found = {"energy" if self.cell == "none" else "enthalpy": enthalpy(self, tol)}
         if self.cell != "none":
@@ -139,11 +164,36 @@ class Minimum(StationaryPoint):
         Parameters
         ----------
         order : int
-            Of energies: 1, 2, or 3, which re-evaluates U at each predicted structure. Structures are of first order.
+            Order of the energies: 1, 2, or 3, which evaluates U at each predicted structure. Structures are predicted
+            to first order.
         cell, pressure
             As for `jvp`.
         tol : float
-            Of the Jacobian.
+            Relative tolerance of each column of the Jacobian.
+
+        Returns
+        -------
+        Expansion
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the order is not 1, 2 or 3, or the cell is held at a stress that is not hydrostatic.
+        NotAMinimumError
+            As for `jvp`.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`, with all coefficients 1% larger:
+
+        >>> model = minimum.expansion(order=2)
+        >>> predicted = model.predict(0.01 * minimum.potential.theta)
+        >>> predicted.displacement.shape
+        (53, 3)
+        >>> print(f"{predicted.energy:.3f} eV")
+        -634.107 eV
+        >>> bool(predicted.energy_error < 1e-5)
+        True
         """
         return expand(self, order, self.strain(cell, pressure), tol)
 
@@ -158,27 +208,33 @@ class Minimum(StationaryPoint):
         stop_at_new_neighbours: bool = True,
         progress: Progress = no_progress,
     ) -> ContinuationPath:
-        """Follow the minimum to other parameters, however far: predictions from the derivative, relaxed one by one.
+        """Follow the minimum to other parameters, however far, by predictor-corrector steps.
 
         Parameters
         ----------
         theta : (P,) array_like
+            Parameters to reach.
         ftol : float
-            eV/Å, of every relaxation.
+            Force tolerance of every relaxation, eV/Å.
         cell, pressure
             As for `relax`.
         missed : float
-            Å; how far atoms may be from where they were predicted: what steps are as long as.
+            Largest distance of an atom from its predicted position that steps aim at, Å; it sets their length.
         stop_at_new_neighbours : bool
-            Whether to end where atoms get other neighbours.
+            Whether to end the path where the graph of neighbours changes.
         progress : callable, optional
-            Called with thousandths of the way.
+            Callback called with (done, 1000), in thousandths of the path.
 
         Returns
         -------
         ContinuationPath
-            Its steps, and why it ended. The minimum stands at the last one: the parameters asked for where ``reached``,
-            else the last good minimum on the way, where it disappears or changes its topology.
+            The steps, and the reason for its end. The minimum is then at the last step: at `theta` if ``reached``, else
+            at the last good minimum before it disappears or its neighbours change.
+
+        Raises
+        ------
+        NotAMinimumError
+            If the first prediction fails already.
         """
         with self._meter.measured("relaxation", ftol):
             return follow(self, theta, ftol, cell, pressure, missed, stop_at_new_neighbours, progress)

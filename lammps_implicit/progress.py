@@ -1,4 +1,4 @@
-"""Progress of long work on rank 0: a bar on a terminal, plain lines elsewhere, both with the time that remains."""
+"""Progress of long calculations on rank 0: a bar on a terminal, plain lines elsewhere, with the time remaining."""
 
 from __future__ import annotations
 
@@ -7,15 +7,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_EVERY = 10.0
-"""Seconds between plain lines."""
+Progress = Callable[[int, int], None]
+"""Callback called with (steps done, total number of steps)."""
+
+_INTERVAL = 10.0
+"""Seconds between two plain lines; chosen to keep log files short."""
 
 
 @contextmanager
-def progress(title: str, root: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """Give a callback that takes steps done and in all; silent where `root` is false."""
+def progress(title: str, root: bool = True) -> Iterator[Progress]:
+    """Show progress on standard error.
+
+    Parameters
+    ----------
+    title : str
+        Text in front of the bar or of each line.
+    root : bool
+        Whether this process shows anything; true on rank 0 only.
+
+    Yields
+    ------
+    callable
+        Callback to be called with (done, total).
+    """
     if not root:
-        yield lambda done, total: None
+        yield no_progress
     elif sys.stderr.isatty():
         with _bar(title) as update:
             yield update
@@ -24,7 +40,7 @@ def progress(title: str, root: bool = True) -> Iterator[Callable[[int, int], Non
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(title: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -34,30 +50,37 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(title: str) -> Callable[[int, int], None]:
+def _lines(title: str) -> Progress:
     start = last = time.monotonic()
 
     def update(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= _EVERY and done:
+        if now - last >= _INTERVAL and done:
             remaining = (now - start) / done * (total - done)
-            print(f"{title}: {done} of {total}, about {remaining:.0f} s remain", file=sys.stderr, flush=True)
+            print(f"{title}: {done} of {total}, about {remaining:.0f} s remaining", file=sys.stderr, flush=True)
             last = now
 
     return update
 
 
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
-
-
 def no_progress(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore progress: the default callback."""
 
 
 def in_two_parts(progress: Progress) -> tuple[Progress, Progress]:
-    """What tells of one thing after another, as if they were one."""
+    """Split a callback into two for consecutive calculations, so that together they report one count.
+
+    Parameters
+    ----------
+    progress : callable
+        Called with (done, total); the count of the second calculation continues that of the first.
+
+    Returns
+    -------
+    first, second : callable
+        Callbacks of the two calculations, to be used in this order.
+    """
     before = 0
 
     def first(done: int, total: int) -> None:

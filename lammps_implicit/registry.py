@@ -1,6 +1,7 @@
-"""What this package and others offer by name: potential families, observables, loss terms, evaluators.
+"""Registries of named extensions: potential families, observables, loss terms and evaluators.
 
-A package announces what it adds as an entry point in its own ``pyproject.toml``; ours are announced in the same way::
+A package registers an extension through an entry point in its ``pyproject.toml``, and this package registers its own
+in the same way::
 
     [project.entry-points."lammps_implicit.observables"]
     "stacking fault energy" = "my_package.faults:StackingFault"
@@ -18,14 +19,14 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named objects of one kind, imported when they are first asked for.
+    """Named objects of one kind, each imported on first use.
 
     Parameters
     ----------
     group : str
-        Of entry points, such as ``lammps_implicit.potentials``.
+        Entry point group, for example ``lammps_implicit.potentials``.
     what : str
-        What they are, for messages: ``potential family``.
+        Name of the kind in error messages, for example ``potential family``.
     """
 
     def __init__(self, group: str, what: str) -> None:
@@ -36,32 +37,37 @@ class Registry(Generic[T]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names, sorted."""
+        """All registered names, sorted."""
         return tuple(sorted({*self._entries(), *self._loaded}))
 
     def register(self, name: str, item: T) -> None:
-        """Add an object in this process alone, as a script does; entry points serve every process.
+        """Register an object in the running process only, for use in scripts; packages use entry points.
+
+        Parameters
+        ----------
+        name : str
+        item : object
 
         Raises
         ------
         LammpsImplicitError
-            If the name is taken.
+            If the name is already registered.
         """
         if name in self.names:
             raise LammpsImplicitError(f"there is a {self.what} '{name}' already: choose another name")
         self._loaded[name] = item
 
     def unregister(self, name: str) -> None:
-        """Take back `register`."""
+        """Undo `register`."""
         self._loaded.pop(name, None)
 
     def load(self, name: str) -> T:
-        """Import and return the object of this name.
+        """Return the object registered under a name, importing it if necessary.
 
         Raises
         ------
         LammpsImplicitError
-            If there is none, or it cannot be imported.
+            If no object has this name, or it cannot be imported.
         """
         if name not in self._loaded:
             if name not in self._entries():
@@ -69,22 +75,23 @@ class Registry(Generic[T]):
             entry = self._entries()[name]
             try:
                 self._loaded[name] = cast(T, entry.load())
-            except LammpsImplicitError:  # it says itself what is missing
+            except LammpsImplicitError:  # its message already says what is missing
                 raise
-            except Exception as error:  # whatever the other package raises while it is imported
+            except Exception as error:  # importing third-party code may raise anything
                 raise LammpsImplicitError(
                     f"the {self.what} '{name}' of {_package(entry)} cannot be imported from {entry.value} "
-                    f"({type(error).__name__}: {error}): mend or uninstall that package"
+                    f"({type(error).__name__}: {error}): fix or uninstall that package"
                 ) from None
         return self._loaded[name]
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """Names and objects, sorted by name, all imported.
+        """Iterate over (name, object) pairs sorted by name, importing all objects.
 
         Raises
         ------
         LammpsImplicitError
-            If one cannot be imported, or there is none: ours are missing where only a newer source was put in place.
+            If an object cannot be imported, or nothing is registered, as when the source was updated without
+            reinstalling the package.
         """
         if not self.names:
             raise LammpsImplicitError(f"no {self.what} is registered: install lammps_implicit again")

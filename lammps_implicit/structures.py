@@ -1,4 +1,4 @@
-"""Structures in and out: ASE atoms, extended XYZ and LAMMPS data files."""
+"""Reading and writing structures: ASE atoms, extended XYZ files and LAMMPS data files."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from numpy.typing import ArrayLike, NDArray
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 
-MARGIN = 5.0
-"""Å around atoms whose cell has no length."""
-
 BLOCK = 8_192
-"""Rows of a text file that are formatted or parsed at a time."""
+"""Rows of a text file formatted or parsed at a time; bounds memory, with negligible overhead per block."""
+
+_MARGIN = 5.0
+"""Å; chosen empty space on either side of the atoms along a non-periodic direction without a cell vector."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Atoms in id order with what LAMMPS knows of them.
+    """A complete structure as LAMMPS describes it, atoms in order of id.
 
     Attributes
     ----------
     ids, types : (N,) int arrays
+        Atom ids, and types counted from 1.
     positions : (N, 3) float array
         Å.
     cell : (3, 3) float array
-        Cell vectors as rows, in LAMMPS' orientation.
+        Cell vectors as rows, Å, in LAMMPS' orientation (lower triangular).
     origin : (3,) float array
-        Lower corner of the cell.
+        Lower corner of the cell, Å.
     periodic : (3,) bool array
+        Periodic directions.
     elements : tuple of str
-        Name of each type; ``X`` where unknown.
+        Chemical symbol of each type; ``X`` where unknown.
     masses : (n_types,) float array
+        Mass of each type in the deck's units.
     """
 
     ids: IntArray
@@ -50,7 +53,18 @@ class Structure:
     masses: FloatArray
 
     def to_ase(self, **arrays: NDArray[Any]) -> Any:
-        """Return ``ase.Atoms`` with ``id`` and ``type`` arrays and any others given, (N,) or (N, 3)."""
+        """Convert to ASE.
+
+        Parameters
+        ----------
+        **arrays : (N,) or (N, 3) arrays
+            Further per-atom arrays, by name.
+
+        Returns
+        -------
+        ase.Atoms
+            With the arrays ``id`` and ``type``; the cell's lower corner is moved to zero.
+        """
         from ase import Atoms
         from ase.data import atomic_numbers
 
@@ -62,18 +76,20 @@ class Structure:
         return atoms
 
     def write_data(self, file: IO[str], title: str) -> None:
-        """Write a LAMMPS data file of ``atom_style atomic``, ids, types and the box as they are in LAMMPS."""
+        """Write a LAMMPS data file of ``atom_style atomic`` with ids, types and box as in LAMMPS."""
         write_data_header(file, title, len(self.ids), self.cell, self.origin, self.masses, self.elements)
         write_data_rows(file, self.ids, self.types, self.positions)
 
 
 class Rows(NamedTuple):
-    """Some atoms of a structure, in any order, and its cell.
+    """Some of the atoms of a structure, in any order, and its cell.
 
     Attributes
     ----------
     ids : (n,) int array
+        Atom ids.
     positions : (n, 3) float array
+        In the units of the file.
     cell : (3, 3) float array
         Cell vectors as rows.
     """
@@ -92,7 +108,22 @@ def write_data_header(
     masses: FloatArray,
     elements: Sequence[str],
 ) -> None:
-    """Write what stands before the atoms in a LAMMPS data file of ``atom_style atomic``."""
+    """Write the part of a LAMMPS data file of ``atom_style atomic`` that precedes the atoms.
+
+    Parameters
+    ----------
+    file : text file
+    title : str
+        First line of the file.
+    n_atoms : int
+    cell : (3, 3) float array
+        Cell vectors as rows, lower triangular.
+    origin : (3,) float array
+        Lower corner of the cell.
+    masses : (n_types,) float array
+    elements : sequence of str
+        Chemical symbol of each type.
+    """
     low, high = origin, origin + np.diag(cell)
     file.write(f"{title}\n\n{n_atoms} atoms\n{len(masses)} atom types\n\n")
     for axis, name in enumerate("xyz"):
@@ -107,25 +138,27 @@ def write_data_header(
 
 
 def write_data_rows(file: IO[str], ids: NDArray[Any], types: NDArray[Any], positions: FloatArray) -> None:
-    """Write atoms, one a line, with as many digits as a double has."""
+    """Write the atoms of a data file, one per line, with all digits of a double: arrays (n,), (n,) and (n, 3)."""
     write_rows(file, "%d %d %.16g %.16g %.16g\n", ids, types, *positions.T)
 
 
 def write_xyz_header(
     file: IO[str], n_atoms: int, cell: FloatArray, periodic: ArrayLike, columns: str, **info: float
 ) -> None:
-    """Write what stands before the atoms in an extended XYZ file, whose cell starts at zero.
+    """Write the two lines of an extended XYZ file that precede the atoms; the cell's corner is at zero.
 
     Parameters
     ----------
     file : text file
     n_atoms : int
     cell : (3, 3) float array
+        Cell vectors as rows, Å.
     periodic : (3,) sequence of bool
+        Periodic directions.
     columns : str
-        As ``Properties`` says them: ``species:S:1:pos:R:3``.
+        Value of the ``Properties`` entry, for example ``species:S:1:pos:R:3``.
     **info : float
-        Further entries of the comment line.
+        Further entries of the comment line, by name.
     """
     lattice = " ".join(f"{number:.16g}" for number in cell.reshape(-1))
     along = " ".join("T" if axis else "F" for axis in np.asarray(periodic))
@@ -134,14 +167,14 @@ def write_xyz_header(
 
 
 def write_rows(file: IO[str], line: str, *columns: ArrayLike) -> None:
-    """Write columns of the same length as text, a block of rows at a time.
+    """Write columns of equal length as text, one block of rows at a time.
 
     Parameters
     ----------
     file : text file
     line : str
-        Format of a row, with a conversion such as ``%.16g`` for each column, and its end of line.
-    columns : (n,) arrays
+        Format of a row including the newline, with one conversion such as ``%.16g`` per column.
+    *columns : (n,) arrays
     """
     arrays = [np.asarray(column) for column in columns]
     for first in range(0, len(arrays[0]), BLOCK):
@@ -150,19 +183,19 @@ def write_rows(file: IO[str], line: str, *columns: ArrayLike) -> None:
 
 
 def read_data_pieces(path: str | os.PathLike[str]) -> Iterator[Rows]:
-    """Read a LAMMPS data file of ``atom_style atomic``, some of its atoms at a time.
+    """Read a LAMMPS data file of ``atom_style atomic`` in blocks of atoms.
 
-    Image flags, velocities and whatever follows the atoms are ignored: positions are those in the file.
+    Image flags, velocities and everything after the atoms are ignored; positions are those written in the file.
 
     Yields
     ------
     Rows
-        In the file's order and units; at least one, with the cell.
+        At most `BLOCK` atoms, in the order and units of the file. The first one has no atoms, only the cell.
 
     Raises
     ------
     LammpsImplicitError
-        If the file cannot be read or is something else.
+        If the file cannot be read or has another format.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -177,7 +210,7 @@ def read_data_pieces(path: str | os.PathLike[str]) -> Iterator[Rows]:
 
 
 def _read_data_header(file: IO[str]) -> tuple[int, FloatArray]:
-    """Read up to the first atom; number of atoms and cell, (3, 3)."""
+    """Read up to the first atom; return the number of atoms and the cell, (3, 3)."""
     total, cell = 0, np.eye(3)
     for line in file:
         text, _, comment = (part.strip() for part in line.partition("#"))
@@ -194,7 +227,7 @@ def _read_data_header(file: IO[str]) -> tuple[int, FloatArray]:
         elif words[3:] == ["xy", "xz", "yz"]:
             cell[1, 0], cell[2, 0], cell[2, 1] = map(float, words[:3])
         elif words[3:] in (["avec"], ["bvec"], ["cvec"]):
-            raise ValueError("its box is a general triclinic one: read and write it with LAMMPS to turn it")
+            raise ValueError("its box is a general triclinic one: read and write it with LAMMPS to rotate it")
     if not total:
         raise ValueError("there are no atoms in it")
     next(file)  # a blank line
@@ -212,29 +245,40 @@ def _read_data_rows(file: IO[str], count: int, cell: FloatArray) -> Rows:
 
 
 def from_ase(atoms: Any) -> tuple[Structure, BoolArray]:
-    """Read an ASE structure: what LAMMPS would know of it, and which components ``FixAtoms`` leaves free, (N, 3).
+    """Convert an ASE structure.
 
-    A cell vector of no length along a direction that is not periodic becomes one around the atoms.
+    A zero cell vector along a non-periodic direction is replaced by one that encloses the atoms.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+
+    Returns
+    -------
+    structure : Structure
+        With ids 1 to N in the order of the atoms, and types in the order in which elements first occur.
+    free : (N, 3) bool array
+        False for the components of atoms held by a ``FixAtoms`` constraint.
 
     Raises
     ------
     DeckError
-        If there are no atoms, the cell is not in LAMMPS' orientation, or a constraint is of another kind.
+        If there are no atoms, the cell is not in LAMMPS' orientation, or a constraint is not ``FixAtoms``.
     """
     if not len(atoms):
         raise DeckError("the structure has no atoms: nothing to differentiate")
     elements = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
     cell, origin = np.array(atoms.cell), np.zeros(3)
     for axis in np.flatnonzero(~cell.any(axis=1) & ~np.array(atoms.pbc)):
-        cell[axis, axis] = np.ptp(atoms.positions[:, axis]) + 2 * MARGIN
-        origin[axis] = atoms.positions[:, axis].min() - MARGIN
+        cell[axis, axis] = np.ptp(atoms.positions[:, axis]) + 2 * _MARGIN
+        origin[axis] = atoms.positions[:, axis].min() - _MARGIN
     if np.abs(np.triu(cell, 1)).max() > 1e-10 * np.abs(cell).max() or (np.diag(cell) <= 0).any():
         raise DeckError(
             "the cell is not in LAMMPS' orientation (a along x, b in the xy plane, right-handed): rotate the atoms "
             "with 'cell, _ = atoms.cell.standard_form(); atoms.set_cell(cell, scale_atoms=True)'"
         )
     free = np.ones((len(atoms), 3), bool)
-    free[_frozen_ids(atoms) - 1] = False
+    free[frozen_ids(atoms) - 1] = False
     structure = Structure(
         ids=np.arange(1, len(atoms) + 1),
         types=np.array([elements.index(symbol) + 1 for symbol in atoms.get_chemical_symbols()]),
@@ -248,7 +292,14 @@ def from_ase(atoms: Any) -> tuple[Structure, BoolArray]:
     return structure, free
 
 
-def _frozen_ids(atoms: Any) -> IntArray:
+def frozen_ids(atoms: Any) -> IntArray:
+    """Return the ids (index + 1) of the atoms of an ``ase.Atoms`` that ``FixAtoms`` constraints hold, sorted.
+
+    Raises
+    ------
+    DeckError
+        If a constraint is not ``FixAtoms``.
+    """
     from ase.constraints import FixAtoms
 
     frozen = np.zeros(len(atoms), bool)

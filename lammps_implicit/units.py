@@ -1,4 +1,4 @@
-"""LAMMPS unit styles: names for results, and the size of 1 eV/Å in each."""
+"""LAMMPS unit styles: unit names for results, the size of 1 eV/Å, and pressures as users write them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 
 Pressure = Union[float, str, ArrayLike, None]
-"""A pressure or stress as users give it: see `Units.pressure_tensor`; None for a default."""
+"""A pressure or stress as given by the user, see `Units.pressure_tensor`; None stands for a default."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_BARS = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
+_BAR = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
+"""Units of pressure that users may write, in bar."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,13 @@ class Units:
     Attributes
     ----------
     style : str
+        Argument of LAMMPS' ``units`` command.
     length, energy, pressure : str
-        Names of its units.
+        Names of the units of length, energy and pressure.
     force_factor : float
-        1 eV/Å in its unit of force (1 for reduced units).
+        1 eV/Å expressed in the style's unit of force (1 for reduced units).
     pressure_factor : float
-        Units of pressure in one of energy per volume (LAMMPS' nktv2p).
+        One unit of energy per volume expressed in the style's unit of pressure (LAMMPS' ``nktv2p``).
     """
 
     style: str
@@ -42,29 +44,30 @@ class Units:
 
     @property
     def force(self) -> str:
-        """Name of the unit of force."""
+        """Name of the unit of force, for example ``eV/Å``."""
         return f"{self.energy}/{self.length}"
 
     def pressure_tensor(self, value: Pressure) -> NDArray[np.float64]:
-        """Read a pressure or a pressure tensor, positive when compressed.
+        """Convert a pressure or pressure tensor (positive in compression) to energy per volume.
 
         Parameters
         ----------
         value : float, str or array_like
-            A number in LAMMPS' unit; six components (xx, yy, zz, yz, xz, xy); a symmetric (3, 3) tensor; or a text with
-            one or six numbers, separated by commas, and a unit: ``"10 GPa"``, ``"1,1,0,0,0,0 kbar"``.
+            A number in LAMMPS' unit of pressure; six components (xx, yy, zz, yz, xz, xy); a symmetric (3, 3) tensor; or
+            a string of one or six numbers separated by commas, optionally followed by a unit: ``"10 GPa"``,
+            ``"1,1,0,0,0,0 kbar"``.
 
         Returns
         -------
         (3, 3) float array
-            Energy per volume.
+            Pressure tensor, energy per volume (eV/Å³ in ``units metal``).
 
         Raises
         ------
         LammpsImplicitError
-            If it is neither, or its unit is not one of pressure in these units.
+            If the value has none of these forms, is not finite or not symmetric, or its unit is unknown.
         """
-        wanted = "write one number or six (xx, yy, zz, yz, xz, xy), and a unit if it is not LAMMPS' own"
+        wanted = "give one number or six (xx, yy, zz, yz, xz, xy), followed by a unit if it is not LAMMPS' own"
         factor = 1.0
         if isinstance(value, str):
             match = re.fullmatch(rf"\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*([^\W\d][^\s,]*)?\s*", value)
@@ -79,27 +82,28 @@ class Units:
         if array.size not in (1, 6) and array.shape != (3, 3):
             raise LammpsImplicitError(f"pressure of {array.size} numbers: {wanted}")
         if not np.isfinite(array).all():
-            raise LammpsImplicitError("the pressure is not finite")
+            raise LammpsImplicitError(f"pressure {value!r} is not finite: {wanted}")
         if array.size == 1:
             array = array.item() * np.eye(3)
         elif array.size == 6:
             xx, yy, zz, yz, xz, xy = array.reshape(6)
             array = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
         if not np.allclose(array, array.T):
-            raise LammpsImplicitError("the pressure tensor is not symmetric")
+            raise LammpsImplicitError(f"the pressure tensor {array.tolist()} is not symmetric: give a symmetric one")
         return array * factor / self.pressure_factor
 
     def _pressure_unit(self, name: str | None) -> float:
-        """Size of a unit of pressure in LAMMPS' own."""
+        """One of the named units of pressure expressed in the style's own."""
         if name is None or name == self.pressure:
             return 1.0
-        if self.pressure not in _BARS:
+        if self.pressure not in _BAR:
             raise LammpsImplicitError(
-                f"pressure in {name}: with units {self.style} pressures are in {self.pressure}; give a number"
+                f"pressure in '{name}': decks with units {self.style} have pressures in {self.pressure}; give a plain "
+                "number"
             )
-        if name not in _BARS:
-            raise LammpsImplicitError(f"pressure in '{name}', which is none of {', '.join(_BARS)}")
-        return _BARS[name] / _BARS[self.pressure]
+        if name not in _BAR:
+            raise LammpsImplicitError(f"pressure in '{name}', which is none of {', '.join(_BAR)}: use one of these")
+        return _BAR[name] / _BAR[self.pressure]
 
 
 _KNOWN = {
@@ -107,16 +111,22 @@ _KNOWN = {
     "real": Units("real", "Å", "kcal/mol", 23.060549, "atm", 68568.415),
     "lj": Units("lj", "sigma", "epsilon", 1.0, "epsilon/sigma^3", 1.0),
 }
+"""Factors as in LAMMPS' ``update.cpp`` (``nktv2p``); 1 eV = 23.060549 kcal/mol."""
 
 
 def units_of(style: str) -> Units:
     """Return the units of a LAMMPS unit style.
 
+    Parameters
+    ----------
+    style : str
+        ``metal``, ``real`` or ``lj``.
+
     Raises
     ------
     DeckError
-        If displacement steps are not known to suit it.
+        If the style is another one: suitable finite-difference steps are known for these three only.
     """
     if style not in _KNOWN:
-        raise DeckError(f"units {style} are not supported; use one of {', '.join(_KNOWN)}")
+        raise DeckError(f"units {style} are not supported: use one of {', '.join(_KNOWN)} in the deck")
     return _KNOWN[style]

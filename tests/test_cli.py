@@ -11,6 +11,8 @@ from brute_force import SHIPPED
 from conftest import TA_VACANCY
 
 from lammps_implicit import Minimum, __version__
+from lammps_implicit.cli.inverse import InvertCommand
+from lammps_implicit.cli.observables import ObservablesCommand
 from lammps_implicit.potentials.snap_files import read_coefficients
 
 
@@ -139,6 +141,30 @@ def test_help_names_every_command(tmp_path):
         assert "--help" in _run(tmp_path, command, "--help")
 
 
+@pytest.mark.parametrize(
+    ("command", "kind", "lines"),
+    [
+        ("invert", InvertCommand, ("reduction (default 1e-08)", "from_start (default no)", "kind: prior")),
+        (
+            "observables",
+            ObservablesCommand,
+            ("bulk (required): the", "isolated (default none)", "repeat (default [1, 1"),
+        ),
+    ],
+)
+def test_help_lists_every_setting(tmp_path, command, kind, lines):
+    output = _run(tmp_path, command, "--help")
+    sections = kind(command).sections()
+    shown = output.split("\n\nSettings of CONFIG: ")[1].split("\n\n")
+    assert len(shown) == len(sections) > 9
+    for text, (heading, model) in zip(shown[1:], sections[1:], strict=True):
+        assert text.startswith(f"{heading}: ")
+        names = [line.split()[0].rstrip(":") for line in text.splitlines()[1:] if line]
+        assert names == list(model.model_fields)
+    for line in (*lines, "kind: formation energy"):
+        assert line in output
+
+
 def test_doctor_finds_a_working_installation(tmp_path):
     output = _run(tmp_path, "doctor")
     assert output.rstrip().endswith("ready")
@@ -156,7 +182,13 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "said"), [(1, "relaxed energy"), (2, "without relaxing positions"), (3, "the loss is what was asked for")]
+    ("place", "said"),
+    [
+        (1, "relaxed energy"),
+        (2, "without relaxing positions"),
+        (3, "the target loss was reached"),
+        (4, "('height', 'width')"),
+    ],
 )
 def test_the_readme_examples_run(tmp_path, place, said):
     from conftest import DECKS

@@ -7,7 +7,7 @@ import pytest
 from brute_force import Relaxer, relative_error
 from conftest import DECKS
 
-from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit import LammpsImplicitError, Minimum, testing
 
 
 @dataclass(frozen=True)
@@ -81,33 +81,13 @@ def test_energy_hessian_holds_where_forces_and_energies_disagree():
 
 @pytest.mark.parametrize("deck", ["in.ta_vacancy", "in.be_hcp_vacancy", "in.w_interstitial", "in.w_screw_dislocation"])
 def test_forward_and_backward_products_are_adjoint(deck):
-    rng = np.random.default_rng(0)
     with Minimum.from_deck(DECKS / deck, variables={"n": "3"}) as minimum:
-        theta = minimum.potential.theta
-        dtheta = rng.standard_normal(len(theta)) * np.abs(theta)
-        cotangent = rng.standard_normal(minimum.positions.shape)
-        forward = float(np.sum(cotangent * minimum.jvp(dtheta, tol=1e-8)))
-        backward = float(minimum.vjp(cotangent, tol=1e-8) @ dtheta)
-    assert backward == pytest.approx(forward, rel=1e-6)
+        testing.check_adjoint(minimum, tol=1e-6)
 
 
 def test_energy_errors_fall_with_the_expected_powers(ta_vacancy):
-    theta = ta_vacancy.potential.theta
-    direction = np.random.default_rng(3).standard_normal(len(theta)) * np.abs(theta)
-    gradient, hessian = ta_vacancy.energy_gradient(), ta_vacancy.energy_hessian(1e-7)
-    jacobian = ta_vacancy.jacobian(1e-7)
-    sizes = np.array([4e-3, 2e-3, 1e-3])
-    errors = []
-    for size in sizes:
-        dtheta = size * direction
-        moved, energy = ta_vacancy.relaxed_at(dtheta, ftol=1e-10)
-        first = ta_vacancy.energy + gradient @ dtheta
-        second = first + 0.5 * dtheta @ hessian @ dtheta
-        third = ta_vacancy.energy_at(dtheta, jacobian.dot(dtheta))
-        structure = np.linalg.norm(moved - moved.mean(axis=0) - jacobian.dot(dtheta))
-        errors.append([structure, abs(first - energy), abs(second - energy), abs(third - energy)])
-    slopes = [np.polyfit(np.log(sizes), np.log(column), 1)[0] for column in np.transpose(errors)]
-    assert slopes == pytest.approx([2, 2, 3, 4], abs=0.2)
+    orders = testing.check_taylor(ta_vacancy, order=3, sizes=(4e-3, 2e-3, 1e-3))
+    assert orders == pytest.approx({"displacement": 2, "first": 2, "second": 3, "third": 4}, abs=0.2)
 
 
 def test_constant_terms_move_no_atom_and_count_atoms():

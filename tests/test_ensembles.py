@@ -79,16 +79,16 @@ SINGULAR = np.outer(PARAMETERS.theta, PARAMETERS.theta)
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"samples": SAMPLES[:, :2]}, r"shape \(40, 2\), expected one row a sample with 3 columns, Ta:0 to Ta:2"),
+        ({"samples": SAMPLES[:, :2]}, r"shape \(40, 2\), expected one row per sample with 3 columns, Ta:0 to Ta:2"),
         ({"samples": np.where(np.arange(3) == 1, np.nan, SAMPLES)}, "Ta:1 of sample 1 is nan"),
         ({"samples": np.where(np.arange(3) == 2, np.inf, SAMPLES)}, "Ta:2 of sample 1 is inf"),
         ({"samples": SAMPLES[:0]}, "shape"),
-        ({"samples": 10 * SAMPLES}, "not around the potential's parameters"),
+        ({"samples": 10 * SAMPLES}, "standard deviations away from the potential's parameters"),
         ({"samples": SAMPLES.astype(object)}, "not arrays of numbers"),
         ({"samples": SAMPLES + 1j}, "not arrays of numbers"),
         ({"samples": SAMPLES, "names": np.array(["Ta:1", "Ta:0", "Ta:2"])}, "another order: column 1 is Ta:1"),
         ({"samples": SAMPLES, "names": np.array(["W:0", "W:1", "W:2"])}, "W:0 is not one of them"),
-        ({"samples": SAMPLES, "potential_sha256": "0" * 64}, "of another potential"),
+        ({"samples": SAMPLES, "potential_sha256": "0" * 64}, "for another potential"),
         ({"theta": SAMPLES}, "neither 'samples' nor 'covariance'"),
         ({"covariance": COVARIANCE[:2]}, r"covariance of shape \(2, 3\)"),
         ({"covariance": COVARIANCE + np.triu(COVARIANCE, 1)}, "not symmetric"),
@@ -117,7 +117,7 @@ def test_files_that_cannot_be_read_are_refused(files):
         "words.csv": "not a table of numbers",
         "order.csv": "another order: column 2 is Ta:2, expected Ta:1",
         "empty": "no .snapcoeff file",
-        "folder": "member_3.snapcoeff is of another potential",
+        "folder": "member_3.snapcoeff is for another potential",
         "nothing.npy": "does not exist",
     }.items():
         with pytest.raises(LammpsImplicitError, match=message):
@@ -314,7 +314,7 @@ def test_a_minimum_propagates_an_ensemble(tmp_path):
             distance_from_jacobian(minimum, (1, 2))
         with pytest.raises(LammpsImplicitError, match="two atoms"):
             distance_from_jacobian(minimum, (2, 2))
-        with pytest.raises(LammpsImplicitError, match="expected one row a sample"):
+        with pytest.raises(LammpsImplicitError, match="expected one row per sample"):
             minimum.propagate(samples[:, :-1])
 
 

@@ -34,7 +34,7 @@ def test_signals_stop_a_deck_that_runs(tmp_path, number):
     process.send_signal(number)
     errors = process.communicate(timeout=20)[1]
     assert process.returncode == 128 + number
-    assert errors == f"error: stopped by {number.name}; what it was writing is left as it was\n"
+    assert errors == f"error: stopped by {number.name}; no output file is left half-written\n"
     assert [path.name for path in tmp_path.iterdir() if path.name not in ("in.long", "scratch")] == []
     assert not list(scratch.glob("lammps-implicit-*"))
 

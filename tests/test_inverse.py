@@ -10,9 +10,9 @@ from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import minimise
-from lammps_implicit.inverse.places import Place
-from lammps_implicit.inverse.problem import FarError, Held, Problem
+from lammps_implicit.inverse.problem import Held, Problem, StepTooLongError
 from lammps_implicit.inverse.quadratic import best_step, secant_curvature
+from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.inverse.terms import Number, Positions, Prior, UserTerm, positions
 from lammps_implicit.observables import formation_energy, formation_volume, lattice_parameters
 from lammps_implicit.observables.cells import volume
@@ -166,7 +166,7 @@ def test_a_volume_that_cannot_be_reached_says_so(pair):
     outcome = minimise(problem, 1e-8, 5)
     assert outcome.converged  # the constant term moves nothing
     assert "no allowed change" in outcome.reason
-    with pytest.raises(FarError), problem.trial(3.0 * random_change(pair["bulk"], 1.0)):
+    with pytest.raises(StepTooLongError), problem.trial(3.0 * random_change(pair["bulk"], 1.0)):
         pass
     assert pair["bulk"].potential.theta == pytest.approx(problem.theta)
 
@@ -192,7 +192,7 @@ def test_allowed_changes_keep_to_what_is_held():
 
 
 def test_constraints_that_leave_nothing_are_refused():
-    with pytest.raises(LammpsImplicitError, match="leave none of the 1 free parameters"):
+    with pytest.raises(LammpsImplicitError, match="leave no freedom to the 1 free parameters"):
         free_space(NAMES, SCALE, "X:1", held=np.ones((1, 5)))
     with pytest.raises(LammpsImplicitError, match="no parameter matches"):
         free_space(NAMES, SCALE, "Y:*")
@@ -257,7 +257,7 @@ def test_gradients_of_distances(write_deck, cell):
 
 def test_trials_from_the_start_find_the_basin_it_leads_to(vacancy):
     change = random_change(vacancy, 0.02)
-    start = Place.of(vacancy)
+    start = SavedStructure.of(vacancy)
     near = Problem({"vacancy": vacancy}, [], scale_of(vacancy), ftol=1e-9)
     anew = Problem({"vacancy": vacancy}, [], scale_of(vacancy), ftol=1e-9, starts={"vacancy": start})
     with near.trial(change) as trial:
@@ -267,7 +267,7 @@ def test_trials_from_the_start_find_the_basin_it_leads_to(vacancy):
         assert vacancy.energy == pytest.approx(energy, abs=1e-9)
         assert trial.missed == 0
         trial.keep()
-    displacement, strain = start.way_from(vacancy)
+    displacement, strain = start.displacement_from(vacancy)
     assert 1e-4 < np.abs(displacement).max() < 0.1
     assert not strain.any()
 

@@ -14,7 +14,7 @@ import yaml
 from conftest import TA_VACANCY_READ, ta_data
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.inverse.config import InversionSettings, described
+from lammps_implicit.inverse.config import InversionSettings
 from lammps_implicit.inverse.run import invert
 from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.potentials.snap_files import read_coefficients
@@ -74,7 +74,7 @@ def test_a_potential_is_found_from_a_structure(folder):
     assert history["loss"][-1] <= 1e-8 * history["loss"][0]
     assert len(history["loss"]) <= 16
     assert history["converged"]
-    assert "the loss is what was asked for" in outcome.stdout
+    assert "the target loss was reached" in outcome.stdout
     assert (results / "history.png").stat().st_size > 1000
     last = len(history["loss"]) - 1
     assert f"iteration {last}" in (results / "tuned.snapcoeff").read_text().splitlines()[0]
@@ -109,11 +109,11 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, optimizer):
     (folder / "part.yaml").write_text(settings + "iterations: 1\n")
     assert _run(folder, "whole.yaml").returncode == 0
     stopped = _run(folder, "part.yaml")
-    assert "1 iterations were not enough" in stopped.stdout
+    assert "the limit of 1 iterations was reached" in stopped.stdout
     (folder / "part.yaml").write_text(settings + "iterations: 3\n")
     outcome = _run(folder, "part.yaml", "--resume")
     assert outcome.returncode == 0, outcome.stderr
-    assert "going on after iteration 1" in outcome.stdout
+    assert "resuming after iteration 1" in outcome.stdout
     whole, part = _history(folder / "whole-output"), _history(folder / "part-output")
     assert len(part["loss"]) == len(whole["loss"])
     assert part["loss"] == pytest.approx(whole["loss"], rel=1e-3, abs=1e-9 * whole["loss"][0])
@@ -198,7 +198,7 @@ def test_a_function_of_the_user_and_distances(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss": {}}, "there is nothing to make small"),
+        ({"loss": {}}, "there is nothing to minimise"),
         ({"colour": 1}, "colour: Extra inputs are not permitted"),
         ({"cells": {}}, "cells"),
         ({"cells": {"vacancy": {"deck": "in.none"}}}, "in.none does not exist"),
@@ -208,7 +208,7 @@ def test_a_function_of_the_user_and_distances(folder):
         ({"parameters": {"equalities": [{"coefficients": {"Ta:99": 1.0}}]}}, "there is no free parameter Ta:99"),
         (
             {"parameters": {"free": "Ta:1", "equalities": [{"coefficients": {"Ta:1": 1.0}}]}},
-            "leave none of the 1 free parameters any freedom",
+            "leave no freedom to the 1 free parameters",
         ),
         ({"hold": {"observables": ["nothing"]}}, "nothing is not one of the observables"),
         (
@@ -221,7 +221,7 @@ def test_a_function_of_the_user_and_distances(folder):
         ({"loss": {"positions": [{"cell": "vacancy", "target": {"data": "in.ta"}}]}}, "is not a LAMMPS data file"),
         (
             {"loss": {"positions": [{"cell": "vacancy", "target": {"data": "target.data"}, "ids": [99]}]}},
-            "1 of the ids asked for are no atoms",
+            "1 of the given ids do not exist in this cell",
         ),
         (
             {"loss": {"positions": [{"cell": "vacancy", "target": {"data": "target.data"}, "near": 99}]}},
@@ -254,7 +254,7 @@ def test_what_is_read_is_not_written_over(folder):
     (folder / "find.yaml").write_text(CONFIG.replace("target.data", "find-output/structures/010_vacancy.data"))
     refused = _run(folder, "find.yaml", "--overwrite")
     assert refused.returncode == 1
-    assert "is read from: write to another file" in refused.stderr
+    assert "is also an input file: choose another name" in refused.stderr
     (folder / "find.yaml").write_text(CONFIG.replace("in.ta", "in.broken"))
     (folder / "in.broken").write_text("units nothing\n")
     (results / "history.h5").write_text("an earlier run")
@@ -291,15 +291,6 @@ def test_a_target_that_cannot_be_reached_says_so(folder):
     assert history["loss"][-1] < history["loss"][0]
     told = next(line for line in outcome.stdout.splitlines() if "ended" in line)
     assert "lowers the loss" in told or "lowered the loss" in told, told
-
-
-def test_help_lists_every_setting(folder):
-    outcome = _run(folder, "--help")
-    assert outcome.returncode == 0
-    for line in described().splitlines():
-        assert line.strip() in outcome.stdout
-    for name in ("reduction (default 1e-08)", "from_start (default no)", "kind: formation energy"):
-        assert name in outcome.stdout
 
 
 @pytest.mark.slow

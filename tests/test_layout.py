@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
-from draw_column import COLUMN, PACKAGE, floor_of, imports, room_of
+from draw_column import COLUMN, PACKAGE, draw, floor_of, imports, room_of, without_shortcuts
 
 ROOT_FILES, LINES = 12, 500
 
@@ -90,3 +90,10 @@ def test_the_walk_sees_circles_and_upward_arrows(tmp_path):
     assert upward(edges) == ["errors imports files"]
     assert circles(edges) == [["cell.one", "cell.two", "cell.one"], ["errors", "files", "errors"]]
     assert [who for who, _, inside in edges if inside] == ["files"]
+
+
+def test_the_column_is_drawn_without_shortcuts(tmp_path):
+    assert without_shortcuts({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
+    draw(tmp_path / "column.svg")
+    text = (tmp_path / "column.svg").read_text()
+    assert "#c0392b" not in text  # the colour of an arrow that goes upwards

@@ -89,7 +89,7 @@ def test_observables_that_are_wrong_are_refused(tmp_path, observables, message):
         ({"kind": "observable", "observable": "b", "target": 1.0}, "b is not one of the observables"),
         ({"kind": "observable", "observable": "a"}, "give either target or change"),
         ({"kind": "function", "cell": "ta", "file": "mine.py"}, "file mine.py does not exist"),
-        ({"kind": "prior"}, "there is nothing to make small"),
+        ({"kind": "prior"}, "there is nothing to minimise"),
     ],
 )
 def test_loss_terms_that_are_wrong_are_refused(tmp_path, term, message):
@@ -120,7 +120,7 @@ def test_short_forms_build_the_same_terms(tmp_path):
     )
     assert one.loss.all_terms() == other.loss.all_terms()[1:]  # a prior that is not given has no strength
     assert InversionSettings.model_validate_json(one.model_dump_json()) == one
-    with pytest.raises(LammpsImplicitError, match="hold: a has a target too"):
+    with pytest.raises(LammpsImplicitError, match="hold: a also has a target in the loss"):
         settings_of(
             tmp_path,
             InversionSettings,

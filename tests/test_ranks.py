@@ -12,9 +12,11 @@ pytest.importorskip("petsc4py")
 from test_families import FAMILIES
 
 from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.inverse import UserTerm
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.on_root import on_root, opened_on_root
 from lammps_implicit.mpi.ownership import global_rows
+from lammps_implicit.observables import distortion_from
 from lammps_implicit.solvers.interface import Status
 
 WORLD, ALONE = MPI.COMM_WORLD, MPI.COMM_SELF
@@ -248,3 +250,17 @@ def test_all_decks_start_on_two_ranks():
             theta = minimum.potential.theta
             assert np.isfinite(minimum.jvp(theta, 1e-3)).all()
     assert "lammps_implicit.solvers.petsc_krylov" in sys.modules
+
+
+@pytest.mark.parallel(nprocs=2)
+def test_arrays_of_wrong_shape_on_one_rank_give_the_same_message_on_all(write_deck):
+    with Minimum.from_deck(write_deck(SETUP), force_limit=np.inf) as minimum:
+        rows = np.zeros((len(minimum.ids) + (WORLD.rank == 1), 3))
+        term = UserTerm("cell", lambda cell: (1.0, rows))
+        for refused, message in (
+            (lambda: term.value({"cell": minimum}), "∂L/∂X has shape"),
+            (lambda: distortion_from(minimum, rows), "shape differs"),
+        ):
+            with pytest.raises(LammpsImplicitError, match=message) as error:
+                refused()
+            assert len(set(WORLD.allgather(str(error.value)))) == 1

@@ -3,13 +3,20 @@
 import io
 
 import ase.io
+import h5py
 import numpy as np
 import pytest
 from conftest import TA_VACANCY_READ, ta_data
 from mpi4py import MPI
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.results.structure import read_rows
+from lammps_implicit.results.structure import (
+    copy_structure,
+    read_rows,
+    read_structure,
+    stream_structure,
+    structure_pieces,
+)
 from lammps_implicit.results.text import write_xyz
 from lammps_implicit.structures import read_data_pieces, write_data_rows, write_rows
 
@@ -130,3 +137,19 @@ def test_data_files_written_are_read_to_the_last_digit(tmp_path, write_deck):
         rows = read_rows(MPI.COMM_SELF, lambda: read_data_pieces(tmp_path / "out.data"))
         assert rows.positions == pytest.approx(minimum.positions[np.argsort(minimum.ids)], rel=1e-15, abs=0)
         assert rows.cell == pytest.approx(minimum.engine.cell, rel=1e-15)
+
+
+def test_structures_in_hdf5_are_read_in_pieces_and_copied(tmp_path, monkeypatch, ta_vacancy):
+    monkeypatch.setattr("lammps_implicit.results.structure.PIECE", 7)
+    with h5py.File(tmp_path / "one.h5", "w") as one, h5py.File(tmp_path / "two.h5", "w") as two:
+        stream_structure(one.create_group("deep/inside"), ta_vacancy)
+        copy_structure(one["deep/inside"], two)
+        pieces = list(structure_pieces(two))
+        assert [len(piece.ids) for piece in pieces] == [7] * 7 + [4]
+        whole = read_structure(two)
+        rows = read_rows(MPI.COMM_SELF, lambda: structure_pieces(two))
+        assert two["positions"].attrs["units"] == one["deep/inside/positions"].attrs["units"]
+    assert np.array_equal(rows.ids, whole.ids)
+    assert np.array_equal(rows.positions, whole.positions)
+    assert np.array_equal(rows.cell, whole.cell)
+    assert np.array_equal(whole.positions, ta_vacancy.positions[np.argsort(ta_vacancy.ids)])

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import TA_VACANCY
+from conftest import TA_VACANCY, TA_VACANCY_READ, ta_data
 from mpi4py import MPI
 from test_families import LJ
 
@@ -152,7 +152,7 @@ class CountsNothing(Harmonic):
 class NotSymmetric(Harmonic):
     def hessian_product(self, v):
         product = super().hessian_product(v)
-        product[3, 0] += 1e-3 * v[5, 1]
+        product[3, 0] += 0.1 * v[5, 1]
         return product
 
 
@@ -244,7 +244,7 @@ def test_our_families_conform(points, name):
     point = points[name]
     assert testing.check_adjoint(point) < 1e-6
     found = testing.check_mixed_derivative(point)
-    assert set(found) == {"times", "Cᵀv", "CᵀC", "Gᵀv", "C δΘ", "∂U/∂Θ", "∂²U/∂Θ²", "D δΘ"}
+    assert set(found) == {"array", "times", "Cᵀv", "CᵀC", "G", "Gᵀv", "C δΘ", "∂U/∂Θ", "∂²U/∂Θ²", "D δΘ"}
     assert max(found.values()) < 1e-5
     orders = testing.check_taylor(point, order=3)
     expected = {"displacement": 2, "first": 2, "second": 3, "third": 4} | (
@@ -254,6 +254,24 @@ def test_our_families_conform(points, name):
     restored = testing.check_restored(point)
     assert len(restored) == 5
     assert max(restored.values()) < 1e-6
+
+
+@pytest.mark.parallel(nprocs=2)
+def test_engines_and_families_conform_on_several_ranks(tmp_path_factory):
+    """Figures are the same on all ranks, whatever share of the atoms each has."""
+    pytest.importorskip("petsc4py")
+    world = MPI.COMM_WORLD
+    folder = world.bcast(tmp_path_factory.mktemp("ranks") if world.rank == 0 else None)
+    if world.rank == 0:
+        (folder / "atoms.data").write_text(ta_data(range(2, 107, 2)))
+        (folder / "in.ta").write_text(TA_VACANCY_READ)
+    world.barrier()
+    with Minimum.from_deck(folder / "in.ta", ftol=1e-10) as point:
+        engine = point.engine
+        found = [testing.check_forces(engine), testing.check_pressure(engine), testing.check_reference(engine)]
+        found += [testing.check_hessian(engine), testing.check_adjoint(point), testing.check_mixed_derivative(point)]
+        found += [testing.check_restored(point)]
+    assert world.allgather(str(found)) == [str(found)] * world.size
 
 
 @contextmanager
@@ -275,6 +293,8 @@ MISSING = {
     "energy_gradient": (DescriptorDerivative, "energy_gradient", lambda found: found - 1e-3 * found[1], "∂U/∂Θ δΘ"),
     "gram": (DescriptorDerivative, "gram", scaled(1.001), "CᵀC"),
     "gradients_transposed_times": (DescriptorDerivative, "gradients_transposed_times", scaled(0.0), "must be in `odd`"),
+    "to_array": (DescriptorDerivative, "to_array", lambda found: found * np.linspace(1, 1.01, 31), "C as an array"),
+    "gradients_array": (DescriptorDerivative, "gradients_array", scaled(1.001), "as an array against C δΘ"),
     "coupling": (DescriptorDerivative, "coupling", lambda found: replace(found, mixed=1.001 * found.mixed), "pressure"),
 }
 
@@ -291,7 +311,7 @@ def test_broken_mixed_derivatives_are_caught(points, what):
     [
         ("bare_second_derivative", scaled(0.0), "∂²U/∂Θ² δΘ at fixed positions .* not linear"),
         ("bare_second_derivative", scaled(1.001), "∂²U/∂Θ² δΘ at fixed positions"),
-        ("times", scaled(1.001), "⟨Cᵀ v, δΘ⟩ against ⟨v, C δΘ⟩"),
+        ("times", scaled(1.001), "C as an array against C δΘ"),
     ],
 )
 def test_broken_derivatives_of_installed_parameters_are_caught(points, name, wrong, message):
@@ -310,7 +330,7 @@ def test_products_that_are_not_adjoint_are_caught(points, name):
     ("method", "wrong", "message"),
     [
         ("energy_gradient", scaled(0.0), "energy to first order"),
-        ("energy_gradient", scaled(1.01), "energy to second order"),
+        ("energy_gradient", scaled(1.01), "energy to (first|second) order"),
         ("energy_hessian", scaled(1.05), "energy to second order"),
         ("predicted_at", lambda found: (1.02 * found[0], found[1]), "displacement"),
         ("predicted_at", lambda found: (found[0], 1.05 * found[1]), "volume"),
@@ -422,7 +442,7 @@ OURS = {
     "conjugate directions": (ConjugateDirections(500), {"limited": ConjugateDirections(500, 2)}),
     "dense": (Dense(1e-10), {}),
     "dense, at a saddle": (Dense(1e-10), {"saddle": True}),
-    "minimal residuals": (MinimalResidual(scipy_pass), {"saddle": True, "condition": 10.0}),
+    "minimal residuals": (MinimalResidual(scipy_pass), {"saddle": True}),
 }
 
 
@@ -442,7 +462,7 @@ def test_solvers_of_many_ranks_conform():
     made = backend(MPI.COMM_WORLD)
     testing.check_solver(made.at_minimum(), comm=MPI.COMM_WORLD)
     testing.check_solver(made.for_many(500), comm=MPI.COMM_WORLD)
-    testing.check_solver(made.at_saddle(), comm=MPI.COMM_WORLD, saddle=True, condition=10.0)
+    testing.check_solver(made.at_saddle(), comm=MPI.COMM_WORLD, saddle=True)
 
 
 class Broken:
@@ -462,7 +482,7 @@ class Broken:
 
 BROKEN = {
     "looser than asked": (Broken(loosen=3.0), "in units of the tolerance, asked for"),
-    "reports the tolerance": (Broken(solution=lambda x, tol: replace(x, residual=tol)), "the residual reported"),
+    "reports the tolerance": (Broken(solution=lambda x, tol: replace(x, residual=tol)), "the reported residual"),
     "drifts": (Broken(solution=lambda x, tol: replace(x, x=x.x + 1e-6)), "the part of x in the null space"),
     "gives up": (Broken(solution=lambda x, tol: replace(x, status=Status.DIVERGED)), "the status is DIVERGED"),
     "blind": (Broken(system=lambda system: replace(system, saddle=True)), "NotAMinimumError is not raised"),
@@ -561,7 +581,7 @@ def test_a_loss_that_leaves_the_cell_out_is_caught(points):
         value, weights = pulled(minimum)
         return value + 0.1 * minimum.engine.volume, weights
 
-    with pytest.raises(ConformanceError, match="as that on the cell"):
+    with pytest.raises(ConformanceError, match="such as that on the cell"):
         testing.check_loss(UserTerm("cell", held), cells)
 
 
@@ -586,7 +606,7 @@ def test_our_observables_conform(points):
         (lambda found, cell: replace(found, hessian=found.hessian * 1.01), "d²f/dΘ² δΘ"),
         (
             lambda found, cell: replace(found, hessian=cell.mixed.bare_second_derivative()),
-            "the part that relaxing adds",
+            "the contribution of relaxation",
         ),
         (lambda found, cell: replace(found, value=found.value + 1e-3), "the value is"),
     ],

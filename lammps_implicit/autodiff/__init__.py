@@ -1,12 +1,17 @@
-"""Exact implicit derivatives of minima of any JAX energy U(positions, cell, Θ), by automatic differentiation.
+"""Exact implicit derivatives of the minima of any JAX energy U(positions, cell, Θ), by automatic differentiation.
 
-The same `Minimum`, with JAX in the place of LAMMPS: Hessian products, mixed derivatives and those under strain are
-exact and matrix-free, memory is linear in the number of atoms. Besides, `second_jvp` gives d²X*/dΘ².
+JAX takes the place of LAMMPS behind the usual `Minimum`: Hessian products, mixed derivatives and strain derivatives are
+exact and matrix-free, and memory grows linearly with the number of atoms. `second_jvp` gives d²X*/dΘ² as well.
+
+Importing this package switches JAX to double precision (`double_precision`). `minima` starts from an ASE structure or
+from a minimum found by LAMMPS, `decks` from a LAMMPS deck. Energies are in `pair_energies` (LAMMPS' pair styles),
+`jax_md_energies` and `neighbours` (pairs within a cutoff). `evaluator` and `potential` implement the package's
+interfaces, `derivatives` and `second_order` hold the derivatives themselves.
 """
 
 from lammps_implicit.autodiff import double_precision
 
-double_precision.switch()
+double_precision.enable()
 
 from lammps_implicit.autodiff.decks import energy_from_deck, from_deck  # noqa: E402
 from lammps_implicit.autodiff.jax_md_energies import STILLINGER_WEBER, JaxMDEnergy, stillinger_weber_energy  # noqa: E402

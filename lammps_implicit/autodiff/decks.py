@@ -1,4 +1,4 @@
-"""The potential of a LAMMPS deck as a JAX energy: pair styles without files."""
+"""JAX energies for LAMMPS decks: pair styles that need no potential file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.autodiff import pair_energies
 from lammps_implicit.autodiff.evaluator import AutodiffEvaluator
 from lammps_implicit.autodiff.minima import start, structure_of
@@ -29,55 +29,56 @@ from lammps_implicit.structures import Structure
 
 
 class Style(NamedTuple):
-    """A pair style: its φ, and its taper where that is not left to ``pair_modify``."""
+    """JAX counterpart of a pair style: φ(r), and the taper if the style itself defines one."""
 
     form: Callable[..., Any]
     taper: Taper | None = None
 
 
 @dataclass(frozen=True)
-class Selected:
-    """An energy as a function of some of its parameters.
+class SelectedParameters:
+    """A pair energy as a function of some of its parameters; implements `LocalEnergy`.
 
     Attributes
     ----------
     energy : PairEnergy
     theta : (Q,) float array
-        All of them.
+        Values of all its parameters.
     selected : (P,) int array
+        Indices of the selected parameters.
     names : tuple of str
-        Of those selected.
+        Labels of the selected parameters.
     """
 
     energy: PairEnergy
-    theta: NDArray[np.float64]
-    selected: NDArray[np.int64]
+    theta: FloatArray
+    selected: IntArray
     names: tuple[str, ...]
 
     @property
     def skin(self) -> float:
-        """Reach of the lists beyond the cutoff."""
+        """Å; by how much neighbour lists extend beyond the cutoff."""
         return self.energy.skin
 
-    def cutoff(self, theta: NDArray[np.float64]) -> float:
-        """The longest."""
+    def cutoff(self, theta: FloatArray) -> float:
+        """Longest cutoff, Å."""
         return self.energy.cutoff(theta)
 
-    def neighbours(self, structure: Structure, theta: NDArray[np.float64]) -> Pairs:
-        """Pairs within reach."""
+    def neighbours(self, structure: Structure, theta: FloatArray) -> Pairs:
+        """Pairs within cutoff plus skin."""
         return self.energy.neighbours(structure, theta)
 
     def __call__(self, positions: Any, cell: Any, theta: Any, neighbours: Pairs) -> Any:
-        """U."""
+        """Energy U, a scalar; `theta` (P,) holds the selected parameters."""
         return self.energy(positions, cell, jnp.asarray(self.theta).at[self.selected].set(theta), neighbours)
 
 
 TRUE = ("yes", "on", "true")
-"""How LAMMPS writes it."""
+"""Spellings of "true" that LAMMPS accepts."""
 
-SAME = 1e-6
-"""Largest difference of LAMMPS and JAX: of the energy and of V times the pressure relative to the energy, of forces in
-LAMMPS' unit."""
+AGREEMENT = 1e-6
+"""Largest accepted difference between JAX and LAMMPS: of the energy and of pressure times volume, relative to the
+energy; of forces, in LAMMPS' units. Chosen far above round-off and far below the effect of a missing interaction."""
 
 STYLES = {
     "lj/cut": Style(pair_energies.lennard_jones),
@@ -92,17 +93,23 @@ STYLES = {
 
 
 def from_deck(path: str | os.PathLike[str], parameters: str | Sequence[str] | None = None, **options: Any) -> Minimum:
-    """Run a LAMMPS deck, and differentiate its minimum exactly: its pair style in JAX, with the same names.
+    """Run a LAMMPS deck and differentiate its minimum exactly, with the deck's pair style evaluated in JAX.
+
+    Short for ``Minimum.from_deck(..., evaluator="jax")``. Parameters have the same labels as with LAMMPS.
 
     Parameters
     ----------
     path, parameters, **options
-        As for `Minimum.from_deck`, whose ``evaluator="jax"`` this is.
+        As for `Minimum.from_deck`.
+
+    Returns
+    -------
+    Minimum
 
     Raises
     ------
     PotentialError
-        If the deck's pair style has no counterpart here, or LAMMPS computes something else besides.
+        If the deck's pair style has no JAX counterpart here, or LAMMPS computes contributions that JAX does not.
     """
     return Minimum.from_deck(path, parameters=parameters, evaluator="jax", **options)
 
@@ -114,68 +121,70 @@ def start_jax(
     variables: Mapping[str, str] | None = None,
     **limits: Any,
 ) -> tuple[AutodiffEvaluator, AutodiffPotential]:
-    """Run a deck in LAMMPS and go on with its pair style in JAX: see `evaluators.registry.Start`.
+    """Run a deck in LAMMPS and continue with its pair style in JAX; implements `evaluators.registry.StartEvaluator`.
 
     Raises
     ------
     PotentialError
-        If the deck's pair style has no counterpart here, or LAMMPS computes something else besides.
+        If the deck's pair style has no JAX counterpart here, or LAMMPS computes contributions that JAX does not.
+    LammpsImplicitError
+        On several processes.
     """
     if comm.size > 1:
         raise LammpsImplicitError("automatic differentiation runs on one process: start without mpirun")
     with Minimum.from_deck(deck, comm, variables=variables, **limits) as reference:
         energy = energy_from_deck(reference.engine.deck, reference.engine.n_types)
         theta, names = reference.potential.theta, reference.potential.names
-        chosen: PairEnergy | Selected = energy
+        chosen: PairEnergy | SelectedParameters = energy
         if parameters is not None:
             selected = select(names, parameters)
             names = tuple(names[index] for index in selected)
-            chosen, theta = Selected(energy, theta, selected, names), theta[selected]
+            chosen, theta = SelectedParameters(energy, theta, selected, names), theta[selected]
         evaluator, potential = start(*structure_of(reference), chosen, theta, names, reference.engine.deck)
-        _require_the_same(evaluator, reference)
+        _require_agreement(evaluator, reference)
         return evaluator, potential
 
 
-def _require_the_same(found: AutodiffEvaluator, reference: Minimum) -> None:
-    """Check that JAX has all that LAMMPS computes: energy, forces and pressure where LAMMPS has relaxed.
-
-    Raises
-    ------
-    PotentialError
-        If it has not.
-    """
+def _require_agreement(found: AutodiffEvaluator, reference: Minimum) -> None:
+    """Check that JAX and LAMMPS give the same energy, forces and pressure at the structure LAMMPS has relaxed."""
     order, forces = np.argsort(reference.ids), found.forces()
     scale = max(abs(reference.energy), 1e-3 * reference.engine.n_atoms)
-    off = {
+    differences = {
         "energy": abs(found.energy - reference.energy) / scale,
         "forces": float(np.abs(forces - reference.hessian.reference_forces[order]).max()),
         "pressure": float(np.abs(found.pressure - reference.pressure).max()) * reference.engine.volume / scale,
     }
     if reference.engine.deck.dimension == 2:
-        del off["pressure"]  # LAMMPS' is that of an area
-    worst = max(off, key=lambda name: off[name])
-    if off[worst] > SAME:
+        del differences["pressure"]  # LAMMPS gives it per area
+    worst = max(differences, key=lambda name: differences[name])
+    if differences[worst] > AGREEMENT:
         raise PotentialError(
-            f"JAX and LAMMPS differ in the {worst} of this deck (by {off[worst]:.1e}; energies {found.energy:.9g} and "
-            f"{reference.energy:.9g}): it has something that JAX has not, such as bonds, charges, "
-            "'neigh_modify exclude', or a setting of 'pair_modify'"
+            f"JAX and LAMMPS differ in the {worst} of this deck (by {differences[worst]:.1e}; energies "
+            f"{found.energy:.9g} and {reference.energy:.9g}): the deck has something that JAX does not have here, such "
+            "as bonds, charges, 'neigh_modify exclude' or a setting of 'pair_modify'"
         )
 
 
 def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:
-    """The deck's pair style as an energy whose Θ is that of its ``pair_coeff`` lines, in their order.
+    """The deck's pair style as a JAX energy whose Θ are the numbers of its ``pair_coeff`` lines, in their order.
+
+    Parameters
+    ----------
+    deck : Deck
+    n_types : int
+        Number of atom types.
 
     Raises
     ------
     PotentialError
-        If it has no counterpart here.
+        If the pair style or one of its settings has no counterpart here.
     """
     name, *numbers = deck.pair_style or ("none",)
     if name not in STYLES:
-        raise PotentialError(f"pair_style {name} has no counterpart in JAX here: those of {', '.join(STYLES)} have")
+        raise PotentialError(f"pair_style {name} has no counterpart in JAX here: only {', '.join(STYLES)} have one")
     style, words = STYLES[name], [float(word) for word in numbers]
     form = partial(style.form, kappa=words.pop(0)) if name == "yukawa" else style.form
-    parameters = pair_energies.names_of(form)
+    parameters = pair_energies.parameter_names(form)
     kinds = np.full((n_types + 1, n_types + 1), -1)
     lines: dict[str, list[list[float]]] = {}
     for line in deck.pair_coeffs:
@@ -185,7 +194,7 @@ def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:
         index = list(lines).index(label)
         firsts, seconds = (_types(word, n_types) for word in line.args[:2])
         for a, b in product(firsts, seconds):
-            if a <= b or len(firsts) == len(seconds) == 1:  # as LAMMPS takes ranges
+            if a <= b or len(firsts) == len(seconds) == 1:  # as LAMMPS expands ranges
                 kinds[a, b] = kinds[b, a] = index
     missing = next(((a, b) for a in range(1, n_types + 1) for b in range(a, n_types + 1) if kinds[a, b] < 0), None)
     if missing is not None:
@@ -195,19 +204,23 @@ def energy_from_deck(deck: Deck, n_types: int) -> PairEnergy:
     cutoffs = np.array([found[0] for found in lines.values()])
     modified = dict(zip(*[iter([word for words in deck.pair_modifies for word in words])] * 2, strict=False))
     if modified.get("tail") in TRUE:
-        raise PotentialError("'pair_modify tail yes' adds an energy of the volume alone, which JAX does not have here")
+        raise PotentialError(
+            "'pair_modify tail yes' adds an energy that depends on the volume alone and has no counterpart in JAX here"
+        )
     shifted = modified.get("shift") in TRUE
     if style.taper == "smooth" and not shifted:
         raise PotentialError(
-            "lj/smooth steps in energy at the cutoff, and only with 'pair_modify shift yes' has a counterpart in JAX"
+            "the energy of lj/smooth jumps at the cutoff; it has a counterpart in JAX only with 'pair_modify shift yes'"
         )
     taper: Taper = style.taper or ("shift" if shifted else "none")
     return pair_energies.checked(PairEnergy(form, parameters, kinds, cutoffs[:, -1], cutoffs[:, 0], taper))
 
 
 def _types(word: str, n_types: int) -> range:
-    """Types that LAMMPS takes a word such as ``2``, ``*`` or ``2*4`` for."""
+    """Atom types that a word of a ``pair_coeff`` line such as ``2``, ``*`` or ``2*4`` stands for."""
     low, star, high = word.partition("*")
     if not all(part.isdigit() for part in (low, high) if part):
-        raise PotentialError(f"pair_coeff for the type label '{word}': types by number have a counterpart in JAX")
+        raise PotentialError(
+            f"pair_coeff names the type label '{word}': only numeric types have a counterpart in JAX here"
+        )
     return range(int(low or 1), int(high or n_types if star else low) + 1)

@@ -1,4 +1,4 @@
-"""Exact derivatives of a JAX energy U(x, h, Θ), by automatic differentiation; no matrix is formed."""
+"""Exact, matrix-free derivatives of a JAX energy U(x, h, Θ) by automatic differentiation."""
 
 from __future__ import annotations
 
@@ -20,58 +20,59 @@ Energy = Callable[..., Any]
 
 
 class Derivatives:
-    """Compiled derivatives of an energy U(x, h, Θ, neighbours), each once for each shape of its arguments.
+    """Compiled derivatives of an energy U(x, h, Θ, neighbours).
 
-    Positions and cell are those under an upper triangular strain ε: x₀ + (1 + ε)(x - x₀), h(1 + ε)ᵀ.
+    Positions and cell are taken under an upper triangular strain ε: x₀ + (1 + ε)(x - x₀) and h(1 + ε)ᵀ. Each derivative
+    is compiled once for every shape of its arguments, at its first call.
 
     Parameters
     ----------
     energy : callable
-        (positions (N, 3), cell (3, 3), parameters (P,), neighbours) to a number.
+        U(positions (N, 3), cell (3, 3), parameters (P,), neighbours), a scalar.
     """
 
     def __init__(self, energy: Energy) -> None:
         def strained(x: Any, strain: Any, theta: Any, h: Any, origin: Any, neighbours: Any) -> Any:
-            deform = (jnp.eye(3) + strain).T
-            return energy(origin + (x - origin) @ deform, h @ deform, theta, neighbours)
+            deformation = (jnp.eye(3) + strain).T
+            return energy(origin + (x - origin) @ deformation, h @ deformation, theta, neighbours)
 
-        slope, pull, drive = jax.grad(strained, (0, 1)), jax.grad(strained, 0), jax.grad(strained, 2)
+        gradients, by_positions, by_theta = jax.grad(strained, (0, 1)), jax.grad(strained, 0), jax.grad(strained, 2)
 
-        def along(x: Any, strain: Any, theta: Any, way: Any, *fixed: Any) -> Any:
-            return jax.jvp(lambda *y: slope(*y, *fixed), (x, strain, theta), way)[1]
+        def tangent(x: Any, strain: Any, theta: Any, change: Any, *fixed: Any) -> Any:
+            return jax.jvp(lambda *y: gradients(*y, *fixed), (x, strain, theta), change)[1]
 
-        def twice(x: Any, strain: Any, theta: Any, first: Any, second: Any, *fixed: Any) -> Any:
-            return jax.jvp(lambda *y: along(*y, second, *fixed), (x, strain, theta), first)[1]
+        def second_tangent(x: Any, strain: Any, theta: Any, first: Any, second: Any, *fixed: Any) -> Any:
+            return jax.jvp(lambda *y: tangent(*y, second, *fixed), (x, strain, theta), first)[1]
 
         def product(x: Any, strain: Any, theta: Any, v: Any, *fixed: Any) -> Any:
-            return jax.jvp(lambda y: pull(y, strain, theta, *fixed), (x,), (v,))[1]
+            return jax.jvp(lambda y: by_positions(y, strain, theta, *fixed), (x,), (v,))[1]
 
         def mixed(x: Any, strain: Any, theta: Any, dtheta: Any, *fixed: Any) -> Any:
-            return jax.jvp(lambda y: pull(x, strain, y, *fixed), (theta,), (dtheta,))[1]
+            return jax.jvp(lambda y: by_positions(x, strain, y, *fixed), (theta,), (dtheta,))[1]
 
-        def transposed(x: Any, strain: Any, theta: Any, v: Any, dstrain: Any, *fixed: Any) -> Any:
-            return jax.jvp(lambda *y: drive(*y, theta, *fixed), (x, strain), (v, dstrain))[1]
+        def mixed_transposed(x: Any, strain: Any, theta: Any, v: Any, dstrain: Any, *fixed: Any) -> Any:
+            return jax.jvp(lambda *y: by_theta(*y, theta, *fixed), (x, strain), (v, dstrain))[1]
 
         self.value_and_slope = jax.jit(jax.value_and_grad(strained, (0, 1)))
-        """U, and its gradients by positions and strain."""
-        self.along = jax.jit(along)
-        """Derivative of those gradients along a way (δx, δε, δΘ)."""
-        self.twice = jax.jit(twice)
-        """Their second derivative, along two ways."""
+        """U, and its gradients with respect to positions and strain."""
+        self.tangent = jax.jit(tangent)
+        """Derivative of these two gradients along (δx, δε, δΘ)."""
+        self.second_tangent = jax.jit(second_tangent)
+        """Second derivative of these two gradients, along two such changes."""
         self.product = jax.jit(product)
         """H v."""
         self.mixed = jax.jit(mixed)
         """C δΘ."""
-        self.transposed = jax.jit(transposed)
-        """Cᵀ v + Dᵀ δε."""
-        self.drive = jax.jit(drive)
+        self.mixed_transposed = jax.jit(mixed_transposed)
+        """Cᵀ v + Dᵀ δε, with D = ∂²U/∂ε∂Θ."""
+        self.theta_gradient = jax.jit(by_theta)
         """∂U/∂Θ."""
-        self.bare = jax.jit(jax.jacfwd(drive, 2))
-        """∂²U/∂Θ²."""
+        self.theta_hessian = jax.jit(jax.jacfwd(by_theta, 2))
+        """∂²U/∂Θ² at fixed positions."""
 
 
-class Differentiated(Protocol):
-    """What `ExactMixedDerivative` needs of an evaluator, besides what all have."""
+class DifferentiableEvaluator(Protocol):
+    """What `ExactMixedDerivative` needs of an evaluator."""
 
     derivatives: Derivatives
     positions: FloatArray
@@ -79,16 +80,16 @@ class Differentiated(Protocol):
 
     @property
     def volume(self) -> float:
-        """Of the cell."""
+        """Volume of the cell."""
         ...
 
     @property
     def pressure(self) -> FloatArray:
-        """(3, 3), energy per volume."""
+        """Pressure tensor, (3, 3), energy per volume."""
         ...
 
-    def apply(self, derivative: Callable[..., Any], *way: Any, count: int = 2) -> Any:
-        """A derivative at the reference."""
+    def apply(self, derivative: Callable[..., Any], *arguments: Any, count: int = 2) -> Any:
+        """Evaluate a derivative at the reference, counted as `count` force evaluations."""
         ...
 
     def sum(self, value: Any) -> Any:
@@ -98,9 +99,16 @@ class Differentiated(Protocol):
 
 @dataclass
 class ExactMixedDerivative:
-    """C = ∂²U/∂X∂Θ at the engine's reference: see `operators.MixedDerivative`."""
+    """Exact C = ∂²U/∂X∂Θ at the evaluator's reference; implements `operators.interface.MixedDerivative`.
 
-    engine: Differentiated
+    Attributes
+    ----------
+    engine : DifferentiableEvaluator
+    theta : (P,) float array
+        Parameters at the reference.
+    """
+
+    engine: DifferentiableEvaluator
     theta: FloatArray
 
     def __post_init__(self) -> None:
@@ -108,10 +116,10 @@ class ExactMixedDerivative:
         self._array: FloatArray | None = None
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Nothing is to be prepared."""
+        """Do nothing: no product needs preparation."""
 
     def to_array(self) -> FloatArray:
-        """C as an (n, 3, P) array; two force evaluations a parameter at the first call."""
+        """C as an (n, 3, P) array; the first call costs two force evaluations per parameter."""
         if self._array is None:
             self._array = np.stack([self.times(unit) for unit in np.eye(len(self.theta))], axis=2)
         return self._array
@@ -124,7 +132,7 @@ class ExactMixedDerivative:
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,)."""
-        return self.engine.apply(self.engine.derivatives.transposed, vector * self.engine.free, np.zeros((3, 3)))
+        return self.engine.apply(self.engine.derivatives.mixed_transposed, vector * self.engine.free, np.zeros((3, 3)))
 
     gradients_transposed_times = transposed_times
 
@@ -134,27 +142,27 @@ class ExactMixedDerivative:
 
     def energy_gradient(self) -> FloatArray:
         """∂U/∂Θ, (P,)."""
-        return self.engine.apply(self.engine.derivatives.drive)
+        return self.engine.apply(self.engine.derivatives.theta_gradient)
 
     def bare_second_derivative(self) -> FloatArray:
         """∂²U/∂Θ² at fixed positions, (P, P)."""
-        return self.engine.apply(self.engine.derivatives.bare, count=2 * len(self.theta))
+        return self.engine.apply(self.engine.derivatives.theta_hessian, count=2 * len(self.theta))
 
     def coupling(self, freedom: StrainFreedom) -> Coupling:
-        """Derivatives under strain, exact: see `cell.Coupling`."""
+        """Exact strain derivatives at the reference: see `cell.freedom.Coupling`."""
         engine, volume = self.engine, self.engine.volume
-        still, nowhere = np.zeros_like(engine.positions), np.zeros_like(self.theta)
+        no_displacement, no_change = np.zeros_like(engine.positions), np.zeros_like(self.theta)
         forces, stiffness, mixed = [], [], []
         for strain in freedom.tensors():
-            pull, drive = engine.apply(engine.derivatives.along, (still, strain, nowhere))
-            forces.append(pull * engine.free)
-            stiffness.append(components(drive + curvature_of_volume(strain, freedom.target, volume)))
-            mixed.append(engine.apply(engine.derivatives.transposed, still, strain))
+            by_positions, by_strain = engine.apply(engine.derivatives.tangent, (no_displacement, strain, no_change))
+            forces.append(by_positions * engine.free)
+            stiffness.append(components(by_strain + _work_curvature(strain, freedom.target, volume)))
+            mixed.append(engine.apply(engine.derivatives.mixed_transposed, no_displacement, strain))
         residual = freedom.basis.T @ driving_force(volume, engine.pressure, np.zeros((3, 3)), freedom.target)
-        bend = freedom.basis.T @ np.stack(stiffness, axis=1)
-        return Coupling(freedom, np.stack(forces, axis=2), bend, np.array(mixed), np.array(mixed), residual)
+        curvature = freedom.basis.T @ np.stack(stiffness, axis=1)
+        return Coupling(freedom, np.stack(forces, axis=2), curvature, np.array(mixed), np.array(mixed), residual)
 
 
-def curvature_of_volume(strain: FloatArray, target: FloatArray, volume: float) -> FloatArray:
-    """Derivative of V T F⁻ᵀ, F = 1 + ε at ε = 0, along a strain, (3, 3): work done against what holds the cell."""
+def _work_curvature(strain: FloatArray, target: FloatArray, volume: float) -> FloatArray:
+    """Derivative of V T F⁻ᵀ, F = 1 + ε, at ε = 0 along a strain, (3, 3), where T is the applied pressure tensor."""
     return volume * target @ (np.trace(strain) * np.eye(3) - strain.T)

@@ -1,4 +1,4 @@
-"""Energies of jax-md as functions of their parameters: Stillinger-Weber, and any other with a neighbour list."""
+"""Energies from jax-md as functions of their parameters: Stillinger-Weber, or any other that takes a neighbour list."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.autodiff.neighbours import table
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.structures import Structure
 
 SKIN = 0.5
-"""Å; reach of neighbour lists beyond the cutoff."""
+"""Å; by how much neighbour lists extend beyond the cutoff. A larger skin means fewer rebuilds and longer lists."""
 
 STILLINGER_WEBER = {"epsilon": 2.16826, "sigma": 2.0951, "A": 7.049556277, "B": 0.6022245584, "lam": 21.0, "gamma": 1.2}
 """Parameters of silicon, eV and Å (F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985))."""
@@ -25,18 +24,20 @@ STILLINGER_WEBER = {"epsilon": 2.16826, "sigma": 2.0951, "A": 7.049556277, "B": 
 
 @dataclass(frozen=True)
 class JaxMDEnergy:
-    """A jax-md energy with dense neighbour lists, in a periodic cell of any shape at least two cutoffs wide.
+    """A jax-md energy with dense neighbour lists.
+
+    The cell is periodic in all directions and may have any shape; it must be at least two cutoffs (plus skin) wide.
 
     Attributes
     ----------
     make : callable
-        (displacement function, Θ) to a jax-md energy of (positions, neighbours).
+        Called with (displacement function, Θ); returns a jax-md energy function of (positions, neighbours).
     cutoff : callable
-        Θ to the distance that neighbour lists are built for.
-    skin : float
-        Reach of the lists beyond it.
+        Called with Θ; returns the cutoff distance, Å.
     names : tuple of str
-        Of its parameters.
+        Labels of the parameters.
+    skin : float
+        Å; by how much neighbour lists extend beyond the cutoff.
     """
 
     make: Callable[[Any, Any], Callable[[Any, Any], Any]]
@@ -44,28 +45,34 @@ class JaxMDEnergy:
     names: tuple[str, ...]
     skin: float = SKIN
 
-    def neighbours(self, structure: Structure, theta: FloatArray) -> NDArray[np.int64]:
-        """Neighbours of each atom, (N, K), filled up with N."""
+    def neighbours(self, structure: Structure, theta: FloatArray) -> IntArray:
+        """Indices of the neighbours of each atom, (N, K); unused entries hold N.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the cell is not periodic in all directions, or narrower than twice the cutoff plus skin.
+        """
         if not all(structure.periodic):
-            raise LammpsImplicitError("energies of jax-md need a cell that is periodic in all directions here")
+            raise LammpsImplicitError("a jax-md energy needs a cell that is periodic in all directions")
         widths = 1 / np.linalg.norm(np.linalg.inv(structure.cell), axis=0)
         reach = self.cutoff(theta) + self.skin
         if widths.min() < 2 * reach:
             raise LammpsImplicitError(
-                f"the cell is {widths.min():.4g} wide, and jax-md sees one periodic image of each atom only: make it "
-                f"wider than {2 * reach:.4g}"
+                f"the cell is {widths.min():.4g} wide, but jax-md sees only one periodic image of each atom: make the "
+                f"cell wider than {2 * reach:.4g}"
             )
         inside = structure.positions - structure.origin
         return table(inside, structure.cell, (True, True, True), reach)
 
     def __call__(self, positions: Any, cell: Any, theta: Any, neighbours: Any) -> Any:
-        """U."""
+        """Energy U, a scalar; arguments as for `LocalEnergy`."""
         from jax_md import partition
 
         inverse = jnp.linalg.inv(cell)
 
         def displacement(a: Any, b: Any) -> Any:
-            # Finds the nearest image of all pairs within reach: across the cell's widths they are less than half apart.
+            # Correct for all listed pairs: they are less than half the cell's width apart in every direction.
             fractional = (a - b) @ inverse
             return (fractional - jnp.round(fractional)) @ cell
 
@@ -74,12 +81,18 @@ class JaxMDEnergy:
 
 
 def stillinger_weber_energy(cutoff: float = 3.77118) -> JaxMDEnergy:
-    """Stillinger-Weber of one element, Θ as in `STILLINGER_WEBER`; σ scales its cutoff, as LAMMPS' does.
+    """Stillinger-Weber energy of one element; Θ holds the entries of `STILLINGER_WEBER` in order.
+
+    The cutoff scales with σ, as in LAMMPS.
 
     Parameters
     ----------
     cutoff : float
-        With the σ of `STILLINGER_WEBER`: 1.8 σ.
+        Å, at the σ of `STILLINGER_WEBER`. The default is 1.8 σ, as published.
+
+    Returns
+    -------
+    JaxMDEnergy
 
     Raises
     ------
@@ -90,7 +103,7 @@ def stillinger_weber_energy(cutoff: float = 3.77118) -> JaxMDEnergy:
         from jax_md import energy
     except ImportError as error:
         raise LammpsImplicitError(
-            "this energy is jax-md's, which is not installed: pip install 'lammps-implicit[autodiff]'"
+            "this energy needs jax-md, which is not installed: pip install 'lammps-implicit[autodiff]'"
         ) from error
     reach = cutoff / STILLINGER_WEBER["sigma"]
 

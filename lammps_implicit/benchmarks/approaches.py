@@ -1,6 +1,6 @@
-"""One ``vjp`` of a Lennard-Jones alloy by automatic differentiation, by a dense Hessian and by operators on LAMMPS.
+"""One ``vjp`` of a Lennard-Jones alloy by automatic differentiation, by a dense Hessian and by products from LAMMPS.
 
-The same deck, relaxed by each; each in a process of its own, one core.
+All start from the same deck and relax it themselves, each in a separate process on one core.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 
 TOLERANCE = 1e-6
+"""Relative residual of the linear solve."""
 
 APPROACHES = {
     "operators": "LAMMPS forces, preconditioned conjugate gradients",
@@ -39,7 +40,7 @@ APPROACHES = {
 }
 
 DENSE_ATOMS = 500
-"""Largest cell that `jax.hessian` is asked for: its memory grows with the square of the number of atoms."""
+"""Largest cell for `jax.hessian`, whose memory grows with the square of the number of atoms (5.6 GiB at 500)."""
 
 
 def measure(deck: Path, cells: Sequence[int], say: Say) -> Iterator[Record]:
@@ -48,10 +49,12 @@ def measure(deck: Path, cells: Sequence[int], say: Say) -> Iterator[Record]:
     Parameters
     ----------
     deck : Path
-        Of a pair style that JAX has too, with the edge of the cell and the steps of its minimisation as variables.
+        Deck with a pair style that has a JAX counterpart; its index variables ``n`` and ``steps`` are the edge of the
+        cell and the number of minimisation steps.
     cells : sequence of int
-        Edges.
+        Edges of the cells, in lattice constants.
     say : callable
+        Called with a line of text before each measurement.
     """
     for edge in cells:
         for approach in APPROACHES:
@@ -81,7 +84,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 def plot(path: Path, records: Sequence[Record]) -> None:
     """Draw seconds and memory against the number of atoms."""
     drawn, panels = figure(2)
-    for axes, name in zip(panels, ("seconds", "GiB above the libraries'"), strict=True):
+    for axes, name in zip(panels, ("seconds", "GiB beyond the libraries"), strict=True):
         for number, approach in enumerate(APPROACHES):
             curve = sorted((r for r in records if r["approach"] == approach), key=lambda record: record["atoms"])
             values = [
@@ -98,34 +101,34 @@ def plot(path: Path, records: Sequence[Record]) -> None:
 
 
 def _bytes(record: Record) -> int:
-    """Memory that belongs to the atoms, not to libraries."""
+    """Memory beyond that of the loaded libraries, bytes."""
     return int(record["peak_bytes"] - record["empty_bytes"])
 
 
 BENCHMARK = Benchmark(
     "approaches",
-    "One vjp by automatic differentiation, dense Hessian and operators",
+    "One vjp by automatic differentiation, dense Hessian and products from LAMMPS",
     ("approach", "atoms"),
-    ("method", "atoms", "iterations", "forces", "s", "GiB", "kB an atom", "error"),
+    ("method", "atoms", "iterations", "forces", "s", "GiB", "kB per atom", "error"),
     rows,
     plot,
 )
 
 
 def of_lammps(deck: Path, variables: dict[str, str]) -> Record:
-    """Operators on LAMMPS."""
+    """Record of one ``vjp`` with products from LAMMPS."""
     record = measure_cell(deck, variables, [TOLERANCE])
     return {**record, **record["vjp"][0], "relaxation": record["relaxation"]["seconds"], "error": None}
 
 
 def of_jax(deck: Path, variables: dict[str, str], dense: bool) -> Record:
-    """Automatic differentiation; the error is that against a product of hundred times the accuracy."""
+    """Record of one ``vjp`` in JAX; the error is relative to a solve with a hundredth of the tolerance."""
     import jax
 
     jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
     from lammps_implicit import autodiff
 
-    np.asarray(jax.numpy.ones(1) + 1.0)  # starts the compiler
+    np.asarray(jax.numpy.ones(1) + 1.0)  # loads the compiler
     record: Record = {"empty_bytes": peak_memory(MPI.COMM_SELF), "ranks": 1, "deck": deck.name}
     start = time.perf_counter()
     minimum = autodiff.from_deck(deck, variables=variables, ftol=np.inf, force_limit=np.inf)
@@ -138,7 +141,7 @@ def of_jax(deck: Path, variables: dict[str, str], dense: bool) -> Record:
         gradient = _by_dense_hessian(minimum, pull)
         record |= {"iterations": 0, "force_evaluations": 0, "seconds": time.perf_counter() - start}
     else:
-        minimum.vjp(pull, 0.5)  # compiled once for a shape, whatever is solved later
+        minimum.vjp(pull, 0.5)  # compiles for these shapes; later solves reuse it
         start_afresh(minimum)
         gradient = minimum.vjp(pull, TOLERANCE)
         record |= costs(minimum)
@@ -148,7 +151,7 @@ def of_jax(deck: Path, variables: dict[str, str], dense: bool) -> Record:
 
 
 def _by_dense_hessian(minimum: Minimum, pull: FloatArray) -> FloatArray:
-    """dL/dΘ as one would write it without this package: ``jax.hessian``, its three translations held by a projector."""
+    """dL/dΘ as one would write it without this package: ``jax.hessian``, with a projector to fix the translations."""
     import jax
     import jax.numpy as jnp
 
@@ -171,7 +174,7 @@ def main() -> None:
     parser.add_argument("approach", choices=list(APPROACHES))
     cell_arguments(parser)
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # JAX takes all cores else
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # JAX would use all cores
     deck, variables = arguments.deck, variables_of(arguments)
     record = of_lammps(deck, variables) if arguments.approach == "operators" else None
     speak({"approach": arguments.approach, **(record or of_jax(deck, variables, arguments.approach == "dense"))})

@@ -1,4 +1,4 @@
-"""The cells that are measured: bcc vacancies of any size, and decks with data files of their own."""
+"""Cells to measure: bcc vacancies of any size, and decks with data files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Lattice constant (Å), mass, atomic number and potential files, all shipped with LAMMPS.
+# Lattice constant (Å), mass (g/mol), atomic number and potential files, which come with LAMMPS.
 _METALS = {
     "Ta": (3.316, 180.95, 73, "Ta06A"),
     "W": (3.1803, 183.84, 74, "W_2940_2017_2"),
@@ -38,13 +38,14 @@ pair_coeff      * * snap {potential}.snapcoeff {potential}.snapparam {element}
 
 @dataclass(frozen=True)
 class Cell:
-    """A deck that leaves atoms unrelaxed, and what it makes.
+    """A cell, and the deck that creates it without relaxing it.
 
     Attributes
     ----------
     system : str
-        For tables and legends.
+        Name in tables and legends.
     atoms : int
+        Number of atoms.
     deck : Path
     variables : mapping of str to str
         Index variables of the deck.
@@ -60,13 +61,28 @@ class Cell:
 
     @property
     def arguments(self) -> list[str]:
-        """The cell on a command line: the deck and its variables."""
+        """Command-line arguments that describe the cell: the deck and its variables."""
         settings = [part for name, value in self.variables.items() for part in ("--var", f"{name}={value}")]
         return [str(self.deck), *settings]
 
 
 def vacancies(folder: Path, element: str, edges: Sequence[int]) -> list[Cell]:
-    """Write the deck of a vacancy in Ta (31 parameters) or W (56) and return cubes of so many lattice constants."""
+    """Write the deck of a vacancy in Ta (31 parameters) or W (56 parameters).
+
+    Parameters
+    ----------
+    folder : Path
+        For the deck.
+    element : str
+        ``Ta`` or ``W``.
+    edges : sequence of int
+        Edges of the cubic cells, in lattice constants.
+
+    Returns
+    -------
+    list of Cell
+        One for each edge.
+    """
     lattice, mass, number, potential = _METALS[element]
     deck = folder / f"in.{element.lower()}_vacancy"
     deck.write_text(
@@ -77,6 +93,6 @@ def vacancies(folder: Path, element: str, edges: Sequence[int]) -> list[Cell]:
 
 
 def up_to(cells: Sequence[Cell], largest: float) -> list[Cell]:
-    """Return the cells of at most `largest` atoms, but always the smallest one."""
+    """Cells with at most `largest` atoms, and in any case the smallest one."""
     ordered = sorted(cells, key=lambda cell: cell.atoms)
     return [cell for cell in ordered if cell.atoms <= largest or cell is ordered[0]]

@@ -1,14 +1,13 @@
-"""Lattice distortion of random alloys at changed parameters: predicted by what may answer, against relaxing again."""
+"""Lattice distortion of random alloys at changed parameters: predictions of three variants against relaxing again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.benchmarks.processes import Record
 from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend
 from lammps_implicit.evaluators.images import nearest_image
@@ -16,27 +15,29 @@ from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 
 SIZES = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
-"""Relative changes of the parameters, each by a random share of its value."""
+"""Relative parameter changes; each parameter changes by a random fraction of its value."""
 
 VARIANTS = ("constant", "homogeneous", "both")
+"""Variants of the prediction (see `Expansion.predict`): nothing moves, only the cell does, positions and cell do."""
 
 
 def measure(alloys: Mapping[str, tuple[Path, Mapping[str, str]]], say: Say, draws: int = 4) -> Iterator[Record]:
-    """Yield one record for each alloy, size of the change, and random direction.
+    """Yield one record for each alloy, size of the parameter change, and random direction.
 
     Parameters
     ----------
     alloys : mapping of str to (Path, mapping of str to str)
-        Decks and their index variables; ``steps`` 0 leaves atoms on their sites.
+        Name to deck and index variables; with the variable ``steps`` at 0 the deck leaves atoms on their sites.
     say : callable
+        Called with a line of text before each measurement.
     draws : int
-        Directions.
+        Number of random directions.
     """
     for name, (deck, variables) in alloys.items():
         say(f"distortion: {name}")
         with Minimum.from_deck(deck, variables={**variables, "steps": "0"}, ftol=np.inf, force_limit=np.inf) as ideal:
-            order = np.argsort(ideal.ids)
-            fractions = np.linalg.solve(ideal.engine.cell.T, (ideal.positions - ideal.engine.origin)[order].T).T
+            inside = (ideal.positions - ideal.engine.origin)[np.argsort(ideal.ids)]
+            fractions = np.array(np.linalg.solve(ideal.engine.cell.T, inside.T).T, float)
         with Minimum.from_deck(deck, variables=variables, ftol=1e-9, cell="iso") as minimum:
             sites = fractions[np.argsort(np.argsort(minimum.ids))]
             model, theta = minimum.expansion(2, "iso"), minimum.potential.theta
@@ -59,16 +60,26 @@ def measure(alloys: Mapping[str, tuple[Path, Mapping[str, str]]], say: Say, draw
                     }
 
 
-def distortion(positions: NDArray[Any], cell: NDArray[Any], sites: NDArray[Any]) -> float:
-    """Root of the mean square displacement from ideal sites (fractional, (N, 3)), the net translation removed, Å."""
+def distortion(positions: FloatArray, cell: FloatArray, sites: FloatArray) -> float:
+    """Root-mean-square displacement from ideal sites, without the net translation, Å.
+
+    Parameters
+    ----------
+    positions : (N, 3) float array
+        Å.
+    cell : (3, 3) float array
+        Å.
+    sites : (N, 3) float array
+        Fractional coordinates of the ideal sites.
+    """
     apart = positions - sites @ cell
-    moved = nearest_image(apart - apart[0], cell, (True, True, True))
-    moved -= moved.mean(axis=0)
-    return float(np.sqrt((moved**2).sum(axis=1).mean()))
+    displacement = nearest_image(apart - apart[0], cell, (True, True, True))
+    displacement -= displacement.mean(axis=0)
+    return float(np.sqrt((displacement**2).sum(axis=1).mean()))
 
 
 def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    """Rows of the table: root mean square errors over directions."""
+    """Rows of the table: root-mean-square errors over the directions."""
     return [
         (
             f"{system} ({group[0]['atoms']})",
@@ -81,7 +92,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw errors against the size of the change."""
+    """Plot errors against the size of the parameter change."""
     groups = _groups(records)
     systems = list(dict.fromkeys(system for system, _ in groups))
     drawn, panels = figure(len(systems))
@@ -89,11 +100,11 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         sizes = sorted(size for name, size in groups if name == system)
         for variant, label in zip(VARIANTS, ("constant", "homogeneous", "positions and cell"), strict=True):
             axes.plot(sizes, [_error(groups[system, size], variant) for size in sizes], "o-", label=label)
-        axes.set(xscale="log", yscale="log", xlabel="relative change of the parameters", ylabel="error, Å")
+        axes.set(xscale="log", yscale="log", xlabel="relative parameter change", ylabel="error, Å")
         axes.set_title(system, fontsize="medium")
         axes.grid(alpha=0.3)
     legend(drawn, panels[0], 3)
-    drawn.suptitle("Lattice distortion, predicted against relaxed again")
+    drawn.suptitle("Lattice distortion: predictions against relaxing again")
     write_figure(path, drawn, overwrite=True)
 
 

@@ -1,6 +1,6 @@
 """Distributions of defect energies and volumes over an ensemble, from derivatives and by relaxing every sample again.
 
-The commands are those that a user runs, each in processes of its own.
+Runs the commands a user would run, each in a separate process.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from lammps_implicit.files import write_figure
 from lammps_implicit.observables.files import read_derivatives
 
 MANY = 100_000
-"""Samples that propagation is timed with."""
+"""Number of samples for timing the propagation."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Defects of one potential, and an ensemble of its parameters.
+    """Defects described by one potential, and an ensemble of its parameters.
 
     Attributes
     ----------
     name : str
+        Name in tables and legends.
     configuration : Path
-        For ``lammps-implicit observables``.
+        YAML file for ``lammps-implicit observables``.
     ensemble : Path or float
-        A file, or the relative standard deviation of independent normal changes of each parameter.
+        A file of samples, or the relative standard deviation of independent normal changes of each parameter.
     samples : int
-        Relaxed again.
+        Number of samples to relax again.
     """
 
     name: str
@@ -55,18 +56,19 @@ def measure(cases: Sequence[Case], shards: int, folder: Path, say: Say) -> Itera
     ----------
     cases : sequence of Case
     shards : int
-        Processes that relax at the same time.
+        Number of processes that relax samples in parallel.
     folder : Path
-        For what the commands write.
+        For the files the commands write.
     say : callable
+        Called with a line of text before each measurement.
     """
     for number, case in enumerate(cases):
         here = folder / f"case{number}"
         here.mkdir()
-        yield from _of(case, shards, here, say)
+        yield from _measure_case(case, shards, here, say)
 
 
-def _of(case: Case, shards: int, here: Path, say: Say) -> Iterator[Record]:
+def _measure_case(case: Case, shards: int, here: Path, say: Say) -> Iterator[Record]:
     out, ensemble, samples = here / "out.h5", case.ensemble, case.samples
     if isinstance(ensemble, float):
         say(f"{case.name}: parameters")
@@ -111,21 +113,21 @@ def _of(case: Case, shards: int, here: Path, say: Say) -> Iterator[Record]:
 
 
 def _normal(result: Path, target: Path, like: object, count: int) -> Path:
-    """Draw samples around a result's parameters: of a relative width, or of the covariance of other samples."""
+    """Draw samples around a result's parameters, with a relative width or with the covariance of other samples."""
     theta, rng = read_derivatives(result).parameters.theta, np.random.default_rng(1)
     if isinstance(like, float):
         samples = theta * (1 + like * rng.standard_normal((count, len(theta))))
     else:
         known = np.load(like)["samples"] if isinstance(like, Path) else np.asarray(like)
         chosen = rng.choice(len(known), (2, count))
-        # Mixtures of two members: as wide, and as correlated, as the ensemble.
+        # The difference of two random members over √2 has the covariance of the ensemble.
         samples = known.mean(axis=0) + (known[chosen[0]] - known[chosen[1]]) / np.sqrt(2)
     np.save(target, samples)
     return target
 
 
 def _run(*arguments: object) -> tuple[str, float]:
-    """Run a command; return what it printed and the memory it took at most, GiB."""
+    """Run a command; return its output and its peak memory, GiB."""
     return _finish(_start(*arguments))
 
 
@@ -167,12 +169,12 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def _gain(record: Record) -> float:
-    """Force evaluations of 1,000 samples relaxed again for each of those that the derivatives took."""
+    """Force evaluations for relaxing 1,000 samples again, relative to those for the derivatives."""
     return float(1000 * record["validation_forces"] / record["samples"] / record["study_forces"])
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw errors by order, and what each way costs."""
+    """Plot errors by order, and the cost of either way."""
     drawn, panels = figure(2)
     drawn.set_size_inches(11, 6)
     labels = [f"{record['case']}: {record['observable']}" for record in records]
@@ -189,7 +191,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         panels[1].barh([number - 0.2], [record["study_forces"]], 0.35, color="C0")
         panels[1].barh([number + 0.2], [_gain(record) * record["study_forces"]], 0.35, color="C3")
     panels[1].set(xscale="log")
-    panels[1].set_xlabel("force evaluations\nblue: derivatives\nred: 1,000 relaxed again", fontsize="small")
+    panels[1].set_xlabel("force evaluations\nblue: derivatives\nred: relaxing 1,000 samples again", fontsize="small")
     panels[1].set_yticks(range(len(cases)), cases, fontsize="x-small")
     legend(drawn, panels[0], 3)
     write_figure(path, drawn, overwrite=True)

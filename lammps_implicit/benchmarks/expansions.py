@@ -1,4 +1,4 @@
-"""Predicted positions, volumes and enthalpies against relaxing again, for what may answer and for each order."""
+"""Predicted positions, volumes and enthalpies against relaxing again, for each variant and order."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from lammps_implicit.files import write_figure
 from lammps_implicit.minimum import Minimum
 
 SIZES = (3e-2, 9.5e-3, 3e-3, 9.5e-4, 3e-4)
-"""Relative changes of the parameters, each by a random share of its value: two decades."""
+"""Relative parameter changes over two decades; each parameter changes by a random fraction of its value."""
 
 ORDERS = (1, 2, 3)
+"""Orders of the expansion of the enthalpy."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A cell and the pressure it is held at, GPa."""
+    """A cell to expand.
+
+    Attributes
+    ----------
+    cell : Cell
+    freedom : str
+        Strains the cell may take, as for `Minimum.relax`.
+    pressure : float
+        Target pressure, GPa.
+    """
 
     cell: Cell
     freedom: str
@@ -30,22 +40,23 @@ class Case:
 
 
 def measure(cases: Sequence[Case], say: Say) -> Iterator[Record]:
-    """Yield one record for each case and size of the change.
+    """Yield one record for each case and size of the parameter change.
 
     Parameters
     ----------
     cases : sequence of Case
     say : callable
+        Called with a line of text before each measurement.
     """
     for case in cases:
         say(f"expansions: {case.cell.system}, cell {case.freedom}, {case.pressure:g} GPa")
-        yield from _of(case)
+        yield from _measure_case(case)
 
 
-def _of(case: Case) -> Iterator[Record]:
-    held = f"{case.pressure} GPa"
+def _measure_case(case: Case) -> Iterator[Record]:
+    pressure_text = f"{case.pressure} GPa"
     with Minimum.from_deck(
-        case.cell.deck, variables=case.cell.variables, cell=case.freedom, pressure=held, ftol=1e-9
+        case.cell.deck, variables=case.cell.variables, cell=case.freedom, pressure=pressure_text, ftol=1e-9
     ) as minimum:
         theta, pressure = minimum.potential.theta, minimum.target[0, 0]
         direction = theta * np.random.default_rng(3).standard_normal(len(theta))
@@ -55,7 +66,7 @@ def _of(case: Case) -> Iterator[Record]:
             relaxed = minimum.relaxed_at(change, 1e-10, cell=case.freedom)
             volume = float(np.linalg.det(relaxed.cell))
             predicted = {name: models[2].predict(change, name) for name in models[2].variants}
-            moved = predicted["both"].displacement - relaxed.displacement
+            error = predicted["both"].displacement - relaxed.displacement
             enthalpies = [float(models[order].predict(change).enthalpy) for order in ORDERS]
             true = relaxed.energy + pressure * volume
             yield {
@@ -66,7 +77,7 @@ def _of(case: Case) -> Iterator[Record]:
                 "change": size,
                 "volume_change": volume - minimum.engine.volume,
                 "volume_errors": {name: float(p.volume) - volume for name, p in predicted.items()},
-                "position_error": float(np.linalg.norm(moved - moved.mean(axis=0))),
+                "position_error": float(np.linalg.norm(error - error.mean(axis=0))),
                 "enthalpy_errors": [enthalpy - true for enthalpy in enthalpies],
             }
 
@@ -89,7 +100,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw errors of volumes, positions and enthalpies against the size of the change."""
+    """Plot errors of volumes, positions and enthalpies against the size of the parameter change."""
     drawn, panels = figure(3)
     for number, system in enumerate(dict.fromkeys(_label(record) for record in records)):
         curve = sorted((r for r in records if _label(r) == system), key=lambda record: record["change"])
@@ -102,9 +113,9 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         for order, line in zip(ORDERS, ("v:", "s--", "o-"), strict=True):
             errors = [abs(record["enthalpy_errors"][order - 1]) for record in curve]
             panels[2].plot(sizes, errors, line, **style)
-    titles = ("volume; dashed: cell alone", "positions, norm", "enthalpy; order 1 dotted, 2 dashed, 3")
+    titles = ("volume; dashed: cell alone", "positions, norm", "enthalpy; order 1 dotted, 2 dashed, 3 solid")
     for axes, title, unit in zip(panels, titles, ("Å³", "Å", "eV"), strict=True):
-        axes.set(xscale="log", yscale="log", xlabel="relative change of the parameters", ylabel=f"error ({unit})")
+        axes.set(xscale="log", yscale="log", xlabel="relative parameter change", ylabel=f"error ({unit})")
         axes.set_title(title, fontsize="medium")
         axes.grid(alpha=0.3)
     panels[2].set_ylim(bottom=1e-13)

@@ -1,4 +1,4 @@
-"""Derivatives of every potential family: against relaxing again, and what they cost."""
+"""Derivatives for every potential family: errors against relaxing again, and costs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lammps_implicit.minimum import Minimum
 from lammps_implicit.solvers.springs import random_vector
 
 TOLERANCE = 1e-6
-"""Of the ``vjp`` that is counted; the Jacobian has the default tolerance."""
+"""Tolerance of the ``jvp`` and ``vjp``; the Jacobian has the default tolerance."""
 
 STEP = 1e-4
-"""Of all parameters at once, each by a random share of its value, up and down in brute force."""
+"""Relative step of the central differences: all parameters change at once, each by a random fraction of its value."""
 
 
 def measure(families: Mapping[str, tuple[Path, str | None]], say: Say) -> Iterator[Record]:
@@ -26,8 +26,9 @@ def measure(families: Mapping[str, tuple[Path, str | None]], say: Say) -> Iterat
     Parameters
     ----------
     families : mapping of str to (Path, str or None)
-        Decks, and patterns of parameters.
+        Name to deck and patterns of parameter labels (None for all).
     say : callable
+        Called with a line of text before each measurement.
     """
     for name, (deck, parameters) in families.items():
         say(f"families: {name}")
@@ -36,38 +37,38 @@ def measure(families: Mapping[str, tuple[Path, str | None]], say: Say) -> Iterat
 
 
 def _costs(minimum: Minimum) -> Record:
-    """Evaluations of one ``vjp`` from nothing: those of C apart."""
+    """Evaluations of one ``vjp`` from scratch, counted separately for C and for the rest."""
     minimum.preconditioner.fitted = None
     minimum.forget()
     before = minimum.engine.evaluations.copy()
     minimum.mixed.prepare()
-    of_mixed = minimum.engine.evaluations.since(before)
+    for_c = minimum.engine.evaluations.since(before)
     pull = random_vector(minimum.ids)
     minimum.vjp(pull, TOLERANCE)
     return {
         "atoms": minimum.engine.n_atoms,
         "parameters": len(minimum.potential.theta),
-        "mixed_forces": of_mixed.forces,
-        "mixed_descriptors": of_mixed.descriptors,
+        "mixed_forces": for_c.forces,
+        "mixed_descriptors": for_c.descriptors,
         "vjp_forces": minimum.statistics.evaluations.forces,
         "iterations": minimum.statistics.iterations,
     }
 
 
 def _agreement(minimum: Minimum) -> Record:
-    """Relative errors of structures, relaxed energies and their second derivative along one direction."""
+    """Relative errors of derivatives of the structure and of the relaxed energy along one direction."""
     theta = minimum.potential.theta
     change = theta * np.random.default_rng(0).standard_normal(len(theta))
     (up, high), (down, low) = (minimum.relaxed_at(sign * STEP * change, 1e-10) for sign in (1, -1))
-    moved = (up - down) / (2 * STEP)
-    moved -= moved.mean(axis=0)
-    size = np.linalg.norm(moved)
+    derivative = (up - down) / (2 * STEP)
+    derivative -= derivative.mean(axis=0)
+    size = np.linalg.norm(derivative)
     jacobian = minimum.jacobian().dot(change)
-    pull = moved / size
+    pull = derivative / size
     slope = (high - low) / (2 * STEP)
     return {
-        "jvp_error": float(np.linalg.norm(minimum.jvp(change, TOLERANCE) - moved) / size),
-        "jacobian_error": float(np.linalg.norm(jacobian - jacobian.mean(axis=0) - moved) / size),
+        "jvp_error": float(np.linalg.norm(minimum.jvp(change, TOLERANCE) - derivative) / size),
+        "jacobian_error": float(np.linalg.norm(jacobian - jacobian.mean(axis=0) - derivative) / size),
         "vjp_error": float(abs(minimum.vjp(pull, TOLERANCE) @ change - size) / size),
         "gradient_error": float(abs(minimum.energy_gradient() @ change - slope) / abs(slope)),
     }
@@ -89,12 +90,12 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw errors and costs, family by family."""
+    """Plot errors and costs for each family."""
     drawn, (costs, errors) = figure(2)
     places = np.arange(len(records))[::-1]
     names = [record["system"] for record in records]
     costs.barh(places, [record["vjp_forces"] for record in records], color="C0")
-    costs.set(xlabel=f"force evaluations of a vjp at {TOLERANCE:g}, C aside")
+    costs.set(xlabel=f"force evaluations of a vjp at {TOLERANCE:g}, without those for C")
     costs.set_yticks(places, names, fontsize="small")
     for name, label in ERRORS.items():
         errors.plot([max(record[name], 1e-12) for record in records], places, "o", label=label)
@@ -113,7 +114,7 @@ def _mixed(record: Record) -> str:
     return str(record["mixed_forces"])
 
 
-ERRORS = {"jvp_error": "jvp", "vjp_error": "vjp", "jacobian_error": "Jacobian", "gradient_error": "energy's gradient"}
+ERRORS = {"jvp_error": "jvp", "vjp_error": "vjp", "jacobian_error": "Jacobian", "gradient_error": "energy gradient"}
 
 BENCHMARK = Benchmark(
     "families",

@@ -1,4 +1,4 @@
-"""Evaluations of an inverse problem: by adjoint gradients, and by gradient descent with one solve a parameter."""
+"""Cost of an inverse problem: L-BFGS with adjoint gradients against gradient descent with one solve per parameter."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from lammps_implicit.observables.kind import Cells, measures_of
 from lammps_implicit.progress import progress
 
 METHODS = ("L-BFGS, adjoint", "gradient descent, one solve a parameter")
+"""Names of the methods, as kept in result files."""
 
 
 @dataclass(frozen=True)
-class OneSolveAParameter:
-    """A term of positions whose gradient comes from all of dX*/dΘ, parameter by parameter.
+class SolvePerParameter:
+    """Loss term on positions whose gradient takes one linear solve per parameter instead of one adjoint solve.
 
     Attributes
     ----------
@@ -45,7 +46,7 @@ class OneSolveAParameter:
         minimum = cells[self.term.cell]
         value, pull = self.term.pull(minimum)
         units, gradient = np.eye(len(minimum.potential.theta)), []
-        with progress("one solve a parameter", minimum.engine.comm.rank == 0) as update:
+        with progress("one solve per parameter", minimum.engine.comm.rank == 0) as update:
             for number, unit in enumerate(units):
                 gradient.append(minimum.engine.dot(pull, minimum.jvp(unit, tol)))
                 update(number + 1, len(units))
@@ -53,16 +54,18 @@ class OneSolveAParameter:
 
 
 def measure(settings: InversionSettings, system: str, say: Say, iterations: int) -> Iterator[Record]:
-    """Yield one record for each iteration of both methods, which share start, trials, and rule for the step's length.
+    """Yield one record for each iteration of both methods; they share starting point, trial steps and step-length rule.
 
     Parameters
     ----------
     settings : InversionSettings
-        With target positions, and L-BFGS as optimiser.
+        With target positions and L-BFGS as optimiser.
     system : str
+        Name in tables and legends.
     say : callable
+        Called with a line of text before each measurement.
     iterations : int
-        Of gradient descent, at most.
+        Largest number of iterations of gradient descent.
     """
     for method in METHODS:
         say(f"inverse: {system}, {method}")
@@ -73,7 +76,7 @@ def measure(settings: InversionSettings, system: str, say: Say, iterations: int)
             problem = make_problem(settings, cells, measures, {}, theta)
             descent = Descent(radius=settings.first_step)
             if method == METHODS[1]:
-                problem = replace(problem, terms=[_one_by_one(term) for term in problem.terms])
+                problem = replace(problem, terms=[_without_adjoint(term) for term in problem.terms])
                 _descend(problem, settings, iterations, descent)
             else:
                 minimise(problem, settings.reduction * problem.value(), settings.iterations, "lbfgs", descent)
@@ -95,18 +98,18 @@ def measure(settings: InversionSettings, system: str, say: Say, iterations: int)
             }
 
 
-def _one_by_one(term: Term) -> Term:
-    return OneSolveAParameter(term) if isinstance(term, Positions) else term
+def _without_adjoint(term: Term) -> Term:
+    return SolvePerParameter(term) if isinstance(term, Positions) else term
 
 
 def _descend(problem: Problem, settings: InversionSettings, iterations: int, descent: Descent) -> None:
-    """Steepest descent: what past steps tell of the curvature is forgotten."""
+    """Gradient descent: L-BFGS that discards its curvature pairs after every iteration."""
     target = settings.reduction * problem.value()
     minimise(problem, target, iterations, "lbfgs", descent, lambda now: now.pairs.clear())
 
 
 def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    """Rows of the table: where each method ended."""
+    """Rows of the table: the last iteration of each method."""
     last = {(record["system"], record["method"]): record for record in records}
     first = {(r["system"], r["method"]): r for r in records if r["iteration"] == 0}
     return [
@@ -123,13 +126,13 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw the loss against force evaluations."""
+    """Plot the loss against force evaluations."""
     drawn, panels = figure(1)
     for number, key in enumerate(dict.fromkeys((r["system"], r["method"]) for r in records)):
         curve = [r for r in records if (r["system"], r["method"]) == key]
         forces = [record["force_evaluations"] for record in curve]
         panels[0].plot(forces, [r["loss"] / curve[0]["loss"] for r in curve], "o-", color=f"C{number}", label=key[1])
-    panels[0].set(xscale="log", yscale="log", xlabel="force evaluations", ylabel="loss, of the first")
+    panels[0].set(xscale="log", yscale="log", xlabel="force evaluations", ylabel="loss relative to its initial value")
     panels[0].grid(alpha=0.3)
     legend(drawn, panels[0], 1)
     write_figure(path, drawn, overwrite=True)
@@ -137,7 +140,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
 
 BENCHMARK = Benchmark(
     "inverse",
-    "Evaluations of an inverse problem",
+    "Cost of an inverse problem",
     ("system", "method", "iteration"),
     ("system", "method", "iterations", "loss", "forces", "s"),
     rows,

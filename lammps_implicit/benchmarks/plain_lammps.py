@@ -1,4 +1,4 @@
-"""LAMMPS as it is used without this package: decks, its own minimisers, and how many force evaluations they took."""
+"""LAMMPS without this package: runs a deck and its own minimisers, and counts their force evaluations."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI  # brings libmpi before LAMMPS needs it
-from numpy.typing import NDArray
+from mpi4py import MPI  # loads libmpi before LAMMPS needs it
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
 
@@ -27,13 +26,17 @@ class PlainLammps:
     ----------
     deck : Path
     variables : mapping of str to str
+        Index variables of the deck.
 
     Attributes
     ----------
+    lmp : lammps.lammps
+    folder : Path
+        Temporary folder, removed by `close`.
     evaluations : int
-        Force evaluations of all minimisations, the first of each included.
+        Force evaluations of all minimisations, including the initial one of each.
     seconds : float
-        Time spent in them.
+        Time spent in minimisations.
     """
 
     def __init__(self, deck: Path, variables: Mapping[str, str]) -> None:
@@ -54,24 +57,34 @@ class PlainLammps:
         self.seconds = 0.0
 
     def minimize(self, style: str, ftol: float, maxiter: int = 20_000) -> None:
-        """Minimise until no force component exceeds `ftol` eV/Å, or LAMMPS stops for another reason."""
+        """Minimise until no force component exceeds `ftol`, or LAMMPS stops for another reason.
+
+        Parameters
+        ----------
+        style : str
+            Argument of LAMMPS' ``min_style``.
+        ftol : float
+            eV/Å.
+        maxiter : int
+            Largest number of iterations.
+        """
         self.lmp.command(f"min_style {style}")
         self.lmp.command("min_modify norm max")
         start = time.perf_counter()
         self.lmp.command(f"minimize 0.0 {ftol!r} {maxiter} {100 * maxiter}")
         self.seconds += time.perf_counter() - start
         self.lmp.flush_buffers()
-        # LAMMPS counts those of its steps, not the one it starts from.
+        # LAMMPS does not count the initial evaluation.
         self.evaluations += 1 + int(re.findall(r"force evaluations = \d+ (\d+)", self._log.read_text())[-1])
 
     @property
     def stopped(self) -> str:
-        """Why the last minimisation stopped, in LAMMPS' words."""
+        """Stopping criterion of the last minimisation, as LAMMPS names it."""
         return re.findall(r"Stopping criterion = (.*)", self._log.read_text())[-1].strip()
 
     @property
     def positions(self) -> FloatArray:
-        """In id order, (N, 3), Å."""
+        """Positions in id order, (N, 3), Å."""
         return self._in_id_order("x")
 
     @positions.setter
@@ -85,7 +98,7 @@ class PlainLammps:
         return float(np.abs(self._in_id_order("f")).max())
 
     def close(self) -> None:
-        """End LAMMPS and remove its log."""
+        """Close LAMMPS and remove its log."""
         self.lmp.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         forget_temporary(self.folder)
@@ -94,6 +107,6 @@ class PlainLammps:
         n = self.lmp.extract_setting("nlocal")
         return np.array(self.lmp.numpy.extract_atom(name)[:n][self._order()], dtype=float)
 
-    def _order(self) -> NDArray[np.int64]:
+    def _order(self) -> IntArray:
         n = self.lmp.extract_setting("nlocal")
         return np.argsort(self.lmp.numpy.extract_atom("id")[:n].reshape(-1))

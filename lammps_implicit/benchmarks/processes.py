@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: clean memory figures, and as many ranks as asked for."""
+"""Measurements in separate processes, for clean memory figures and any number of ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,32 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.interrupts import stop_on_signals
 
 Record = dict[str, Any]
-"""One measurement: plain numbers and strings by name."""
+"""One measurement: numbers and strings by name, as kept in JSON."""
 
-# What an MPI launcher tells the processes it starts: ranks of our own must not take themselves for those.
+# Variables by which an MPI launcher identifies its processes: ours must not inherit them.
 _OF_A_LAUNCHER = ("PMI_", "PMIX_", "MPI_LOCAL", "HYDI_", "OMPI_COMM_WORLD_", "OMPI_MCA_ess", "OMPI_MCA_orte", "PRTE_")
 
 
 def records_of(module: str, arguments: Sequence[str], ranks: int = 1) -> Iterator[Record]:
-    """Run a module of this package by itself and yield the JSON objects it prints, each as it comes.
+    """Run a module of this room in a separate process, and yield each record it prints, as soon as it does.
+
+    Parameters
+    ----------
+    module : str
+        Name of a file here, without its ending.
+    arguments : sequence of str
+        Command-line arguments of the module.
+    ranks : int
+        Number of MPI ranks.
 
     Raises
     ------
     LammpsImplicitError
-        If the process fails, with the last line it wrote to its error stream.
+        If the process fails; the message quotes its error.
     """
     command = [sys.executable, "-m", f"lammps_implicit.benchmarks.{module}", *arguments]
     if ranks > 1:
-        # mpi4py's own runner ends all ranks when one fails.
+        # mpi4py's runner ends all ranks if one fails.
         command = [_mpirun(), "-n", str(ranks), sys.executable, "-m", "mpi4py", *command[1:]]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
@@ -64,7 +73,7 @@ def records_of(module: str, arguments: Sequence[str], ranks: int = 1) -> Iterato
 
 
 def work(task: Callable[[], None]) -> None:
-    """Do what a measuring process is for: one message for an error, nothing left behind by a signal."""
+    """Run the task of a measuring process; errors become one message, signals leave no files behind."""
     stop_on_signals()
     try:
         task()
@@ -73,17 +82,17 @@ def work(task: Callable[[], None]) -> None:
 
 
 def speak(record: Record, root: bool = True) -> None:
-    """Print a record for `records_of` to read."""
+    """Print a record for `records_of` to read, if this is the root rank."""
     if root:
         print(json.dumps(record), flush=True)
 
 
 def why_not_ranks(ranks: int) -> str:
-    """Return what keeps this machine from measuring on so many ranks; empty if nothing does."""
+    """Reason why this machine cannot measure on so many ranks; empty if it can."""
     if importlib.util.find_spec("petsc4py") is None:
         return "petsc4py is not installed"
     if _find_mpirun() is None:
-        return "there is no mpirun"
+        return "mpirun was not found"
     if cores() < ranks:
         return f"there is {cores()} processor core" if cores() == 1 else f"there are {cores()} processor cores"
     return ""
@@ -91,17 +100,18 @@ def why_not_ranks(ranks: int) -> str:
 
 _LIBC = ctypes.CDLL(None)
 _SIGNAL_AT_PARENT_DEATH = 1
+"""PR_SET_PDEATHSIG of ``prctl(2)``."""
 
 
 def _follow_the_parent() -> None:
-    """In a process just started: let signals through that the command line holds back, and end with the parent."""
+    """In a new process: unblock the signals that the command line blocks, and end when the parent ends."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _LIBC.prctl(_SIGNAL_AT_PARENT_DEATH, signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_LAUNCHER)}
-    # One core a rank, for all methods alike.
+    # One core per rank, for all methods.
     return environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -112,15 +122,16 @@ def _find_mpirun() -> str | None:
 def _mpirun() -> str:
     found = _find_mpirun()
     if found is None:
-        raise LammpsImplicitError("no mpirun found beside Python or on the PATH")
+        raise LammpsImplicitError("mpirun was found neither beside Python nor on the PATH: install an MPI library")
     return found
 
 
-def _reason(errors: Any) -> str:
+def _reason(errors: Iterable[str]) -> str:
+    """The most telling line of an error stream."""
     lines = [line.strip() for line in errors if line.strip()]
     for line in lines:
         if line.startswith("error: "):
             return line.removeprefix("error: ")
-    # A traceback ends with the exception, but mpirun may add lines of its own.
+    # A traceback ends with the exception, but mpirun may add lines after it.
     raised = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
     return (raised or lines or ["no message"])[-1]

@@ -1,4 +1,4 @@
-"""Seconds on one and two ranks, and memory an atom: relaxation and one ``vjp``."""
+"""Relaxation and one ``vjp`` on one and two ranks: seconds, and memory per atom."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lammps_implicit.benchmarks.report import Benchmark, Say, atoms_axis, figure
 from lammps_implicit.files import write_figure
 
 TOLERANCE = 1e-6
-"""Relative tolerance of the product."""
+"""Relative tolerance of the ``vjp``."""
 
 
 def measure(cells: Sequence[Cell], say: Say, ranks: Sequence[int] = (1, 2)) -> Iterator[Record]:
@@ -21,7 +21,9 @@ def measure(cells: Sequence[Cell], say: Say, ranks: Sequence[int] = (1, 2)) -> I
     ----------
     cells : sequence of Cell
     say : callable
+        Called with a line of text before each measurement.
     ranks : sequence of int
+        Numbers of MPI ranks.
     """
     for cell in cells:
         for count in ranks:
@@ -62,7 +64,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw seconds, efficiency of parallel runs, and memory an atom against the number of atoms."""
+    """Plot seconds, parallel efficiency and memory per atom against the number of atoms."""
     drawn, (times, shares, memory) = figure(3)
     ordered = sorted(records, key=_order)
     for ranks in sorted({record["ranks"] for record in records}):
@@ -82,7 +84,7 @@ def plot(path: Path, records: Sequence[Record]) -> None:
     logarithmic(times.yaxis, (1.0, 3.0))
     shares.axhline(1.0, color="0.6", lw=1)
     shares.set(ylim=(0, 1.2), ylabel="time on 1 rank / (ranks × time)", title="Parallel efficiency")
-    memory.set(ylim=(0, None), ylabel="kB an atom, all ranks together", title="Peak memory above an empty process")
+    memory.set(ylim=(0, None), ylabel="kB per atom, sum over ranks", title="Peak memory above an empty process")
     for axes in (times, shares, memory):
         atoms_axis(axes, (record["atoms"] for record in records))
     legend(drawn, times, 4)
@@ -91,16 +93,25 @@ def plot(path: Path, records: Sequence[Record]) -> None:
 
 
 def efficiency(alone: Record, record: Record, quantity: str = "vjp") -> float:
-    """Time on one rank over ranks times the time on them."""
+    """Parallel efficiency: time on one rank over (number of ranks × time on them).
+
+    Parameters
+    ----------
+    alone, record : dict
+        Records of the same cell on one and on several ranks.
+    quantity : str
+        ``vjp`` or ``relaxation``.
+    """
     return float(alone[quantity]["seconds"] / (record["ranks"] * record[quantity]["seconds"]))
 
 
 def bytes_above_empty(record: Record) -> float:
-    """Peak memory of all ranks above that of processes without a cell, an atom."""
+    """Peak memory beyond that of processes without a cell, summed over ranks, per atom."""
     return float((record["peak_bytes"] - record["empty_bytes"]) / record["atoms"])
 
 
 def _outside(product: Record) -> float:
+    """Seconds of a product outside LAMMPS."""
     return float(product["seconds"] - product["seconds_in_lammps"])
 
 

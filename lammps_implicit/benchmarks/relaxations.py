@@ -1,6 +1,6 @@
 """Relaxation from lattice sites by this package, by LAMMPS' own minimisers, and by ASE's preconditioned L-BFGS.
 
-Every way counts every force evaluation it asks for, and stops when no force component exceeds the same limit.
+All force evaluations of a method count. Each stops when no force component exceeds the same limit.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lammps_implicit.minimum import Minimum
 from lammps_implicit.potentials import of_deck as potentials
 
 LIMIT = 1e-8
-"""eV/Å; largest force component of a relaxed structure."""
+"""eV/Å; largest force component of a relaxed structure, the default of `Minimum.from_deck`."""
 
 STEPS = 2_000
-"""Steps after which ASE's optimiser is given up."""
+"""Largest number of steps of ASE's optimiser."""
 
 
 def this_package(deck: Path, variables: dict[str, str]) -> Record:
-    """Take the deck over and relax; the fit of the springs counts."""
+    """Relax with this package, learning the springs included."""
     start = time.perf_counter()
     with Minimum.from_deck(deck, variables=variables, ftol=LIMIT, force_limit=np.inf) as minimum:
         seconds = time.perf_counter() - start
@@ -47,7 +47,7 @@ def this_package(deck: Path, variables: dict[str, str]) -> Record:
 
 
 def lammps_minimiser(style: str) -> Callable[[Path, dict[str, str]], Record]:
-    """Return a function that minimises with a style of LAMMPS, its settings as they come."""
+    """Function that minimises with a ``min_style`` of LAMMPS and its default settings."""
 
     def relax(deck: Path, variables: dict[str, str]) -> Record:
         plain = PlainLammps(deck, variables)
@@ -67,7 +67,7 @@ def lammps_minimiser(style: str) -> Callable[[Path, dict[str, str]], Record]:
 
 
 def ase_preconditioned(deck: Path, variables: dict[str, str]) -> Record:
-    """ASE's ``PreconLBFGS`` with its ``Exp`` preconditioner, settings as they come, forces from LAMMPS."""
+    """Relax with ASE's ``PreconLBFGS`` and ``Exp`` preconditioner, default settings, with forces from LAMMPS."""
     from ase import Atoms
     from ase.optimize import precon
 
@@ -107,7 +107,7 @@ def ase_preconditioned(deck: Path, variables: dict[str, str]) -> Record:
 
 
 class _Forces:
-    """An ASE calculator: energy and forces of the engine, evaluated once for each set of positions."""
+    """ASE calculator with energy and forces from an evaluator, evaluated once for each set of positions."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -126,13 +126,13 @@ class _Forces:
     def _evaluate(self, atoms: Any) -> None:
         positions = atoms.get_positions()
         if self._at is None or not np.array_equal(positions, self._at):
-            # Neighbour lists hold: a vacancy's neighbours move a tenth of the skin.
+            # Neighbour lists stay valid: the neighbours of a vacancy move by a tenth of the skin.
             self._forces = self._engine.forces(positions - self._start)
             self._at = positions
 
 
 def _neighbour_list() -> Any:
-    """matscipy's where it is installed: far faster than ASE's."""
+    """matscipy's neighbour list if it is installed, as it is much faster than ASE's."""
     try:
         from matscipy.neighbours import neighbour_list
 
@@ -152,12 +152,13 @@ METHODS: dict[str, Callable[[Path, dict[str, str]], Record]] = {
 
 
 def measure(cells: Sequence[Cell], say: Say, methods: Sequence[str] = tuple(METHODS)) -> Iterator[Record]:
-    """Yield one record for each cell and method, each measured in a process of its own.
+    """Yield one record for each cell and method, each measured in a separate process.
 
     Parameters
     ----------
     cells : sequence of Cell
     say : callable
+        Called with a line of text before each measurement.
     methods : sequence of str
         Names in `METHODS`.
     """
@@ -185,7 +186,7 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def plot(path: Path, records: Sequence[Record]) -> None:
-    """Draw force evaluations and seconds against the number of atoms; hollow where the limit was not reached."""
+    """Plot force evaluations and seconds against the number of atoms; open symbols where `LIMIT` was not reached."""
     drawn, panels = figure(2)
     for axes, quantity, label in zip(
         panels, ("force_evaluations", "seconds"), ("force evaluations", "seconds, one core"), strict=True

@@ -1,4 +1,4 @@
-"""Records kept as JSON with machine and versions, shown as tables, drawn as plots."""
+"""Saving records as JSON with machine and versions, and showing them as tables and plots."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 Say = Callable[[str], None]
-"""Told what is measured next."""
+"""Called with a line of text that says what is measured next."""
 
 WIDTH = 120
-"""Columns of a table where there is no terminal to fit it to."""
+"""Width of tables, in characters, if the output is not a terminal."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How the records of one benchmark are kept and shown.
+    """How the records of one benchmark are identified and shown.
 
     Attributes
     ----------
     name : str
-        Of its files.
+        Name of its files.
     title : str
+        Title of the table.
     key : tuple of str
-        Entries that tell its records apart.
+        Names of the entries that identify a record.
     columns : tuple of str
+        Headings of the table.
     rows : callable
-        Records to rows of the table.
+        Called with records; returns the rows of the table.
     plot : callable
-        Draws records into a PNG file.
+        Called with (path, records); draws a PNG file.
     """
 
     name: str
@@ -57,24 +59,28 @@ class Benchmark:
 def publish(
     benchmark: Benchmark, records: Iterable[Record], folder: Path, overwrite: bool = False, add: bool = False
 ) -> list[Record]:
-    """Write records as they come, then the plot; return all.
+    """Save each record as soon as it is measured, then draw the plot.
 
     Parameters
     ----------
     benchmark : Benchmark
     records : iterable of dict
-        Each is saved as soon as it is measured.
     folder : Path
-        Exists.
+        Existing folder for the files.
     overwrite : bool
-        Replace what an earlier run left.
+        Replace the files of an earlier run.
     add : bool
-        Keep the records of an earlier run on this machine but those measured anew.
+        Keep the records of an earlier run on this machine, except those measured again.
+
+    Returns
+    -------
+    list of dict
+        All records, those of the earlier run included.
 
     Raises
     ------
     OutputError
-        If a file exists that may not be replaced, or `add` would mix machines or versions.
+        If a file exists and may not be replaced, or `add` would mix machines or versions.
     """
     data, picture = benchmark.files(folder)
     machine = describe_machine()
@@ -91,7 +97,7 @@ def publish(
 
 
 def table(benchmark: Benchmark, records: Sequence[Record]) -> Any:
-    """Return a ``rich`` table."""
+    """Records as a ``rich`` table."""
     from rich import box
     from rich.table import Table
 
@@ -104,7 +110,7 @@ def table(benchmark: Benchmark, records: Sequence[Record]) -> Any:
 
 
 def console() -> Any:
-    """Return a ``rich`` console, wide enough for the tables where output is not a terminal."""
+    """A ``rich`` console, wide enough for the tables if the output is not a terminal."""
     from rich.console import Console
 
     plain = Console(highlight=False)
@@ -113,7 +119,7 @@ def console() -> Any:
 
 @contextmanager
 def narrated(console: Any) -> Iterator[Say]:
-    """Give a function to tell what is measured: beside a spinner with seconds on a terminal, else in plain lines."""
+    """Yield a `Say` function: it shows a spinner with elapsed seconds on a terminal, and plain lines otherwise."""
     start = time.perf_counter()
     if console.is_terminal:
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -131,26 +137,33 @@ def narrated(console: Any) -> Iterator[Say]:
 
 
 def full_size(
-    benchmark: Benchmark, describe: str | None, measure: Callable[[argparse.Namespace, Say], Iterator[Record]]
+    benchmark: Benchmark, description: str | None, measure: Callable[[argparse.Namespace, Say], Iterator[Record]]
 ) -> None:
-    """The command line of a full-size benchmark: measure, save, print the table.
+    """Command line of a full-size benchmark: measure, save, and print the table.
 
     Parameters
     ----------
     benchmark : Benchmark
-    describe : str
-        For ``--help``.
+    description : str
+        Text for ``--help``.
     measure : callable
-        Options, among them ``largest`` and ``smallest`` in atoms, and what to tell the next measurement, to records.
+        Called with (options, say), where options have ``largest`` and ``smallest`` numbers of atoms and ``ranks``;
+        yields records.
     """
-    parser = argparse.ArgumentParser(description=describe, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), help="folder for the files")
-    parser.add_argument("--largest", type=int, required=True, metavar="ATOMS", help="leave larger cells out")
-    parser.add_argument("--smallest", type=int, default=0, metavar="ATOMS", help="and smaller ones, in iterations.py")
-    parser.add_argument("--ranks", type=int, default=1, help="ranks of each measurement, where the benchmark has one")
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results"), help="folder for the results")
+    parser.add_argument("--largest", type=int, required=True, metavar="ATOMS", help="leave out cells larger than this")
+    parser.add_argument(
+        "--smallest",
+        type=int,
+        default=0,
+        metavar="ATOMS",
+        help="leave out cells smaller than this, if there are several",
+    )
+    parser.add_argument("--ranks", type=int, default=1, help="MPI ranks of each measurement (iterations.py only)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace the records of an earlier run")
-    existing.add_argument("--add", action="store_true", help="keep them, but those measured anew")
+    existing.add_argument("--add", action="store_true", help="keep earlier records, except those measured again")
     options = parser.parse_args()
     shown = console()
     try:
@@ -163,7 +176,7 @@ def full_size(
 
 
 def figure(panels: int) -> tuple[Any, Any]:
-    """Return a figure without pyplot and a row of axes."""
+    """A figure and a row of axes, without pyplot."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(4.6 * panels, 4.0), layout="constrained", dpi=150)
@@ -171,7 +184,7 @@ def figure(panels: int) -> tuple[Any, Any]:
 
 
 def atoms_axis(axes: Any, atoms: Iterable[int]) -> None:
-    """Make x the number of atoms, logarithmic, with ticks at the sizes measured, thinned where they are close."""
+    """Make x a logarithmic axis of the number of atoms, with ticks at the sizes measured, thinned out where close."""
     sizes = sorted(set(atoms))
     apart = max((sizes[-1] / sizes[0]) ** 0.125, 1.3)
     ticks = sizes[:1]
@@ -185,7 +198,7 @@ def atoms_axis(axes: Any, atoms: Iterable[int]) -> None:
 
 
 def logarithmic(axis: Any, between: tuple[float, ...] = (1.0,)) -> None:
-    """Label a logarithmic axis at these multiples of powers of ten, with plain numbers where they are short."""
+    """Label a logarithmic axis at these multiples of powers of ten, with plain numbers if they are short."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=between, numticks=12))
@@ -196,7 +209,7 @@ def logarithmic(axis: Any, between: tuple[float, ...] = (1.0,)) -> None:
 
 
 def legend(drawn: Any, axes: Any, columns: int) -> None:
-    """Put a legend of the axes' curves below all panels."""
+    """Put a legend of the curves in `axes` below all panels."""
     handles, labels = axes.get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
@@ -206,13 +219,14 @@ def _key(benchmark: Benchmark, record: Record) -> tuple[Any, ...]:
 
 
 def _earlier(path: Path, machine: dict[str, Any]) -> list[Record]:
+    """Records of an earlier run on this machine."""
     if not path.exists():
         return []
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         known, records = document["machine"], document["records"]
     except (OSError, ValueError, LookupError, TypeError):
-        raise OutputError(f"{path} holds no records to add to") from None
+        raise OutputError(f"{path} holds no records to add to: start again in another folder") from None
     if known != machine:
-        raise OutputError(f"{path} was measured on another machine or with other versions: start a new file")
+        raise OutputError(f"{path} was measured on another machine or with other versions: start in another folder")
     return list(records)

@@ -1,4 +1,5 @@
-"""Small versions of all benchmarks: a few minutes on two cores, by the same functions as the full ones."""
+"""Small versions of four benchmarks, which take a few minutes on two cores; they use the same functions as full
+sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from lammps_implicit.benchmarks.processes import Record, why_not_ranks
 from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import refuse_to_overwrite, remember_temporary
 
-# Edges in lattice constants.
+# Edges of the cells of each benchmark, in lattice constants.
 ITERATIONS = (4, 6, 8, 12)
 RANKS = (8, 12)
 JACOBIANS = 3
@@ -29,10 +30,11 @@ def run_suite(folder: Path, overwrite: bool = False, largest: float = math.inf) 
     Parameters
     ----------
     folder : Path
-        Made where it does not exist.
+        Created if it does not exist.
     overwrite : bool
+        Replace existing files.
     largest : float
-        Atoms of the largest cell; the smallest cell of each benchmark is measured whatever its size.
+        Largest number of atoms; the smallest cell of each benchmark is always measured.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def run_suite(folder: Path, overwrite: bool = False, largest: float = math.inf) 
         If a file it would write exists.
     """
     _require_no_mpirun()
-    _make(folder)
+    _create(folder)
     for benchmark in BENCHMARKS:
         for path in benchmark.files(folder):
             refuse_to_overwrite(path, overwrite)
@@ -50,7 +52,7 @@ def run_suite(folder: Path, overwrite: bool = False, largest: float = math.inf) 
     reason = why_not_ranks(2)
     counts: tuple[int, ...] = (1,) if reason else (1, 2)
     if reason:
-        console.print(f"Two ranks are left out: {reason}.")
+        console.print(f"Measurements on two ranks are left out: {reason}.")
     with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as scratch, report.narrated(console) as say:
         decks = Path(scratch)
         remember_temporary(decks)
@@ -77,11 +79,11 @@ def _require_no_mpirun() -> None:
     from mpi4py import MPI
 
     if MPI.COMM_WORLD.size > 1:
-        raise LammpsImplicitError("the benchmarks start ranks of their own: run them without mpirun")
+        raise LammpsImplicitError("the benchmarks start MPI ranks themselves: run them without mpirun")
 
 
-def _make(folder: Path) -> None:
+def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from None
+        raise OutputError(f"cannot create the folder {folder}: {error.strerror or error}") from None

@@ -1,6 +1,6 @@
-"""Which strains a cell may take, what it is held at, and the derivatives under them.
+"""The strains a cell may take, its target pressure, and the derivatives with respect to these strains.
 
-Strains are upper triangular, so that LAMMPS' cell vectors keep their orientation; a shear ε_xy is the engineering one.
+Strains are upper triangular, which keeps the cell vectors in LAMMPS' orientation; shears are engineering strains.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from lammps_implicit.evaluators.interface import Evaluator
 
 
 class CellResponse(NamedTuple):
-    """How positions and cell answer to a change of the parameters.
+    """First-order response of positions and cell to a change of the parameters.
 
     Attributes
     ----------
     displacement : (n, 3) float array
-        Å; Cartesian, the part that follows the cell included.
+        Cartesian displacements, Å, including those due to the strain of the cell.
     strain : (k,) float array
-        Components of the strain asked for.
+        Strain along each degree of freedom of the cell.
     """
 
     displacement: FloatArray
@@ -33,18 +33,18 @@ class CellResponse(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class StrainFreedom:
-    """Which strains the cell may take, and the pressure tensor it is held at. Make one with `StationaryPoint.strain`.
+    """The strains the cell may take, and its target pressure tensor. Created by `StationaryPoint.strain`.
 
     Attributes
     ----------
     label : str
-        As it was asked for: ``none``, ``iso``, ``ortho``, ``full``, or components such as ``xx,yy``.
-    names : tuple of str
-        One for each degree of freedom: a component, or ``iso``.
+        As given by the user: ``none``, ``iso``, ``ortho``, ``full``, or components such as ``xx,yy``.
+    names : (k,) tuple of str
+        Name of each degree of freedom: a component, or ``iso``.
     basis : (6, k) float array
-        Components (xx, yy, zz, yz, xz, xy) of the strain for each degree of freedom.
+        Strain components (xx, yy, zz, yz, xz, xy) of each degree of freedom.
     target : (3, 3) float array
-        Pressure tensor, energy per volume; positive when compressed.
+        Target T of the pressure tensor, energy per volume; positive in compression.
     """
 
     label: str
@@ -54,22 +54,22 @@ class StrainFreedom:
 
     @property
     def fixed(self) -> bool:
-        """Whether the cell stays as it is."""
+        """Whether the cell is fixed."""
         return not self.names
 
     @property
     def without_strains(self) -> StrainFreedom:
-        """The cell as it is."""
+        """The same target with a fixed cell."""
         return StrainFreedom("none", (), np.zeros((6, 0)), self.target)
 
     @property
     def key(self) -> bytes:
-        """Cache key: the same for the same strains and target; empty for a fixed cell, whatever its pressure."""
+        """Cache key: equal for equal strains and targets; empty for a fixed cell, whatever its target."""
         return b"" if self.fixed else self.basis.tobytes() + self.target.tobytes()
 
     @property
     def hydrostatic(self) -> bool:
-        """Whether the target is the same pressure in all directions: then an enthalpy exists."""
+        """Whether the target is an isotropic pressure, so that an enthalpy exists."""
         return bool(np.array_equal(self.target, self.target[0, 0] * np.eye(3)))
 
     def require_hydrostatic(self) -> None:
@@ -78,25 +78,38 @@ class StrainFreedom:
         Raises
         ------
         LammpsImplicitError
+            If the cell is free and the target is not hydrostatic.
         """
         if not (self.fixed or self.hydrostatic):
             raise LammpsImplicitError(
-                "energies and enthalpies have second derivatives at a hydrostatic pressure only: under another stress "
-                "what the cell does is not the gradient of any energy"
+                "second derivatives of the relaxed energy or enthalpy require a hydrostatic pressure: under any other "
+                "stress the force on the cell is not the gradient of an energy. Give one number for the pressure, or "
+                "keep the cell fixed"
             )
 
     def tensors(self) -> FloatArray:
-        """The basis as upper triangular matrices, (k, 3, 3)."""
+        """Return the basis as upper triangular matrices, (k, 3, 3)."""
         return np.array([tensor(column) for column in self.basis.T]).reshape(-1, 3, 3)
 
 
 def strains(cell: str) -> tuple[tuple[str, ...], FloatArray]:
-    """Names of the strains that a cell may take, (k,), and their components, (6, k); see `strain_freedom`.
+    """Return the names and components of the strains that a cell may take.
+
+    Parameters
+    ----------
+    cell : str
+        See `strain_freedom`; not ``none``.
+
+    Returns
+    -------
+    names : (k,) tuple of str
+    basis : (6, k) float array
+        Components (xx, yy, zz, yz, xz, xy) of each strain.
 
     Raises
     ------
     LammpsImplicitError
-        If a name is none of these.
+        If a name is unknown or given twice.
     """
     if cell == "iso":
         return ("iso",), np.array([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0]])
@@ -110,21 +123,22 @@ def strains(cell: str) -> tuple[tuple[str, ...], FloatArray]:
 
 
 def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFreedom:
-    """Read which strains a cell may take, and check that this one can.
+    """Parse which strains a cell may take, and check that the given cell can take them.
 
     Parameters
     ----------
     cell : str
-        ``none``, ``iso`` (one), ``ortho`` (xx, yy, zz), ``full`` (all six), or components separated by commas, as
-        ``zz`` for a dislocation along z.
+        ``none``, ``iso`` (one isotropic strain), ``ortho`` (xx, yy, zz), ``full`` (all six components), or components
+        separated by commas, for example ``zz`` for a dislocation along z.
     target : (3, 3) float array
-        Energy per volume.
+        Target pressure tensor, energy per volume.
     engine : Evaluator
 
     Raises
     ------
     LammpsImplicitError
-        If a name is none of these, a direction is not periodic, or forces from outside act.
+        If a name is unknown, a strained direction is not periodic, the deck is two-dimensional, a shear mixes fixed and
+        free components, or external forces act.
     """
     if cell == "none":
         return StrainFreedom("none", (), np.zeros((6, 0)), target)
@@ -135,61 +149,89 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
         free = [name for name, place in zip(COMPONENTS, PLACES, strict=True) if all(engine.periodic[a] for a in place)]
         raise LammpsImplicitError(
             f"cell '{cell}' would strain the cell along {'xyz'[fixed[0]]}, where the deck's boundary is not periodic; "
-            + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic")
+            + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic: keep the cell fixed")
         )
     if engine.deck.dimension == 2:
-        raise LammpsImplicitError(f"cell '{cell}': cells of two-dimensional decks cannot answer")
+        raise LammpsImplicitError(
+            f"cell '{cell}': strains of two-dimensional decks are not supported; keep the cell fixed"
+        )
     sheared = [PLACES[COMPONENTS.index(name)] for name in names if name in COMPONENTS[3:]]
     if any(engine.any(bool(np.any(~engine.free[:, a] & engine.free[:, b]))) for a, b in sheared):
         raise LammpsImplicitError(
-            f"cell '{cell}': atoms are held along one direction and free along another, and a shear would mix them"
+            f"cell '{cell}': some atoms are fixed along one direction and free along another, and a shear would mix "
+            "them; freeze these atoms completely, or leave out the shears"
         )
     if engine.external:
         raise LammpsImplicitError(
-            f"cell '{cell}': forces from outside act (a wall, an indenter, a field), and what they do when the cell is "
-            "strained is not known"
+            f"cell '{cell}': external forces act (a wall, an indenter, a field), and how they change when the cell is "
+            "strained is not known; keep the cell fixed"
         )
     return StrainFreedom(cell, names, basis, target)
 
 
 def require_tiltable(engine: Evaluator, freedom: StrainFreedom) -> None:
-    """Check that no tilt is asked of a cell that LAMMPS takes to be orthogonal.
+    """Check that an orthogonal LAMMPS cell need not be tilted.
 
     Raises
     ------
     LammpsImplicitError
+        If the freedom contains shears and the cell is orthogonal.
     """
     if np.any(freedom.basis[3:]) and not engine.triclinic:
         raise LammpsImplicitError(
-            f"cell '{freedom.label}' tilts a cell that LAMMPS takes to be orthogonal: relax it first with "
-            f"relax(cell='{freedom.label}')"
+            f"cell '{freedom.label}' tilts a cell that is orthogonal in LAMMPS: make it triclinic by relaxing it "
+            f"first, with relax(cell='{freedom.label}')"
         )
 
 
 def require_strainable(engine: Evaluator, strain: FloatArray) -> None:
-    """Check that LAMMPS' cell can take a strain.
+    """Check that LAMMPS' cell can take a strain, (3, 3).
 
     Raises
     ------
     LammpsImplicitError
+        If the strain is not upper triangular, strains a non-periodic direction, or tilts an orthogonal cell.
     """
     if np.any(np.tril(strain, -1)):
-        raise LammpsImplicitError("strains are upper triangular, so that LAMMPS' cell keeps its orientation")
+        raise LammpsImplicitError(
+            f"the strain {strain.tolist()} is not upper triangular, as LAMMPS' orientation of the cell requires: give "
+            "the upper triangle"
+        )
     for name, place in zip(COMPONENTS, PLACES, strict=True):
         if strain[place] and not all(engine.periodic[axis] for axis in place):
-            raise LammpsImplicitError(f"a strain {name} along directions that are not periodic")
+            raise LammpsImplicitError(
+                f"strain component {name} is along a direction that is not periodic: set it to zero"
+            )
         if strain[place] and place[0] != place[1] and not engine.triclinic:
-            raise LammpsImplicitError(f"a strain {name} tilts a cell that LAMMPS takes to be orthogonal")
+            raise LammpsImplicitError(
+                f"strain component {name} tilts a cell that is orthogonal in LAMMPS: add 'change_box all triclinic' to "
+                "the deck"
+            )
 
 
 def driving_force(volume: float, pressure: FloatArray, strain: FloatArray, target: FloatArray) -> FloatArray:
-    """∂U/∂ε + T ∂V/∂ε at a strained state with this volume and pressure: V (T - P) F⁻ᵀ with F = 1 + ε, (6,)."""
+    """Return ∂U/∂ε + T ∂V/∂ε at a strained state, which is V (T - P) F⁻ᵀ with F = 1 + ε.
+
+    Parameters
+    ----------
+    volume : float
+        V of the strained cell.
+    pressure, target : (3, 3) float array
+        P and T of the strained cell, energy per volume.
+    strain : (3, 3) float array
+        ε, relative to the reference.
+
+    Returns
+    -------
+    (6,) float array
+        Components (xx, yy, zz, yz, xz, xy), energy.
+    """
     return components(volume * (target - pressure) @ np.linalg.inv(np.eye(3) + strain).T)
 
 
 @dataclass(frozen=True)
 class Coupling:
-    """Derivatives under strain at a reference.
+    """Second derivatives that involve the strain e of the cell, at a reference.
 
     Attributes
     ----------
@@ -197,11 +239,11 @@ class Coupling:
     forces : (n, 3, k) float array
         G = ∂²U/∂X∂e, eV/Å, on free components.
     stiffness : (k, k) float array
-        S = ∂²(U + TV)/∂e², eV.
+        S = ∂²(U + TV)/∂e² at fixed fractional coordinates, eV.
     mixed : (k, P) float array
-        D = ∂²U/∂e∂Θ, eV per unit of Θ; that of LAMMPS' pressure.
+        D = ∂²U/∂e∂Θ, eV per unit of Θ, from derivatives of LAMMPS' pressure.
     energetic : (k, P) float array
-        That of LAMMPS' energy, which differs along the potential's inconsistent directions.
+        The same from LAMMPS' energy; it differs for parameters whose forces are not derivatives of the energy.
     residual : (k,) float array
         ∂(U + TV)/∂e at the reference, eV.
     """
@@ -215,14 +257,21 @@ class Coupling:
 
 
 def second_derivative(energetic: FloatArray, effective: FloatArray, strain_jacobian: FloatArray) -> FloatArray:
-    """GᵀJ + JᵀG + JᵀHJ of strains that answer, HJ = -D, (P, P), as `LinearResponse.second_derivative` of positions.
+    """Return the strain's contribution to the second derivative of the relaxed energy, EᵀJ + JᵀE + JᵀAJ with AJ = -D.
+
+    The counterpart for positions is `LinearResponse.second_derivative`.
 
     Parameters
     ----------
     energetic, effective : (k, P) float arrays
-        Mixed derivatives of the energy and of the pressure, G and D.
+        Mixed derivatives E of the energy and D of the driving force on the strains, positions relaxed.
     strain_jacobian : (P, k) float array
-        J.
+        Jᵀ = de/dΘ.
+
+    Returns
+    -------
+    (P, P) float array
+        Energy per unit of Θ squared.
     """
     half = (energetic - 0.5 * effective).T @ strain_jacobian.T
     return half + half.T

@@ -1,12 +1,13 @@
-"""The cell's share of a minimum: strain as a degree of freedom beside the positions.
+"""The coupled linear system of positions and cell, with the strain of the cell as an additional degree of freedom.
 
 Positions and cell together are x' = x₀ + (1 + ε)(x + u - x₀), x₀ the cell's origin, with displacements u and a strain
-ε = Σ_j e_j b_j. At a minimum of the enthalpy both forces and V(P - T) vanish, T the target of the pressure tensor P.
-Differentiating that gives
+ε = Σ_j e_j b_j. At a minimum of the enthalpy both the forces and V(P - T) vanish, where T is the target of the pressure
+tensor P. Differentiating these conditions gives
 
     [[H, G], [Gᵀ, S]] (u, e) = -(C, D) δΘ,    G = ∂²U/∂X∂e,   D = ∂²U/∂e∂Θ,   S = ∂²(U + TV)/∂e²,
 
-where H and C are those of the fixed cell. X is eliminated with Z = H⁻¹G, one solve a strain, kept and used again.
+where H and C are those of the fixed cell. Positions are eliminated with Z = H⁻¹G: one linear solve per strain, whose
+result is kept.
 """
 
 from __future__ import annotations
@@ -18,36 +19,38 @@ from lammps_implicit.cell.freedom import CellResponse, Coupling, second_derivati
 from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
 
-PUSH = 1e-3
-"""Strain along a direction of negative stiffness."""
-
 AT_TARGET = 2e-5
-"""Largest strain that would bring the cell to its target for it to count as being there."""
+"""Remaining strain below which the cell counts as being at its target. Chosen between the 1e-8 that relaxation may
+leave and strains that change derivatives noticeably."""
+
+_PUSH = 1e-3
+"""Least strain along a direction of negative stiffness. Chosen: well above round-off, far below the longest step."""
 
 
 class CellSystem:
-    """The coupled system with positions eliminated.
+    """The coupled system of positions and cell, with positions eliminated.
 
     Parameters
     ----------
     engine : Evaluator
     coupling : Coupling
     relaxed : (n, 3, k) float array
-        Z = H⁻¹G: minus how positions follow each strain beyond the homogeneous part.
+        Z = H⁻¹G, Å: minus the displacements, beyond the homogeneous ones, that relax the positions per unit of strain.
     effective : (k, P) float array
-        D - ZᵀC: how the drive to strain depends on Θ when positions follow.
+        D - ZᵀC, eV per unit of Θ: mixed derivative of the enthalpy with positions relaxed.
     energetic : (k, P) float array
-        The same of the energy itself, where LAMMPS' forces and pressures are not its derivatives.
+        The same from LAMMPS' energy; it differs where LAMMPS' forces and pressures are not derivatives of the energy.
     positions_follow : bool
-        Whether they do; `relaxed` is zero else.
+        Whether positions relax with the strain; if not, `relaxed` is zero.
 
     Attributes
     ----------
     volume : float
+        Å³.
     stiffness : (k, k) float array
-        A = S - GᵀZ, eV: that of the cell when positions follow.
+        A = S - GᵀZ, eV: stiffness of the cell with positions relaxed.
     strain_jacobian : (P, k) float array
-        de/dΘ = -A⁻¹(D - ZᵀC).
+        (de/dΘ)ᵀ with de/dΘ = -A⁻¹(D - ZᵀC), per unit of Θ.
     """
 
     def __init__(
@@ -73,53 +76,76 @@ class CellSystem:
 
     @property
     def volume_gradient(self) -> FloatArray:
-        """dV/dΘ, (P,), Å³ per unit of Θ."""
+        """dV/dΘ of the relaxed cell, (P,), Å³ per unit of Θ."""
         return self.volume * self.strain_jacobian @ self.freedom.basis[:3].sum(axis=0)
 
     @property
     def enthalpy_hessian(self) -> FloatArray:
-        """What the cell adds to the second derivative of the relaxed energy at fixed cell, (P, P)."""
+        """Contribution of the cell to d²U/dΘ² of the relaxed structure, (P, P), eV per unit of Θ squared."""
         return second_derivative(self._energetic, self.effective, self.strain_jacobian)
 
     def step(self, residual: FloatArray) -> FloatArray:
-        """Strain that brings a cell with ∂(U + TV)/∂e = `residual` to its target, (k,); downhill in the enthalpy."""
+        """Return the Newton step towards the target, (k,); where the stiffness is indefinite, a step downhill.
+
+        Parameters
+        ----------
+        residual : (k,) float array
+            ∂(U + TV)/∂e, eV.
+        """
         values, vectors = np.linalg.eigh((self.stiffness + self.stiffness.T) / 2)
         if values[0] > 0:
             return -np.linalg.solve(self.stiffness, residual)
         amounts = -(vectors.T @ residual) / np.maximum(np.abs(values), 1e-2 * np.abs(values).max())
-        # On a ridge by symmetry nothing pulls downwards: a push does.
-        ridge = (values < 0) & (np.abs(amounts) < PUSH)
-        return vectors @ np.where(ridge, np.copysign(PUSH, amounts), amounts)
+        # On a ridge, symmetry makes the residual vanish along the unstable directions: a push leaves it.
+        ridge = (values < 0) & (np.abs(amounts) < _PUSH)
+        return vectors @ np.where(ridge, np.copysign(_PUSH, amounts), amounts)
 
     def require_minimum(self) -> None:
-        """Check that every strain raises the enthalpy.
+        """Check that the stiffness is positive definite.
 
         Raises
         ------
         NotAMinimumError
+            If some strain lowers the enthalpy.
         """
         lowest = float(np.linalg.eigvalsh((self.stiffness + self.stiffness.T) / 2)[0])
         if not lowest > 0:
             raise NotAMinimumError(
-                f"the cell is not at a minimum: under some strain out of {', '.join(self.freedom.names)} the enthalpy "
-                f"curves downwards ({lowest / self.volume:.3g} in the deck's units of energy per volume), as a "
-                "negative bulk modulus does"
+                "the cell is not at a minimum: the enthalpy has negative curvature under some combination of the "
+                f"strains {', '.join(self.freedom.names)} ({lowest / self.volume:.3g} in the deck's units of energy "
+                "per volume), as with a negative bulk modulus; relax the cell from elsewhere, or keep it fixed"
             )
 
     def patterns(self) -> FloatArray:
-        """How positions answer to a unit of each strain, the homogeneous part included, (k, n, 3)."""
+        """Return the displacements per unit of each strain with positions relaxed, (k, n, 3), Å."""
         return self.homogeneous() - np.moveaxis(self.relaxed, 2, 0)
 
     def forward(self, displacement: FloatArray, dtheta: FloatArray) -> CellResponse:
-        """Complete the fixed cell's answer -H⁻¹C δΘ, (n, 3), to that of positions and cell."""
+        """Return the response of positions and cell from that at fixed cell.
+
+        Parameters
+        ----------
+        displacement : (n, 3) float array
+            -H⁻¹C δΘ, Å.
+        dtheta : (P,) float array
+            δΘ.
+        """
         strain = dtheta @ self.strain_jacobian
         return CellResponse(displacement + np.tensordot(strain, self.patterns(), axes=1), strain)
 
     def backward(self, cotangent: FloatArray, strain_cotangent: FloatArray) -> FloatArray:
-        """What the cell adds to the gradient of a loss with ∂L/∂X* and ∂L/∂e, (P,)."""
-        felt = np.asarray(self.engine.sum(np.einsum("kna,na->k", self.patterns(), cotangent)))
-        return self.strain_jacobian @ (strain_cotangent + felt)
+        """Return the cell's contribution to the gradient of a loss L with respect to Θ, (P,).
+
+        Parameters
+        ----------
+        cotangent : (n, 3) float array
+            ∂L/∂X*.
+        strain_cotangent : (k,) float array
+            ∂L/∂e at fixed positions.
+        """
+        through_positions = np.asarray(self.engine.sum(np.einsum("kna,na->k", self.patterns(), cotangent)))
+        return self.strain_jacobian @ (strain_cotangent + through_positions)
 
     def homogeneous(self) -> FloatArray:
-        """How positions follow a unit of each strain at fixed fractional coordinates, (k, n, 3)."""
+        """Return the displacements per unit of each strain at fixed fractional coordinates, (k, n, 3), Å."""
         return np.stack([self._offset @ strain.T for strain in self.freedom.tensors()])

@@ -1,4 +1,4 @@
-"""Strains and stresses as six numbers, and as matrices."""
+"""Conversion of strains and stresses between six components and matrices."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 
 COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
-"""Of strains and stresses, in Voigt's order."""
+"""Names of the components of strains and stresses, in Voigt order."""
 
 PLACES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""Row and column of each component in the (3, 3) matrix."""
 
 
 def tensor(values: FloatArray) -> FloatArray:
-    """Upper triangular (3, 3) matrix of six strain components."""
+    """Return the upper triangular (3, 3) matrix of strain components, (6,); shears are engineering strains."""
     matrix = np.zeros((3, 3))
     for value, place in zip(values, PLACES, strict=True):
         matrix[place] = value
@@ -21,5 +22,5 @@ def tensor(values: FloatArray) -> FloatArray:
 
 
 def components(matrix: FloatArray) -> FloatArray:
-    """Return the six components (xx, yy, zz, yz, xz, xy) of a (3, 3) matrix."""
+    """Return the components (xx, yy, zz, yz, xz, xy) of a (3, 3) matrix, (6,), from its upper triangle."""
     return np.array([matrix[place] for place in PLACES])

@@ -1,4 +1,4 @@
-"""The command line ``lammps-implicit``: its commands, and how it ends."""
+"""The command line ``lammps-implicit``: its commands, its error messages and exit status."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import NoReturn
 
 import typer
 from mpi4py import MPI
+from typer.core import TyperCommand
 
-from lammps_implicit.cli import ensembles, installation, minima, observables
-from lammps_implicit.cli.inverse import ConfiguredCommand, invert
+from lammps_implicit.cli import ensembles, installation, minima
+from lammps_implicit.cli.inverse import InvertCommand, invert
+from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.interrupts import stop_on_signals
 from lammps_implicit.mpi.shutdown import end_together
 
 app = typer.Typer(
-    help="How a relaxed structure, its energy and volume depend on the parameters of its potential.",
+    help="Implicit derivatives of LAMMPS minima: how relaxed structures, energies and volumes depend on the parameters "
+    "of the potential.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,27 +30,30 @@ app = typer.Typer(
 )
 
 
-for command in (
-    installation.doctor,
-    installation.demo,
-    minima.relax,
-    minima.sensitivity,
-    minima.predict,
-    observables.observables,
-    installation.bench,
-    ensembles.propagate,
-    ensembles.validate,
-    ensembles.merge,
-    ensembles.report,
-):
-    app.command()(command)
-app.command(cls=ConfiguredCommand)(invert)
+COMMANDS: tuple[tuple[Callable[..., None], type[TyperCommand]], ...] = (
+    (installation.doctor, TyperCommand),
+    (installation.demo, TyperCommand),
+    (minima.relax, TyperCommand),
+    (minima.sensitivity, TyperCommand),
+    (minima.predict, TyperCommand),
+    (observables, ObservablesCommand),
+    (ensembles.propagate, TyperCommand),
+    (ensembles.validate, TyperCommand),
+    (ensembles.merge, TyperCommand),
+    (ensembles.report, TyperCommand),
+    (invert, InvertCommand),
+    (installation.bench, TyperCommand),
+)
+"""Functions of the commands, in the order in which the help lists them, and how each shows its help."""
+
+for function, kind in COMMANDS:
+    app.command(cls=kind)(function)
 
 
 def main() -> NoReturn:
-    """Run the command line: one message and exit status 1 for an error a user can act on.
+    """Run the command line; an error the user can act on becomes one message and exit status 1.
 
-    An exception on one rank ends all within seconds, lest the rest wait for it.
+    An exception on one rank ends all ranks within seconds, so that none waits for it forever.
     """
     stop_on_signals()
     try:
@@ -61,6 +67,6 @@ def main() -> NoReturn:
 
 
 def _end(report: Callable[[], None]) -> NoReturn:
-
+    """Report an error and end all ranks."""
     end_together(MPI.COMM_WORLD, report)
     sys.exit(1)

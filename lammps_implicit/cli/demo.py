@@ -1,4 +1,4 @@
-"""The demonstration: a W vacancy, all its SNAP parameters, predictions held against relaxing again."""
+"""The demonstration: a W vacancy differentiated by all its SNAP parameters, predictions compared with re-relaxation."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from lammps_implicit.results.prediction import predict
 from lammps_implicit.results.sensitivity import Sensitivity
 
 TOLERANCE = 1e-5
+"""Relative tolerance of the Jacobian, the default of `Minimum.jacobian`."""
+
 SIZES = (0.01, 0.03, 0.1)
-"""Relative parameter changes that are predicted and relaxed again."""
+"""Relative sizes of the parameter change whose prediction is compared with re-relaxation."""
 
 ENERGY_SIZES = np.geomspace(2e-3, 1e-1, 6)
-"""Those that the errors of predicted energies are plotted for."""
+"""Relative sizes at which the errors of predicted energies are plotted: small enough to show the slopes."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the demonstration found.
+    """Results of the demonstration.
 
     Attributes
     ----------
     rows : list of (str, str)
-        Table of quantities and values.
+        Quantities and their values.
     files : list of (Path, str)
-        Files written and what each shows.
+        Files written, and what each contains.
     """
 
     rows: list[tuple[str, str]]
@@ -45,16 +47,29 @@ class Summary:
 
 
 def demo_deck() -> Path:
-    """Return the deck the demonstration runs, from the installed package or the source tree."""
+    """Path of the demonstration's deck, in the installed package or the source tree.
+
+    Raises
+    ------
+    OutputError
+        If it is in neither.
+    """
     package = Path(__file__).parent.parent
     for folder in (package / "lammps_scripts", package.parent / "lammps_scripts"):
         if (folder / "in.w_vacancy").is_file():
             return folder / "in.w_vacancy"
-    raise OutputError("the demonstration's deck in.w_vacancy is not installed")
+    raise OutputError("the demonstration's deck in.w_vacancy is missing: reinstall lammps-implicit")
 
 
 def run_demo(folder: Path, overwrite: bool = False) -> Summary:
     """Run the demonstration and write its files into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if it does not exist.
+    overwrite : bool
+        Replace existing files.
 
     Raises
     ------
@@ -64,9 +79,9 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
     files = {
         "w_vacancy.h5": "minimum, Jacobian and energy derivatives (HDF5)",
         "w_vacancy.xyz": "atoms with predicted displacement vectors for a 3 % change (OVITO)",
-        "displacements.png": "predicted against re-relaxed displacements",
-        "shells.png": "which parameters move which shell of atoms",
-        "energy.png": "error of the predicted energy against the size of the change",
+        "displacements.png": "predicted displacements against those from re-relaxation",
+        "shells.png": "displacement of each shell of atoms for a change of each parameter",
+        "energy.png": "error of the predicted energy against the size of the parameter change",
     }
     paths = {name: folder / name for name in files}
     start = time.perf_counter()
@@ -76,7 +91,7 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
             taken = minimum.sensitivity(TOLERANCE, progress=update)
         cost = minimum.jacobian(TOLERANCE).statistics
         taken.write(paths["w_vacancy.h5"], overwrite)
-        # The same random direction for every size: each parameter changes by a random share of its own value.
+        # One random direction for all sizes: each parameter changes in proportion to its own value.
         direction = np.random.default_rng(1).standard_normal(len(taken.theta)) * taken.theta
         relaxed = [_relax_again(minimum, size * direction) for size in SIZES]
         evaluations = minimum.engine.evaluations.forces
@@ -86,7 +101,7 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
     def draw_and_tabulate() -> list[tuple[str, str]]:
         assert sensitivity is not None
         predictions = [predict(sensitivity, size * direction) for size in SIZES]
-        # ASE would wait for the other ranks, were it not told that one writes alone.
+        # parallel=False: ASE would otherwise wait for the other ranks.
         with written_whole(paths["w_vacancy.xyz"], overwrite) as temporary:
             moved = predictions[1].displacement
             sensitivity.structure.to_ase(displacement=moved).write(temporary, format="extxyz", parallel=False)
@@ -102,7 +117,7 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
             ("Jacobian: force evaluations", f"{cost.evaluations.total} ({cost.method}, {cost.solves} solves)"),
             ("Jacobian: residual of a random check", f"{cost.residual:.1e}"),
             ("Jacobian: time", f"{cost.seconds:.1f} s"),
-            ("checks: force evaluations", f"{evaluations - cost.evaluations.forces}"),
+            ("re-relaxations: force evaluations", f"{evaluations - cost.evaluations.forces}"),
         ]
         for size, prediction, moved, (_, energy) in zip(SIZES, predictions, true, relaxed, strict=True):
             error = np.linalg.norm(prediction.displacement - moved) / np.linalg.norm(moved)
@@ -124,7 +139,7 @@ def _prepare(folder: Path, paths: dict[str, Path], overwrite: bool) -> None:
 
 
 def _relax_again(minimum: Minimum, dtheta: FloatArray) -> tuple[FloatArray | None, float]:
-    """Brute force: displacement in id order on rank 0, and energy."""
+    """Displacement (in id order, on rank 0 only) and energy after relaxing again at changed parameters."""
     displacement, energy = minimum.relaxed_at(dtheta)
     return minimum.gather(displacement), energy
 
@@ -132,7 +147,7 @@ def _relax_again(minimum: Minimum, dtheta: FloatArray) -> tuple[FloatArray | Non
 def _energy_errors(
     minimum: Minimum, sensitivity: Sensitivity, direction: FloatArray
 ) -> dict[str, tuple[int, FloatArray]]:
-    """Errors of predicted energies at `ENERGY_SIZES`, each with the power of the change that they should fall with."""
+    """Errors of predicted energies at `ENERGY_SIZES`: label to (expected power of the change, errors)."""
     errors = np.empty((3, len(ENERGY_SIZES)))
     jacobian = minimum.jacobian(TOLERANCE)
     for column, size in enumerate(ENERGY_SIZES):
@@ -147,8 +162,9 @@ def _energy_errors(
 
 
 def _plot_shells(path: Path, sensitivity: Sensitivity, length: str) -> None:
+    """Plot the rms displacement of each shell around the vacancy for a 1 % change of each parameter."""
     structure = sensitivity.structure
-    # The deck removes the atom at the origin; distances are to its nearest image.
+    # The vacancy is at the origin; distances are to its nearest image.
     apart = nearest_image(structure.positions - structure.origin, structure.cell, structure.periodic)
     distance = np.linalg.norm(apart, axis=1)
     order = np.argsort(distance)

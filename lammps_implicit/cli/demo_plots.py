@@ -1,4 +1,4 @@
-"""Figures of predictions and sensitivities."""
+"""Figures of the demonstration."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 def displacement_parity(
     path: Path, sizes: Sequence[float], predicted: Sequence[FloatArray], true: Sequence[FloatArray], length: str
 ) -> None:
-    """Predicted against re-relaxed displacement components for several sizes of a parameter change.
+    """Plot predicted displacement components against those from re-relaxation, for several parameter changes.
 
     Parameters
     ----------
     path : Path
+        PNG file; replaced if it exists.
     sizes : sequence of float
-        Relative size of each change.
+        Relative size of each parameter change.
     predicted, true : sequences of (N, 3) float arrays
+        Displacements, in units of `length`, for each size.
     length : str
-        Unit.
+        Name of the unit of length.
     """
     figure, axes = _figure(5.0, 4.6)
     limit = 1.05 * max(float(np.abs(array).max()) for array in [*predicted, *true])
@@ -43,7 +45,7 @@ def displacement_parity(
             x, y, "o", ms=3, alpha=0.7, label=f"{sizes[number]:.0%} change, error {error:.1%}", color=f"C{number}"
         )
     axes.set(
-        xlabel=f"displacement after relaxing again ({length})",
+        xlabel=f"displacement from re-relaxation ({length})",
         ylabel=f"predicted displacement ({length})",
         title="Structure at changed parameters",
         xlim=(-limit, limit),
@@ -54,25 +56,34 @@ def displacement_parity(
     write_figure(path, figure, overwrite=True)
 
 
-def shell_sensitivity(path: Path, shells: FloatArray, moves: FloatArray, names: Sequence[str], length: str) -> None:
-    """Which parameters move which shell of atoms around the defect.
+def shell_sensitivity(
+    path: Path, shells: FloatArray, displacements: FloatArray, names: Sequence[str], length: str
+) -> None:
+    """Plot the displacement of each shell of atoms around the defect for a 1 % change of each parameter.
 
     Parameters
     ----------
     path : Path
+        PNG file; replaced if it exists.
     shells : (S,) float array
         Mean distance of each shell from the defect.
-    moves : (S, P) float array
-        Root-mean-square displacement of a shell's atoms for a 1 % change of each parameter.
+    displacements : (S, P) float array
+        Root-mean-square displacement of each shell's atoms for a 1 % change of each parameter.
     names : sequence of str
+        Labels of the P parameters.
     length : str
+        Name of the unit of length.
     """
     from matplotlib.colors import LogNorm
 
     figure, axes = _figure(8.5, 3.6)
-    top = float(moves.max())
+    top = float(displacements.max())
     image = axes.imshow(
-        np.maximum(moves, 1e-4 * top), aspect="auto", origin="lower", norm=LogNorm(1e-4 * top, top), cmap="viridis"
+        np.maximum(displacements, 1e-4 * top),
+        aspect="auto",
+        origin="lower",
+        norm=LogNorm(1e-4 * top, top),
+        cmap="viridis",
     )
     ticks = range(0, len(names), max(1, len(names) // 14))
     axes.set_xticks(ticks, [names[tick] for tick in ticks], rotation=60, fontsize="small")
@@ -87,17 +98,18 @@ def shell_sensitivity(path: Path, shells: FloatArray, moves: FloatArray, names: 
 
 
 def energy_convergence(path: Path, sizes: FloatArray, errors: dict[str, tuple[int, FloatArray]], energy: str) -> None:
-    """Energy prediction errors against perturbation size with the slopes theory expects.
+    """Plot errors of predicted energies against the size of the parameter change, with the expected slopes.
 
     Parameters
     ----------
     path : Path
+        PNG file; replaced if it exists.
     sizes : (M,) float array
-        Relative size of the parameter change.
-    errors : dict
-        Label to (expected slope, errors (M,)).
+        Relative size of each parameter change.
+    errors : dict of str to (int, (M,) float array)
+        Label to (expected slope, errors in units of `energy`).
     energy : str
-        Unit.
+        Name of the unit of energy.
     """
     figure, axes = _figure(5.4, 4.4)
     for number, (label, (slope, error)) in enumerate(errors.items()):

@@ -1,4 +1,4 @@
-"""Examination of an installation."""
+"""Checks of an installation, for the command ``doctor``."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.minimum import Minimum
 
 FAMILY_PACKAGES = ("ML-IAP", "ML-POD", "ML-UF3", "MANYBODY")
+"""LAMMPS packages with the pair styles of the supported potential families other than SNAP."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding.
+    """Result of one check.
 
     Attributes
     ----------
-    name, finding : str
+    name : str
+        What was checked.
+    finding : str
+        Version found, or what is wrong.
     good : bool
+        Whether the check passed.
     needed : bool
-        Whether anything works without it.
+        False if only some features depend on it.
     """
 
     name: str
@@ -35,7 +40,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at every part the package stands on, and differentiate a 15-atom cell."""
+    """Check every library the package depends on, and differentiate a 15-atom cell."""
     checks = [Check("Python", sys.version.split()[0], sys.version_info >= (3, 10))]
     checks += [_package(name) for name in ("numpy", "scipy", "mpi4py", "lammps", "h5py", "ase", "pyamg")]
     checks += [_attempt("MPI library", _mpi), _attempt("LAMMPS", _lammps), _attempt("potential files", _potentials)]
@@ -51,7 +56,7 @@ def _package(name: str) -> Check:
         return Check(name, importlib.metadata.version(name), True)
     except importlib.metadata.PackageNotFoundError:
         try:
-            module = __import__(name)  # built without metadata, as some module systems do
+            module = __import__(name)  # installed without metadata, as on some module systems
             return Check(name, str(getattr(module, "__version__", "version unknown")), True)
         except ImportError:
             return Check(name, f"missing: pip install {name}", False)
@@ -60,7 +65,7 @@ def _package(name: str) -> Check:
 def _attempt(name: str, find: Callable[[], str], needed: bool = True) -> Check:
     try:
         return Check(name, find(), True, needed)
-    except Exception as error:  # whatever is broken is the finding
+    except Exception as error:  # any failure is the finding
         return Check(name, f"{type(error).__name__}: {error}".splitlines()[0], False, needed)
 
 
@@ -74,7 +79,7 @@ def _lammps() -> str:
         missing = [package for package in ("ML-SNAP",) if package not in engine.packages]
         if missing:
             raise RuntimeError(f"built without {', '.join(missing)}")
-        return f"version {engine.version}, {len(engine.packages)} packages, ML-SNAP among them"
+        return f"version {engine.version}, {len(engine.packages)} packages including ML-SNAP"
     finally:
         engine.close()
 
@@ -86,14 +91,16 @@ def _families() -> str:
     finally:
         engine.close()
     if missing:
-        raise RuntimeError(f"built without {', '.join(missing)}: decks with their pair styles do not run")
-    return f"{', '.join(FAMILY_PACKAGES)} are there"
+        raise RuntimeError(f"built without {', '.join(missing)}: decks that use their pair styles will not run")
+    return f"{', '.join(FAMILY_PACKAGES)} available"
 
 
 def _potentials() -> str:
     found = [folder for folder in potential_folders() if any(folder.glob("*.snapcoeff"))]
     if not found:
-        raise RuntimeError("no .snapcoeff file in LAMMPS_POTENTIALS; set it to LAMMPS' folder 'potentials'")
+        raise RuntimeError(
+            "no .snapcoeff file in the folders of LAMMPS_POTENTIALS: add LAMMPS' own folder 'potentials'"
+        )
     return str(found[0])
 
 
@@ -127,5 +134,5 @@ def _self_test() -> str:
         forward = minimum.engine.dot(pull, minimum.jvp(direction, 1e-8))
         backward = float(minimum.vjp(pull, 1e-8) @ direction)
         if not abs(forward - backward) < 1e-6 * abs(forward):
-            raise RuntimeError(f"forward and backward products disagree: {forward:.9g} and {backward:.9g}")
-    return "forward and backward products agree"
+            raise RuntimeError(f"jvp and vjp disagree: {forward:.9g} and {backward:.9g}")
+    return "jvp and vjp agree"

@@ -1,4 +1,4 @@
-"""Commands: ``propagate``, ``validate``, ``merge``, ``report``."""
+"""Commands on ensembles of parameters: ``propagate``, ``validate``, ``merge``, ``report``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from mpi4py import MPI
 
 from lammps_implicit.cli.console import columns, say
-from lammps_implicit.cli.options import OverwriteOption
+from lammps_implicit.cli.options import FtolOption, OverwriteOption
 from lammps_implicit.ensembles import plots, propagation, validation
 from lammps_implicit.ensembles.agreement import agreement, agreement_rows
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
@@ -34,19 +34,20 @@ EnsembleOption = Annotated[
     Path,
     typer.Option(
         "--ensemble",
-        help="Parameter samples: .npy, .npz ('samples', or 'covariance' and perhaps 'mean'), .csv, or a folder of "
-        ".snapcoeff files.",
+        help="Parameter samples (.npy, .csv, or .npz with 'samples'), a covariance (.npz with 'covariance' and "
+        "optionally 'mean'), or a folder of .snapcoeff files.",
     ),
 ]
-DrawsOption = Annotated[int, typer.Option("--draws", help="Samples drawn where the ensemble is a covariance.")]
-DrawSeedOption = Annotated[int, typer.Option("--draw-seed", help="Of the samples drawn from a covariance.")]
+DrawsOption = Annotated[int, typer.Option("--draws", help="Number of samples to draw from a covariance.")]
+DrawSeedOption = Annotated[int, typer.Option("--draw-seed", help="Random seed for drawing from a covariance.")]
 SingularOption = Annotated[
-    bool, typer.Option("--allow-singular", help="Accept a covariance under which some combinations have no spread.")
+    bool,
+    typer.Option("--allow-singular", help="Accept a singular covariance: some combinations of parameters do not vary."),
 ]
 LimitOption = Annotated[
     float,
     typer.Option(
-        "--limit", help="Flag samples whose estimated error exceeds this share of their change and of the spread."
+        "--limit", help="Flag samples whose estimated error exceeds this fraction of both their change and the spread."
     ),
 ]
 
@@ -54,18 +55,27 @@ LimitOption = Annotated[
 def propagate(
     result: ResultArgument,
     ensemble: EnsembleOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file; plots and an .xyz stand beside it.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="HDF5 file; plots and an .xyz file are written beside it.")
+    ],
     draws: DrawsOption = 100_000,
     draw_seed: DrawSeedOption = 0,
     allow_singular: SingularOption = False,
     limit: LimitOption = 0.1,
     distances: Annotated[
         Optional[list[str]],
-        typer.Option("--distance", metavar="ID-ID", help="Distance between two atoms of the structure; repeat."),
+        typer.Option(
+            "--distance",
+            metavar="ID-ID",
+            help="Also propagate the distance between two atoms, given by ids; may be repeated.",
+        ),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Distribution of every observable over an ensemble of parameters, without running LAMMPS."""
+    """Propagate an ensemble of parameters to observables.
+
+    Computes the distribution of every observable from its derivatives, without running LAMMPS.
+    """
     _on_root(
         lambda: _propagate(result, ensemble, output, (draws, draw_seed, allow_singular), limit, distances, overwrite)
     )
@@ -74,21 +84,30 @@ def propagate(
 def validate(
     result: ResultArgument,
     ensemble: EnsembleOption,
-    samples: Annotated[int, typer.Option("--samples", help="How many samples to relax again, all shards together.")],
+    samples: Annotated[int, typer.Option("--samples", help="Number of samples to relax again, over all shards.")],
     shard: Annotated[
         str,
-        typer.Option("--shard", metavar="INDEX/COUNT", help="Which part of them; the index counts from 0 or from 1."),
+        typer.Option(
+            "--shard",
+            metavar="INDEX/COUNT",
+            help="Part of the samples to relax in this run, as 0/4 to 3/4 or 1/4 to 4/4.",
+        ),
     ] = "0/1",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the shards' files.")] = Path("validation"),
-    seed: Annotated[int, typer.Option("--seed", help="Of the random choice of samples; the same for all shards.")] = 0,
-    ftol: Annotated[float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to.")] = 1e-8,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files of all shards.")] = Path(
+        "validation"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Random seed for choosing samples; the same for all shards.")] = 0,
+    ftol: FtolOption = 1e-8,
     draws: DrawsOption = 100_000,
     draw_seed: DrawSeedOption = 0,
     allow_singular: SingularOption = False,
     limit: LimitOption = 0.1,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Relax samples again, to see how far predictions can be trusted. A shard that was killed goes on where it was."""
+    """Relax samples again to check the predictions.
+
+    An interrupted shard continues where it stopped.
+    """
     part, parts = shard_index(shard)
 
     def read() -> tuple[Derivatives, Ensemble]:
@@ -104,11 +123,16 @@ def validate(
 
 
 def merge(
-    shards: Annotated[list[Path], typer.Argument(help="Files of all shards, or their folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file; a plot stands beside it.")],
+    shards: Annotated[list[Path], typer.Argument(help="Files of all shards, or the folder that holds them.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="HDF5 file; a plot is written beside it, with the ending .png.")
+    ],
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Combine the shards of a validation, and say how well predictions agree with it."""
+    """Combine the shards of a validation.
+
+    Compares them with the predictions.
+    """
     _on_root(lambda: _merge(shards, output, overwrite))
 
 
@@ -118,11 +142,12 @@ def report(
         Optional[Path], typer.Option("--validation", help="HDF5 file from 'lammps-implicit merge'.")
     ] = None,
     output: Annotated[
-        Optional[Path], typer.Option("-o", "--output", help="HTML file; default: the name of the result.")
+        Optional[Path],
+        typer.Option("-o", "--output", help="HTML file. Default: the name of RESULT with the ending .html."),
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Tables and figures of a propagated ensemble as one HTML file."""
+    """Write an HTML report of a propagated ensemble."""
     _on_root(lambda: _report(result, validation, output or result.with_suffix(".html"), overwrite))
 
 
@@ -144,7 +169,9 @@ def _propagate(
     observables = dict(derivatives.observables)
     for pair in distances or []:
         if sensitivity is None:
-            raise LammpsImplicitError(f"--distance {pair}: {result} holds no structure; give one of 'sensitivity'")
+            raise LammpsImplicitError(
+                f"--distance {pair}: {result} holds no structure; give a file from 'lammps-implicit sensitivity'"
+            )
         observables[f"distance {pair}"] = distance_from_sensitivity(sensitivity, _pair(pair))
     known = read_ensemble(ensemble, derivatives.parameters, *drawing)
     found = propagation.propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response_metric)
@@ -156,9 +183,9 @@ def _propagate(
     columns(summary_rows(distributions))
     columns(driver_rows(distributions, names))
     flagged, total = int(found.flagged.sum()), len(known.samples)
-    say(f"{flagged:,} of {total:,} samples lie outside the range of trust ({flagged / total:.1%})")
+    say(f"{flagged:,} of {total:,} samples ({flagged / total:.1%}) are flagged: outside the trust range")
     if derivatives.response_metric is None:
-        say(f"errors are not estimated: {result} was made without --ensemble")
+        say(f"errors are not estimated because {result} was made without --ensemble")
     say("wrote " + ", ".join(map(str, [*files, *figures])))
 
 
@@ -172,7 +199,7 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
     write_figure(plot, plots.parity(records), overwrite)
     columns(agreement_rows(agreement(records, settings.limit)))
     failed = int((records.status == FAILED).sum())
-    say(f"{len(records.rows)} samples, {int(records.flagged.sum())} flagged, {failed} without a minimum near")
+    say(f"{len(records.rows)} samples, {int(records.flagged.sum())} flagged, {failed} without a minimum nearby")
     say(f"{int(records.forces.sum()):,} force evaluations, {records.seconds.sum():.0f} s")
     say(f"wrote {output}, {plot}")
 
@@ -186,9 +213,13 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
     else:
         records, settings = read_records(validation, MERGED_KIND)
         if settings.ensemble != propagated.attributes["ensemble_sha256"]:
-            raise LammpsImplicitError(f"{validation} is of another ensemble than {result}")
+            raise LammpsImplicitError(
+                f"{validation} belongs to another ensemble than {result}: give the validation of this ensemble"
+            )
         if settings.result != propagated.attributes["from_sha256"]:
-            raise LammpsImplicitError(f"{validation} is of other derivatives than {result}")
+            raise LammpsImplicitError(
+                f"{validation} was made with other derivatives than {result}: give the validation of these"
+            )
         page = html_report(propagated, records, settings.limit)
     with written_whole(output, overwrite) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -198,7 +229,7 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
 def _pair(text: str) -> tuple[int, int]:
     first, dash, second = text.partition("-")
     if not (dash and first.isdigit() and second.isdigit()):
-        raise LammpsImplicitError(f"--distance {text}: write two ids, as 12-57")
+        raise LammpsImplicitError(f"--distance {text}: write two atom ids, as 12-57")
     return int(first), int(second)
 
 

@@ -1,4 +1,4 @@
-"""Commands about the installation itself: ``doctor``, ``demo``, ``bench``."""
+"""Commands that try out the installation: ``doctor``, ``demo``, ``bench``."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ from lammps_implicit.errors import LammpsImplicitError
 
 
 def doctor() -> None:
-    """Check the installation: versions, LAMMPS packages, MPI, potential files, and a small solve."""
+    """Check the installation.
+
+    Looks at versions, LAMMPS' packages, MPI and potential files, and solves a small system.
+    """
     checks = examine()
     for check in checks:
         say(f"{'ok ' if check.good else 'BAD' if check.needed else '-- '}  {check.name}: {check.finding}")
     if any(check.needed and not check.good for check in checks):
-        raise LammpsImplicitError("the installation is not complete: see the lines marked BAD")
+        raise LammpsImplicitError("the installation is incomplete: see the lines marked BAD")
     say("ready")
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")] = Path("demo-output"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("demo-output"),
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Differentiate a W vacancy with respect to all 56 SNAP parameters, and check predictions by relaxing again."""
+    """Run a worked example: a vacancy in W.
+
+    Differentiates it by all 56 SNAP parameters, and compares predictions with relaxing again.
+    """
     summary = run_demo(output, overwrite)
     columns(summary.rows)
     say("Files to look at:")
@@ -39,11 +45,17 @@ def demo(
 
 
 def bench(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")] = Path("bench-output"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("bench-output"),
     largest: Annotated[
-        float, typer.Option("--largest", metavar="ATOMS", help="Leave out larger cells than this, but the smallest.")
+        float,
+        typer.Option(
+            "--largest", metavar="ATOMS", help="Leave out cells larger than this; the smallest is always kept."
+        ),
     ] = math.inf,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Measure what this package costs on this machine, and other ways to the same results: a few minutes."""
+    """Measure costs on this machine.
+
+    Compares this package with other ways to the same results; takes a few minutes.
+    """
     run_suite(output, overwrite, largest)

@@ -1,45 +1,78 @@
-"""Command: ``invert``."""
+"""The command ``invert``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 from mpi4py import MPI
-from typer.core import TyperCommand
+from pydantic import BaseModel
 
+from lammps_implicit.cli.configuration_help import ConfiguredCommand
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import refuse_inputs
 from lammps_implicit.inverse import run
-from lammps_implicit.inverse.config import InversionSettings, described, inputs
+from lammps_implicit.inverse.config import (
+    Bound,
+    CellSettings,
+    Equality,
+    Hold,
+    InversionSettings,
+    Loss,
+    ParameterSettings,
+    inputs,
+)
+from lammps_implicit.inverse.kinds import Aim
+from lammps_implicit.inverse.loss import LOSSES
 from lammps_implicit.inverse.run import HISTORY, PLOT, STRUCTURES, TUNED
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.configuration import read_configuration
+from lammps_implicit.observables.decks import PositionSource
+from lammps_implicit.observables.kind import OBSERVABLES
 
 
-class ConfiguredCommand(TyperCommand):
-    """A command whose help lists the settings of its configuration too."""
+class InvertCommand(ConfiguredCommand):
+    """The command ``invert``, with its settings in the help."""
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-
-        formatter.write(described() + "\n")
+    def sections(self) -> list[tuple[str, type[BaseModel]]]:
+        """Sections of the configuration, all registered kinds of loss terms and observables included."""
+        return [
+            ("Settings of CONFIG", InversionSettings),
+            ("cells: NAME", CellSettings),
+            ("loss", Loss),
+            ("loss: observables: NAME", Aim),
+            *(("loss: terms, each", model) for _, model in LOSSES.items()),
+            ("target or sites", PositionSource),
+            ("hold", Hold),
+            ("parameters", ParameterSettings),
+            ("parameters: bounds: PATTERN", Bound),
+            ("parameters: equalities, each", Equality),
+            *(("observables: NAME", model) for _, model in OBSERVABLES.items()),
+        ]
 
 
 def invert(
-    config: Annotated[Path, typer.Argument(help="YAML file: cells, the loss, what may change; see below.")],
+    config: Annotated[
+        Path, typer.Argument(help="YAML configuration: cells, loss, free parameters; all settings are listed below.")
+    ],
     output: Annotated[
         Optional[Path],
-        typer.Option("-o", "--output", help="Folder for results; default: the name of CONFIG with -output."),
+        typer.Option(
+            "-o", "--output", help="Folder for the results. Default: the name of CONFIG with '-output' appended."
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an interrupted run in the folder ended.")
+        bool, typer.Option("--resume", help="Continue an interrupted run from its last checkpoint.")
     ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Tune parameters until relaxed structures, energies and volumes are what is wanted."""
+    """Find parameters that match given targets.
+
+    Tunes the parameters until relaxed structures, energies and volumes are what the configuration asks for.
+    """
     folder = Path(f"{config.stem}-output") if output is None else output
     settings = on_root(MPI.COMM_WORLD, lambda: read_configuration(config, InversionSettings))
     on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, inputs(settings), settings.structures))
@@ -51,11 +84,11 @@ def invert(
 
 
 def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path], structures: bool) -> None:
-    """Make the folder of results; refuse to mix two runs in it, or to write over what is read."""
+    """Create the results folder; refuse to mix two runs in it, or to overwrite input files."""
     if resume and overwrite:
-        raise OutputError("give --resume or --overwrite, not both")
+        raise OutputError("give either --resume or --overwrite, not both")
     if resume and not (folder / HISTORY).exists():
-        raise OutputError(f"there is nothing to go on with: {folder / HISTORY} does not exist")
+        raise OutputError(f"--resume: there is no run to continue, {folder / HISTORY} does not exist")
     there = _results(folder)
     if there and not (resume or overwrite):
         raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
@@ -68,7 +101,7 @@ def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path], st
 
 
 def _results(folder: Path) -> list[Path]:
-    """What an earlier run left in a folder."""
+    """Files that an earlier run left in a folder."""
     names = [folder / HISTORY, folder / PLOT]
     tuned = folder.glob(f"{TUNED}.*")
     return [path for path in (*names, *tuned, *(folder / STRUCTURES).glob("[0-9][0-9][0-9]_*.*")) if path.exists()]

@@ -17,6 +17,7 @@ from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import (
     CellOption,
     DeckArgument,
+    EnsembleDirectionsOption,
     EvaluatorOption,
     ForceLimitOption,
     FtolOption,
@@ -24,7 +25,6 @@ from lammps_implicit.cli.options import (
     ParametersOption,
     PressureOption,
     SaddleOption,
-    ThirdOption,
     VariableOption,
     read_variables,
     require_exists,
@@ -71,7 +71,10 @@ def relax(
     pressure: PressureOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Run a deck, relax what it leaves to a tight force tolerance, and write the structure."""
+    """Relax the final structure of a deck.
+
+    Runs the deck, relaxes what it ends with to a tight force tolerance, and writes the structure.
+    """
     refuse_to_overwrite(output, overwrite)
     settings = read_variables(variables)
     with progress("relaxing", rank() == 0) as update:
@@ -101,8 +104,11 @@ def relax(
 def sensitivity(
     deck: DeckArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file for the results.")],
-    tol: Annotated[float, typer.Option("--tol", help="Relative tolerance of every column of the Jacobian.")] = 1e-5,
-    method: Annotated[Method, typer.Option("--method", help="auto takes the one predicted cheaper.")] = Method.auto,
+    tol: Annotated[float, typer.Option("--tol", help="Largest relative error of any column of the Jacobian.")] = 1e-5,
+    method: Annotated[
+        Method,
+        typer.Option("--method", help="How the Jacobian is computed; auto chooses the method predicted to be cheaper."),
+    ] = Method.auto,
     parameters: ParametersOption = None,
     variables: VariableOption = None,
     ftol: FtolOption = 1e-8,
@@ -114,19 +120,22 @@ def sensitivity(
         Form,
         typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
     ] = Form.auto,
-    ensemble: ThirdOption = None,
+    ensemble: EnsembleDirectionsOption = None,
     evaluator: EvaluatorOption = None,
     autodiff: Annotated[
         bool,
         typer.Option(
             "--autodiff",
-            help="Short for '--evaluator jax': differentiate exactly, in JAX, where it has the deck's pair style "
+            help="Short for '--evaluator jax': differentiate exactly, in JAX; for pair styles with a JAX counterpart "
             "(Lennard-Jones, Morse, ...).",
         ),
     ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Run a deck and compute how its relaxed structure and energy depend on every parameter."""
+    """Differentiate a relaxed structure and its energy.
+
+    Runs the deck, relaxes what it ends with, and writes the derivatives with respect to all parameters.
+    """
     refuse_to_overwrite(output, overwrite)
     require_exists(ensemble)
     settings = read_variables(variables)
@@ -163,10 +172,10 @@ def sensitivity(
                 *_cell_rows(minimum),
                 ("method", f"{cost.method}, {jacobian.rank} independent directions"),
                 ("residual of a random check", f"{cost.residual:.1e}"),
-                ("estimated error of differences", f"{cost.differencing_error:.1e}"),
+                ("estimated error of finite differences", f"{cost.differencing_error:.1e}"),
                 ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
                 *_third_rows(minimum),
-                ("time", f"{cost.seconds:.1f} s, {cost.seconds_in_lammps:.1f} s of it in {where}"),
+                ("time", f"{cost.seconds:.1f} s, of which {cost.seconds_in_lammps:.1f} s in {where}"),
             ]
         )
     say(f"wrote {output}")
@@ -176,16 +185,18 @@ def predict(
     result: Annotated[Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity'.")],
     theta: Annotated[Path, typer.Option("--theta", help="New parameters: a coefficient file, .npy or .csv.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="HDF5 file; .xyz and .data of the same name are written beside it.")
+        Path, typer.Option("-o", "--output", help="HDF5 file; .xyz and .data files are written beside it.")
     ],
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Predict structure and energy at new parameters, without running LAMMPS."""
+    """Predict structure and energy at new parameters.
+
+    Uses the derivatives in RESULT; LAMMPS does not run.
+    """
     on_root(MPI.COMM_WORLD, lambda: _predict(result, theta, output, overwrite))
 
 
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
-
     known = read_sensitivity(result)
     prediction = predictions.predict(known, predictions.read_theta(theta, known) - known.theta)
     files = predictions.write_prediction(output, known, prediction, overwrite)
@@ -207,19 +218,19 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     say("wrote " + ", ".join(map(str, files)))
 
 
-def _read_ensemble(path: Path, parameters: Parameters) -> Ensemble:
-
-    # Directions are all that is asked of it: a covariance may be singular.
+def read_ensemble_directions(path: Path, parameters: Parameters) -> Ensemble:
+    """Read an ensemble of which only the directions are used, so that its covariance may be singular."""
     return read_ensemble(path, parameters, allow_singular=True)
 
 
 def _changes(minimum: Minimum, ensemble: Path) -> FloatArray:
-    """What an ensemble changes the parameters by, read before anything is solved for."""
+    """Parameter changes δΘ of an ensemble's samples; read before any solve, so that a bad file fails early."""
     parameters = minimum.parameters
-    return minimum.engine.on_root(lambda: _read_ensemble(ensemble, parameters).changes(parameters.theta))
+    return minimum.engine.on_root(lambda: read_ensemble_directions(ensemble, parameters).changes(parameters.theta))
 
 
 def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
+    """Summary of the third derivatives, if there are any."""
     if minimum.third is None:
         return []
     directions = minimum.third.enthalpy.duals.shape[1]
@@ -227,7 +238,7 @@ def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
 
 
 def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
-    """What became of a cell that was relaxed."""
+    """Summary of the relaxation of the cell, if it was relaxed."""
     if minimum.cell == "none":
         return []
     units, engine = minimum.units, minimum.engine

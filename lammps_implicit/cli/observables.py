@@ -8,38 +8,64 @@ from typing import Annotated
 
 import typer
 from mpi4py import MPI
+from pydantic import BaseModel
 
+from lammps_implicit.cli.configuration_help import ConfiguredCommand
 from lammps_implicit.cli.console import columns, say
-from lammps_implicit.cli.minima import _read_ensemble
-from lammps_implicit.cli.options import OverwriteOption, ThirdOption, require_exists
+from lammps_implicit.cli.minima import read_ensemble_directions
+from lammps_implicit.cli.options import EnsembleDirectionsOption, OverwriteOption, require_exists
 from lammps_implicit.files import beside, refuse_to_overwrite, write_figure
 from lammps_implicit.mpi.on_root import on_root
-from lammps_implicit.observables.config import StudySettings
+from lammps_implicit.observables.config import Binding, Bulk, Defect, StudySettings
 from lammps_implicit.observables.configuration import read_configuration
+from lammps_implicit.observables.decks import DeckSettings, PositionSource
+from lammps_implicit.observables.kind import OBSERVABLES
 from lammps_implicit.observables.study import plot_study, run_study, table, write_study
 
 
+class ObservablesCommand(ConfiguredCommand):
+    """The command ``observables``, with its settings in the help."""
+
+    def sections(self) -> list[tuple[str, type[BaseModel]]]:
+        """Sections of the configuration, all registered kinds of observables included."""
+        return [
+            ("Settings of CONFIG", StudySettings),
+            ("bulk", Bulk),
+            ("defects: NAME", Defect),
+            ("reservoirs: ELEMENT", DeckSettings),
+            ("bindings: NAME", Binding),
+            *(("observables: NAME", model) for _, model in OBSERVABLES.items()),
+            ("sites", PositionSource),
+        ]
+
+
 def observables(
-    config: Annotated[Path, typer.Argument(help="YAML file that names the decks of the bulk and the defects.")],
+    config: Annotated[
+        Path,
+        typer.Argument(help="YAML configuration: decks of the bulk and the defects; all settings are listed below."),
+    ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="HDF5 file; a plot of the same name is written beside it.")
+        Path, typer.Option("-o", "--output", help="HDF5 file; a plot is written beside it, with the ending .png.")
     ] = Path("observables.h5"),
-    ensemble: ThirdOption = None,
+    ensemble: EnsembleDirectionsOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Formation energies and volumes, lattice and elastic constants, with their gradients."""
+    """Compute observables with their derivatives.
+
+    Formation energies and volumes of defects, binding energies, lattice and elastic constants, and others by name.
+    """
     (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
     require_exists(ensemble)
     settings = read_configuration(config, StudySettings)
-    known = None if ensemble is None else partial(_read_ensemble, ensemble)
-    study = run_study(settings, say=say, ensemble=known)
+    read = None if ensemble is None else partial(read_ensemble_directions, ensemble)
+    study = run_study(settings, say=say, ensemble=read)
 
     def write() -> None:
         write_study(output, study, overwrite)
         write_figure(plot, plot_study(study), overwrite)
 
     on_root(MPI.COMM_WORLD, write)
-    columns([("observable", "value", "unit", "moves most"), *table(study)])
+    columns([("observable", "value", "unit", "most sensitive to"), *table(study)])
     say(f"wrote {output}, {plot}")

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands, and their readers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import typer
 
 from lammps_implicit.errors import LammpsImplicitError
 
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files if they exist.")]
-DeckArgument = Annotated[Path, typer.Argument(help="LAMMPS input deck that ends in a relaxed structure.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
+DeckArgument = Annotated[Path, typer.Argument(help="LAMMPS input deck; the structure it ends with is taken over.")]
 ParametersOption = Annotated[
     Optional[str],
     typer.Option(
-        "--parameters", help="Labels of the parameters to use, shell patterns separated by commas: 'Be:*,W:[1-9]'."
+        "--parameters",
+        help="Parameters to differentiate by: shell patterns of labels, separated by commas, such as 'Be:*,W:[1-9]'.",
     ),
 ]
 VariableOption = Annotated[
     Optional[list[str]],
-    typer.Option("--var", metavar="NAME=VALUE", help="Set an index variable of the deck, as 'lmp -var' does; repeat."),
+    typer.Option(
+        "--var", metavar="NAME=VALUE", help="Set an index variable of the deck, like 'lmp -var'; may be repeated."
+    ),
 ]
 ForceLimitOption = Annotated[
-    float, typer.Option("--force-limit", help="Largest force (eV/Å) at which the deck's end counts as relaxed.")
+    float, typer.Option("--force-limit", help="Refuse decks that end with a larger force (eV/Å) than this.")
 ]
 EvaluatorOption = Annotated[
     Optional[str],
@@ -33,38 +36,42 @@ EvaluatorOption = Annotated[
         "file that it reads.",
     ),
 ]
-FtolOption = Annotated[float, typer.Option("--ftol", help="Largest force (eV/Å) to relax to.")]
+FtolOption = Annotated[float, typer.Option("--ftol", help="Relax until no force component exceeds this (eV/Å).")]
 CellOption = Annotated[
     str,
     typer.Option(
         "--cell",
-        help="What the cell may do: none, iso, ortho, full (triclinic), or components such as zz or xx,yy. "
-        "It is relaxed first.",
+        help="Strains the cell may take: none, iso, ortho, full (all six), or components such as zz or xx,yy. "
+        "The cell is relaxed first.",
     ),
 ]
 PressureOption = Annotated[
     Optional[str],
     typer.Option(
         "--pressure",
-        help="What the cell is held at: a number in LAMMPS' unit, or with one as '10 GPa'; six numbers separated by "
-        "commas (xx,yy,zz,yz,xz,xy) for a stress. Default: that of the deck's fix box/relax, else 0.",
+        help="Target pressure of the cell: a number in LAMMPS' unit, or with a unit, as '10 GPa'; six numbers "
+        "separated by commas (xx,yy,zz,yz,xz,xy) for a tensor. Default: that of the deck's fix box/relax, else 0.",
     ),
 ]
-ThirdOption = Annotated[
+EnsembleDirectionsOption = Annotated[
     Optional[Path],
     typer.Option(
         "--ensemble",
-        help="Ensemble of parameters, as for 'propagate': take third derivatives of energies, and second ones of "
-        "volumes, along what it varies.",
+        help="Ensemble of parameters, as for 'propagate'. Third derivatives of energies and second derivatives of "
+        "volumes are computed along the directions it varies.",
     ),
 ]
-SaddleOption = Annotated[
-    bool, typer.Option("--saddle", help="Accept a stationary point that is not a minimum, such as a transition state.")
-]
+SaddleOption = Annotated[bool, typer.Option("--saddle", help="Accept a saddle point, such as a transition state.")]
 
 
 def read_variables(settings: list[str] | None) -> dict[str, str]:
-    """Read NAME=VALUE settings."""
+    """Index variables from ``--var NAME=VALUE`` options.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If one has no name or no value.
+    """
     pairs = [setting.partition("=") for setting in settings or []]
     for name, equals, value in pairs:
         if not (name and equals and value):
@@ -73,5 +80,11 @@ def read_variables(settings: list[str] | None) -> dict[str, str]:
 
 
 def require_exists(ensemble: Path | None) -> None:
+    """Check that an ensemble, if given, exists, before anything is computed.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
     if ensemble is not None and not ensemble.exists():
-        raise LammpsImplicitError(f"ensemble {ensemble} does not exist")
+        raise LammpsImplicitError(f"--ensemble {ensemble} does not exist")

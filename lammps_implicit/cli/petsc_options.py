@@ -1,4 +1,4 @@
-"""Options for PETSc among the arguments of a command: ``-li_ksp_monitor -li_pc_type jacobi -li_ksp_rtol=1e-9``."""
+"""PETSc options on our command line, such as ``-li_ksp_monitor -li_pc_type jacobi -li_ksp_rtol=1e-9``."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from collections.abc import Sequence
 PREFIX = "-li_"
 
 FLAGS = re.compile(r"monitor|view|converged_reason|error_if_not_converged|diagonal_scale|options_left")
-"""Options that are complete without a value; one that they may take is written ``-li_x=y``."""
+"""Names of flags: options that need no value. A flag's optional value must be written as ``-li_x=y``."""
 
 VALUE = re.compile(r"[\w.,:+-]+")
-"""What a value looks like: a number, a name, a list of them; not a path."""
+"""A value: a number, a name, or a list of these; not a path."""
 
 
 def petsc_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the arguments of a command into its own and PETSc's.
+    """Separate PETSc's options from our own arguments.
 
-    A word after an option is its value, unless the option is a flag or the word is a path: a deck is never taken for
-    the value of an option.
+    The word after a PETSc option is its value, unless the option is a flag or the word is a path, so that a deck is
+    never mistaken for the value of an option.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command line without the program's name.
 
     Returns
     -------
-    ours, petsc : lists of str
-        PETSc's as it reads them: names and values as words of their own.
+    ours : list of str
+    petsc : list of str
+        As PETSc reads them: names and values as separate words.
     """
     ours: list[str] = []
     petsc: list[str] = []
@@ -44,7 +50,7 @@ def petsc_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def hand_to_petsc(arguments: Sequence[str]) -> list[str]:
-    """Put PETSc's options where it reads them, ``PETSC_OPTIONS``; return the other arguments."""
+    """Append PETSc's options to the environment variable ``PETSC_OPTIONS``, and return the other arguments."""
     ours, petsc = petsc_options(arguments)
     if petsc:
         os.environ["PETSC_OPTIONS"] = " ".join([os.environ.get("PETSC_OPTIONS", ""), *petsc]).strip()
@@ -52,6 +58,7 @@ def hand_to_petsc(arguments: Sequence[str]) -> list[str]:
 
 
 def _is_value(word: str) -> bool:
+    """Whether a word after an option is its value rather than the next argument."""
     if word.startswith("-"):
         return _is_number(word)
     looks_like_a_deck = word.startswith("in.") or word.endswith((".in", ".lmp", ".yaml", ".h5", ".data"))

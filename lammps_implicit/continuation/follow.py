@@ -1,8 +1,9 @@
-"""Following a minimum to parameters far away: predictor steps from the derivative, corrector relaxations.
+"""Following a minimum to parameters far away, by predictor-corrector steps.
 
-Θ(λ) = Θ₀ + λ(Θ₁ - Θ₀). Each step predicts positions and cell from their derivative, relaxes there, and is as long as
-the error of the prediction before allows. It ends early, at the last good minimum, where the minimum disappears (its
-softest mode loses its stiffness) or the graph of neighbours changes.
+Along Θ(λ) = Θ₀ + λ(Θ₁ - Θ₀), each step predicts positions and cell from their derivatives and then relaxes them. Its
+length follows from the error of the step before. The path ends early, at the last good minimum, where the minimum
+disappears (its softest mode loses its stiffness) or the graph of neighbours changes. See E. L. Allgower, K. Georg,
+Numerical Continuation Methods, Springer (1990).
 """
 
 from __future__ import annotations
@@ -16,28 +17,32 @@ from lammps_implicit.continuation.neighbours import NeighbourGraph
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.progress import Progress
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.units import Pressure
 
 FIRST_SHARE = 0.1
-"""Of the way: longest first step."""
+"""Length of the first step, as a share of the path. Chosen: a step that is too long is shortened."""
 
 SHORTEST_SHARE = 1e-5
-"""Of the way: a step that would have to be shorter ends the path."""
+"""Shortest step, as a share of the path: where a shorter one would be needed the path ends. Chosen."""
 
 LONGEST_GROWTH = 3.0
-"""Of a step against the one before."""
+"""Largest ratio of the length of a step to that of the step before. Chosen."""
 
 STEPS = 400
+"""Largest number of steps. Chosen as a limit."""
 
 PREDICTOR_TOLERANCE = 1e-3
-"""Relative residual of the derivative that steps are predicted from: what it misses, the relaxation finds."""
+"""Relative residual of the derivative from which steps are predicted. Chosen: the relaxation corrects its error."""
 
 TOLERATED = 4.0
-"""Times the error aimed at with which a step is still taken."""
+"""Error of a step, relative to the error aimed at, up to which the step is accepted. As the error is of second order,
+that is a step of twice the right length."""
 
 SOFT = 0.02
-"""Stiffness of the softest mode, relative to that at the start, below which the minimum counts as disappearing."""
+"""Stiffness of the softest mode, relative to the start, below which the minimum counts as disappearing. Chosen: it
+vanishes like a square root there (fold bifurcation), so the end of the path lies within a fraction of about 0.02² of
+the place."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,13 @@ class Step:
     share : float
         λ, from 0 to 1.
     energy, volume : float
+        eV and Å³ in ``units metal``.
     missed : float
-        Largest distance of an atom from where it was predicted, Å.
+        Largest distance of an atom from its predicted position, Å.
     stiffness : float
         Of the softest mode, relative to the springs: about 0.1 to 1 for a stable minimum.
     forces : int
-        Force evaluations since the start.
+        Force evaluations since the start of the path.
     """
 
     share: float
@@ -67,15 +73,16 @@ class Step:
 
 @dataclass
 class ContinuationPath:
-    """What following led to. The minimum stands at the last step.
+    """The path of a minimum to other parameters. The minimum is at the last step.
 
     Attributes
     ----------
     steps : list of Step
+        The start is the first.
     reached : bool
-        Whether the last step is at the parameters asked for.
+        Whether the last step is at the requested parameters.
     reason : str
-        Why it ended where it did.
+        Why the path ended.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -93,26 +100,46 @@ def follow(
     stop_at_new_neighbours: bool,
     progress: Progress,
 ) -> ContinuationPath:
-    """Walk to other parameters; see `Minimum.follow`."""
+    """Follow a minimum to other parameters.
+
+    Parameters
+    ----------
+    minimum : StationaryPoint
+    theta, ftol, cell, pressure, missed, stop_at_new_neighbours, progress
+        As for `Minimum.follow`.
+
+    Returns
+    -------
+    ContinuationPath
+
+    Raises
+    ------
+    LammpsImplicitError
+        If `theta` has the wrong shape or is not finite.
+    NotAMinimumError
+        If the first prediction fails already.
+    """
     start = minimum.potential.theta
     end = np.asarray(theta, float)
     if end.shape != start.shape or not np.isfinite(end).all():
-        raise LammpsImplicitError(f"theta has shape {end.shape}, expected {start.shape} finite numbers")
+        raise LammpsImplicitError(
+            f"theta has shape {end.shape}: an array of shape {start.shape} with finite numbers is expected"
+        )
     way = end - start
     before = minimum.engine.evaluations.forces
     path, share, length = ContinuationPath(), 0.0, FIRST_SHARE
-    softness = minimum.softest_mode()
-    first = softness.stiffness
+    mode = minimum.softest_mode()
+    initial = mode.stiffness
 
     def note(error: float) -> None:
         forces = minimum.engine.evaluations.forces - before
         volume = minimum.engine.volume
-        path.steps.append(Step(share, minimum.energy, volume, error, softness.stiffness, forces))
+        path.steps.append(Step(share, minimum.energy, volume, error, mode.stiffness, forces))
         progress(round(1000 * share), 1000)
 
     note(0.0)
     if not way.any():
-        path.reached, path.reason = True, "these are the parameters it stands at"
+        path.reached, path.reason = True, "the minimum is at these parameters already"
         return path
     graph = NeighbourGraph.of(minimum.engine)
     while len(path.steps) < STEPS:
@@ -120,14 +147,14 @@ def follow(
         try:
             displacement, strain = minimum.predicted_at(way, PREDICTOR_TOLERANCE, cell, pressure)
         except NotAMinimumError as gone:
-            if share == 0:  # nothing has been followed yet: what was asked for is at fault
+            if share == 0:  # the request itself is wrong
                 raise
-            path.reason = _why(str(gone), softness.stiffness / first, share)
+            path.reason = _reason(str(gone), mode.stiffness / initial, share)
             return path
         while True:
             last = length >= 1.0 - share
             length = min(length, 1.0 - share)
-            # The last step ends at the parameters asked for to the last digit.
+            # The last step ends exactly at the requested parameters.
             change = end - minimum.potential.theta if last else length * way
             with minimum.excursion(change, length * displacement, length * strain) as trip:
                 error, failure = _correct(minimum, ftol, cell, pressure)
@@ -136,36 +163,36 @@ def follow(
                 trip.stay = error <= TOLERATED * missed and not failure
             if trip.stay:
                 break
-            # A failure says nothing of how much too long the step was.
+            # A failure does not tell by how much the step was too long.
             length *= 0.3 if failure else float(np.clip(np.sqrt(missed / error), 0.1, 0.5))
             if length < SHORTEST_SHARE:
-                path.reason = _why(failure, softness.stiffness / first, share)
+                path.reason = _reason(failure, mode.stiffness / initial, share)
                 return path
         share += length
-        softness = minimum.softest_mode(softness.pull if minimum.engine.owns_still(ids) else None)
+        mode = minimum.softest_mode(mode.pull if minimum.engine.order_unchanged(ids) else None)
         note(error)
-        if not softness.stiffness > SOFT * first:
-            path.reason = _why("", softness.stiffness / first, share)
+        if not mode.stiffness > SOFT * initial:
+            path.reason = _reason("", mode.stiffness / initial, share)
             return path
         if last:
-            path.reached, path.reason = True, "it is at the parameters asked for"
+            path.reached, path.reason = True, "the requested parameters are reached"
             return path
         length *= float(np.clip(np.sqrt(missed / max(error, 1e-12)), 0.3, LONGEST_GROWTH))
-    path.reason = f"{STEPS} steps were not enough: {share:.2%} of the way is done"
+    path.reason = f"{STEPS} steps were not enough: the minimum is at {share:.2%} of the path"
     return path
 
 
 def _correct(minimum: StationaryPoint, ftol: float, cell: CellRequest, pressure: Pressure) -> tuple[float, str]:
-    """Relax where the prediction led; return how far atoms moved, Å, and what went wrong."""
+    """Relax the predicted structure; return the largest distance of an atom from its prediction, Å, and any failure."""
     try:
         return minimum.relax_away(ftol, cell, pressure), ""
     except (ConvergenceError, NotAMinimumError) as failure:
         return np.inf, str(failure)
 
 
-def _why(failure: str, stiffness: float, share: float) -> str:
+def _reason(failure: str, stiffness: float, share: float) -> str:
     if failure.startswith("neighbours"):
-        return f"the topology changes after {share:.2%} of the way: {failure}"
-    softening = f"its softest mode has {stiffness:.2g} of the stiffness it had at the start"
+        return f"the topology changes after {share:.2%} of the path: {failure}"
+    softening = f"the stiffness of its softest mode is {stiffness:.2g} of that at the start"
     more = f" ({failure})" if failure else ""
-    return f"the minimum disappears after {share:.2%} of the way: {softening}{more}"
+    return f"the minimum disappears after {share:.2%} of the path: {softening}{more}"

@@ -1,4 +1,4 @@
-"""The graph of nearest neighbours, to tell whether two states of the same atoms are the same structure."""
+"""The graph of nearest neighbours, which tells whether two states of the same atoms are the same structure."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from lammps_implicit.mpi.ownership import exchange
 from lammps_implicit.solvers.springs import find_bonds
 
 BONDED, PARTED = 1.3, 1.5
-"""Distances in units of the mean nearest-neighbour distance: neighbours below the one, none beyond the other. Between
-them a pair keeps what it was."""
+"""Distances below which pairs are neighbours and beyond which they are not, in units of the mean nearest-neighbour
+distance; between the two a pair counts as it did before. Chosen between the second and third shells of bcc, at 1.15 and
+1.63; the second shell of fcc, at 1.41, lies between the two and so does not change the graph."""
 
 _SHOWN = 3
+"""Pairs named in a message."""
 
 
 @dataclass(frozen=True)
 class NeighbourGraph:
-    """Pairs of atoms, each from both of its ends, spread over ranks by a hash of the first atom's id.
+    """Pairs of neighbouring atoms, each in both orders, distributed over ranks by a hash of the first atom's id.
 
     Attributes
     ----------
     bonded, near : (m, 2) int arrays
-        Ids, sorted, each pair once: pairs closer than `BONDED`, and closer than `PARTED`.
+        Sorted ids of pairs closer than `BONDED`, and of pairs closer than `PARTED`, without repetition.
     """
 
     bonded: IntArray
@@ -35,7 +37,7 @@ class NeighbourGraph:
 
     @classmethod
     def of(cls, engine: Evaluator) -> NeighbourGraph:
-        """Take the graph at the engine's reference."""
+        """The graph at the engine's reference."""
         around = engine.neighbourhood()
         bonds, spacing = find_bonds(engine, around, PARTED)
         _, lengths = bonds.directions(slice(None))
@@ -44,10 +46,10 @@ class NeighbourGraph:
         return cls(*(_at_home(engine.comm, pairs[chosen]) for chosen in (close, slice(None))))
 
     def difference(self, engine: Evaluator) -> str:
-        """Say which pairs have become neighbours, or ceased to be, at the engine's reference; empty if none."""
+        """Describe which pairs have become neighbours, or ceased to be, at the engine's reference; empty if none."""
         now = NeighbourGraph.of(engine)
         parted, met = _without(self.bonded, now.near), _without(now.bonded, self.near)
-        # Every pair counts from both ends, but one of an atom with its own image.
+        # Every pair is counted in both orders, but a pair of an atom with its own image once.
         counts = [(engine.sum(len(pairs)) + 1) // 2 for pairs in (parted, met)]
         if not any(counts):
             return ""
@@ -70,7 +72,7 @@ def _first(comm: MPI.Comm, pairs: IntArray) -> str:
 
 
 def _at_home(comm: MPI.Comm, pairs: IntArray) -> IntArray:
-    """Send pairs to the home rank of their first atom; sort them there, each once."""
+    """Send pairs to the home rank of their first atom, and sort them there without repetition."""
     arrived, _, _ = exchange(comm, pairs, home_ranks(pairs[:, 0], comm.size))
     arrived = _sorted(arrived)
     return arrived[~_repeated(arrived)]
@@ -81,12 +83,12 @@ def _sorted(pairs: IntArray) -> IntArray:
 
 
 def _repeated(pairs: IntArray) -> BoolArray:
-    """Which of sorted pairs are the same as the one before, (m,)."""
+    """Which of the sorted pairs equal the one before, (m,)."""
     return np.concatenate([np.zeros(min(len(pairs), 1), bool), (pairs[1:] == pairs[:-1]).all(axis=1)])
 
 
 def _without(pairs: IntArray, others: IntArray) -> IntArray:
-    """Those of sorted pairs that are not among others; in either no pair comes twice."""
+    """Sorted pairs that are not among the others; neither has repetitions."""
     both = np.concatenate([others, pairs])
-    order = np.lexsort(both.T[::-1])  # which leaves equal ones in their order: first that of `others`
+    order = np.lexsort(both.T[::-1])  # stable: of equal pairs the one of `others` comes first
     return both[order[(order >= len(others)) & ~_repeated(both[order])]]

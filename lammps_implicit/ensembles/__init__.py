@@ -1,4 +1,11 @@
-"""Ensembles of parameters: the distribution of every observable, and validation by relaxing samples again."""
+"""Uncertainty: propagation of ensembles of parameters to observables, and validation by relaxing samples again.
+
+`ensemble` has samples of the parameters and where they come from; `propagation` the distribution of every observable
+over them, from derivatives alone; `displacements` covariances of atomic displacements; `files` the files of propagated
+ensembles. `validation` relaxes a random selection of samples again, `shards` holds its files, one for each part of the
+work, and `agreement` compares predictions with the relaxed samples. `plots` has figures and `report` an HTML page of
+all results.
+"""
 
 from lammps_implicit.ensembles.agreement import Agreement, agreement
 from lammps_implicit.ensembles.displacements import displacement_covariance, displacement_covariances
@@ -11,7 +18,7 @@ from lammps_implicit.ensembles.ensemble import (
     read_ensemble,
 )
 from lammps_implicit.ensembles.files import Propagated, read_propagation, write_propagation
-from lammps_implicit.ensembles.propagation import Distribution, Principal, Propagation, propagate
+from lammps_implicit.ensembles.propagation import Distribution, PrincipalDirections, Propagation, propagate
 from lammps_implicit.ensembles.report import html_report
 from lammps_implicit.ensembles.shards import Records, merge_shards
 from lammps_implicit.ensembles.validation import validate
@@ -20,7 +27,7 @@ __all__ = [
     "Agreement",
     "Distribution",
     "Ensemble",
-    "Principal",
+    "PrincipalDirections",
     "Propagated",
     "Propagation",
     "Records",

@@ -1,4 +1,4 @@
-"""How well predictions agree with samples relaxed again."""
+"""Agreement of predictions with samples that were relaxed again."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from lammps_implicit.ensembles.shards import DONE, FAILED, Records
 
 @dataclass(frozen=True)
 class Agreement:
-    """Predictions of one observable against the truth.
+    """Predictions of one observable compared with relaxed samples.
 
     Attributes
     ----------
     name, units : str
+        Of the observable.
     trusted : int
-        Samples relaxed again that were not flagged.
+        Number of samples that were relaxed again and not flagged.
     mean, deviation : (float, float)
-        Of the trusted samples: predicted, and true.
+        Mean and standard deviation over the trusted samples: predicted to the highest order, and true.
     errors : (O,) float array
-        Root mean square of each order's errors over the trusted samples, relative to the true standard deviation.
+        Root mean square error of the predictions to each order over the trusted samples, relative to the true standard
+        deviation.
     large : int
-        Samples whose error exceeds the limit: that share of their change or of the spread, whichever is larger. Those
-        that could not be relaxed count.
+        Number of samples with a large error: one above `limit` times the larger of their change and the ensemble's
+        spread. Samples that could not be relaxed count as large.
     caught : int
-        How many of them were flagged.
+        Number of samples with a large error that were flagged.
     """
 
     name: str
@@ -43,13 +45,19 @@ class Agreement:
 
 
 def agreement(records: Records, limit: float) -> list[Agreement]:
-    """Compare every observable.
+    """Compare predictions with relaxed samples for every observable.
 
     Parameters
     ----------
     records : Records
+        From a merged validation.
     limit : float
-        Share of a change, or of the spread, that counts as a large error.
+        Relative error that counts as large; see `Agreement.large`.
+
+    Returns
+    -------
+    list of Agreement
+        One for each observable.
     """
     done, failed = records.status == DONE, records.status == FAILED
     trusted = done & ~records.flagged
@@ -76,7 +84,7 @@ def agreement(records: Records, limit: float) -> list[Agreement]:
 
 
 def agreement_rows(agreements: list[Agreement]) -> list[tuple[str, ...]]:
-    """Rows of a table, head first."""
+    """Rows of a table of agreements, starting with the header."""
     rows: list[tuple[str, ...]] = [
         ("observable", "trusted", "mean", "true mean", "deviation", "true deviation", "rms error by order", "caught")
     ]

@@ -1,4 +1,4 @@
-"""Ensembles of parameters: samples, or a covariance to draw them from, checked against the potential they are for."""
+"""Ensembles of parameters: samples, or a covariance to draw them from, checked against the potential."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.expansion.covariance import covariance_factor
 from lammps_implicit.potentials.interface import Parameters
@@ -19,13 +19,17 @@ from lammps_implicit.potentials.number_files import is_number
 from lammps_implicit.potentials.snap_files import is_coefficient_file, parse_coefficients, read_coefficients
 
 DRAWS = 100_000
-"""Samples drawn from a covariance unless asked for others."""
+"""Default number of samples drawn from a covariance: standard errors of means are 0.3 % of the standard deviation."""
 
-FAR = 6.0
-"""Standard deviations by which the mean may miss the potential's parameters, in the median over parameters."""
+MAX_OFFSET = 6.0
+"""Largest accepted distance of the mean from the potential's parameters, in standard deviations.
 
-FEW = 10
-"""Samples from which their spread is known well enough to compare means."""
+The median over the parameters counts. It only has to recognise ensembles of other potentials, whose columns are
+unrelated numbers.
+"""
+
+MIN_SAMPLES = 10
+"""Number of samples below which their spread is too uncertain, by a quarter and more, for that comparison."""
 
 
 @dataclass(frozen=True)
@@ -35,74 +39,115 @@ class Ensemble:
     Attributes
     ----------
     samples : (S, P) float array
-        Parameters themselves, not their changes.
+        Values of the parameters, not changes.
     names : tuple of str
-        Their labels.
+        Labels of the parameters.
     source : str
-        Where they come from.
+        Description of where the samples come from, for messages.
     factor : (P, r) float array or None
-        Of the covariance that they were drawn from, A with A Aᵀ.
-    drawn : (S, r) float array or None
-        Coordinates of the samples along it, in standard deviations.
+        Factor A of the covariance A Aᵀ that the samples were drawn from.
+    coordinates : (S, r) float array or None
+        Standard normal variates c of the samples, which are mean + A c.
     origin : bytes
-        What they were drawn from.
+        Covariance, mean, number and seed of the draw; empty for samples that were given.
     """
 
     samples: FloatArray
     names: tuple[str, ...]
     source: str
     factor: FloatArray | None = None
-    drawn: FloatArray | None = None
+    coordinates: FloatArray | None = None
     origin: bytes = b""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the samples, or of what they were drawn from: that is the same on every processor."""
+        """SHA-256 of the samples, or of `origin`, which unlike drawn samples is the same on every processor."""
         return hashlib.sha256(self.origin or np.ascontiguousarray(self.samples, float).tobytes()).hexdigest()
 
     def changes(self, theta: ArrayLike) -> FloatArray:
-        """δΘ from these parameters, (S, P)."""
+        """Differences of the samples from the parameters `theta`, (S, P)."""
         return self.samples - np.asarray(theta, float)
 
     @property
     def covariance(self) -> FloatArray:
-        """Of the samples, (P, P)."""
+        """Covariance of the samples, (P, P)."""
         return np.atleast_2d(np.cov(self.samples.T, bias=True))
 
     def factored(self, theta: FloatArray) -> tuple[FloatArray | None, FloatArray]:
-        """Changes from `theta` as (basis, coordinates), (P, m) and (S, m), where m is below P; else (None, changes)."""
-        if self.factor is None or self.drawn is None or self.factor.shape[1] + 1 >= len(theta):
-            return None, self.changes(theta)
-        offset = self.samples[0] - self.factor @ self.drawn[0] - theta
-        return np.column_stack([self.factor, offset]), np.column_stack([self.drawn, np.ones(len(self.drawn))])
+        """Changes from `theta` in as few coordinates as possible.
 
-    def subset(self, count: int, seed: int) -> NDArray[np.int64]:
-        """Rows of a random choice without repetition, rising, (count,)."""
+        Parameters
+        ----------
+        theta : (P,) float array
+
+        Returns
+        -------
+        basis : (P, m) float array or None
+            With m < P; None if no such basis is known.
+        coordinates : (S, m) float array
+            Changes are ``coordinates @ basis.T``; the changes themselves, (S, P), where there is no basis.
+        """
+        if self.factor is None or self.coordinates is None or self.factor.shape[1] + 1 >= len(theta):
+            return None, self.changes(theta)
+        offset = self.samples[0] - self.factor @ self.coordinates[0] - theta
+        ones = np.ones(len(self.coordinates))
+        return np.column_stack([self.factor, offset]), np.column_stack([self.coordinates, ones])
+
+    def subset(self, count: int, seed: int) -> IntArray:
+        """Random selection of samples without repetition.
+
+        Parameters
+        ----------
+        count, seed : int
+
+        Returns
+        -------
+        (count,) int array
+            Row numbers in ascending order.
+
+        Raises
+        ------
+        PotentialError
+            If `count` is not positive or exceeds the number of samples.
+        """
         if not 0 < count <= len(self.samples):
-            raise PotentialError(f"{count} samples of the {len(self.samples)} in {self.source}")
+            raise PotentialError(f"cannot select {count} samples: {self.source} has {len(self.samples)}")
         return np.sort(np.random.default_rng(seed).choice(len(self.samples), count, replace=False))
 
 
 def from_samples(samples: ArrayLike, parameters: Parameters, source: str = "samples") -> Ensemble:
-    """Check samples, (S, P), against a potential.
+    """Make an ensemble of samples, and check them against a potential.
+
+    Parameters
+    ----------
+    samples : (S, P) array_like
+        Values of the parameters.
+    parameters : Parameters
+        Of the potential.
+    source : str
+        Description of where they come from, for messages.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
     PotentialError
-        If their number or shape is wrong, some are not finite, or they are far from the potential's parameters.
+        If the shape is wrong, a value is not finite, or the mean is far from the potential's parameters.
     """
     array = np.asarray(samples, float)
     count = len(parameters.names)
     if array.ndim != 2 or array.shape[1] != count or not len(array):
         raise PotentialError(
-            f"{source}: samples of shape {array.shape}, expected one row a sample with {count} columns, "
+            f"{source}: samples of shape {array.shape}, expected one row per sample with {count} columns, "
             f"{parameters.names[0]} to {parameters.names[-1]}"
         )
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         row, column = bad[0]
         raise PotentialError(f"{source}: {parameters.names[column]} of sample {row + 1} is {array[row, column]}")
-    if len(array) >= FEW:
+    if len(array) >= MIN_SAMPLES:
         _require_near(array.mean(axis=0), array.std(axis=0), parameters, source)
     return Ensemble(array, parameters.names, source)
 
@@ -116,24 +161,30 @@ def from_covariance(
     allow_singular: bool = False,
     source: str = "covariance",
 ) -> Ensemble:
-    """Draw samples of a normal distribution.
+    """Draw an ensemble from a normal distribution.
 
     Parameters
     ----------
     covariance : (P, P) array_like
     parameters : Parameters
+        Of the potential.
     mean : (P,) array_like, optional
         Default: the potential's parameters.
     draws, seed : int
+        Number of samples, and seed of the random numbers.
     allow_singular : bool
-        Whether parameters, or combinations of them, may be without spread.
+        Whether the variance of parameters, or of combinations of them, may vanish.
     source : str
-        Named in messages.
+        Description of where the covariance comes from, for messages.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
     PotentialError
-        If it is not a covariance of these parameters.
+        If the matrix is not a covariance of these parameters.
     """
     count = len(parameters.names)
     matrix = np.asarray(covariance, float)
@@ -143,23 +194,40 @@ def from_covariance(
     if centre.shape != (count,):
         raise PotentialError(f"{source}: mean of shape {centre.shape}, expected ({count},)")
     if not (np.isfinite(matrix).all() and np.isfinite(centre).all()):
-        raise PotentialError(f"{source}: the covariance or its mean holds values that are not finite")
+        raise PotentialError(f"{source}: the covariance or the mean has values that are not finite")
     if draws < 1:
-        raise PotentialError(f"{source}: {draws} samples cannot be drawn")
+        raise PotentialError(f"{source}: cannot draw {draws} samples: give a positive number")
     factor = covariance_factor(matrix, source)
     if factor.shape[1] < count and not allow_singular:
         raise PotentialError(
-            f"{source}: the covariance is singular, of rank {factor.shape[1]} for {count} parameters; allow that "
-            "(--allow-singular) if some of them, or combinations, are meant to have no spread"
+            f"{source}: the covariance is singular, of rank {factor.shape[1]} for {count} parameters; allow this "
+            "(--allow-singular) if the variance of some parameters or combinations is meant to vanish"
         )
     _require_near(centre, np.sqrt(np.diag(matrix)), parameters, source)
-    drawn = np.random.default_rng(seed).standard_normal((draws, factor.shape[1]))
+    coordinates = np.random.default_rng(seed).standard_normal((draws, factor.shape[1]))
     origin = matrix.tobytes() + centre.tobytes() + f"{draws} {seed}".encode()
-    return Ensemble(centre + drawn @ factor.T, parameters.names, source, factor, drawn, origin)
+    return Ensemble(centre + coordinates @ factor.T, parameters.names, source, factor, coordinates, origin)
 
 
 def as_ensemble(given: Any, parameters: Parameters) -> Ensemble:
-    """Take an ensemble, samples (S, P), a fitted linear model, or the path of a file as `read_ensemble` does."""
+    """Convert to an ensemble whatever describes one.
+
+    Parameters
+    ----------
+    given : Ensemble, (S, P) array_like, path-like, or fitted linear model
+        For paths see `read_ensemble`, for models `from_regression`.
+    parameters : Parameters
+        Of the potential.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    PotentialError
+        If it does not fit the potential.
+    """
     if isinstance(given, Ensemble):
         _require_same_order(list(given.names), parameters, given.source)
         return given
@@ -173,31 +241,36 @@ def as_ensemble(given: Any, parameters: Parameters) -> Ensemble:
 def from_regression(
     model: Any, parameters: Parameters, draws: int = DRAWS, seed: int = 0, allow_singular: bool = False
 ) -> Ensemble:
-    """Take the ensemble of a fitted linear model whose features are the potential's descriptors, in its order.
+    """Ensemble of a fitted linear model whose features are the potential's descriptors, in the same order.
 
     Parameters
     ----------
     model : POPSRegression, or a scikit-learn model such as BayesianRidge
-        With ``coef_`` and ``posterior_samples_`` (P, S), or ``coef_`` and the covariance ``sigma_`` (P, P).
+        With ``coef_`` (P,), and either ``posterior_samples_`` (P, S), deviations from it, or the covariance ``sigma_``
+        (P, P).
     parameters, draws, seed, allow_singular
-        As for `from_covariance`.
+        See `from_covariance`; posterior samples are taken as they are.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
     PotentialError
-        If it was not fitted, or has no uncertainties.
+        If the model was not fitted, has an intercept or no uncertainties, or does not fit the potential.
     """
     source = type(model).__name__
     coefficients = np.ravel(np.asarray(getattr(model, "coef_", np.nan), float))
     if np.isnan(coefficients).all():
         raise PotentialError(f"{source} has not been fitted")
-    named = getattr(model, "feature_names_in_", None)
-    if named is not None:
-        _require_same_order([str(name) for name in named], parameters, source)
+    features = getattr(model, "feature_names_in_", None)
+    if features is not None:
+        _require_same_order([str(name) for name in features], parameters, source)
     posterior = getattr(model, "posterior_samples_", None)
     intercept = np.any(getattr(model, "intercept_", 0.0))
     if intercept or (posterior is not None and len(posterior) != len(coefficients)):
-        raise PotentialError(f"{source}: fit it without intercept: the constant term is a parameter of its own")
+        raise PotentialError(f"{source}: fit it without intercept: the constant term is one of the parameters")
     if posterior is not None:
         return from_samples(coefficients + np.asarray(posterior, float).T, parameters, source)
     if getattr(model, "sigma_", None) is None:
@@ -212,17 +285,22 @@ def read_ensemble(
     seed: int = 0,
     allow_singular: bool = False,
 ) -> Ensemble:
-    """Read an ensemble.
+    """Read an ensemble from a file or a folder.
 
     Parameters
     ----------
     path : path-like
-        ``.npy``: (S, P) floats. ``.npz``: ``samples`` (S, P), or ``covariance`` (P, P) and perhaps ``mean`` (P,); with
-        ``names`` (P,) and ``potential_sha256``, if there, checked. ``.csv``: a row a sample, under a line of labels or
-        none. A folder: all its ``.snapcoeff`` files.
+        ``.npy``: samples (S, P). ``.npz``: ``samples`` (S, P), or ``covariance`` (P, P) and optionally ``mean`` (P,);
+        ``names`` (P,) and ``potential_sha256`` are checked if present. ``.csv``: one row per sample, optionally below a
+        line of labels. A folder: all its ``.snapcoeff`` files.
     parameters : Parameters
+        Of the potential.
     draws, seed, allow_singular
-        Of a covariance; see `from_covariance`.
+        For a covariance; see `from_covariance`.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
@@ -238,28 +316,28 @@ def read_ensemble(
     if kind == ".csv":
         return from_samples(_read_csv(file, parameters), parameters, file.name)
     if kind not in (".npy", ".npz"):
-        raise PotentialError(f"ensemble {path}: .npy, .npz, .csv or a folder of .snapcoeff files is expected")
+        raise PotentialError(f"ensemble {path}: expected .npy, .npz, .csv or a folder of .snapcoeff files")
     arrays = _read_numpy(file)
     if "names" in arrays:
         _require_same_order([str(name) for name in np.ravel(arrays["names"])], parameters, file.name)
     made_for = str(arrays.get("potential_sha256", parameters.digest))
     if made_for != parameters.digest:
         raise PotentialError(
-            f"{file.name}: the ensemble is of another potential: its coefficient file has SHA-256 {made_for[:12]}…, "
+            f"{file.name}: the ensemble is for another potential: its coefficient file has SHA-256 {made_for[:12]}…, "
             f"that of the result {parameters.digest[:12]}…"
         )
     if "covariance" in arrays and "samples" in arrays:
-        raise PotentialError(f"{file.name}: both 'samples' and 'covariance' are in it: leave one out")
+        raise PotentialError(f"{file.name} has both 'samples' and 'covariance': remove one")
     if "covariance" in arrays:
         mean = arrays.get("mean")
         return from_covariance(arrays["covariance"], parameters, mean, draws, seed, allow_singular, file.name)
     if "samples" not in arrays:
-        raise PotentialError(f"{file.name}: neither 'samples' nor 'covariance' is in it, but {', '.join(arrays)}")
+        raise PotentialError(f"{file.name} has neither 'samples' nor 'covariance', but {', '.join(arrays)}")
     return from_samples(arrays["samples"], parameters, file.name)
 
 
 def _read_numpy(file: Path) -> dict[str, NDArray[Any]]:
-    """Arrays of a file by name; that of a ``.npy`` file is called ``samples``."""
+    """Arrays of a file by name; the array of a ``.npy`` file is called ``samples``."""
     try:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -269,8 +347,8 @@ def _read_numpy(file: Path) -> dict[str, NDArray[Any]]:
                 arrays = dict(loaded)
         for name in {"samples", "covariance", "mean"} & set(arrays):
             if arrays[name].dtype.kind not in "fiu":
-                raise ValueError(f"'{name}' is of type {arrays[name].dtype}")
-    except Exception as error:  # zip, struct and codec errors of all kinds come with damaged files
+                raise ValueError(f"'{name}' has type {arrays[name].dtype}")
+    except Exception as error:  # damaged files raise zip, struct and codec errors of all kinds
         raise PotentialError(f"{file.name}: not arrays of numbers ({' '.join(str(error).split())})") from None
     return arrays
 
@@ -282,7 +360,7 @@ def _read_csv(file: Path, parameters: Parameters) -> FloatArray:
         words = [word.strip() for word in rows[0].split(",")] if rows else []
         labelled = not all(is_number(word) for word in words)
         if len(rows) <= labelled:
-            raise PotentialError(f"{file.name}: there are no samples in it")
+            raise PotentialError(f"{file.name} has no samples")
         samples = np.loadtxt(rows[labelled:], delimiter=",", ndmin=2, comments=None)
     except (OSError, ValueError) as error:
         raise PotentialError(f"{file.name}: not a table of numbers ({' '.join(str(error).split())})") from None
@@ -292,33 +370,36 @@ def _read_csv(file: Path, parameters: Parameters) -> FloatArray:
 
 
 def _read_folder(folder: Path, parameters: Parameters) -> FloatArray:
-    """Coefficients of all files of a folder, in the order of their names."""
-    files = sorted(folder.glob("*.snapcoeff"), key=lambda file: _natural(file.name))
+    """Coefficients of all SNAP files in a folder, in natural order of their names."""
+    files = sorted(folder.glob("*.snapcoeff"), key=lambda file: _natural_key(file.name))
     if not files:
         raise PotentialError(f"{folder.name}: there is no .snapcoeff file in this folder")
     if not is_coefficient_file(parameters.text):
         raise PotentialError(f"{folder.name}: the potential of the result is not SNAP: give samples as .npy or .csv")
     expected = parse_coefficients(parameters.text, "the potential of the result")
     chosen = [expected.names.index(name) for name in parameters.names]
-    held = np.ones(len(expected.names), bool)
-    held[chosen] = False
+    fixed = np.ones(len(expected.names), bool)
+    fixed[chosen] = False
     rows = []
     for file in files:
         found = read_coefficients(file)
         if found.names != expected.names or found.blocks != expected.blocks:
             raise PotentialError(
-                f"{folder.name}/{file.name} is of another potential: elements, radii, weights or the number of "
+                f"{folder.name}/{file.name} is for another potential: elements, radii, weights or the number of "
                 "coefficients differ"
             )
-        if np.any(found.theta[held] != expected.theta[held]):
-            name = expected.names[int(np.argmax(held & (found.theta != expected.theta)))]
-            raise PotentialError(f"{folder.name}/{file.name}: {name} differs, which derivatives were not taken for")
+        if np.any(found.theta[fixed] != expected.theta[fixed]):
+            name = expected.names[int(np.argmax(fixed & (found.theta != expected.theta)))]
+            raise PotentialError(
+                f"{folder.name}/{file.name}: {name} differs from the result's potential, which has no derivatives with "
+                "respect to it"
+            )
         rows.append(found.theta[chosen])
     return np.array(rows)
 
 
-def _natural(name: str) -> tuple[list[int], str]:
-    """Sort key by which file 10 comes after file 9."""
+def _natural_key(name: str) -> tuple[list[int], str]:
+    """Sort key that puts file 10 after file 9."""
     digits = "".join(character if character.isdigit() else " " for character in name).split()
     return [int(part) for part in digits], name
 
@@ -343,10 +424,11 @@ def _require_same_order(names: list[str], parameters: Parameters, source: str) -
 
 
 def _require_near(mean: FloatArray, spread: FloatArray, parameters: Parameters, source: str) -> None:
-    """Refuse an ensemble that has nothing to do with the potential: columns without labels may be any numbers."""
-    off = np.abs(mean - parameters.theta) / np.maximum(spread, 1e-6 * np.abs(parameters.theta) + 1e-300)
-    if not float(np.median(off)) <= FAR:
+    """Refuse an ensemble that is unrelated to the potential: columns without labels may be any numbers."""
+    # A parameter without spread may differ by the rounding of files with six digits.
+    offset = np.abs(mean - parameters.theta) / np.maximum(spread, 1e-6 * np.abs(parameters.theta) + 1e-300)
+    if not float(np.median(offset)) <= MAX_OFFSET:
         raise PotentialError(
-            f"{source}: the ensemble is not around the potential's parameters, but {np.median(off):.3g} standard "
-            "deviations away (median over parameters): is it of another potential?"
+            f"{source}: the mean of the ensemble is {np.median(offset):.3g} standard deviations away from the "
+            "potential's parameters (median over parameters): is it for another potential?"
         )

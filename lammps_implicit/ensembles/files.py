@@ -1,4 +1,4 @@
-"""Files of propagated ensembles: HDF5, and an extended XYZ file with how uncertain each atom's place is."""
+"""Files of propagated ensembles: HDF5, and an extended XYZ file with the uncertainty of each atom's position."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.ensembles.displacements import displacement_covariances
-from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, Principal, Propagation
+from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, PrincipalDirections, Propagation
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
 from lammps_implicit.mpi.id_order import PIECE
 from lammps_implicit.observables.files import Derivatives
@@ -25,7 +24,7 @@ from lammps_implicit.structures import write_rows, write_xyz_header
 KIND = "lammps-implicit propagation"
 
 SCORES = 5
-"""Principal directions whose coordinates are kept for every sample."""
+"""Number of principal directions whose scores are written for every sample: plots show four, and files stay small."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +34,29 @@ class Propagated:
     Attributes
     ----------
     path : Path
+        The file.
     names : tuple of str
         Labels of the parameters.
     distributions : dict of str to Distribution
-    principal : Principal
+        By observable.
+    principal : PrincipalDirections
         With the scores of the first few directions only.
     flagged : (S,) bool array
+        Samples that are flagged for any observable.
     deviations : (N,) float array or None
-        Of each atom's place, √trace of its covariance; with `positions`, where the result holds a structure.
+        Standard deviation of each atom's position, the root of the trace of its covariance, in LAMMPS' unit of length;
+        known, as `positions`, if the result has a structure.
     positions : (N, 3) float array or None
+        In LAMMPS' unit of length.
     attributes : dict
+        Attributes of the file.
     """
 
     path: Path
     names: tuple[str, ...]
     distributions: dict[str, Distribution]
-    principal: Principal
-    flagged: NDArray[np.bool_]
+    principal: PrincipalDirections
+    flagged: BoolArray
     deviations: FloatArray | None
     positions: FloatArray | None
     attributes: dict[str, Any]
@@ -64,27 +69,29 @@ def write_propagation(
     sensitivity: Sensitivity | None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write distributions as HDF5; of a structure also covariances of displacements, and an XYZ file beside it.
+    """Write distributions to an HDF5 file; for a structure also covariances of displacements, and an XYZ file.
 
     Parameters
     ----------
     path : path-like
+        HDF5 file; the XYZ file has the same name with another suffix.
     propagation : Propagation
     derivatives : Derivatives
-        What was propagated.
+        The derivatives that were propagated.
     sensitivity : Sensitivity or None
-        The structure, where there is one.
+        The structure, if there is one.
     overwrite : bool
+        Whether to replace existing files.
 
     Returns
     -------
     list of Path
-        The files.
+        The files written.
 
     Raises
     ------
     OutputError
-        If one exists or cannot be written.
+        If a file exists or cannot be written.
     """
     import h5py
 
@@ -117,15 +124,23 @@ def write_propagation(
 
 
 def read_propagation(path: str | os.PathLike[str]) -> Propagated:
-    """Read what `write_propagation` wrote.
+    """Read a file written by `write_propagation`.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Propagated
 
     Raises
     ------
     OutputError
-        If it does not exist, is damaged, or is something else.
+        If the file does not exist, is damaged, or is not a result of ``propagate``.
     """
     with hdf5_opened(path, [KIND], "a result of 'lammps-implicit propagate'") as file:
-        principal = Principal(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
+        principal = PrincipalDirections(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
         deviations = np.concatenate(list(_deviations(file))) if "displacement_covariance" in file else None
         return Propagated(
             Path(path),
@@ -156,14 +171,14 @@ def _read_distribution(group: Any) -> Distribution:
 def _write_covariances(file: Any, sensitivity: Sensitivity, covariance: FloatArray) -> None:
     dataset = file.create_dataset("displacement_covariance", (len(file["ids"]), 3, 3), float)
     dataset.attrs["units"] = f"{sensitivity.attributes['length_unit']}^2"
-    place = 0
+    first = 0
     for piece in displacement_covariances(sensitivity, covariance):
-        dataset[place : place + len(piece)] = piece
-        place += len(piece)
+        dataset[first : first + len(piece)] = piece
+        first += len(piece)
 
 
 def _deviations(file: Any) -> Iterator[FloatArray]:
-    """Root of the trace of each atom's covariance, a piece at a time."""
+    """Standard deviations of the atoms' positions, for a part of the atoms at a time."""
     covariances = file["displacement_covariance"]
     for first in range(0, len(covariances), PIECE):
         traces = np.trace(covariances[first : first + PIECE], axis1=1, axis2=2)
@@ -171,7 +186,7 @@ def _deviations(file: Any) -> Iterator[FloatArray]:
 
 
 def _write_xyz(text: IO[str], file: Any) -> None:
-    """Write the atoms of a result with their deviations as extended XYZ, a piece at a time."""
+    """Write the atoms of a result with their standard deviations as extended XYZ, a part of the atoms at a time."""
     columns = "species:S:1:pos:R:3:id:I:1:type:I:1:deviation:R:1"
     write_xyz_header(text, len(file["ids"]), file["cell"][()], file["periodic"][()], columns)
     elements, origin, first = file["elements"].asstr()[()], file["origin"][()], 0

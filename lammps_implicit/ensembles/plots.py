@@ -1,4 +1,4 @@
-"""Figures of propagated ensembles and their validation."""
+"""Figures of propagated ensembles and of their validation. All functions return a matplotlib ``Figure``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from lammps_implicit.ensembles.propagation import ORDERS, Distribution
 from lammps_implicit.ensembles.shards import DONE, Records
 
 DIRECTIONS = 4
-"""Leading directions of the corner plot."""
+"""Number of principal directions in the corner plot, whose panels grow with its square."""
 
 DOTS = 4000
-"""Samples drawn one by one."""
+"""Largest number of samples in a scatter plot; more would overlap."""
 
 BARS = 10
-"""Parameters shown for each observable."""
+"""Number of parameters shown for each observable."""
 
 ATOMS = 20_000
-"""Atoms drawn; of larger structures those whose place is least certain."""
+"""Largest number of atoms in a map; of larger structures those with the most uncertain positions are shown."""
 
 
 def histograms(distributions: Mapping[str, Distribution], records: Records | None = None) -> Any:
-    """Distribution of every observable, by order, over that of the samples relaxed again."""
+    """Histograms of every observable to each order, over those of the samples that were relaxed again.
+
+    Parameters
+    ----------
+    distributions : mapping of str to Distribution
+    records : Records, optional
+        Merged validation.
+    """
     figure, axes = _panels(len(distributions))
     for (name, distribution), panel in zip(distributions.items(), axes, strict=False):
         low, high = np.quantile(distribution.estimates[-1], [0.001, 0.999])
@@ -46,7 +53,13 @@ def histograms(distributions: Mapping[str, Distribution], records: Records | Non
 
 
 def parity(records: Records) -> Any:
-    """Predicted against relaxed again, the estimated error as a bar; hollow where flagged."""
+    """Predicted against relaxed values of every observable, with estimated errors as bars; flagged samples are hollow.
+
+    Parameters
+    ----------
+    records : Records
+        Merged validation.
+    """
     figure, axes = _panels(len(records.names))
     done = records.status == DONE
     for column, panel in zip(range(len(records.names)), axes, strict=False):
@@ -61,13 +74,23 @@ def parity(records: Records) -> Any:
             style = {"fmt": "o", "ms": 3, "mfc": face, "color": "C3" if flagged else "C0", "lw": 0.6, "label": label}
             panel.errorbar(true[here], best[here], yerr=error[here], **style)
         panel.set_xlabel(f"{records.names[column]} ({records.units[column]})", fontsize="small")
-    figure.suptitle("Predicted (up) against relaxed again (right)", fontsize="medium")
+    figure.suptitle("Predicted (vertical) against relaxed again (horizontal)", fontsize="medium")
     _legend(figure, axes)
     return figure
 
 
 def corner(propagated: Propagated) -> Any:
-    """Coordinates of the samples along the leading directions, flagged samples in red; None where there are none."""
+    """Corner plot of the samples' scores along the principal directions, flagged samples in red.
+
+    Parameters
+    ----------
+    propagated : Propagated
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None if the ensemble has no spread.
+    """
     from matplotlib.figure import Figure
 
     scores = propagated.principal.scores[:, :DIRECTIONS]
@@ -90,12 +113,19 @@ def corner(propagated: Propagated) -> Any:
                 panel.scatter(scores[shown, column], scores[shown, row], s=2, c=colours, alpha=0.5, lw=0)
             if row == count - 1 and column <= row:
                 panel.set_xlabel(f"direction {column + 1}\n({propagated.principal.shares[column]:.0%})")
-    figure.suptitle("Leading directions of the ensemble, in standard deviations; red: flagged", fontsize="medium")
+    figure.suptitle("Principal directions of the ensemble, in standard deviations; red: flagged", fontsize="medium")
     return figure
 
 
 def drivers(distributions: Mapping[str, Distribution], names: Sequence[str]) -> Any:
-    """Shares of each observable's variance: parameters, by their labels, and principal directions."""
+    """Shares of the variance of each observable: by parameter, and by principal direction.
+
+    Parameters
+    ----------
+    distributions : mapping of str to Distribution
+    names : sequence of str
+        Labels of the parameters.
+    """
     from matplotlib.figure import Figure
 
     rows = len(distributions)
@@ -114,7 +144,17 @@ def drivers(distributions: Mapping[str, Distribution], names: Sequence[str]) -> 
 
 
 def sensitivity_map(propagated: Propagated) -> Any:
-    """Atoms seen along z, coloured by the standard deviation of their place; None where there is no structure."""
+    """Map of the atoms, seen along z and coloured by the standard deviation of their position.
+
+    Parameters
+    ----------
+    propagated : Propagated
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None if the result has no structure.
+    """
     from matplotlib.figure import Figure
 
     if propagated.deviations is None or propagated.positions is None:
@@ -125,7 +165,7 @@ def sensitivity_map(propagated: Propagated) -> Any:
     x, y, _ = propagated.positions[order].T
     size = float(np.clip(4000 / len(order), 1, 30))
     image = axes.scatter(x, y, s=size, c=propagated.deviations[order], cmap="viridis", lw=0)
-    axes.set(aspect="equal", xlabel="x", ylabel="y", title="Standard deviation of each atom's place")
+    axes.set(aspect="equal", xlabel="x", ylabel="y", title="Standard deviation of each atom's position")
     figure.colorbar(image)
     return figure
 

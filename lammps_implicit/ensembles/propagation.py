@@ -1,9 +1,9 @@
 """Forward propagation: the distribution of every observable over an ensemble of parameters, from derivatives alone.
 
-Each sample's change is summed to every order that is known. The size of the last term, and by how much structures
-respond to the sample, estimate how large the next term may be. Samples for which that is more than a share of the
-change itself, or of the ensemble's spread, are flagged: they lie outside the range in which the series can be trusted.
-So are samples for which the stiffness of some softest mode changes by half: displacements along it are divided by that.
+For each sample, the Taylor series of an observable is summed to every order that is known. The first term left out is
+estimated from the last one known and from the size of the structural response to the sample. A sample is flagged, that
+is outside the trust range, if this estimate exceeds a given share of the change and of the ensemble's spread, or if the
+stiffness of a softest mode changes by half: displacements along that mode are inversely proportional to its stiffness.
 """
 
 from __future__ import annotations
@@ -12,43 +12,51 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.response.cubic import ResponseMetric
 
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
+"""Median and the limits of the central 68 % and 95 %: one and two standard deviations of a normal distribution."""
 
 ORDERS = ("first", "second", "third")
+"""Names of the orders of Taylor terms."""
 
 LIMIT = 0.1
-"""Share of a change, or of the spread, that an estimated error may be."""
+"""Default of the largest estimated error of a sample that is trusted, relative to its change or the ensemble's spread.
 
-COVERED = 0.9
-"""Share of the structures' response that has to lie along the directions of third derivatives."""
+The accuracy that is asked for: smaller values flag more samples. Measured with it: all 20 samples of 1,000 whose error
+exceeds 10 % are flagged (benchmarks/README.md).
+"""
+
+MIN_COVERAGE = 0.9
+"""Smallest share of the structural response to an ensemble that must lie along the directions of third derivatives.
+
+Third-order terms of the rest are missing; with less, errors would be underestimated.
+"""
 
 BLOCK = 8192
-"""Samples evaluated at a time."""
+"""Samples evaluated at a time: bounds the memory of intermediate arrays."""
 
-COMPONENTS = 0.999
-"""Share of the ensemble's (scaled) variance that its principal directions hold together."""
+EXPLAINED_VARIANCE = 0.999
+"""Share of the variance of the (scaled) parameters that the principal directions explain together."""
 
 
 @dataclass(frozen=True)
-class Principal:
-    """Principal directions of an ensemble, parameters scaled to unit variance.
+class PrincipalDirections:
+    """Principal directions of an ensemble whose parameters are scaled to unit variance.
 
     Attributes
     ----------
     vectors : (P, r) float array
-        One standard deviation along each, falling in variance.
+        Change of the parameters by one standard deviation along each direction, in order of decreasing variance.
     shares : (r,) float array
-        Of the variance of the scaled parameters.
+        Share of each direction in the variance of the scaled parameters.
     scores : (S, r) float array
-        Coordinates of the samples, in standard deviations.
+        Coordinates of the samples along the directions, in standard deviations.
     """
 
     vectors: FloatArray
@@ -58,82 +66,84 @@ class Principal:
 
 @dataclass(frozen=True)
 class Distribution:
-    """One observable over an ensemble.
+    """Distribution of one observable over an ensemble.
 
     Attributes
     ----------
     value : float
-        At the potential's own parameters.
+        Value at the potential's own parameters.
     units : str
+        Of the observable.
     estimates : (O, S) float array
-        Of each sample, to first, second, ... order.
+        Value for each sample to first, second, ... order.
     error : (S,) float array
-        Estimate for the highest order; not a number where only the first is known, or where nothing says by how much
-        structures respond.
+        Estimated error of the highest order; NaN if only the first order is known, or the structural response is not.
     flagged : (S,) bool array
-        Where the estimated error is too large.
+        Samples outside the trust range of this observable.
     parameter_shares : (P,) float array
-        Of the variance to first order that goes with each parameter alone: its squared correlation with the observable.
-        They add up to one where the parameters are independent.
+        Share of the variance to first order that each parameter alone explains: its squared correlation with the
+        observable. The shares add up to one if the parameters are independent.
     direction_shares : (r,) float array
-        Of the variance to first order, for each principal direction.
+        Share of the variance to first order of each principal direction.
     """
 
     value: float
     units: str
     estimates: FloatArray
     error: FloatArray
-    flagged: NDArray[np.bool_]
+    flagged: BoolArray
     parameter_shares: FloatArray
     direction_shares: FloatArray
 
     @property
     def orders(self) -> tuple[str, ...]:
-        """Names of the orders."""
+        """Names of the orders known."""
         return ORDERS[: len(self.estimates)]
 
     @property
     def mean(self) -> FloatArray:
-        """Of each order, (O,)."""
+        """Mean to each order, (O,)."""
         return self.estimates.mean(axis=1)
 
     @property
     def deviation(self) -> FloatArray:
-        """Standard deviation of each order, (O,)."""
+        """Standard deviation to each order, (O,)."""
         return self.estimates.std(axis=1)
 
     @property
     def spread(self) -> float:
-        """Half the width of the middle 68 % of the highest order: a deviation that samples far off do not decide."""
-        return robust_spread(self.estimates[-1])
+        """Half the width of the central 68 % to the highest order: a standard deviation that is robust to outliers."""
+        return _robust_spread(self.estimates[-1])
 
     @property
     def quantiles(self) -> FloatArray:
-        """`QUANTILES` of the highest order."""
+        """`QUANTILES` to the highest order, (5,)."""
         return np.quantile(self.estimates[-1], QUANTILES)
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """Every observable over an ensemble.
+    """Distributions of observables over an ensemble.
 
     Attributes
     ----------
     ensemble : Ensemble
     distributions : dict of str to Distribution
-    principal : Principal
+        By observable.
+    principal : PrincipalDirections
+        Of the ensemble.
     limit : float
-        Above which estimated errors flag a sample.
+        Relative estimated error above which a sample is flagged.
     """
 
     ensemble: Ensemble
     distributions: dict[str, Distribution]
-    principal: Principal
+    principal: PrincipalDirections
     limit: float
 
     @property
-    def flagged(self) -> NDArray[np.bool_]:
-        """Samples that some observable flags, (S,)."""
+    def flagged(self) -> BoolArray:
+        """Samples that are flagged for any observable, (S,)."""
         found = np.zeros(len(self.ensemble.samples), bool)
         for distribution in self.distributions.values():
             found |= distribution.flagged
@@ -147,33 +157,38 @@ def propagate(
     limit: float = LIMIT,
     response_metric: ResponseMetric | None = None,
 ) -> Propagation:
-    """Evaluate observables for all samples.
+    """Evaluate observables for all samples of an ensemble.
 
     Parameters
     ----------
     observables : mapping of str to Observable
-        Numbers, not arrays.
+        Scalars.
     theta : (P,) float array
-        Parameters that their derivatives were taken at.
+        Parameters at which their derivatives were taken.
     ensemble : Ensemble
     limit : float
+        Largest estimated error of a sample that is trusted, relative to the larger of its change and the spread.
     response_metric : ResponseMetric, optional
-        `LeadingDirections.response_metric`, where third derivatives were taken.
+        `LeadingDirections.response_metric` of the third derivatives. Without it no errors are estimated.
+
+    Returns
+    -------
+    Propagation
 
     Raises
     ------
     LammpsImplicitError
-        If an observable is not a number, the limit not positive, or the ensemble varies other directions than those
-        that third derivatives were taken along.
+        If an observable is not a scalar, the limit is not positive, or the ensemble varies along other directions than
+        those of the third derivatives.
     """
     if not limit > 0:
         raise LammpsImplicitError(f"limit {limit:g} of the estimated error is not positive")
     for name, observable in observables.items():
         if observable.value.shape != ():
             raise LammpsImplicitError(f"{name} is an array of shape {observable.value.shape}: propagate its entries")
-    principal = principal_directions(ensemble)
+    principal = _principal_directions(ensemble)
     covariance = ensemble.covariance
-    responses = None if response_metric is None else _responses(response_metric, ensemble.changes(theta))
+    responses = None if response_metric is None else _response_sizes(response_metric, ensemble.changes(theta))
     found = {
         name: _distribution(observable, theta, ensemble, principal, covariance, limit, responses)
         for name, observable in observables.items()
@@ -181,19 +196,18 @@ def propagate(
     return Propagation(ensemble, found, principal, limit)
 
 
-def _responses(metric: ResponseMetric, changes: FloatArray) -> FloatArray:
-    """By how much structures respond to each sample, (S,)."""
+def _response_sizes(metric: ResponseMetric, changes: FloatArray) -> FloatArray:
+    """Size of the structural response to each sample, (S,)."""
     share = metric.share(changes)
-    if share < COVERED:
+    if share < MIN_COVERAGE:
         raise LammpsImplicitError(
-            f"only {share:.0%} of what moves structures in this ensemble lies along the directions of the third "
+            f"only {share:.0%} of the structural response to this ensemble lies along the directions of the third "
             "derivatives: run the command that wrote the result again, with --ensemble and this ensemble"
         )
     return metric.sizes(changes)
 
 
-def principal_directions(ensemble: Ensemble) -> Principal:
-    """Principal directions of an ensemble's parameters, scaled to unit variance."""
+def _principal_directions(ensemble: Ensemble) -> PrincipalDirections:
     centred = ensemble.samples - ensemble.samples.mean(axis=0)
     scale = centred.std(axis=0)
     units = np.where(scale > 0, scale, 1.0)
@@ -202,37 +216,37 @@ def principal_directions(ensemble: Ensemble) -> Principal:
     values, vectors = np.clip(values[::-1], 0.0, None), vectors[:, ::-1]
     total = float(values.sum())
     if total == 0:
-        return Principal(np.zeros((len(units), 0)), np.zeros(0), np.zeros((len(scaled), 0)))
+        return PrincipalDirections(np.zeros((len(units), 0)), np.zeros(0), np.zeros((len(scaled), 0)))
     shares = values / total
-    kept = slice(0, int(np.searchsorted(np.cumsum(shares), COMPONENTS) + 1))
+    kept = slice(0, int(np.searchsorted(np.cumsum(shares), EXPLAINED_VARIANCE) + 1))
     deviation = np.sqrt(values[kept])
     kept_vectors = vectors[:, kept]
-    return Principal(
+    return PrincipalDirections(
         units[:, None] * kept_vectors * deviation, shares[kept], scaled @ kept_vectors / np.maximum(deviation, 1e-300)
     )
 
 
-def next_term(last: FloatArray, order: int, responses: FloatArray) -> FloatArray:
-    """Size that the term after the last may have, (S,): that of the last for the average response, growing as a power.
+def _next_term(last: FloatArray, order: int, responses: FloatArray) -> FloatArray:
+    """Estimate the size of the first term that is left out, (S,).
 
-    Measured ratios of one term to that before are 0.02 to 0.5. Terms of single samples pass through zero; the power of
-    the response that they grow with does not.
+    For a sample with an average response it is the root mean square of the last term known; it grows as response^(n+1),
+    where n is the order of the last term. This is conservative: measured ratios of successive terms are 0.02 to 0.5.
+    The term of a single sample cannot be used instead, because it may be zero by chance.
 
     Parameters
     ----------
     last : (S,) float array
         Term of the highest order known.
     order : int
-        Of that term.
+        Order n of that term.
     responses : (S,) float array
-        By how much structures respond to each sample, one on average.
+        Size of the structural response to each sample, one on average.
     """
-    felt = float(np.mean(responses ** (2 * order)))
-    return np.sqrt(np.mean(last**2) / felt) * responses ** (order + 1) if felt > 0 else np.zeros_like(last)
+    moment = float(np.mean(responses ** (2 * order)))
+    return np.sqrt(np.mean(last**2) / moment) * responses ** (order + 1) if moment > 0 else np.zeros_like(last)
 
 
-def robust_spread(values: FloatArray) -> float:
-    """Half the distance between the quantiles 0.16 and 0.84."""
+def _robust_spread(values: FloatArray) -> float:
     low, high = np.quantile(values, [0.16, 0.84])
     return float(high - low) / 2
 
@@ -241,7 +255,7 @@ def _distribution(
     observable: Observable,
     theta: FloatArray,
     ensemble: Ensemble,
-    principal: Principal,
+    principal: PrincipalDirections,
     covariance: FloatArray,
     limit: float,
     responses: FloatArray | None,
@@ -253,20 +267,20 @@ def _distribution(
     estimates = float(observable.value) + np.cumsum(terms, axis=0)
     error = np.full(terms.shape[1], np.nan)
     if responses is not None and len(terms) > 1:
-        error = next_term(terms[-1], len(terms), responses)
+        error = _next_term(terms[-1], len(terms), responses)
     change = np.abs(terms.sum(axis=0))
-    allowed = limit * np.maximum(change, robust_spread(estimates[-1]))
+    allowed = limit * np.maximum(change, _robust_spread(estimates[-1]))
     bound = np.inf if observable.bound is None else observable.bound
-    felt = covariance @ observable.gradient
-    variance = float(observable.gradient @ felt)
-    alone = variance * np.diag(covariance)
+    covariances = covariance @ observable.gradient  # of each parameter with the observable
+    variance = float(observable.gradient @ covariances)
+    variances = variance * np.diag(covariance)
     along = principal.vectors.T @ observable.gradient
     return Distribution(
         float(observable.value),
         observable.units,
         estimates,
         error,
-        (error > allowed) | (change > bound),  # never where neither is known
-        np.divide(felt**2, alone, out=np.zeros(len(theta)), where=alone > 0),
+        (error > allowed) | (change > bound),  # comparisons with NaN are false: unknown errors flag nothing
+        np.divide(covariances**2, variances, out=np.zeros(len(theta)), where=variances > 0),
         along**2 / variance if variance > 0 else np.zeros(len(along)),
     )

@@ -1,4 +1,4 @@
-"""A report of a propagated ensemble as one HTML file that needs nothing else."""
+"""Report of a propagated ensemble: tables for the terminal, and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ tr:nth-child(even) { background: #f4f4f4 } img { max-width: 100% } h2 { margin-t
 
 
 def summary_rows(distributions: Mapping[str, Distribution]) -> list[tuple[str, ...]]:
-    """Mean, deviation and quantiles of every observable, head first."""
+    """Rows of a table, starting with the header: mean, standard deviation and quantiles of every observable."""
     rows: list[tuple[str, ...]] = [("observable", "order", "mean", "deviation", *(f"{q:.1%}" for q in QUANTILES))]
     for name, found in distributions.items():
         for number, order in enumerate(found.orders):
@@ -39,7 +39,16 @@ def summary_rows(distributions: Mapping[str, Distribution]) -> list[tuple[str, .
 def driver_rows(
     distributions: Mapping[str, Distribution], names: Sequence[str], shown: int = 5
 ) -> list[tuple[str, ...]]:
-    """Parameters, by their labels, and directions that drive each observable most, head first."""
+    """Rows of a table, starting with the header: the main sources of the variance of each observable.
+
+    Parameters
+    ----------
+    distributions : mapping of str to Distribution
+    names : sequence of str
+        Labels of the parameters.
+    shown : int
+        Number of parameters and of principal directions listed.
+    """
     rows: list[tuple[str, ...]] = [("observable", "share of the variance: parameters", "principal directions")]
     for name, found in distributions.items():
         ranked = np.argsort(np.abs(found.parameter_shares))[::-1][:shown]
@@ -55,7 +64,7 @@ def driver_rows(
 
 
 def html_report(propagated: Propagated, records: Records | None = None, limit: float = LIMIT) -> str:
-    """Write the report.
+    """Compose the report as an HTML page.
 
     Parameters
     ----------
@@ -63,15 +72,22 @@ def html_report(propagated: Propagated, records: Records | None = None, limit: f
     records : Records, optional
         Merged validation.
     limit : float
-        What it flagged samples with.
+        Relative error that counts as large in the validation; see `agreement`.
+
+    Returns
+    -------
+    str
+        HTML with the figures embedded.
 
     Raises
     ------
     LammpsImplicitError
-        If they have no observable in common.
+        If validation and propagation have no observable in common.
     """
     if records is not None and not set(records.names) & set(propagated.distributions):
-        raise LammpsImplicitError("the validation has none of the observables that were propagated")
+        raise LammpsImplicitError(
+            "the validation has none of the observables that were propagated; give one of the same result"
+        )
     known = propagated.attributes
     parts = [
         f"<h1>{escape(propagated.path.stem)}</h1>",
@@ -81,19 +97,19 @@ def html_report(propagated: Propagated, records: Records | None = None, limit: f
         "<h2>Distributions</h2>",
         _table(summary_rows(propagated.distributions)),
         _figure(plots.histograms(propagated.distributions, records)),
-        "<h2>What drives them</h2>",
+        "<h2>Sources of the variance</h2>",
         _table(driver_rows(propagated.distributions, propagated.names)),
         _figure(plots.drivers(propagated.distributions, propagated.names)),
         _figure(plots.corner(propagated)),
     ]
     if propagated.deviations is not None:
-        parts += ["<h2>Where the structure is uncertain</h2>", _figure(plots.sensitivity_map(propagated))]
+        parts += ["<h2>Uncertainty of the structure</h2>", _figure(plots.sensitivity_map(propagated))]
     if records is not None:
         failed = int(np.count_nonzero(records.status == FAILED))
         parts += [
             "<h2>Validation</h2>",
             f"<p>{len(records.rows):,} samples relaxed again with {int(records.forces.sum()):,} force evaluations; "
-            f"{failed} of them found no minimum near.</p>",
+            f"{failed} of them found no minimum nearby.</p>",
             _table(agreement_rows(agreement(records, limit))),
             _figure(plots.parity(records)),
         ]
@@ -114,9 +130,9 @@ def _trust(propagated: Propagated) -> str:
     if all(np.isnan(found.error).all() for found in propagated.distributions.values()):
         return "Errors were not estimated: the derivatives were taken without an ensemble."
     return (
-        f"{int(known['flagged']):,} samples lie outside the range of trust: the next term of some series may exceed "
-        f"{float(known['limit']):.0%} of the change and of the ensemble's spread, or a softest mode changes its "
-        "stiffness by half."
+        f"{int(known['flagged']):,} samples are outside the trust range: for some observable the estimated error "
+        f"exceeds {float(known['limit']):.0%} of the change and of the ensemble's spread, or the stiffness of a "
+        "softest mode changes by half."
     )
 
 

@@ -1,4 +1,7 @@
-"""Shards of a validation: each writes a file of its own, whole after every sample, and any order or rerun will do."""
+"""Files of a validation that is divided into shards.
+
+Each shard writes its own file, which is complete after every sample. Shards can run in any order and be run again.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
 
@@ -23,22 +25,27 @@ SHARD_KIND = "lammps-implicit validation shard"
 MERGED_KIND = "lammps-implicit validation"
 
 PENDING, DONE, FAILED = 0, 1, 2
+"""Status of a sample: not yet relaxed, relaxed, or impossible to relax."""
 
 _ARRAYS = ("rows", "true", "estimates", "errors", "flagged", "status", "moved", "forces", "seconds")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all shards of one validation have in common.
+class ValidationSettings:
+    """Settings that all shards of one validation share.
 
     Attributes
     ----------
     result, ensemble : str
-        SHA-256 of the result and of the samples.
+        SHA-256 of the result file and of the ensemble.
     samples, seed : int
-        How many of the ensemble, and which.
-    ftol, limit : float
+        Number of samples selected from the ensemble, and seed of the selection.
+    ftol : float
+        Largest force component of relaxed samples, eV/Å.
+    limit : float
+        Relative estimated error above which samples are flagged.
     shards : int
+        Number of shards.
     """
 
     result: str
@@ -49,41 +56,42 @@ class Settings:
     limit: float
     shards: int
 
-    def difference(self, other: Settings) -> str:
-        """Say what differs, empty if nothing does."""
+    def difference(self, other: ValidationSettings) -> str:
+        """Describe the first setting in which `other` differs; empty if there is none."""
         for name, value in vars(self).items():
             if vars(other)[name] != value:
-                return f"{name} {_short(vars(other)[name])} in place of {_short(value)}"
+                return f"{name} {_abbreviated(vars(other)[name])} instead of {_abbreviated(value)}"
         return ""
 
 
 @dataclass
 class Records:
-    """Samples relaxed again.
+    """Predicted and relaxed values of O observables for m samples.
 
     Attributes
     ----------
     names, units : tuple of str
         Of the observables.
     rows : (m,) int array
-        Of the ensemble.
+        Row numbers of the samples in the ensemble.
     true : (m, O) float array
-        Observables after relaxing again; not a number where that was not done or failed.
+        Observables after relaxation; NaN for samples that are pending or failed.
     estimates : (m, O, 3) float array
-        Predicted to first, second and third order; not a number where an order is not known.
+        Predictions to first, second and third order; NaN where an order is not known.
     errors : (m, O) float array
-        Estimated, of the highest order.
+        Estimated errors of the highest order.
     flagged : (m,) bool array
-        Predicted to lie outside the range of trust.
+        Samples that the propagation flagged.
     status : (m,) int array
         `PENDING`, `DONE` or `FAILED`.
     moved : (m,) float array
-        Largest distance that an atom moved, Å.
+        Largest displacement of an atom in the relaxation, Å.
     forces : (m,) int array
-        Force evaluations.
+        Number of force evaluations.
     seconds : (m,) float array
+        Wall time of the relaxation.
     reasons : list of str
-        Why relaxing failed; empty where it did not.
+        Reason of the failure of each sample; empty for the others.
     values : (O,) float array
         Observables at the potential's own parameters.
     spread : (O,) float array
@@ -92,14 +100,14 @@ class Records:
 
     names: tuple[str, ...]
     units: tuple[str, ...]
-    rows: NDArray[np.int64]
+    rows: IntArray
     true: FloatArray
     estimates: FloatArray
     errors: FloatArray
-    flagged: NDArray[np.bool_]
-    status: NDArray[np.int64]
+    flagged: BoolArray
+    status: IntArray
     moved: FloatArray
-    forces: NDArray[np.int64]
+    forces: IntArray
     seconds: FloatArray
     reasons: list[str]
     values: FloatArray
@@ -107,11 +115,22 @@ class Records:
 
 
 def shard_index(text: str) -> tuple[int, int]:
-    """Read ``i/n``; i may count from 0 or from 1, as arrays of jobs do: n is then the same as 0.
+    """Parse the specification ``i/n`` of a shard.
+
+    Parameters
+    ----------
+    text : str
+        i counts from 0 or, as in job arrays, from 1; n/n is the same shard as 0/n.
+
+    Returns
+    -------
+    (int, int)
+        Index from 0, and number of shards.
 
     Raises
     ------
     LammpsImplicitError
+        If the text is not of this form.
     """
     index, slash, count = text.partition("/")
     try:
@@ -120,20 +139,36 @@ def shard_index(text: str) -> tuple[int, int]:
         shard = shards = -1
     if not slash or shards < 1 or not 0 <= shard <= shards:
         raise LammpsImplicitError(
-            f"shard '{text}': write INDEX/COUNT, such as 3/8, the index from 0 or from 1 ($SLURM_ARRAY_TASK_ID/"
-            "$SLURM_ARRAY_TASK_COUNT with an array that starts there)"
+            f"shard '{text}': write INDEX/COUNT, such as 3/8, with an index that starts at 0 or 1 "
+            "($SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT in a job array that does)"
         )
     return shard % shards, shards
 
 
 def shard_path(folder: Path, shard: int, shards: int) -> Path:
-    """Name of a shard's file."""
+    """Path of the file of a shard, whose index counts from 0."""
     width = len(str(shards - 1))
     return folder / f"shard-{shard:0{width}d}-of-{shards}.h5"
 
 
-def write_records(path: Path, records: Records, settings: Settings, kind: str, **attributes: Any) -> None:
-    """Write records whole, in place of those that were there."""
+def write_records(path: Path, records: Records, settings: ValidationSettings, kind: str, **attributes: Any) -> None:
+    """Write records to an HDF5 file, which replaces an existing one as a whole.
+
+    Parameters
+    ----------
+    path : Path
+    records : Records
+    settings : ValidationSettings
+    kind : str
+        `SHARD_KIND` or `MERGED_KIND`.
+    attributes
+        Further attributes of the file.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     import h5py
 
     with hdf5_written_whole(path, overwrite=True) as file:
@@ -145,30 +180,41 @@ def write_records(path: Path, records: Records, settings: Settings, kind: str, *
             file[name] = np.array(getattr(records, name), dtype=h5py.string_dtype())
 
 
-def read_records(path: Path, kind: str) -> tuple[Records, Settings]:
-    """Read records.
+def read_records(path: Path, kind: str) -> tuple[Records, ValidationSettings]:
+    """Read a file written by `write_records`.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        `SHARD_KIND` or `MERGED_KIND`.
 
     Raises
     ------
     OutputError
-        If the file is damaged or something else.
+        If the file does not exist, is damaged, or is of another kind.
     """
     with hdf5_opened(path, [kind], f"a {kind.removeprefix('lammps-implicit ')}") as file:
         arrays = {name: file[name][()] for name in (*_ARRAYS, "values", "spread")}
         texts = {name: list(file[name].asstr()[()]) for name in ("names", "units", "reasons")}
         names, units = tuple(texts["names"]), tuple(texts["units"])
-        settings = Settings(**json.loads(file.attrs["settings"]))
+        settings = ValidationSettings(**json.loads(file.attrs["settings"]))
         return Records(names=names, units=units, reasons=texts["reasons"], **arrays), settings
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes off a shard; the lock ends with the process, however it ends.
+    """Lock a shard against other processes; the lock is released with the process, however it ends.
+
+    Parameters
+    ----------
+    path : Path
+        File of the shard; its folder is created if needed.
 
     Raises
     ------
     OutputError
-        If another process works on it, or its folder cannot be made.
+        If another process works on the shard, or the folder cannot be created.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -182,29 +228,35 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise OutputError(f"another process works on {path}") from None
-            # A file system without locks: there is none to be had.
+            # Any other error: the file system has no locks, so proceed without.
         yield
         lock.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what writers of this file left behind that were killed."""
+    """Remove temporary files that killed writers of this file left behind."""
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
         leftover.unlink(missing_ok=True)
 
 
-def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Settings]:
-    """Combine the shards of one validation, whatever order they are given in.
+def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, ValidationSettings]:
+    """Combine all shards of one validation, in any order.
 
     Parameters
     ----------
     paths : sequence of path-like
-        Files, or folders that hold them.
+        Files of the shards, or folders that contain them.
+
+    Returns
+    -------
+    Records
+        In the order of the ensemble.
+    ValidationSettings
 
     Raises
     ------
     OutputError
-        If one is damaged, unfinished, missing, there twice, or has other settings.
+        If a shard is damaged, unfinished, missing, given twice, or has other settings.
     """
     files = [
         file for path in map(Path, paths) for file in (sorted(path.glob("shard-*.h5")) if path.is_dir() else [path])
@@ -212,7 +264,7 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Sett
     if not files:
         raise OutputError(f"there is no shard in {', '.join(map(str, paths))}")
     found: dict[int, Records] = {}
-    first: tuple[Path, Settings] | None = None
+    first: tuple[Path, ValidationSettings] | None = None
     for file in files:
         if not file.exists():
             raise OutputError(f"shard {file} does not exist")
@@ -221,7 +273,7 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Sett
             first = file, settings
         elif difference := first[1].difference(settings):
             raise OutputError(f"{file} was made with other settings than {first[0]}: {difference}")
-        shard = _number(file)
+        shard = _shard_number(file)
         pending = int(np.count_nonzero(records.status == PENDING))
         if pending:
             raise OutputError(
@@ -234,7 +286,7 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Sett
     missing = [shard for shard in range(first[1].shards) if shard not in found]
     if missing:
         some = ", ".join(f"{shard}/{first[1].shards}" for shard in missing[:10]) + (", ..." if missing[10:] else "")
-        raise OutputError(f"{len(missing)} of {first[1].shards} shards missing: run --shard {some}")
+        raise OutputError(f"{len(missing)} of {first[1].shards} shards are missing: run --shard {some}")
     return _concatenated([found[shard] for shard in sorted(found)]), first[1]
 
 
@@ -245,10 +297,10 @@ def _concatenated(parts: list[Records]) -> Records:
     return replace(parts[0], reasons=[reasons[row] for row in order], **arrays)
 
 
-def _number(file: Path) -> int:
+def _shard_number(file: Path) -> int:
     with hdf5_opened(file, [SHARD_KIND], "a shard") as opened:
         return int(opened.attrs["shard"])
 
 
-def _short(value: object) -> str:
+def _abbreviated(value: object) -> str:
     return f"{value[:12]}…" if isinstance(value, str) and len(value) > 12 else str(value)

@@ -1,4 +1,4 @@
-"""Predictions against the truth: a random part of an ensemble relaxed again, sample by sample."""
+"""Validation of predictions: a random selection of samples of an ensemble is relaxed again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lammps_implicit.ensembles.shards import (
     PENDING,
     SHARD_KIND,
     Records,
-    Settings,
+    ValidationSettings,
     locked,
     read_records,
     remove_leftovers,
@@ -33,9 +33,9 @@ from lammps_implicit.ensembles.shards import (
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
 from lammps_implicit.files import sha256
 from lammps_implicit.mpi.on_root import on_root
-from lammps_implicit.observables.bulk import CONSTANTS
-from lammps_implicit.observables.config import PER_ATOM, StudySettings
-from lammps_implicit.observables.configuration import explained
+from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
+from lammps_implicit.observables.config import ENERGIES_PER_ATOM, StudySettings
+from lammps_implicit.observables.configuration import describe_error
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.study import observables_of, open_cells
@@ -44,13 +44,18 @@ from lammps_implicit.results.format import OBSERVABLES_KIND
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import Units
 
-BROKEN = "stopped the relaxation: "
+_STOPPED = "stopped the relaxation: "
+"""Prefix of the reason of a failure after which LAMMPS may be unusable."""
 
 SAME_ENERGY = 1e-6
-"""Energy per atom, in the deck's unit, by which an energy may differ from the result's at the result's parameters."""
+"""Tolerance of energies per atom, in the deck's unit, when a result is reproduced from its decks.
+
+Relaxation leaves errors of second order in the forces, far below; a change of the structure or the potential exceeds
+it.
+"""
 
 SAME_LENGTH = 1e-6
-"""Relative difference of lengths up to which they are the same: relaxed cells are right to strains of 1e-8."""
+"""Relative tolerance of lengths when a result is reproduced: relaxed cells are accurate to strains of 1e-8."""
 
 
 def validate(
@@ -67,58 +72,60 @@ def validate(
     comm: MPI.Comm | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Relax a shard's share of a random choice of samples again, and keep what comes out beside what was predicted.
+    """Relax one shard of a random selection of samples again, and record the results beside the predictions.
 
-    The file is whole after every sample: a shard that was killed goes on where it was.
+    The file is complete after every sample, so that an interrupted shard resumes where it stopped.
 
     Parameters
     ----------
     derivatives : Derivatives
-        Of ``sensitivity`` or ``observables``: they name the decks to run.
+        From a result of ``sensitivity`` or ``observables``, which names the decks to run.
     ensemble : Ensemble
     samples : int
-        Of the whole validation.
+        Number of samples of all shards together.
     shard, shards : int
+        Index of this shard, from 0, and number of shards.
     folder : path-like
-        For the shards' files.
+        Folder for the files of the shards.
     seed : int
-        Of the choice.
+        Seed of the selection.
     ftol : float
-        eV/Å.
+        Largest force component of relaxed samples, eV/Å.
     limit : float
-        Of estimated errors, as for `propagate`.
+        Relative estimated error above which samples are flagged, as for `propagate`.
     overwrite : bool
-        Whether to begin anew.
+        Whether to start again although there is a file.
     comm : MPI.Comm, optional
+        Default: all ranks.
     progress : callable
         Called with (done, total) samples.
 
     Returns
     -------
     Path
-        The shard's file.
+        File of the shard.
 
     Raises
     ------
     LammpsImplicitError
-        If the decks are not those of the result, or the file there is of another validation.
+        If the decks do not reproduce the result, the file belongs to another validation, or LAMMPS fails at a sample.
     """
     comm = MPI.COMM_WORLD if comm is None else comm
-    settings = Settings(
+    settings = ValidationSettings(
         on_root(comm, lambda: sha256(derivatives.path)), ensemble.digest, samples, seed, ftol, limit, shards
     )
     path = shard_path(Path(folder), shard, shards)
     rows = ensemble.subset(samples, seed)[shard::shards]
 
     def begin() -> Records:
-        known = _begun(path, settings, overwrite)
-        if known is None:
-            known = _fresh(derivatives, ensemble, rows, limit)
-            write_records(path, known, settings, SHARD_KIND, shard=shard)
-        return known
+        records = _resumed_records(path, settings, overwrite)
+        if records is None:
+            records = _new_records(derivatives, ensemble, rows, limit)
+            write_records(path, records, settings, SHARD_KIND, shard=shard)
+        return records
 
-    with ExitStack() as alone:
-        on_root(comm, lambda: alone.enter_context(locked(path)))
+    with ExitStack() as lock:
+        on_root(comm, lambda: lock.enter_context(locked(path)))
         records = on_root(comm, begin)
         if np.any(records.status == PENDING):
             _relax_pending(path, records, settings, shard, derivatives, ensemble, comm, progress)
@@ -128,45 +135,46 @@ def validate(
 def _relax_pending(
     path: Path,
     records: Records,
-    settings: Settings,
+    settings: ValidationSettings,
     shard: int,
     derivatives: Derivatives,
     ensemble: Ensemble,
     comm: MPI.Comm,
     progress: Progress,
 ) -> None:
-    """Relax what is left of a shard, writing its file after every sample."""
+    """Relax the pending samples of a shard, and write its file after each."""
     rows = records.rows
     changes = ensemble.changes(derivatives.parameters.theta)
-    with _relaxer(derivatives, comm) as relax:
+    with _opened_cells(derivatives, comm) as cells:
         progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
-        for place in np.flatnonzero(records.status == PENDING):
-            _relax_one(records, int(place), changes[rows[place]], relax, settings.ftol)
+        for index in np.flatnonzero(records.status == PENDING):
+            _relax_one(records, int(index), changes[rows[index]], cells, settings.ftol)
             on_root(comm, lambda: write_records(path, records, settings, SHARD_KIND, shard=shard))
-            if records.reasons[place].startswith(BROKEN):
+            if records.reasons[index].startswith(_STOPPED):
                 raise LammpsImplicitError(
-                    f"sample {rows[place]} of the ensemble {records.reasons[place]}; it is kept as failed: run the "
-                    "shard again to go on after it"
+                    f"sample {rows[index]} of the ensemble {records.reasons[index]}; it is recorded as failed: run the "
+                    "shard again to continue after it"
                 )
             progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
 
 
-def _begun(path: Path, settings: Settings, overwrite: bool) -> Records | None:
-    """Records of a shard that was begun."""
+def _resumed_records(path: Path, settings: ValidationSettings, overwrite: bool) -> Records | None:
+    """Records of a shard that was started before, if any."""
     remove_leftovers(path)
     if overwrite or not path.exists():
         return None
     records, made_with = read_records(path, SHARD_KIND)
     if difference := settings.difference(made_with):
-        raise OutputError(f"{path} was begun with other settings: {difference}; choose another folder or --overwrite")
+        raise OutputError(f"{path} was started with other settings: {difference}; choose another folder or --overwrite")
     return records
 
 
-def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: IntArray, limit: float) -> Records:
+def _new_records(derivatives: Derivatives, ensemble: Ensemble, rows: IntArray, limit: float) -> Records:
+    """Records of a new shard: predictions only."""
     propagation = propagate(
         derivatives.observables, derivatives.parameters.theta, ensemble, limit, derivatives.response_metric
     )
-    names = _taken_again(derivatives)
+    names = _validated_names(derivatives)
     distributions = [propagation.distributions[name] for name in names]
     estimates = np.full((len(rows), len(distributions), 3), np.nan)
     for column, distribution in enumerate(distributions):
@@ -189,17 +197,17 @@ def _fresh(derivatives: Derivatives, ensemble: Ensemble, rows: IntArray, limit: 
     )
 
 
-def _taken_again(derivatives: Derivatives) -> list[str]:
-    """Names of observables that are taken of every sample: not those that would take evaluations of their own."""
-    costly = set(CONSTANTS)
+def _validated_names(derivatives: Derivatives) -> list[str]:
+    """Names of the observables that are validated: those that need no force evaluations besides the relaxation."""
+    costly = set(CUBIC_CONSTANTS)
     if derivatives.kind == OBSERVABLES_KIND:
         costly |= {name for name, kind in _settings(derivatives).observables.items() if kind.costly}
-    # Stabilities, which have a bound, take solves.
+    # Stabilities, the observables with a bound, need solves.
     return [name for name, known in derivatives.observables.items() if name not in costly and known.bound is None]
 
 
-class _Relaxer:
-    """Cells that are relaxed again together, and the observables that they give."""
+class _Cells:
+    """Cells that are relaxed again together, and their observables."""
 
     def __init__(self, cells: list[StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
         self.cells = cells
@@ -210,60 +218,63 @@ class _Relaxer:
         """Force evaluations of all cells so far."""
         return sum(cell.engine.evaluations.forces for cell in self.cells)
 
-    def at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float]:
-        """Observables at Θ + δΘ, and the largest distance that an atom moved, Å."""
-        with ExitStack() as away:
+    def relaxed_at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float]:
+        """Observables after relaxation at Θ + δΘ, and the largest displacement of an atom, Å."""
+        with ExitStack() as excursions:
             moved = 0.0
             for cell in self.cells:
-                away.enter_context(cell.excursion(dtheta))
+                excursions.enter_context(cell.excursion(dtheta))
                 moved = max(moved, cell.relax_away(ftol, cell.cell, leave_saddles=True))
             return self.values(), moved
 
 
-def _relax_one(records: Records, place: int, dtheta: FloatArray, relax: _Relaxer, ftol: float) -> None:
-    start, forces = time.perf_counter(), relax.forces
+def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: _Cells, ftol: float) -> None:
+    start, forces = time.perf_counter(), cells.forces
     try:
-        values, records.moved[place] = relax.at(dtheta, ftol)
-        records.true[place] = [values[name] for name in records.names]
-        records.status[place] = DONE
+        values, records.moved[index] = cells.relaxed_at(dtheta, ftol)
+        records.true[index] = [values[name] for name in records.names]
+        records.status[index] = DONE
     except (ConvergenceError, NotAMinimumError) as error:
-        records.status[place], records.reasons[place] = FAILED, str(error)
+        records.status[index], records.reasons[index] = FAILED, str(error)
     except (LammpsImplicitError, LinAlgError, ValueError, FloatingPointError) as error:
-        # LAMMPS may be left unusable: the next run of this shard goes on after this sample.
-        records.status[place], records.reasons[place] = FAILED, f"{BROKEN}{error}"
-    records.forces[place] = relax.forces - forces
-    records.seconds[place] = time.perf_counter() - start
+        # LAMMPS may be unusable now; the next run of this shard continues after this sample.
+        records.status[index], records.reasons[index] = FAILED, f"{_STOPPED}{error}"
+    records.forces[index] = cells.forces - forces
+    records.seconds[index] = time.perf_counter() - start
 
 
 @contextmanager
-def _relaxer(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Relaxer]:
-    """Open the cells of a result, and check that they are the same."""
-    opened = _study if derivatives.kind == OBSERVABLES_KIND else _single
-    with opened(derivatives, comm) as relaxer:
-        now, cells = relaxer.values(), relaxer.cells
-        gone = [name for name in _taken_again(derivatives) if name not in now]
-        if gone:
-            raise LammpsImplicitError(f"{gone[0]} of {derivatives.path.name} cannot be taken from its decks any more")
-        largest = max((cell for cell in cells), key=lambda cell: cell.engine.n_atoms)
-        tolerances = Tolerances(
-            largest.units, largest.engine.n_atoms, max(cell.engine.volume for cell in cells), largest.potential.theta
-        )
-        require_same_values(derivatives, now, tolerances)
-        yield relaxer
+def _opened_cells(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
+    """Open the cells of a result, and check that they reproduce it."""
+    opened = _cells_of_study if derivatives.kind == OBSERVABLES_KIND else _cell_of_sensitivity
+    with opened(derivatives, comm) as cells:
+        values = cells.values()
+        missing = [name for name in _validated_names(derivatives) if name not in values]
+        if missing:
+            raise LammpsImplicitError(
+                f"{missing[0]} of {derivatives.path.name} is no longer an observable of its decks; run the command "
+                "that wrote it again"
+            )
+        largest = max(cells.cells, key=lambda cell: cell.engine.n_atoms)
+        volume = max(cell.engine.volume for cell in cells.cells)
+        tolerances = Tolerances(largest.units, largest.engine.n_atoms, volume, largest.potential.theta)
+        require_same_values(derivatives, values, tolerances)
+        yield cells
 
 
 @dataclass(frozen=True)
 class Tolerances:
-    """By how much observables may differ from a result's, each kind of quantity with a tolerance of its own.
+    """Tolerances of observables when a result is reproduced from its decks, for each kind of quantity.
 
     Attributes
     ----------
     units : Units
     atoms : int
-        Of the largest cell.
+        Number of atoms of the largest cell.
     volume : float
-        Of the largest cell, Å³: volumes of defects are differences of those of cells.
+        Largest volume of a cell, Å³; volumes of defects are differences of such volumes.
     theta : (P,) float array
+        The parameters.
     """
 
     units: Units
@@ -272,88 +283,103 @@ class Tolerances:
     theta: FloatArray
 
     def of(self, name: str, observable: Observable) -> float:
-        """Of an energy per atom, a length or a volume relative; of others relative to how they depend on Θ."""
+        """Tolerance of an observable, in its units.
+
+        `SAME_ENERGY` per atom for energies; `SAME_LENGTH` relative to lengths, to the volume of the largest cell for
+        volumes, and for other quantities to the larger of the value and Σ |Θ_k dA/dΘ_k|, since the value may vanish.
+        """
         value, units = abs(float(observable.value)), observable.units
         if units == self.units.energy:
-            return SAME_ENERGY * (1 if name in PER_ATOM else self.atoms)
+            return SAME_ENERGY * (1 if name in ENERGIES_PER_ATOM else self.atoms)
         if units == f"{self.units.length}^3":
-            return 3 * SAME_LENGTH * self.volume
+            return 3 * SAME_LENGTH * self.volume  # dV/V = 3 dl/l
         if units == self.units.length:
             return SAME_LENGTH * value
         return SAME_LENGTH * max(value, float(np.abs(self.theta * observable.gradient).sum()))
 
 
-def require_same_values(derivatives: Derivatives, now: Mapping[str, float], tolerances: Tolerances) -> None:
-    """Check that observables measured again, by name, are those of a result.
+def require_same_values(derivatives: Derivatives, values: Mapping[str, float], tolerances: Tolerances) -> None:
+    """Check that observables measured again agree with a result.
+
+    Parameters
+    ----------
+    derivatives : Derivatives
+        The result.
+    values : mapping of str to float
+        Observables measured again, by name.
+    tolerances : Tolerances
 
     Raises
     ------
     LammpsImplicitError
+        If one differs.
     """
     for name, observable in derivatives.observables.items():
-        if name in now and abs(now[name] - float(observable.value)) > tolerances.of(name, observable):
+        if name in values and abs(values[name] - float(observable.value)) > tolerances.of(name, observable):
             raise LammpsImplicitError(
-                f"the decks do not lead to the result's minimum any more: {name} is {now[name]:.9g}, in the result "
+                f"the decks no longer lead to the minimum of the result: {name} is {values[name]:.9g}, in the result "
                 f"{float(observable.value):.9g}; run the command that wrote {derivatives.path.name} again"
             )
 
 
 @contextmanager
-def _single(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Relaxer]:
+def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
     recipe = json.loads(str(derivatives.attributes.get("recipe", "{}")))
     if not recipe:
-        raise LammpsImplicitError(f"{derivatives.path.name} does not come from a deck: nothing can be run again")
+        raise LammpsImplicitError(
+            f"{derivatives.path.name} was not computed from a deck, so nothing can be relaxed again; give a result of "
+            "'lammps-implicit sensitivity DECK'"
+        )
     with StationaryPoint.from_deck(**recipe, comm=comm) as minimum:
-        _require_same_deck({minimum.deck_name: minimum}, [str(derivatives.attributes["deck_sha256"])], derivatives)
+        _require_same_decks({minimum.deck_name: minimum}, [str(derivatives.attributes["deck_sha256"])], derivatives)
 
         def values() -> dict[str, float]:
             if minimum.cell == "none":
                 return {"energy": minimum.energy}
-            held = float(np.trace(minimum.target)) / 3
+            pressure = float(np.trace(minimum.target)) / 3
             volume = minimum.engine.volume
-            return {"enthalpy": minimum.energy + held * volume, "volume": volume}
+            return {"enthalpy": minimum.energy + pressure * volume, "volume": volume}
 
-        yield _Relaxer([minimum], values)
+        yield _Cells([minimum], values)
 
 
 @contextmanager
-def _study(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Relaxer]:
+def _cells_of_study(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
     settings = _settings(derivatives)
     with open_cells(settings, comm) as cells:
         hashes = [str(line).rsplit(" ", 1)[1] for line in derivatives.attributes["decks"]]
-        _require_same_deck(cells.named(), hashes, derivatives)
-        yield _Relaxer(
+        _require_same_decks(cells.named(), hashes, derivatives)
+        yield _Cells(
             list(cells.named().values()),
             lambda: {name: float(found.value) for name, found in observables_of(cells, settings, 0).items()},
         )
 
 
 def _settings(derivatives: Derivatives) -> StudySettings:
-    """Configuration of a study, from its result."""
+    """Configuration of a study, as stored in its result."""
     try:
         return StudySettings.model_validate_json(str(derivatives.attributes["configuration"]))
     except ValidationError as error:
         raise LammpsImplicitError(
-            f"the configuration in {derivatives.path.name} cannot be read ({explained(error)}): run the command that "
-            "wrote it again"
+            f"the configuration in {derivatives.path.name} cannot be read ({describe_error(error)}): run the command "
+            "that wrote it again"
         ) from None
 
 
-def _require_same_deck(cells: dict[str, StationaryPoint], hashes: list[str], derivatives: Derivatives) -> None:
-    """Check decks, by their SHA-256, parameters and cells."""
-    result = derivatives.path.name
+def _require_same_decks(cells: dict[str, StationaryPoint], hashes: list[str], derivatives: Derivatives) -> None:
+    """Check that the SHA-256 of the decks, the parameters and the cell vectors are those of a result."""
+    result, remedy = derivatives.path.name, "run the command that wrote it again"
     for (name, cell), sha in zip(cells.items(), hashes, strict=True):
         if cell.deck_sha256 != sha:
-            raise LammpsImplicitError(f"the deck of {name} has changed since {result} was written")
+            raise LammpsImplicitError(f"the deck of {name} has changed since {result} was written: {remedy}")
         if cell.potential.text != derivatives.parameters.text:
-            raise LammpsImplicitError(f"the coefficient file of {name} has changed since {result}")
-        known = derivatives.cell_vectors.get(name)
-        if known is not None and not same_cell(cell.engine.cell, known):
             raise LammpsImplicitError(
-                f"the cell of {name} is not that of {result} any more; run the command that wrote it again"
+                f"the coefficient file of {name} has changed since {result} was written: {remedy}"
             )
+        known = derivatives.cell_vectors.get(name)
+        if known is not None and not _same_cell(cell.engine.cell, known):
+            raise LammpsImplicitError(f"the cell of {name} is no longer that of {result}: {remedy}")
 
 
-def same_cell(now: FloatArray, known: FloatArray) -> bool:
-    """Whether cell vectors, as rows, differ by round-off at most."""
-    return bool(np.abs(now - known).max() <= SAME_LENGTH * np.linalg.norm(known, axis=1).max())
+def _same_cell(vectors: FloatArray, known: FloatArray) -> bool:
+    return bool(np.abs(vectors - known).max() <= SAME_LENGTH * np.linalg.norm(known, axis=1).max())

@@ -1,4 +1,4 @@
-"""An input deck written for an ASE structure."""
+"""Temporary input decks for ASE structures."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import all_arrive
-from lammps_implicit.structures import _frozen_ids, from_ase
+from lammps_implicit.structures import from_ase, frozen_ids
 
 
 @contextmanager
 def temporary_deck(
     atoms: Any, potential: str | os.PathLike[str] | Sequence[str], comm: MPI.Comm | None = None
 ) -> Iterator[Path]:
-    """Write an input deck that relaxes an ASE structure at fixed cell; gone when the context ends.
+    """Write an input deck that relaxes an ASE structure at fixed cell, and remove it when the context ends.
+
+    Collective: all ranks of the communicator enter and leave together.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        Those of the communicator's rank 0 count. ``FixAtoms`` constraints become frozen atoms; others are refused.
+        The structure, taken from rank 0 of the communicator. Atoms held by ``FixAtoms`` are frozen.
     potential : path or sequence of str
-        LAMMPS include file, or its lines.
+        LAMMPS include file with the potential's commands, or its lines.
     comm : MPI.Comm, optional
-        The ranks that enter the context, all together. Default ``MPI.COMM_WORLD``.
+        Default: ``MPI.COMM_WORLD``.
 
     Yields
     ------
@@ -43,7 +45,7 @@ def temporary_deck(
     Raises
     ------
     DeckError
-        If the cell is not in LAMMPS' orientation or a constraint is of another kind.
+        If the cell is not in LAMMPS' orientation or a constraint is not ``FixAtoms``.
     PotentialError
         If the include file is not found.
     """
@@ -52,7 +54,7 @@ def temporary_deck(
     try:
         yield folder / "in.ase"
     except BaseException:
-        all_arrive(ranks)  # or not, where this rank failed alone: others that come later find that it was here
+        all_arrive(ranks)  # does not wait forever if this rank failed alone, and lets later ranks see that it was here
         raise
     else:
         ranks.Ibarrier().Wait()  # all have left the folder
@@ -62,7 +64,7 @@ def temporary_deck(
 
 
 def _written(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> Path:
-    """Write a deck into a new folder."""
+    """Write a deck into a new temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="lammps-implicit-"))
     remember_temporary(folder)
     try:
@@ -85,7 +87,7 @@ def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Se
     boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
     lines = ["units metal", "atom_style atomic", f"boundary {boundary}", "box tilt large", "read_data atoms.data"]
     lines += _potential_lines(potential)
-    frozen = _frozen_ids(atoms)
+    frozen = frozen_ids(atoms)
     if len(frozen):
         for start in range(0, len(frozen), 100):  # LAMMPS limits the length of a line
             lines.append("group frozen id " + " ".join(map(str, frozen[start : start + 100])))
@@ -101,4 +103,7 @@ def _potential_lines(potential: str | os.PathLike[str] | Sequence[str]) -> list[
     for candidate in [path.absolute(), *(folder / path for folder in potential_folders())]:
         if candidate.is_file():
             return candidate.read_text(encoding="utf-8").splitlines()
-    raise PotentialError(f"potential include file {potential} does not exist")
+    raise PotentialError(
+        f"potential include file {potential} does not exist, neither here nor in the folders of LAMMPS_POTENTIALS: "
+        "give its path"
+    )

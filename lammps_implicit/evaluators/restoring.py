@@ -1,4 +1,4 @@
-"""Temporary changes of an evaluator that are undone, also after an error."""
+"""Temporary changes of an evaluator that are undone even after an error."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from lammps_implicit.evaluators.interface import Evaluator
 def restoring(
     engine: Evaluator, restore: Callable[[], object], what: str, *, after_success: bool = True
 ) -> Iterator[None]:
-    """Call `restore` when the context ends, or only if it ends with an error.
+    """Restore the state of an evaluator when the context ends, or only if it ends with an error.
 
     Parameters
     ----------
     engine : Evaluator
         Marked as void if `restore` fails.
     restore : callable
-        Brings back the state before the context. Collective: called on all ranks.
+        Restores the state from before the context. Collective: called on all ranks.
     what : str
-        What it restores, for the error message: ``the parameters``.
+        What is restored, for the error message, for example ``the parameters``.
     after_success : bool
-        Whether to call it too where there is no error.
+        Whether to restore also if the context ends without an error.
 
     Raises
     ------
     LammpsImplicitError
-        If `restore` fails: the state of the engine is unknown from then on.
+        If `restore` fails; the evaluator is then void, and its state unknown.
     """
     failure: BaseException | None = None
     try:
@@ -38,7 +38,7 @@ def restoring(
         failure = error
         raise
     finally:
-        # What is void already, because a restore inside this context failed, says so by itself.
+        # If a nested restore has failed, the evaluator is void already, and says why.
         if (after_success or failure is not None) and not engine.void:
             try:
                 restore()

@@ -1,4 +1,4 @@
-"""The directions of an ensemble that move structures most."""
+"""The directions of an ensemble to which structures respond most."""
 
 from __future__ import annotations
 
@@ -10,22 +10,35 @@ from lammps_implicit.expansion.covariance import covariance_factor
 from lammps_implicit.response.cubic import LeadingDirections
 
 SHARE = 1e-4
-"""Of the energy that relaxation gains along all directions: those with less are left out."""
+"""Directions with a smaller share in the energy gained by relaxation are left out. Chosen: negligible."""
 
 MOST = 6
-"""Directions at most: structures grow with their number squared."""
+"""Largest number of directions. Chosen: the number of structures to evaluate grows with its square."""
 
 
 def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: int = MOST) -> LeadingDirections:
-    """Find the directions of an ensemble that move structures most.
+    """Find the directions of an ensemble to which structures respond most.
+
+    With the covariance A Aᵀ of the ensemble and the energy gained by relaxation, ½ δΘᵀ M δΘ, the directions are A v for
+    the leading eigenvectors v of Aᵀ M A. M is summed over minima, each scaled to the same average gain.
 
     Parameters
     ----------
     changes : (S, P) float array
-        δΘ of the ensemble.
+        δΘ of the samples.
     hessians : list of (P, P) float arrays
-        d²W*/dΘ² of each minimum: minus the energy that relaxation gains.
+        Contribution of relaxation to d²W*/dΘ² of each minimum, minus M: see `StationaryPoint.relaxation_hessian`.
     most : int
+        Largest number of directions.
+
+    Returns
+    -------
+    LeadingDirections
+
+    Raises
+    ------
+    LammpsImplicitError
+        If all samples are the parameters of the potential itself.
     """
     if not changes.any():
         raise LammpsImplicitError("the ensemble does not vary: all its samples are the potential's own parameters")
@@ -35,11 +48,11 @@ def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: in
         gained = -(hessian + hessian.T) / 2
         size = float(np.einsum("pk,pq,qk->", factor, gained, factor))
         metric += gained / size if size > 0 else 0.0
-    values, turned = np.linalg.eigh(factor.T @ metric @ factor)
-    values, turned = values[::-1], turned[:, ::-1]
+    values, axes = np.linalg.eigh(factor.T @ metric @ factor)
+    values, axes = values[::-1], axes[:, ::-1]
     total = float(np.clip(values, 0.0, None).sum())
     kept = np.flatnonzero(values > SHARE * total)[:most]
-    vectors = factor @ turned[:, kept]
+    vectors = factor @ axes[:, kept]
     duals = metric @ vectors / values[kept]
     size = total if total > 0 else 1.0
     return LeadingDirections(vectors, duals, values[kept] / size, metric / size)

@@ -1,72 +1,75 @@
-"""The configuration of ``lammps-implicit invert``: cells, a loss over them, and which parameters may change."""
+"""Settings of ``lammps-implicit invert``: cells, a loss over them, and which parameters may change."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional, Union, get_args
+from typing import Annotated, Literal, Optional, Union
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lammps_implicit.inverse.kinds import Aim, FunctionLoss, ObservableLoss, PositionsLoss, PriorLoss
-from lammps_implicit.inverse.loss import LOSSES, LossKind, RegisteredLoss
+from lammps_implicit.inverse.loss import LossKind, RegisteredLoss
 from lammps_implicit.inverse.problem import JUMP, TRUST
-from lammps_implicit.observables.configuration import Strict, known_cell, named_files
-from lammps_implicit.observables.decks import DeckSettings, PositionSource
-from lammps_implicit.observables.kind import OBSERVABLES, RegisteredObservable
+from lammps_implicit.observables.configuration import Strict, path_fields, validate_cell
+from lammps_implicit.observables.decks import DeckSettings
+from lammps_implicit.observables.kind import RegisteredObservable
 
 Name = Annotated[str, Field(min_length=1)]
 
 CellName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
-"""Part of the names of files."""
+"""A name that can be part of a file name."""
 
 
 class CellSettings(DeckSettings):
     """A structure of the loss: a deck, and the strains that its cell may take."""
 
     cell: str = Field(default="none", description="none, iso, ortho, full, or strains such as zz")
-    pressure: Union[float, str, list[float], None] = Field(default=None, description="what the cell is held at")
-    relax: bool = Field(default=False, description="whether to relax what the deck leaves, however far it is")
+    pressure: Union[float, str, list[float], None] = Field(default=None, description="target pressure of the cell")
+    relax: bool = Field(
+        default=False, description="whether to relax the structure that the deck ends with, however large its forces"
+    )
 
     from_start: bool = Field(
         default=False,
-        description="whether every trial relaxes the first structure, so that the tuned potential leads from there",
+        description="whether every trial relaxes the initial structure, so that this structure relaxes to the target "
+        "with the tuned potential",
     )
 
-    _cell_is_known = field_validator("cell")(known_cell)
+    _cell_is_known = field_validator("cell")(validate_cell)
 
 
 class Loss(Strict):
     """Sum of all terms; the first four settings are short forms of terms of these kinds."""
 
     positions: list[PositionsLoss] = Field(default_factory=list, description="target positions")
-    observables: dict[Name, Aim] = Field(default_factory=dict, description="values that observables are to have")
+    observables: dict[Name, Aim] = Field(default_factory=dict, description="target values of observables")
     functions: list[FunctionLoss] = Field(default_factory=list, description="Python functions")
-    prior: PriorLoss = Field(default_factory=PriorLoss, description="what keeps parameters near where they started")
+    prior: PriorLoss = Field(default_factory=PriorLoss, description="penalty for changes of the parameters")
     terms: list[RegisteredLoss] = Field(default_factory=list, description="terms of any kind")
 
     def all_terms(self) -> list[LossKind]:
-        """Every term, those in short form first."""
+        """Every term; those given in short form come first."""
         aims = [ObservableLoss(observable=name, **aim.model_dump()) for name, aim in self.observables.items()]
         return [*self.positions, *aims, *self.functions, self.prior, *self.terms]
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Loss:
         if all(isinstance(term, PriorLoss) for term in self.all_terms()):
-            raise ValueError("there is nothing to make small: give positions, observables, functions, or other terms")
+            raise ValueError("there is nothing to minimise: give positions, observables, functions or other terms")
         return self
 
 
 class Bound(Strict):
     """Limits of a parameter."""
 
-    low: Optional[float] = Field(default=None, description="least value")
+    low: Optional[float] = Field(default=None, description="smallest value")
     high: Optional[float] = Field(default=None, description="largest value")
     within: Optional[float] = Field(default=None, gt=0, description="or the largest relative change")
 
     @model_validator(mode="after")
-    def _something(self) -> Bound:
+    def _is_consistent(self) -> Bound:
         if (self.within is None) == (self.low is None and self.high is None):
-            raise ValueError("give either within, or low, high, or both")
+            raise ValueError("give either 'within', or 'low', 'high' or both of these")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError("low is above high")
         return self
@@ -75,8 +78,8 @@ class Bound(Strict):
 class Equality(Strict):
     """A linear equality Σ a_k Θ_k = value."""
 
-    coefficients: dict[Name, float] = Field(min_length=1, description="of parameters by label")
-    value: Optional[float] = Field(default=None, description="default: what it is at the start")
+    coefficients: dict[Name, float] = Field(min_length=1, description="a_k, by parameter label")
+    value: Optional[float] = Field(default=None, description="default: the initial value")
 
 
 class ParameterSettings(Strict):
@@ -84,40 +87,50 @@ class ParameterSettings(Strict):
 
     free: str = Field(default="*", description="patterns of labels, separated by commas")
     scale: Literal["relative", "uniform"] = Field(
-        default="relative", description="a change of size one: each parameter itself, or one size for all"
+        default="relative", description="unit of changes: each parameter's own size, or one typical size for all"
     )
     bounds: dict[Name, Bound] = Field(default_factory=dict, description="limits, by patterns of labels")
-    equalities: list[Equality] = Field(default_factory=list)
+    equalities: list[Equality] = Field(default_factory=list, description="linear constraints")
 
 
 class Hold(Strict):
     """Observables that are held fixed."""
 
     observables: list[Name] = Field(default_factory=list, description="their names")
-    tol: float = Field(default=1e-7, gt=0, lt=1e-2, description="by how much they may be off, relative to their values")
+    tol: float = Field(default=1e-7, gt=0, lt=1e-2, description="largest relative deviation from their initial values")
 
 
 class InversionSettings(Strict):
-    """Everything the command needs to know."""
+    """All settings of the command ``invert``."""
 
-    cells: dict[CellName, CellSettings] = Field(min_length=1, description="structures, each the end of a deck")
-    loss: Loss = Field(description="what is to become small")
-    observables: dict[Name, RegisteredObservable] = Field(
-        default_factory=dict, description="numbers of the cells, by name"
+    cells: dict[CellName, CellSettings] = Field(
+        min_length=1, description="structures by name, each the final structure of a deck"
     )
-    hold: Hold = Field(default_factory=Hold, description="what is to stay as it is")
-    parameters: ParameterSettings = Field(default_factory=ParameterSettings, description="what may change")
+    loss: Loss = Field(description="what is minimised")
+    observables: dict[Name, RegisteredObservable] = Field(
+        default_factory=dict, description="observables of the cells, by name"
+    )
+    hold: Hold = Field(default_factory=Hold, description="observables that are held fixed")
+    parameters: ParameterSettings = Field(
+        default_factory=ParameterSettings, description="which parameters may change, and how far"
+    )
     optimizer: Literal["auto", "gauss-newton", "lbfgs"] = Field(
         default="auto",
-        description="auto: gauss-newton, but lbfgs with functions and other terms that are no sums of squares",
+        description="auto: gauss-newton if all terms are sums of squares, else (functions, for example) lbfgs",
     )
-    iterations: int = Field(default=50, ge=0, description="at most")
-    reduction: float = Field(default=1e-8, ge=0, lt=1, description="of the loss, at which it is good enough")
+    iterations: int = Field(default=50, ge=0, description="largest number of iterations")
+    reduction: float = Field(
+        default=1e-8, ge=0, lt=1, description="share of the initial loss at which the inversion has converged"
+    )
     first_step: float = Field(default=1.0, gt=0, description="longest first step, in units of the scales")
-    tol: float = Field(default=1e-5, ge=1e-10, lt=1, description="relative, of linear solves")
-    ftol: float = Field(default=1e-8, gt=0, description="eV/Å, of relaxations")
-    trust: float = Field(default=TRUST, gt=0, description="Å; estimated error of predicted structures that is tried")
-    jump: float = Field(default=JUMP, gt=0, description="Å; miss of a prediction from which a basin is another")
+    tol: float = Field(default=1e-5, ge=1e-10, lt=1, description="relative tolerance of linear solves")
+    ftol: float = Field(default=1e-8, gt=0, description="eV/Å; force tolerance of relaxations")
+    trust: float = Field(
+        default=TRUST, gt=0, description="Å; largest estimated error of a predicted structure that is tried"
+    )
+    jump: float = Field(
+        default=JUMP, gt=0, description="Å; deviation from the prediction above which a structure is in another basin"
+    )
     structures: bool = Field(default=True, description="whether to write structures at every iteration")
 
     @model_validator(mode="after")
@@ -131,7 +144,7 @@ class InversionSettings(Strict):
         aimed = {name for term in self.loss.all_terms() for name in term.observables()}
         both = [name for name in self.hold.observables if name in aimed]
         if both:
-            raise ValueError(f"hold: {both[0]} has a target too")
+            raise ValueError(f"hold: {both[0]} also has a target in the loss: remove one")
         return self
 
 
@@ -142,42 +155,5 @@ def _require(known: list[str], names: list[str], place: str, what: str) -> None:
 
 
 def inputs(settings: InversionSettings) -> list[Path]:
-    """All files that the settings name."""
-    return [getattr(holder, field) for _, holder, field in named_files(settings)]
-
-
-def described() -> str:
-    """All settings with their defaults, as lines of help."""
-    lines: list[str] = []
-    sections: list[tuple[str, type[BaseModel]]] = [
-        ("", InversionSettings),
-        ("cells: NAME", CellSettings),
-        ("loss", Loss),
-        ("loss: observables: NAME", Aim),
-        *(("loss: terms, each", model) for _, model in LOSSES.items()),
-        ("target or sites", PositionSource),
-        ("hold", Hold),
-        ("parameters", ParameterSettings),
-        ("parameters: bounds: PATTERN", Bound),
-        ("parameters: equalities, each", Equality),
-        *(("observables: NAME", model) for _, model in OBSERVABLES.items()),
-    ]
-    for title, model in sections:
-        lines += ["", f"{title or 'Settings of CONFIG.yaml'}: {(model.__doc__ or '').splitlines()[0]}"]
-        for name, field in model.model_fields.items():
-            default = (
-                "required" if field.is_required() else f"default {_shown(field.get_default(call_default_factory=True))}"
-            )
-            line = f"  {name} ({default})" if name != "kind" else f"  kind: {_kinds(model)}"
-            lines.append(line + (f": {field.description}" if field.description else ""))
-    return "\n".join(lines)
-
-
-def _kinds(model: type[BaseModel]) -> str:
-    return " or ".join(get_args(model.model_fields["kind"].annotation))
-
-
-def _shown(value: object) -> str:
-    if value is None or isinstance(value, BaseModel):
-        return "none"
-    return "yes" if value is True else "no" if value is False else str(value) or "none"
+    """All files that the settings refer to."""
+    return [getattr(model, field) for _, model, field in path_fields(settings)]

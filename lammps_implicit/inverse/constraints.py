@@ -1,7 +1,7 @@
-"""Which changes of the parameters are allowed: free parameters, linear equalities, and physics that is held fixed.
+"""Constraints on changes of the parameters: free parameters, linear equalities, and observables that are held fixed.
 
-Allowed changes are a space of columns, orthonormal in units of the parameters' scales. What an observable's gradient
-excludes is excluded to first order; the drift of second order is taken back by a corrector.
+Allowed changes are a linear space, given by columns that are orthonormal in units of the parameters' scales.
+Observables are held to first order through their gradients; a corrector removes their drift of second order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.potentials.labels import select
 
 DEPENDENT = 1e-10
-"""Relative size below which a constraint says nothing that others have not said."""
+"""Relative singular value below which a constraint depends linearly on the others.
+
+Well above the round-off of double precision, and below the errors of observables' gradients, about the tolerance of
+solves.
+"""
 
 
 def free_space(
@@ -25,32 +29,37 @@ def free_space(
     equalities: FloatArray | None = None,
     held: FloatArray | None = None,
 ) -> FloatArray:
-    """Find the allowed changes, (P, f), orthonormal in units of `scale`.
+    """Basis of the changes of the parameters that all constraints allow.
 
     Parameters
     ----------
     names : sequence of str
         Labels of the parameters.
     scale : (P,) float array
-        Positive.
+        Scales of the parameters, positive.
     patterns : str or sequence of str, optional
-        Parameters that may change; default all.
+        Patterns of the labels of free parameters; default: all.
     equalities : (m, P) float array, optional
-        Rows a with a·δΘ = 0.
+        Rows a of constraints a·δΘ = 0.
     held : (k, P) float array, optional
         Gradients of observables that are held fixed.
+
+    Returns
+    -------
+    (P, f) float array
+        Columns q, orthonormal; allowed changes are δΘ = scale * (q @ s) for any s.
 
     Raises
     ------
     LammpsImplicitError
-        If nothing is left free.
+        If no change is allowed, or a pattern matches no parameter.
     """
     chosen = np.arange(len(names)) if patterns is None else select(names, patterns)
     rows = [array for array in (equalities, held) if array is not None and len(array)]
     units = np.eye(len(names))[:, chosen]
     if not rows:
         return units
-    # In units of the scales, each row of size one, so that no unit of an observable decides what depends on what.
+    # In units of the scales and with rows of unit norm, so that the rank does not depend on units.
     scaled = (np.concatenate(rows) * scale)[:, chosen]
     sizes = np.linalg.norm(scaled, axis=1)
     scaled = scaled[sizes > 0] / sizes[sizes > 0, None]
@@ -60,25 +69,33 @@ def free_space(
     rank = int(np.count_nonzero(values > DEPENDENT * values[0]))
     if rank == len(chosen):
         raise LammpsImplicitError(
-            f"{rank} independent constraints leave none of the {len(chosen)} free parameters any freedom"
+            f"{rank} independent constraints leave no freedom to the {len(chosen)} free parameters: remove constraints "
+            "or free more parameters"
         )
     return units @ right[rank:].T
 
 
 def correction(gradients: FloatArray, missing: FloatArray, scale: FloatArray, allowed: FloatArray) -> FloatArray:
-    """Smallest change of the parameters that brings observables back, (P,).
+    """Smallest allowed change of the parameters, in units of their scales, that changes observables by given amounts.
 
     Parameters
     ----------
     gradients : (k, P) float array
+        Of the observables.
     missing : (k,) float array
-        By how much each observable is to change.
+        Required change of each observable, to first order.
     scale : (P,) float array
+        Scales of the parameters.
     allowed : (P, f) float array
-        Changes that free parameters and equalities allow.
+        Allowed changes, from `free_space`.
+
+    Returns
+    -------
+    (P,) float array
+        δΘ; the least-squares solution if the observables cannot all be met.
     """
-    reach = (gradients * scale) @ allowed
-    # Each row of size one, so that no unit of an observable decides what depends on what.
-    sizes = np.linalg.norm(reach, axis=1)
+    slopes = (gradients * scale) @ allowed
+    # Rows of unit norm, so that the rank does not depend on the units of the observables.
+    sizes = np.linalg.norm(slopes, axis=1)
     sizes[sizes == 0] = 1.0
-    return scale * (allowed @ np.linalg.lstsq(reach / sizes[:, None], missing / sizes, rcond=DEPENDENT)[0])
+    return scale * (allowed @ np.linalg.lstsq(slopes / sizes[:, None], missing / sizes, rcond=DEPENDENT)[0])

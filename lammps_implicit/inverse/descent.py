@@ -1,4 +1,8 @@
-"""Minimise a loss over minima: steps on a quadratic model, no longer than what predictions of structures allow."""
+"""Minimise a loss over relaxed structures, by steps on a quadratic model within a trust region.
+
+A trial is accepted or rejected, and the radius adapted, by the ratio of actual to predicted decrease (J. Nocedal, S. J.
+Wright, Numerical Optimization, 2nd ed., chapter 4). The radius also shrinks where structures cannot be predicted.
+"""
 
 from __future__ import annotations
 
@@ -10,54 +14,59 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import ConvergenceError, NotAMinimumError
-from lammps_implicit.inverse.problem import FarError, JumpedError, Problem
+from lammps_implicit.inverse.problem import Problem, StepRejectedError, StepTooLongError
 from lammps_implicit.inverse.quadratic import Pair, best_step, secant_curvature
 from lammps_implicit.inverse.terms import Contribution
 
-OPTIMIZERS = ("gauss-newton", "lbfgs")
-
 ACCEPTED = 1e-3
-"""Share of the predicted decrease that a step must bring."""
+"""Smallest ratio of actual to predicted decrease at which a step is accepted; any small positive value will do."""
 
 GOOD, POOR = 0.75, 0.25
-"""Shares of the predicted decrease from which the radius may grow, and below which it shrinks."""
+"""Ratios above which the radius may grow, and below which it shrinks (Nocedal and Wright, algorithm 4.1)."""
 
 GROWTH, SHRINKAGE = 2.0, 0.25
-"""Of the trust radius."""
+"""Factors by which the radius grows and shrinks (Nocedal and Wright, algorithm 4.1)."""
 
 TRIALS = 12
-"""Steps refused in a row after which nothing smaller is tried."""
+"""Consecutive rejected steps after which the descent ends: the radius has shrunk by up to 4^12 = 1.7e7."""
 
-FLAT = 1e-13
-"""Predicted decrease, relative to the loss, at which it is at a minimum."""
+MIN_DECREASE = 1e-13
+"""Predicted decrease, relative to the loss, below which a step is lost in round-off."""
 
-STALLED, LATELY = 1e-3, 4
-"""Share of the loss that so many iterations must bring together."""
+STALL_DECREASE, STALL_WINDOW = 1e-3, 4
+"""Relative decrease of the loss, and number of iterations over which a smaller one ends the descent."""
 
 PAIRS = 20
-"""Steps that limited-memory BFGS remembers."""
+"""Steps that limited-memory BFGS keeps: as many as `relaxation.lbfgs` keeps. Each takes two vectors of length P."""
+
+NO_DECREASE = "no allowed change of the parameters lowers the loss further"
+"""Reason of a descent that ended at a minimum of the loss."""
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """Where an accepted step led.
+    """An accepted step and the state it led to.
 
     Attributes
     ----------
     number : int
+        From 0, the initial state.
     loss : float
+        Value of the loss.
     terms : dict of str to float
+        Value of each term of the loss.
     theta : (P,) float array
+        The parameters.
     step : float
         |δΘ| in units of the parameters' scales.
     slope : float
         Norm of the gradient along allowed changes, in the same units.
     missed : float
-        Largest distance of an atom from where the step predicted it, Å.
+        Largest distance of an atom from its predicted position, Å.
     refused : int
-        Trials before it.
+        Number of rejected trials before the step.
     forces, descriptors : int
-        Evaluations so far.
+        Numbers of evaluations up to here.
     """
 
     number: int
@@ -74,36 +83,38 @@ class Iteration:
 
 @dataclass
 class Descent:
-    """How far the optimisation is: what it needs to go on, besides where the cells stand.
+    """State of the optimisation: with the structures of the cells, all that is needed to resume it.
 
     Attributes
     ----------
     radius : float
-        Longest step, in units of the parameters' scales.
+        Trust radius, the longest step, in units of the parameters' scales.
     history : list of Iteration
+        All iterations so far.
     pairs : list of Pair
-        Of limited-memory BFGS, in units of the scales.
-    gradient, place : (P,) float array or None
-        At the last iteration: of the loss, and the parameters, in units of the scales.
+        Steps and changes of the gradient of limited-memory BFGS, in units of the scales.
+    gradient, scaled_theta : (P,) float array or None
+        Gradient of the loss and parameters at the last iteration, in units of the scales; for limited-memory BFGS.
     converged : bool
+        Whether the target or a minimum of the loss was reached.
     reason : str
-        Why it ended.
+        Why the descent ended.
     """
 
     radius: float = 1.0
     history: list[Iteration] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     gradient: FloatArray | None = None
-    place: FloatArray | None = None
+    scaled_theta: FloatArray | None = None
     converged: bool = False
     reason: str = ""
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """A step that was kept, and the loss where it led."""
+class _AcceptedStep:
+    """An accepted step, and value and derivatives of the loss after it."""
 
-    step: float
+    size: float
     missed: float
     refused: int
     loss: Contribution | None = None
@@ -123,79 +134,82 @@ def minimise(
     ----------
     problem : Problem
     target : float
-        Loss at which it is good enough.
+        Loss at which the descent has converged.
     iterations : int
-        At most, those of an interrupted run included.
+        Largest number of iterations, including those of an interrupted run.
     optimizer : {"gauss-newton", "lbfgs"}
-        Curvature from the Jacobian of the residuals: few iterations; or from past gradients, for which each structure
-        needs one solve and no Jacobian.
+        Source of the curvature. Gauss-Newton takes it from the Jacobian of the residuals and needs few iterations.
+        Limited-memory BFGS takes it from past gradients: one solve per structure and no Jacobian.
     descent : Descent, optional
-        Of an interrupted run: the cells stand at its last iteration.
+        State of an interrupted run; the cells are at its last iteration.
     callback : callable
-        Called after every iteration.
+        Called with the state of the descent after every iteration.
+
+    Returns
+    -------
+    Descent
+        The final state; the same object as `descent` if that is given.
     """
     descent = Descent() if descent is None else descent
-    factored = optimizer == "gauss-newton"
-    # An interrupted run has its last iteration on record; it is evaluated again for the step that follows.
-    taken, again = _Taken(0.0, 0.0, 0), bool(descent.history)
+    gauss_newton = optimizer == "gauss-newton"
+    # The last iteration of an interrupted run is on record already, but its derivatives are needed for the next step.
+    step, resumed = _AcceptedStep(0.0, 0.0, 0), bool(descent.history)
     while True:
-        here = problem.contribution(curvature=factored) if taken.loss is None else taken.loss
+        loss = problem.contribution(curvature=gauss_newton) if step.loss is None else step.loss
         held = problem.held_gradients()
         allowed = problem.scale[:, None] * problem.allowed(held)
-        gradient = allowed.T @ here.gradient
-        if not again:
-            if not factored:
-                _learn(descent, problem.scale * here.gradient, problem.theta / problem.scale)
-            descent.history.append(_iteration(problem, len(descent.history), here.value, gradient, taken))
+        gradient = allowed.T @ loss.gradient
+        if not resumed:
+            if not gauss_newton:
+                _record_pair(descent, problem.scale * loss.gradient, problem.theta / problem.scale)
+            descent.history.append(_iteration(problem, len(descent.history), loss.value, gradient, step))
             callback(descent)
-        again = False
-        if here.value <= target and descent.history[0].loss > 0:
-            descent.converged, descent.reason = True, "the loss is what was asked for"
+        resumed = False
+        if loss.value <= target and descent.history[0].loss > 0:
+            descent.converged, descent.reason = True, "the target loss was reached"
             return descent
-        fallen = descent.history[max(len(descent.history) - 1 - LATELY, 0)].loss - here.value
-        if len(descent.history) > LATELY and fallen < STALLED * (fallen + abs(here.value)):
-            descent.reason = f"the last {LATELY} iterations lowered the loss by less than {STALLED:.1%}"
+        decrease = descent.history[max(len(descent.history) - 1 - STALL_WINDOW, 0)].loss - loss.value
+        if len(descent.history) > STALL_WINDOW and decrease < STALL_DECREASE * (decrease + abs(loss.value)):
+            descent.reason = f"the last {STALL_WINDOW} iterations lowered the loss by less than {STALL_DECREASE:.1%}"
             return descent
         if len(descent.history) > iterations:
-            descent.reason = f"{iterations} iterations were not enough"
+            descent.reason = f"the limit of {iterations} iterations was reached"
             return descent
-        bend = here.curvature if factored else _secant(descent, problem)
-        reduced = np.zeros((allowed.shape[1],) * 2) if bend is None else allowed.T @ bend @ allowed
-        found = _step(problem, held, allowed, here.value, gradient, reduced, factored, descent)
+        curvature = loss.curvature if gauss_newton else _secant(descent, problem)
+        reduced = np.zeros((allowed.shape[1],) * 2) if curvature is None else allowed.T @ curvature @ allowed
+        found = _step(problem, held, allowed, loss.value, gradient, reduced, gauss_newton, descent)
         if isinstance(found, str):
-            descent.converged, descent.reason = found == FLAT_REASON, found
+            descent.converged, descent.reason = found == NO_DECREASE, found
             return descent
-        taken = found
+        step = found
 
 
-FLAT_REASON = "no allowed change of the parameters lowers the loss any more"
-
-
-def _iteration(problem: Problem, number: int, loss: float, gradient: FloatArray, taken: _Taken) -> Iteration:
+def _iteration(problem: Problem, number: int, loss: float, gradient: FloatArray, step: _AcceptedStep) -> Iteration:
     return Iteration(
         number,
         loss,
         problem.values(),
         problem.theta.copy(),
-        taken.step,
+        step.size,
         float(np.linalg.norm(gradient)),
-        taken.missed,
-        taken.refused,
+        step.missed,
+        step.refused,
         problem.evaluations.forces,
         problem.evaluations.descriptors,
     )
 
 
-def _learn(descent: Descent, gradient: FloatArray, place: FloatArray) -> None:
-    """Keep the change of the gradient along the step, in units of the scales."""
-    if descent.gradient is not None and descent.place is not None:
-        step, change = place - descent.place, gradient - descent.gradient
+def _record_pair(descent: Descent, gradient: FloatArray, scaled_theta: FloatArray) -> None:
+    """Record the last step and the change of the gradient along it, in units of the scales."""
+    if descent.gradient is not None and descent.scaled_theta is not None:
+        step, change = scaled_theta - descent.scaled_theta, gradient - descent.gradient
         if step.any():
             descent.pairs = [*descent.pairs, (step, change)][-PAIRS:]
-    descent.gradient, descent.place = gradient, place
+    descent.gradient, descent.scaled_theta = gradient, scaled_theta
 
 
 def _secant(descent: Descent, problem: Problem) -> FloatArray:
+    """Curvature from past gradients, (P, P); without pairs such that the first step has the length of the radius."""
     assert descent.gradient is not None
     first = float(np.linalg.norm(descent.gradient)) / descent.radius
     scaled = secant_curvature(descent.pairs, len(problem.scale), first)
@@ -208,41 +222,45 @@ def _step(
     allowed: FloatArray,
     value: float,
     gradient: FloatArray,
-    bend: FloatArray,
-    curvature: bool,
+    curvature: FloatArray,
+    gauss_newton: bool,
     descent: Descent,
-) -> _Taken | str:
-    """Take a step and set the next radius; say why if there is none."""
-    why = ""
+) -> _AcceptedStep | str:
+    """Take a step and set the next radius; return the reason if no step is accepted."""
+    reason = ""
     for refused in range(TRIALS):
-        walls = problem.walls(allowed)
-        step = problem.on_root(partial(best_step, gradient, bend, descent.radius, walls))
-        predicted = -float(gradient @ step + 0.5 * step @ bend @ step)
-        if predicted <= FLAT * abs(value):
-            return FLAT_REASON
+        bounds = problem.step_bounds(allowed)
+        step = problem.on_root(partial(best_step, gradient, curvature, descent.radius, bounds))
+        predicted = -float(gradient @ step + 0.5 * step @ curvature @ step)
+        if predicted <= MIN_DECREASE * abs(value):
+            return NO_DECREASE
         size, ratio, missed = float(np.linalg.norm(step)), -1.0, 0.0
         try:
             with problem.trial(problem.within_bounds(allowed @ step)) as trial:
                 problem.correct(held)
                 ratio, missed = (value - problem.value()) / predicted, trial.missed
-                if ratio > ACCEPTED:  # evaluated while there is a way back
-                    loss = problem.contribution(curvature)
+                if ratio > ACCEPTED:  # evaluated before it is kept: after an error the cells are as before
+                    loss = problem.contribution(gauss_newton)
                     trial.keep()
-            why = "steps lower the loss less than predicted, however short"
-        except FarError as far:
-            descent.radius, why = 0.9 * size * far.share, str(far)
+            reason = "steps lower the loss less than predicted, however short"
+        except StepTooLongError as error:
+            descent.radius, reason = 0.9 * size * error.share, str(error)  # 0.9: a margin for the estimated share
             continue
-        except (JumpedError, NotAMinimumError, ConvergenceError) as jumped:
-            why, ratio = str(jumped), -1.0
+        except (StepRejectedError, NotAMinimumError, ConvergenceError) as error:
+            reason, ratio = str(error), -1.0
         if ratio > ACCEPTED:
             descent.radius = _next_radius(descent.radius, size, ratio, problem.trust / max(missed, 1e-12))
-            return _Taken(size, missed, refused, loss)
+            return _AcceptedStep(size, missed, refused, loss)
         descent.radius = SHRINKAGE * size
-    return f"the target cannot be reached from here: {why}"
+    return f"the target cannot be reached from here: {reason}"
 
 
 def _next_radius(radius: float, size: float, ratio: float, room: float) -> float:
-    """Radius after an accepted step; errors of predicted structures grow with its square."""
+    """Radius after an accepted step: halved after a poor one, larger after a good one.
+
+    `room` is the ratio of the largest to the actual error of the predicted structures, which grows with the square of
+    the step.
+    """
     if ratio < POOR:
         return 0.5 * size
     if ratio > GOOD:

@@ -1,4 +1,4 @@
-"""History of an inversion in HDF5: every iteration, and what an interrupted run needs to go on."""
+"""History of an inversion in HDF5: every iteration, and what is needed to resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
 from lammps_implicit.inverse.descent import Descent, Iteration
-from lammps_implicit.inverse.places import Place
+from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.observables.kind import Cells
@@ -23,30 +23,32 @@ from lammps_implicit.results.structure import read_rows, stream_structure, struc
 from lammps_implicit.structures import Rows
 
 HISTORY_KIND = "inversion"
+"""Attribute ``kind`` of the files."""
 
-NUMBERS = ("loss", "step", "slope", "missed", "refused", "forces", "descriptors")
+_NUMBERS = ("loss", "step", "slope", "missed", "refused", "forces", "descriptors")
+"""Attributes of iterations that are datasets of the same name."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What must not change between an interrupted run and the one that goes on.
+class InitialState:
+    """State before the first iteration, which a resumed run must share with the interrupted one.
 
     Attributes
     ----------
     digest : str
-        Of the configuration, the decks and the potential.
+        SHA-256 of the configuration, the decks and the potential.
     names : tuple of str
         Labels of the free parameters.
     theta : (P,) float array
-        What they were at the start.
-    start : dict of str to float
-        Observables at the start.
+        The free parameters.
+    observables : dict of str to float
+        Observables of the configuration.
     """
 
     digest: str
     names: tuple[str, ...]
     theta: FloatArray
-    start: dict[str, float]
+    observables: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,35 @@ class History:
 
     Attributes
     ----------
-    setting : Setting
+    initial : InitialState
     descent : Descent
+        With K iterations.
     observables : dict of str to (K,) float array
-        Iteration by iteration.
+        Value of each observable at every iteration.
     """
 
-    setting: Setting
+    initial: InitialState
     descent: Descent
     observables: dict[str, FloatArray]
 
 
 def write_history(path: Path, history: History, cells: Cells) -> None:
-    """Write everything up to the last iteration, in place of what was there; the structures stream."""
+    """Write a history with the present structures, replacing an existing file; called on all ranks.
+
+    Structures are streamed: no rank holds all atoms.
+
+    Parameters
+    ----------
+    path : Path
+        HDF5 file.
+    history : History
+    cells : mapping of str to StationaryPoint
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     first = next(iter(cells.values()))
     with opened_on_root(first.engine.comm, lambda: hdf5_written_whole(path, overwrite=True)) as file:
         if file is not None:
@@ -80,21 +98,21 @@ def write_history(path: Path, history: History, cells: Cells) -> None:
 def _write(file: Any, history: History, units: str) -> None:
     import h5py
 
-    setting, descent = history.setting, history.descent
+    initial, descent = history.initial, history.descent
     text = h5py.string_dtype()
     file.attrs.update(
         kind=HISTORY_KIND,
-        digest=setting.digest,
-        start=json.dumps(setting.start),
+        digest=initial.digest,
+        start=json.dumps(initial.observables),
         units=units,
         radius=descent.radius,
         converged=descent.converged,
         reason=descent.reason,
     )
-    file["parameter_names"] = np.array(setting.names, dtype=text)
-    file["theta_start"] = setting.theta
+    file["parameter_names"] = np.array(initial.names, dtype=text)
+    file["theta_start"] = initial.theta
     file["theta"] = np.array([iteration.theta for iteration in descent.history])
-    for name in NUMBERS:
+    for name in _NUMBERS:
         file[name] = np.array([getattr(iteration, name) for iteration in descent.history])
     terms = list(descent.history[0].terms)
     file["term_names"] = np.array(terms, dtype=text)
@@ -102,24 +120,32 @@ def _write(file: Any, history: History, units: str) -> None:
     file["observable_names"] = np.array(list(history.observables), dtype=text)
     columns = list(history.observables.values())
     file["observables"] = np.stack(columns, axis=1) if columns else np.zeros((len(descent.history), 0))
-    shape = (len(descent.pairs), 2, len(setting.theta))
+    shape = (len(descent.pairs), 2, len(initial.theta))
     file["pairs"] = np.array(descent.pairs, float).reshape(shape)
-    if descent.gradient is not None and descent.place is not None:
-        file["gradient"], file["place"] = descent.gradient, descent.place
+    if descent.gradient is not None and descent.scaled_theta is not None:
+        file["gradient"], file["place"] = descent.gradient, descent.scaled_theta
 
 
 def read_history(path: Path) -> History:
-    """Read a file that `write_history` wrote, without structures.
+    """Read a file written by `write_history`, without the structures.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    History
 
     Raises
     ------
     OutputError
-        If it does not exist, is damaged, or is something else.
+        If the file does not exist, is damaged, or is not a history.
     """
     with hdf5_opened(path, [HISTORY_KIND], "a history of 'lammps-implicit invert'") as file:
         terms = file["term_names"].asstr()[()]
         thetas, values = file["theta"][()], file["terms"][()]
-        numbers = {name: file[name][()].tolist() for name in NUMBERS}
+        numbers = {name: file[name][()].tolist() for name in _NUMBERS}
         history = [
             Iteration(
                 number=k,
@@ -134,11 +160,11 @@ def read_history(path: Path) -> History:
             history=history,
             pairs=[(pair[0], pair[1]) for pair in file["pairs"][()]],
             gradient=file["gradient"][()] if "gradient" in file else None,
-            place=file["place"][()] if "place" in file else None,
+            scaled_theta=file["place"][()] if "place" in file else None,
             converged=bool(file.attrs["converged"]),
             reason=str(file.attrs["reason"]),
         )
-        setting = Setting(
+        initial = InitialState(
             str(file.attrs["digest"]),
             tuple(file["parameter_names"].asstr()[()]),
             file["theta_start"][()],
@@ -146,31 +172,40 @@ def read_history(path: Path) -> History:
         )
         names = file["observable_names"].asstr()[()]
         observables = dict(zip(names, file["observables"][()].T, strict=True)) if len(names) else {}
-        return History(setting, descent, observables)
+        return History(initial, descent, observables)
 
 
 def move_to_structures(path: Path, theta: FloatArray, cells: Mapping[str, Minimum], ftol: float) -> None:
-    """Bring all cells to parameters and to the structures that a file holds.
+    """Move all cells to given parameters and to the structures in a history, and relax them there.
+
+    Parameters
+    ----------
+    path : Path
+        File of the history.
+    theta : (P,) float array
+    cells : mapping of str to Minimum
+    ftol : float
+        Largest force component, eV/Å.
 
     Raises
     ------
     OutputError
-        If they are of other atoms.
+        If a structure in the file has other atoms than the cell.
     """
     for name, cell in cells.items():
-        displacement, strain = _saved(path, name, cell).way_from(cell)
+        displacement, strain = _read_structure(path, name, cell).displacement_from(cell)
         if cell.engine.any(bool(np.isnan(displacement).any())):
-            raise OutputError(f"{path}: the structure of {name} is of other atoms")
-        with cell.excursion(theta - cell.potential.theta, displacement, strain) as trip:
+            raise OutputError(f"{path}: the structure of {name} has other atoms than its deck; start again without it")
+        with cell.excursion(theta - cell.potential.theta, displacement, strain) as excursion:
             cell.relax_away(ftol, cell.cell)
-            trip.stay = True
+            excursion.stay = True
 
 
-def _saved(path: Path, name: str, cell: Minimum) -> Place:
-    """Read the structure of a cell, spread over its ranks."""
+def _read_structure(path: Path, name: str, cell: Minimum) -> SavedStructure:
+    """Read the structure of a cell, distributed over its ranks."""
 
     def pieces() -> Iterator[Rows]:
         with hdf5_opened(path, [HISTORY_KIND], "a history of 'lammps-implicit invert'") as file:
             yield from structure_pieces(file[f"structures/{name}"])
 
-    return Place(*read_rows(cell.engine.comm, pieces))
+    return SavedStructure(*read_rows(cell.engine.comm, pieces))

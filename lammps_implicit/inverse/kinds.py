@@ -1,4 +1,4 @@
-"""Kinds of loss terms that a configuration may name; see `loss`."""
+"""The kinds of loss terms of this package that a configuration can name; see `loss`."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ from lammps_implicit.observables.kind import Cells
 from lammps_implicit.observables.targets import read_positions
 from lammps_implicit.stationary.point import StationaryPoint
 
+MIN_VARIANCE = 1e-10
+"""Smallest variance of a direction relative to the largest: keeps the inverse of a singular covariance finite."""
+
 
 class PositionsLoss(LossKind):
-    """Positions that a cell is to have."""
+    """Target positions of the atoms of a cell."""
 
     kind: Literal["positions"] = "positions"
     least_squares: ClassVar[bool] = True
     cell: str
     target: PositionSource
-    ids: Optional[list[int]] = Field(default=None, min_length=1, description="atoms that count; default: all")
-    near: Optional[int] = Field(default=None, description="or those around the atom with this id")
-    radius: float = Field(default=10.0, gt=0, description="Å; how far around it")
+    ids: Optional[list[int]] = Field(default=None, min_length=1, description="ids of the atoms; default: all")
+    near: Optional[int] = Field(default=None, description="or all atoms around the atom with this id")
+    radius: float = Field(default=10.0, gt=0, description="Å; within this distance of it")
     weight: float = Field(default=1.0, gt=0, description="Å⁻²")
 
     @model_validator(mode="after")
-    def _one_choice(self) -> PositionsLoss:
+    def _at_most_one(self) -> PositionsLoss:
         if self.ids is not None and self.near is not None:
             raise ValueError("give either ids or near")
         return self
@@ -54,13 +57,13 @@ class PositionsLoss(LossKind):
         return positions(context.cells, self.cell, minimum.ids[chosen], target[chosen], weights, name)
 
     def _chosen(self, minimum: StationaryPoint) -> BoolArray:
-        """Which of this rank's atoms count, (n,)."""
+        """Mask of this rank's atoms that the term applies to, (n,)."""
         engine, name = minimum.engine, f"positions of {self.cell}"
         if self.ids is not None:
             chosen = np.isin(minimum.ids, self.ids)
             missing = len(set(self.ids)) - int(engine.sum(int(chosen.sum())))
             if missing:
-                raise LammpsImplicitError(f"{name}: {missing} of the ids asked for are no atoms of it")
+                raise LammpsImplicitError(f"{name}: {missing} of the given ids do not exist in this cell")
             return chosen
         if self.near is None:
             return np.ones(len(minimum.ids), bool)
@@ -73,25 +76,25 @@ class PositionsLoss(LossKind):
 
 
 class Aim(Strict):
-    """Value that an observable is to have."""
+    """Target value of an observable."""
 
-    target: Optional[float] = Field(default=None, description="the value")
-    change: Optional[float] = Field(default=None, description="or by how much it is to change")
-    scale: float = Field(default=1.0, gt=0, description="deviation that counts as one")
+    target: Optional[float] = Field(default=None, description="target value")
+    change: Optional[float] = Field(default=None, description="or the change from the initial value")
+    scale: float = Field(default=1.0, gt=0, description="unit of deviations from the target")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Aim:
+    def _exactly_one(self) -> Aim:
         if (self.target is None) == (self.change is None):
             raise ValueError("give either target or change")
         return self
 
 
 class ObservableLoss(LossKind, Aim):
-    """Value that an observable of the configuration is to have."""
+    """Target value of an observable of the configuration."""
 
     kind: Literal["observable"] = "observable"
     least_squares: ClassVar[bool] = True
-    observable: str = Field(description="its name")
+    observable: str = Field(description="name of the observable")
 
     def cells(self) -> list[str]:
         return []
@@ -108,12 +111,12 @@ class ObservableLoss(LossKind, Aim):
 
 
 class FunctionLoss(LossKind):
-    """A Python function of a cell, a `Minimum`, to (value, ∂L/∂X of this rank's atoms), or with ∂L/∂ε as a third."""
+    """A Python function of a cell (a `Minimum`) that returns its value, ∂L/∂X of this rank's atoms, and maybe ∂L/∂ε."""
 
     kind: Literal["function"] = "function"
     cell: str
     file: Path
-    function: str = Field(default="loss", min_length=1, description="its name in the file")
+    function: str = Field(default="loss", min_length=1, description="name of the function in the file")
 
     _loaded: Optional[UserFunction] = PrivateAttr(default=None)
 
@@ -132,25 +135,25 @@ class FunctionLoss(LossKind):
         if spec is None or spec.loader is None:
             raise LammpsImplicitError(f"{self.file} is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look there
+        sys.modules[spec.name] = module  # dataclasses look up their module there
         try:
             spec.loader.exec_module(module)
             function: UserFunction = getattr(module, self.function)
-        except Exception as error:  # whatever the user's file raises
+        except Exception as error:  # the user's file may raise anything
             raise LammpsImplicitError(f"{self.file}: {self.function} cannot be imported ({error})") from None
         return function
 
 
 class PriorLoss(LossKind):
-    """Penalty for changes of the parameters from where they started."""
+    """Penalty for changes of the parameters from their initial values."""
 
     kind: Literal["prior"] = "prior"
     least_squares: ClassVar[bool] = True
     ridge: float = Field(default=0.0, ge=0, description="strength, in units of the parameters' scales")
     covariance: Optional[Path] = Field(
-        default=None, description="ensemble file; its inverse covariance is the strength"
+        default=None, description="ensemble file; the inverse of its covariance is the strength"
     )
-    weight: float = Field(default=1.0, gt=0, description="of the covariance's term")
+    weight: float = Field(default=1.0, gt=0, description="factor of the term with the covariance")
 
     def cells(self) -> list[str]:
         return []
@@ -164,8 +167,8 @@ class PriorLoss(LossKind):
             covariance = context.first.engine.on_root(
                 lambda: read_ensemble(file, parameters, allow_singular=True).covariance
             )
-            # Directions without spread: as stiff as the stiffest that has some.
+            # Directions without spread get a large but finite stiffness.
             values, vectors = np.linalg.eigh(covariance * np.outer(1 / scale, 1 / scale))
-            inverse = vectors @ np.diag(1 / np.maximum(values, 1e-10 * values[-1])) @ vectors.T
+            inverse = vectors @ np.diag(1 / np.maximum(values, MIN_VARIANCE * values[-1])) @ vectors.T
             terms.append(Prior(theta, self.weight * inverse / np.outer(scale, scale), "covariance"))
         return terms

@@ -1,6 +1,7 @@
-"""What a kind of loss term is: settings of a configuration that build terms of a loss.
+"""The interface of a kind of loss term: settings in a configuration, and how to build terms of the loss from them.
 
-Kinds are found by name among the entry points of the group ``lammps_implicit.losses``: any package may add its own.
+Kinds are looked up by name among the entry points of the group ``lammps_implicit.losses``, to which any installed
+package may add its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.inverse.terms import Term
-from lammps_implicit.observables.configuration import Strict, of_registered_kind
+from lammps_implicit.observables.configuration import Strict, parse_registered_kind
 from lammps_implicit.observables.kind import Cells, Measure
 from lammps_implicit.registry import Registry
 from lammps_implicit.stationary.point import StationaryPoint
@@ -23,22 +24,22 @@ from lammps_implicit.stationary.point import StationaryPoint
 
 @dataclass(frozen=True)
 class LossContext:
-    """What loss terms are built from, with the cells at the start.
+    """What loss terms are built from; the cells are in their initial state.
 
     Attributes
     ----------
     cells : mapping of str to StationaryPoint
         Relaxed cells by name.
     measures : mapping of str to callable
-        Observables of the configuration by name, as `terms.Number` takes them.
+        Functions that measure the observables of the configuration, by name, as `terms.Number` takes them.
     start : mapping of str to float
-        Their values at the start.
+        Initial values of the observables.
     theta : (P,) float array
-        Parameters at the start.
+        Initial parameters.
     scale : (P,) float array
-        Change of size one of each parameter.
+        Unit of changes of each parameter.
     number : int
-        Place of the term among those of its kind, from 1: for names that differ.
+        Number of the term among those of its kind, from 1; for unique names.
     """
 
     cells: Cells
@@ -50,18 +51,20 @@ class LossContext:
 
     @property
     def first(self) -> StationaryPoint:
-        """One of the cells: all have the same parameters."""
+        """The first cell; all cells have the same parameters."""
         return next(iter(self.cells.values()))
 
 
 class LossKind(Strict):
-    """Settings of a loss term; subclasses narrow ``kind`` to the name of their entry point.
+    """Base class for the settings of a loss term.
 
     Attributes
     ----------
     kind : str
+        Subclasses restrict it to the name of their entry point, such as ``kind: Literal["positions"]``.
     least_squares : bool
-        Whether its terms know their curvature, as sums of squares do; if one does not, the default optimiser is L-BFGS.
+        Class variable: whether the terms are sums of squares, which have a Gauss-Newton curvature. If any kind in a
+        loss is not, the default optimiser is limited-memory BFGS.
     """
 
     kind: str
@@ -69,35 +72,50 @@ class LossKind(Strict):
 
     @abstractmethod
     def cells(self) -> list[str]:
-        """Names of the cells that it depends on."""
+        """Names of the cells that the term depends on."""
 
     def observables(self) -> list[str]:
-        """Names of the observables of the configuration that it depends on."""
+        """Names of the observables of the configuration that the term depends on."""
         return []
 
     def prepare(self) -> None:  # most kinds have nothing to prepare
-        """Refuse, before any deck runs, what can be refused without cells: called on all ranks.
+        """Check, before any deck runs, everything that does not need the cells; called on all ranks.
 
         Raises
         ------
         LammpsImplicitError
+            If the settings cannot be used.
         """
 
     def check(self, cells: Cells) -> None:
-        """Refuse cells that it cannot be evaluated on, without any evaluation.
+        """Check, without any evaluation, that the term can be evaluated on these cells; called on all ranks.
+
+        Parameters
+        ----------
+        cells : mapping of str to StationaryPoint
 
         Raises
         ------
         LammpsImplicitError
+            If it cannot.
         """
 
     @abstractmethod
     def build(self, context: LossContext) -> Term | list[Term]:
-        """Build its terms; called once, on all ranks, before the first step."""
+        """Build the terms; called once, on all ranks, before the first step.
+
+        Parameters
+        ----------
+        context : LossContext
+
+        Returns
+        -------
+        Term or list of Term
+        """
 
 
 LOSSES: Registry[type[LossKind]] = Registry("lammps_implicit.losses", "loss term")
-"""Kinds by name."""
+"""Registered kinds of loss terms, by name."""
 
-RegisteredLoss = Annotated[SerializeAsAny[LossKind], BeforeValidator(partial(of_registered_kind, LOSSES))]
-"""Field of a configuration: settings of any registered kind."""
+RegisteredLoss = Annotated[SerializeAsAny[LossKind], BeforeValidator(partial(parse_registered_kind, LOSSES))]
+"""Type of a configuration field that holds the settings of any registered kind of loss term."""

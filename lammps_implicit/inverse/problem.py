@@ -1,4 +1,4 @@
-"""An inverse problem: minima that share their parameters, a loss over them, and which parameters may change."""
+"""An inverse problem: minima that share their parameters, a loss over them, and constraints on the parameters."""
 
 from __future__ import annotations
 
@@ -15,47 +15,59 @@ from lammps_implicit.cell.voigt import tensor
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.inverse.constraints import correction, free_space
-from lammps_implicit.inverse.places import Place
+from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.inverse.terms import Contribution, Term
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.kind import Measure
 from lammps_implicit.stationary.states import Excursion
 
-CORRECTIONS = 8
-"""Changes that bring held observables back, one after the other."""
-
-NOTHING = 1e-4
-"""Change of the parameters, in units of their scales, whose effect counts as an observable's size where it vanishes."""
-
-BEYOND = 1e-9
-"""Of a bound, in units of the scales, that round-off leaves."""
-
 T = TypeVar("T")
 
+CORRECTIONS = 8
+"""Largest number of corrections that restore held observables.
+
+Each reduces the drift by a factor of the order of the step, so that few are needed where the step is short enough.
+"""
+
+SMALL_CHANGE = 1e-4
+"""Change of the parameters, in units of their scales, that sets the tolerance of a held observable close to zero.
+
+The relative tolerance then refers to the effect of this change instead of the observable's value.
+"""
+
+BOUND_TOLERANCE = 1e-9
+"""Distance, in units of the scales, by which a parameter may exceed a bound: round-off of the corrections."""
+
 JUMP = 0.5
-"""Å by which a relaxed atom may miss its predicted place before the structure counts as another."""
+"""Å; distance of a relaxed atom from its predicted position above which the structure is in another basin.
+
+About a fifth of the distance of neighbours in metals, and above `TRUST`, so that predictions within that pass.
+"""
 
 TRUST = 0.2
-"""Å by which atoms may be off their places, as estimated from the forces where they were predicted."""
+"""Å; largest error of predicted positions, estimated from the forces there, for which a step is tried.
+
+Larger values allow longer steps, which cost more relaxation and leave the basin more often.
+"""
 
 REACH = 1.0
-"""Å; longest way of an atom that a first-order prediction is tried with."""
+"""Å; largest displacement of an atom for which a first-order prediction is tried: less than half a bond length."""
 
 PREDICTOR_TOLERANCE = 1e-2
-"""Relative residual of predictions that are made for one step only."""
+"""Relative residual of predictions for a single step: below the error of the first-order prediction itself."""
 
 
-class JumpedError(LammpsImplicitError):
-    """A structure that relaxed into another basin."""
+class StepRejectedError(LammpsImplicitError):
+    """A step that must be rejected: a structure left its basin, or held observables or bounds cannot be kept."""
 
 
-class FarError(LammpsImplicitError):
+class StepTooLongError(LammpsImplicitError):
     """A step for which structures cannot be predicted.
 
     Attributes
     ----------
     share : float
-        About how much of the step could be taken.
+        Estimated fraction of the step for which they can.
     """
 
     def __init__(self, message: str, share: float) -> None:
@@ -71,11 +83,11 @@ class Held:
     ----------
     name : str
     observable : callable
-        As of `terms.Number`.
+        Takes the cells and the order of the derivatives, 0 or 1, and returns an `Observable`, as for `terms.Number`.
     value : float
-        What it is held at.
+        Value that it is held at, in its units.
     tol : float
-        By how much it may be off, relative to the value.
+        Largest relative deviation from the value.
     """
 
     name: str
@@ -86,54 +98,62 @@ class Held:
 
 @dataclass
 class Trial:
-    """A visit of all cells to other parameters.
+    """An excursion of all cells to other parameters.
 
     Attributes
     ----------
-    trips : list of Excursion
+    excursions : list of Excursion
+        One for each cell.
     missed : float
-        Largest distance of an atom from where it was predicted, Å.
+        Largest distance of a relaxed atom from its predicted position, Å.
     """
 
-    trips: list[Excursion] = field(default_factory=list)
+    excursions: list[Excursion] = field(default_factory=list)
     missed: float = 0.0
 
-    def keep(self, stay: bool = True) -> None:
-        """Stay there, or come back."""
-        for trip in self.trips:
-            trip.stay = stay
+    def keep(self) -> None:
+        """Keep all cells at the new parameters instead of restoring them at the end."""
+        for excursion in self.excursions:
+            excursion.stay = True
 
 
 @dataclass
 class Problem:
-    """What is to be minimised.
+    """A loss over relaxed cells, and the changes of the parameters that are allowed.
 
     Attributes
     ----------
     cells : dict of str to Minimum
-        With the same parameters.
+        By name; all have the same parameters.
     terms : sequence of Term
+        The loss is their sum.
     scale : (P,) float array
-        What counts as a change of size one of each parameter.
+        Unit of changes of each parameter, positive.
     patterns, equalities
-        Parameters that may change, and linear equalities; see `free_space`.
+        Free parameters and linear equalities; see `free_space`.
     bounds : ((P,), (P,)) float arrays, optional
-        Least and largest values of the parameters; infinite where there are none.
+        Smallest and largest values of the parameters; infinite where there is no bound.
     held : sequence of Held
-        Observables that stay as they are.
+        Observables that are held fixed.
     factored : bool
-        Whether structures are predicted from whole Jacobians, which Gauss and Newton's method needs anyway.
+        Whether structures are predicted from full Jacobians, which Gauss-Newton steps need anyway, rather than by one
+        solve for each step.
     tol : float
-        Of solves.
+        Relative tolerance of linear solves.
     ftol : float
-        eV/Å, of relaxations.
+        Force tolerance of relaxations, eV/Å.
     trust, jump : float
         Å; see `TRUST` and `JUMP`.
-    starts : mapping of str to Place
-        Cells that every trial relaxes from one structure, whatever basin that leads to, and where that is; other cells
-        go on from where they stand.
-    earlier : Evaluations
-        Of the run that this one goes on with.
+    starts : mapping of str to SavedStructure
+        Cells that every trial relaxes from a fixed initial structure, into whatever basin that leads to. Other cells
+        continue from their present structure.
+    previous : Evaluations
+        Evaluations of the interrupted run that this one resumes.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If two terms have the same name.
     """
 
     cells: dict[str, Minimum]
@@ -148,48 +168,67 @@ class Problem:
     ftol: float = 1e-8
     trust: float = TRUST
     jump: float = JUMP
-    starts: Mapping[str, Place] = field(default_factory=dict)
-    earlier: Evaluations = field(default_factory=Evaluations)
+    starts: Mapping[str, SavedStructure] = field(default_factory=dict)
+    previous: Evaluations = field(default_factory=Evaluations)
 
     @property
     def first(self) -> Minimum:
-        """One of the cells: all have the same parameters."""
+        """The first cell; all cells have the same parameters."""
         return next(iter(self.cells.values()))
 
     @property
     def theta(self) -> FloatArray:
-        """Where it stands."""
+        """Present parameters, (P,)."""
         return self.first.potential.theta
 
     @property
     def evaluations(self) -> Evaluations:
-        """Of all cells so far."""
-        spent = [self.earlier, *(cell.engine.evaluations for cell in self.cells.values())]
+        """Evaluations of all cells so far, including those of an interrupted run."""
+        spent = [self.previous, *(cell.engine.evaluations for cell in self.cells.values())]
         return Evaluations(sum(e.forces for e in spent), sum(e.descriptors for e in spent))
 
     def __post_init__(self) -> None:
         names = [term.name for term in self.terms]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
-            raise LammpsImplicitError(f"two terms of the loss are called '{twice[0]}'")
+            raise LammpsImplicitError(f"two terms of the loss are called '{twice[0]}': give each its own name")
 
     def on_root(self, task: Callable[[], T]) -> T:
-        """What rank 0 finds, on all ranks: the same to the last digit."""
+        """Result of a task on rank 0, on all ranks: identical to the last digit."""
         return self.first.engine.on_root(task)
 
     def allowed(self, held: FloatArray | None = None) -> FloatArray:
-        """Changes of the parameters that are allowed where it stands, (P, f), in units of `scale`.
+        """Basis of the allowed changes of the parameters, in units of `scale`; see `free_space`.
 
         Parameters
         ----------
         held : (k, P) float array, optional
-            `held_gradients`; default: nothing is held.
+            `held_gradients`; default: no observables are held.
+
+        Returns
+        -------
+        (P, f) float array
+
+        Raises
+        ------
+        LammpsImplicitError
+            If no change is allowed.
         """
         names = self.first.potential.names
         return self.on_root(lambda: free_space(names, self.scale, self.patterns, self.equalities, held))
 
-    def walls(self, allowed: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-        """Bounds on steps s, δΘ = `allowed` s, as A s ≤ b; None where there are none."""
+    def step_bounds(self, allowed: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+        """Bounds of the parameters as bounds on steps s with δΘ = `allowed` s.
+
+        Parameters
+        ----------
+        allowed : (P, f) float array
+
+        Returns
+        -------
+        ((m, f), (m,)) float arrays or None
+            A and b in A s ≤ b; None if there are no bounds.
+        """
         if self.bounds is None:
             return None
         low, high = self.bounds
@@ -198,7 +237,7 @@ class Problem:
         return matrix, np.maximum(room, 0.0)
 
     def within_bounds(self, dtheta: FloatArray) -> FloatArray:
-        """A change without the round-off that would lead beyond a bound."""
+        """Clip a change of the parameters, (P,), that exceeds a bound by round-off."""
         if self.bounds is None:
             return dtheta
         low, high = self.bounds
@@ -209,44 +248,46 @@ class Problem:
 
         Raises
         ------
-        JumpedError
+        StepRejectedError
+            If they did.
         """
         if self.bounds is None:
             return
-        beyond = np.maximum(self.bounds[0] - self.theta, self.theta - self.bounds[1]) / self.scale
-        if beyond.max() > BEYOND:
-            name = self.first.potential.names[int(np.argmax(beyond))]
-            raise JumpedError(f"what is held can be held only with {name} beyond its bounds")
+        excess = np.maximum(self.bounds[0] - self.theta, self.theta - self.bounds[1]) / self.scale
+        if excess.max() > BOUND_TOLERANCE:
+            name = self.first.potential.names[int(np.argmax(excess))]
+            raise StepRejectedError(f"the held observables can only be kept with {name} outside its bounds")
 
     def held_gradients(self) -> FloatArray | None:
-        """Gradients of the observables that are held, (k, P); None if there are none."""
+        """Gradients of the held observables, (k, P); None if there are none."""
         if not self.held:
             return None
         return np.array([held.observable(self.cells, 1).gradient for held in self.held])
 
     def drift(self) -> FloatArray:
-        """By how much the observables that are held miss their values, (k,)."""
+        """Deviations of the held observables from their values, (k,)."""
         return np.array([float(held.observable(self.cells, 0).value) - held.value for held in self.held])
 
     def correct(self, gradients: FloatArray | None) -> None:
-        """Bring the observables that are held back to their values: smallest changes of the parameters, one by one.
+        """Restore the values of the held observables by a sequence of smallest changes of the parameters.
 
         Parameters
         ----------
         gradients : (k, P) float array or None
-            `held_gradients` nearby, where the step began: each correction misses by a higher order.
+            `held_gradients` at the beginning of the step. They are not updated, so that no solves are needed; each
+            correction still reduces the drift by a factor of the order of the step.
 
         Raises
         ------
-        JumpedError
-            If they do not come back.
+        StepRejectedError
+            If the observables cannot be restored within `CORRECTIONS` changes and the bounds.
         """
         if gradients is None:
             return
         allowed = self.allowed()
-        felt = np.linalg.norm(gradients * self.scale, axis=1)
+        slopes = np.linalg.norm(gradients * self.scale, axis=1)
         values = np.array([abs(held.value) for held in self.held])
-        limits = np.array([held.tol for held in self.held]) * np.maximum(values, NOTHING * felt)
+        limits = np.array([held.tol for held in self.held]) * np.maximum(values, SMALL_CHANGE * slopes)
         for _ in range(CORRECTIONS):
             drift = self.drift()
             if np.all(np.abs(drift) <= limits):
@@ -256,55 +297,66 @@ class Problem:
             with self.trial(change) as trial:
                 trial.keep()
         worst = int(np.argmax(np.abs(drift) / limits))
-        raise JumpedError(f"{self.held[worst].name} does not come back to its value: {drift[worst]:.2e} is left")
+        raise StepRejectedError(
+            f"{self.held[worst].name} cannot be restored to its value: it deviates by {drift[worst]:.2e}"
+        )
 
     def values(self) -> dict[str, float]:
-        """Value of each term where it stands."""
+        """Value of each term of the loss at the present parameters, by name."""
         return {term.name: term.value(self.cells) for term in self.terms}
 
     def value(self) -> float:
-        """Of the whole loss where it stands."""
+        """Value of the loss at the present parameters."""
         return sum(term.value(self.cells) for term in self.terms)
 
     def contribution(self, curvature: bool) -> Contribution:
-        """Value, gradient and curvature of the whole loss, with respect to all parameters."""
+        """Value, gradient and, on request, curvature of the loss with respect to all parameters."""
         parts = [term.contribution(self.cells, self.tol, curvature) for term in self.terms]
         total = sum(part.value for part in parts)
         gradient = np.sum([part.gradient for part in parts], axis=0)
-        bends = [part.curvature for part in parts if part.curvature is not None]
-        return Contribution(total, gradient, np.sum(bends, axis=0) if bends else None)
+        curvatures = [part.curvature for part in parts if part.curvature is not None]
+        return Contribution(total, gradient, np.sum(curvatures, axis=0) if curvatures else None)
 
     @contextmanager
     def trial(self, dtheta: FloatArray) -> Iterator[Trial]:
-        """Stand at Θ + δΘ with all cells relaxed; come back unless the trial is kept.
+        """Context in which all cells are relaxed at Θ + δΘ; they are restored at the end unless the trial is kept.
+
+        Parameters
+        ----------
+        dtheta : (P,) float array
+            δΘ.
+
+        Yields
+        ------
+        Trial
 
         Raises
         ------
-        FarError
+        StepTooLongError
             If structures cannot be predicted that far.
-        JumpedError
+        StepRejectedError
             If a structure relaxes into another basin, or finds no minimum.
         """
-        with ExitStack() as away:
+        with ExitStack() as stack:
             trial = Trial()
             for name, cell in self.cells.items():
                 start = self.starts.get(name)
-                way = self._predicted(name, cell, dtheta) if start is None else start.way_from(cell)
-                trial.trips.append(away.enter_context(cell.excursion(dtheta, *way)))
+                move = self._predicted(name, cell, dtheta) if start is None else start.displacement_from(cell)
+                trial.excursions.append(stack.enter_context(cell.excursion(dtheta, *move)))
                 if start is None:
                     self._require_near(name, cell)
                 try:
                     missed = cell.relax_away(self.ftol, cell.cell)
                 except (ConvergenceError, NotAMinimumError) as error:
-                    raise JumpedError(f"{name}: {error}") from None
-                if start is None:  # wherever else it began, it was not predicted
+                    raise StepRejectedError(f"{name}: {error}") from None
+                if start is None:  # an initial structure is no prediction
                     if missed > self.jump:
-                        raise JumpedError(f"{name}: an atom moved {missed:.2f} Å from where it was predicted")
+                        raise StepRejectedError(f"{name}: an atom moved {missed:.2f} Å from its predicted position")
                     trial.missed = max(trial.missed, missed)
             yield trial
 
     def _predicted(self, name: str, cell: Minimum, dtheta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Displacement and strain of first order."""
+        """Displacement (n, 3) and strain (3, 3) to first order."""
         if self.factored:
             jacobian, strain = cell.jacobian(self.tol, cell=cell.cell), np.zeros((3, 3))
             displacement = jacobian.dot(dtheta)
@@ -315,13 +367,13 @@ class Problem:
             displacement, strain = cell.predicted_at(dtheta, PREDICTOR_TOLERANCE, cell.cell)
         longest = cell.engine.max_abs(displacement)
         if longest > REACH:
-            raise FarError(f"{name}: an atom would move {longest:.1f} Å, too far to predict", REACH / longest)
+            raise StepTooLongError(f"{name}: an atom would move {longest:.1f} Å, too far to predict", REACH / longest)
         return displacement, strain
 
     def _require_near(self, name: str, cell: Minimum) -> None:
-        """Check how far atoms are from a minimum, by the forces at the structure predicted."""
+        """Estimate the error of the predicted positions from the forces there, and check it."""
         forces = cell.hessian.reference_forces
-        missed = cell.engine.max_abs(cell.preconditioner.near(forces)(forces))
-        if missed > self.trust:  # it grows with the square of the step
-            share = float(np.sqrt(self.trust / missed))
-            raise FarError(f"{name}: an atom would be {missed:.2f} Å from where it is predicted", share)
+        error = cell.engine.max_abs(cell.preconditioner.near(forces)(forces))
+        if error > self.trust:
+            share = float(np.sqrt(self.trust / error))  # the error grows with the square of the step
+            raise StepTooLongError(f"{name}: the predicted position of an atom would be off by {error:.2f} Å", share)

@@ -1,4 +1,4 @@
-"""Steps on a quadratic model of the loss, within a trust radius and within bounds, and the models' curvatures."""
+"""Quadratic models of the loss: steps within a trust radius and bounds, and curvatures from past gradients."""
 
 from __future__ import annotations
 
@@ -10,54 +10,68 @@ from scipy.optimize import LbfgsInvHessProduct, brentq, minimize
 from lammps_implicit.arrays import FloatArray
 
 Pair = tuple[FloatArray, FloatArray]
-"""A step, and the change of the gradient along it."""
+"""A step, (P,), and the change of the gradient along it, (P,)."""
 
-FLAT = 1e-10
-"""Curvature, relative to the largest, below which nothing is known of a direction."""
+MIN_CURVATURE = 1e-10
+"""Smallest curvature relative to the largest: smaller eigenvalues are round-off, and only the radius limits steps."""
+
+CURVED = 1e-10
+"""Smallest cosine between a step and the change of the gradient along it for which the pair is used.
+
+Keeps the curvature of limited-memory BFGS positive definite; excludes only changes of negative sign or lost in
+round-off.
+"""
 
 
 def best_step(
-    gradient: FloatArray, curvature: FloatArray, radius: float, walls: tuple[FloatArray, FloatArray] | None = None
+    gradient: FloatArray, curvature: FloatArray, radius: float, bounds: tuple[FloatArray, FloatArray] | None = None
 ) -> FloatArray:
-    """Minimise g·s + ½ s·B s over |s| ≤ radius, and A s ≤ b where walls (A, b) are given; (f,).
+    """Minimise g·s + ½ s·B s over steps with |s| ≤ radius and, where bounds (A, b) are given, A s ≤ b.
 
-    Without walls this is exact (J. J. Moré, D. C. Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983)); with them steps
-    may pass a wall by round-off.
+    Exact without active bounds (J. J. Moré, D. C. Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983)); with them steps
+    may exceed a bound by round-off.
 
     Parameters
     ----------
     gradient : (f,) float array
+        g.
     curvature : (f, f) float array
-        Symmetric, positive semidefinite.
+        B, symmetric and positive semidefinite.
     radius : float
-    walls : ((m, f), (m,)) float arrays, optional
-        With b ≥ 0.
+        Positive.
+    bounds : ((m, f), (m,)) float arrays, optional
+        A and b, with b ≥ 0.
+
+    Returns
+    -------
+    (f,) float array
+        The step s.
     """
     values, vectors = np.linalg.eigh(curvature)
     slopes = vectors.T @ gradient
-    # Where nothing is curved, steps end at the radius.
+    # If all curvature vanishes, any small value makes the step end at the radius.
     typical = max(float(values[-1]), 1e-6 * float(np.linalg.norm(slopes)) / radius, np.finfo(float).tiny)
-    values = np.maximum(values, FLAT * typical)
+    values = np.maximum(values, MIN_CURVATURE * typical)
 
-    def beyond(damping: float) -> float:
+    def excess(damping: float) -> float:
         return float(np.linalg.norm(slopes / (values + damping))) - radius
 
     damping = 0.0
-    if beyond(0.0) > 0:
-        damping = float(brentq(beyond, 0.0, 2 * np.linalg.norm(slopes) / radius, xtol=1e-300, rtol=1e-12))
+    if excess(0.0) > 0:
+        damping = float(brentq(excess, 0.0, 2 * np.linalg.norm(slopes) / radius, xtol=1e-300, rtol=1e-12))
     step = -vectors @ (slopes / (values + damping))
-    if walls is None or np.all(walls[0] @ step <= walls[1]):
+    if bounds is None or np.all(bounds[0] @ step <= bounds[1]):
         return np.asarray(step, np.float64)
-    return _walled(gradient, vectors @ np.diag(values) @ vectors.T, radius, walls)
+    return _bounded_step(gradient, vectors @ np.diag(values) @ vectors.T, radius, bounds)
 
 
-def _walled(
-    gradient: FloatArray, curvature: FloatArray, radius: float, walls: tuple[FloatArray, FloatArray]
+def _bounded_step(
+    gradient: FloatArray, curvature: FloatArray, radius: float, bounds: tuple[FloatArray, FloatArray]
 ) -> FloatArray:
-    sizes = np.linalg.norm(walls[0], axis=1)
-    felt = sizes > 0
-    matrix, room = walls[0][felt] / sizes[felt, None], walls[1][felt] / sizes[felt]
-    size = float(np.linalg.norm(gradient)) * radius or 1.0  # so that the objective is of order one
+    sizes = np.linalg.norm(bounds[0], axis=1)
+    restricting = sizes > 0
+    matrix, room = bounds[0][restricting] / sizes[restricting, None], bounds[1][restricting] / sizes[restricting]
+    size = float(np.linalg.norm(gradient)) * radius or 1.0  # makes the objective of order one
     found = minimize(
         lambda s: float(gradient @ s + 0.5 * s @ curvature @ s) / size,
         np.zeros(len(gradient)),
@@ -73,23 +87,31 @@ def _walled(
 
 
 def secant_curvature(pairs: Sequence[Pair], size: int, first: float) -> FloatArray:
-    """Curvature that limited-memory BFGS infers from past steps, (P, P).
+    """Curvature that limited-memory BFGS infers from past steps.
+
+    The initial curvature is y·y / s·y of the last pair (J. Nocedal, S. J. Wright, Numerical Optimization, 2nd ed., eq.
+    7.20).
 
     Parameters
     ----------
     pairs : sequence of Pair
-        Oldest first; those along which the gradient fell are left out.
+        Steps s and changes y of the gradient, oldest first; pairs without positive curvature s·y are left out.
     size : int
-        P.
+        Number P of parameters.
     first : float
-        Curvature where there are no pairs.
+        Curvature if there are no pairs.
+
+    Returns
+    -------
+    (P, P) float array
+        Symmetric, positive definite.
     """
-    good = [(s, y) for s, y in pairs if s @ y > 1e-10 * np.linalg.norm(s) * np.linalg.norm(y)]
-    if not good:
+    used = [(s, y) for s, y in pairs if s @ y > CURVED * np.linalg.norm(s) * np.linalg.norm(y)]
+    if not used:
         return first * np.eye(size)
-    s, y = good[-1]
-    scale = np.sqrt(s @ y / (y @ y))  # SciPy starts from the identity: units in which that is right
-    steps, changes = (np.array(arrays) for arrays in zip(*good, strict=True))
+    s, y = used[-1]
+    scale = np.sqrt(s @ y / (y @ y))  # SciPy starts from the identity: rescale the steps so that it fits
+    steps, changes = (np.array(arrays) for arrays in zip(*used, strict=True))
     inverse = scale**2 * LbfgsInvHessProduct(steps / scale, changes * scale).todense()
     curvature = np.linalg.inv(inverse)
     return np.asarray((curvature + curvature.T) / 2)

@@ -1,4 +1,4 @@
-"""Run an inverse problem from its configuration: cells, loss, constraints, files."""
+"""The command ``invert``: set up an inverse problem from its configuration, solve it, and record the results."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from lammps_implicit.files import sha256, write_figure
 from lammps_implicit.inverse.config import CellSettings, InversionSettings, ParameterSettings, inputs
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import Descent, minimise
-from lammps_implicit.inverse.history import History, Setting, move_to_structures, read_history, write_history
+from lammps_implicit.inverse.history import History, InitialState, move_to_structures, read_history, write_history
 from lammps_implicit.inverse.loss import LossContext
-from lammps_implicit.inverse.places import Place
 from lammps_implicit.inverse.plots import plot_history
 from lammps_implicit.inverse.problem import Held, Problem
+from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.inverse.terms import Positions, Term
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import require_same_potential
+from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.kind import Cells, Measure, measures_of
 from lammps_implicit.potentials.labels import select
 from lammps_implicit.results.format import __version__
 from lammps_implicit.results.text import write_data, write_xyz
 
 Say = Callable[[str], None]
+"""Prints or logs a one-line message."""
 
 HISTORY, TUNED, PLOT, STRUCTURES = "history.h5", "tuned", "history.png", "structures"
-"""Files in the folder of results."""
+"""Names in the folder of results: two files, the stem of the tuned potential, and a folder."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,17 @@ class Inversion:
     Attributes
     ----------
     descent : Descent
+        With the history of all iterations.
     start, end : dict of str to float
-        Observables.
+        Initial and final values of the observables.
     names : tuple of str
+        Labels of the free parameters.
     change : (P,) float array
-        Of the parameters.
+        Change of the parameters.
     scale : (P,) float array
+        Unit of changes of each parameter.
     files : list of Path
+        Files written, besides structures.
     """
 
     descent: Descent
@@ -65,7 +71,7 @@ class Inversion:
     files: list[Path]
 
     def rows(self) -> list[tuple[str, str]]:
-        """Rows of a table: why it ended, and what changed."""
+        """Rows of a table: why the descent ended, and what changed."""
         first, last = self.descent.history[0], self.descent.history[-1]
         shares = self.change / self.scale
         most = int(np.argmax(np.abs(shares)))
@@ -77,7 +83,7 @@ class Inversion:
             *((f"loss: {name}", f"{value:.6g} -> {last.terms[name]:.6g}") for name, value in terms.items()),
             *((name, f"{value:.8g} -> {self.end[name]:.8g}") for name, value in self.start.items()),
             ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
-            ("most of it", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
+            ("largest change", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
             ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
         ]
 
@@ -90,24 +96,30 @@ def invert(
     say: Say = lambda line: None,
     clear: Callable[[], None] = lambda: None,
 ) -> Inversion:
-    """Tune parameters until relaxed cells are what the loss asks for.
+    """Tune the parameters of a potential to minimise a loss over relaxed cells.
 
     Parameters
     ----------
     settings : InversionSettings
     folder : Path
-        Exists; for the history, the tuned potential, and structures.
+        Existing folder for the history, the tuned potential and structures.
     comm : MPI.Comm, optional
+        Default: all ranks.
     resume : bool
-        Whether to go on where the history in the folder ends.
+        Whether to continue from the last iteration of the history in the folder.
     say : callable
-        Called with what is being done.
+        Called with a line for each step.
     clear : callable
-        Called on rank 0 once everything is read, before anything is written.
+        Called on rank 0 after all input has been read and before anything is written.
+
+    Returns
+    -------
+    Inversion
 
     Raises
     ------
     LammpsImplicitError
+        If settings contradict each other or the cells, a deck fails, or the history belongs to another configuration.
     """
     for term in settings.loss.all_terms():
         term.prepare()
@@ -118,24 +130,28 @@ def invert(
         measures = measures_of(settings.observables, cells, settings.tol)
         digest = _digest(settings, cells)
         known = first.engine.on_root(lambda: read_history(folder / HISTORY)) if resume else None
-        if known is not None and known.setting.digest != digest:
-            raise OutputError(f"{folder / HISTORY} is of another configuration, deck or potential")
-        now = known.setting.start if known else {name: _number(measure, cells) for name, measure in measures.items()}
-        setting = Setting(digest, first.potential.names, first.potential.theta.copy(), now)
-        problem = make_problem(settings, cells, measures, now, setting.theta)
+        if known is not None and known.initial.digest != digest:
+            raise OutputError(
+                f"{folder / HISTORY} is of another configuration, deck or potential: choose another folder or "
+                "--overwrite"
+            )
+        values = known.initial.observables if known else _values(measures, cells)
+        initial = InitialState(digest, first.potential.names, first.potential.theta.copy(), values)
+        problem = make_problem(settings, cells, measures, values, initial.theta)
         descent, seen = Descent(radius=settings.first_step), []
         if known is not None:
             descent = known.descent
             move_to_structures(folder / HISTORY, descent.history[-1].theta, cells, settings.ftol)
-            count, last, fresh = len(descent.history), descent.history[-1], problem.evaluations
-            problem.earlier = Evaluations(last.forces - fresh.forces, last.descriptors - fresh.descriptors)
+            # Evaluations to open the cells again are not counted: the history continues with its last count.
+            count, last, spent = len(descent.history), descent.history[-1], problem.evaluations
+            problem.previous = Evaluations(last.forces - spent.forces, last.descriptors - spent.descriptors)
             seen = [{name: float(known.observables[name][k]) for name in measures} for k in range(count)]
-            say(f"going on after iteration {count - 1}")
+            say(f"resuming after iteration {count - 1}")
         else:
             _meet_equalities(settings.parameters, problem)
         first.engine.on_root(clear)
         start = descent.history[0].loss if descent.history else problem.value()
-        recorder = _Recorder(folder, settings, setting, problem, measures, seen, say)
+        recorder = _Recorder(folder, settings, initial, problem, measures, seen, say)
         descent.reason, descent.converged = "", False
         target, limit = settings.reduction * start, settings.iterations
         minimise(problem, target, limit, _optimizer(settings), descent, recorder)
@@ -144,21 +160,32 @@ def invert(
 
 @contextmanager
 def open_cells(settings: InversionSettings, comm: MPI.Comm | None, say: Say) -> Iterator[dict[str, Minimum]]:
-    """Run all decks; the free parameters are those of the minima.
+    """Run all decks of a configuration, and close the cells at the end.
+
+    Parameters
+    ----------
+    settings : InversionSettings
+    comm : MPI.Comm or None
+        None: all ranks.
+    say : callable
+        Called with a line for each deck.
+
+    Yields
+    ------
+    dict of str to Minimum
+        Cells by name; their parameters are the free ones.
 
     Raises
     ------
     LammpsImplicitError
-        With the name of the cell it is about.
+        If a deck fails, with the name of its cell, or the cells have different potentials.
     """
     with ExitStack() as stack:
         cells: dict[str, Minimum] = {}
         for name, cell in settings.cells.items():
             say(f"relaxing {name}")
-            try:
+            with errors_about(name):
                 cells[name] = stack.enter_context(_relaxed(cell, settings, comm))
-            except LammpsImplicitError as error:
-                raise type(error)(f"{name}: {error}") from None
         require_same_potential(list(cells.values()))
         yield cells
 
@@ -183,21 +210,31 @@ def make_problem(
     start: dict[str, float],
     theta: FloatArray,
 ) -> Problem:
-    """Put the problem together; targets of changes count from the observables at the start.
+    """Set up the problem that a configuration describes.
 
     Parameters
     ----------
     settings : InversionSettings
     cells : dict of str to Minimum
     measures : dict of str to callable
+        Functions that measure the observables of the configuration; see `measures_of`.
     start : dict of str to float
-        Observables at the start.
+        Initial values of the observables: held values, and the reference of changes.
     theta : (P,) float array
-        Parameters there.
+        Initial parameters.
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    LammpsImplicitError
+        If terms, bounds or equalities do not fit the cells or their parameters.
     """
     names = next(iter(cells.values())).potential.names
     parameters, hold = settings.parameters, settings.hold
-    scale = scales(theta, parameters.scale)
+    scale = _scales(theta, parameters.scale)
     terms = _terms(settings, LossContext(cells, measures, start, theta, scale))
     factored = _optimizer(settings) == "gauss-newton" and any(isinstance(term, Positions) for term in terms)
     return Problem(
@@ -212,12 +249,12 @@ def make_problem(
         ftol=settings.ftol,
         trust=settings.trust,
         jump=settings.jump,
-        starts={name: Place.of(cells[name]) for name, cell in settings.cells.items() if cell.from_start},
+        starts={name: SavedStructure.of(cells[name]) for name, cell in settings.cells.items() if cell.from_start},
     )
 
 
-def scales(theta: FloatArray, kind: str) -> FloatArray:
-    """What counts as a change of size one: |Θ|, a typical one where it vanishes; or that for all, (P,)."""
+def _scales(theta: FloatArray, kind: str) -> FloatArray:
+    """Units of changes of the parameters, (P,): |Θ|, with the median for zeros; the median for all if 'uniform'."""
     sizes = np.abs(theta)
     typical = float(np.median(sizes[sizes > 0])) if sizes.any() else 1.0
     return np.full(len(theta), typical) if kind == "uniform" else np.where(sizes > 0, sizes, typical)
@@ -229,8 +266,8 @@ def _optimizer(settings: InversionSettings) -> str:
     return settings.optimizer
 
 
-def _number(measure: Measure, cells: Cells) -> float:
-    return float(measure(cells, 0).value)
+def _values(measures: dict[str, Measure], cells: Cells) -> dict[str, float]:
+    return {name: float(measure(cells, 0).value) for name, measure in measures.items()}
 
 
 def _terms(settings: InversionSettings, context: LossContext) -> list[Term]:
@@ -248,31 +285,35 @@ def _equalities(settings: ParameterSettings, names: tuple[str, ...]) -> FloatArr
     for row, equality in zip(rows, settings.equalities, strict=True):
         for label, weight in equality.coefficients.items():
             if label not in names:
-                raise LammpsImplicitError(f"equalities: there is no free parameter {label}: {names[0]} to {names[-1]}")
+                raise LammpsImplicitError(
+                    f"equalities: there is no free parameter {label}; choose from {names[0]} to {names[-1]}"
+                )
             row[names.index(label)] = weight
     return rows if len(rows) else None
 
 
 def _meet_equalities(settings: ParameterSettings, problem: Problem) -> None:
-    """Step to where all equalities hold."""
+    """Change the parameters such that all equalities hold."""
     if problem.equalities is None:
         return
-    now = problem.equalities @ problem.theta
-    wanted = [e.value if e.value is not None else is_ for e, is_ in zip(settings.equalities, now, strict=True)]
-    missing = np.array(wanted) - now
-    if np.abs(missing).max() <= 1e-14 * np.abs(now).max(initial=1e-300):
+    present = problem.equalities @ problem.theta
+    required = [
+        e.value if e.value is not None else value for e, value in zip(settings.equalities, present, strict=True)
+    ]
+    missing = np.array(required) - present
+    if np.abs(missing).max() <= 1e-14 * np.abs(present).max(initial=1e-300):  # they hold to round-off
         return
     allowed = free_space(problem.first.potential.names, problem.scale)
     change = correction(problem.equalities, missing, problem.scale, allowed)
     if np.abs(problem.equalities @ change - missing).max() > 1e-8 * np.abs(missing).max():
-        raise LammpsImplicitError("equalities: they contradict each other")
+        raise LammpsImplicitError("equalities: they contradict each other; remove or change one")
     with problem.trial(change) as trial:
         problem.correct(problem.held_gradients())
         trial.keep()
     try:
         problem.require_within_bounds()
     except LammpsImplicitError:
-        raise LammpsImplicitError("equalities: they hold only beyond the bounds") from None
+        raise LammpsImplicitError("equalities: they cannot be met within the bounds; change either") from None
 
 
 def _bounds(
@@ -291,17 +332,19 @@ def _bounds(
             high[chosen] = np.inf if bound.high is None else bound.high
     outside = np.flatnonzero((theta < low) | (theta > high))
     if len(outside):
-        raise LammpsImplicitError(f"bounds: {names[outside[0]]} starts at {theta[outside[0]]:g}, outside them")
+        raise LammpsImplicitError(
+            f"bounds: {names[outside[0]]} starts at {theta[outside[0]]:g}, outside its bounds; widen them"
+        )
     return low, high
 
 
 def _digest(settings: InversionSettings, cells: dict[str, Minimum]) -> str:
-    """Of everything that the history depends on; how far it is to go may change."""
+    """SHA-256 of everything that a history depends on; the limits of the descent may differ when it is resumed."""
     dumped = settings.model_dump(mode="json", exclude={"iterations", "reduction", "structures"})
     files = inputs(settings)
     text = json.dumps(dumped, sort_keys=True)
     for folder in sorted({str(file.parent) for file in files}, key=len, reverse=True):
-        text = text.replace(folder, "")  # what was moved as a whole is the same
+        text = text.replace(folder, "")  # the digest must not change when all files are moved together
     first = next(iter(cells.values()))
     contents = first.engine.on_root(lambda: [sha256(file) for file in files])
     states = {name: f"{cell.engine.n_atoms} {cell.energy:.6g}" for name, cell in cells.items()}
@@ -310,13 +353,13 @@ def _digest(settings: InversionSettings, cells: dict[str, Minimum]) -> str:
 
 
 class _Recorder:
-    """Callback of the descent: writes every iteration to files, and says how far it is."""
+    """Callback of the descent: writes every iteration to files and reports it."""
 
     def __init__(
         self,
         folder: Path,
         settings: InversionSettings,
-        setting: Setting,
+        initial: InitialState,
         problem: Problem,
         measures: dict[str, Measure],
         seen: list[dict[str, float]],
@@ -324,7 +367,7 @@ class _Recorder:
     ) -> None:
         self.folder = folder
         self.settings = settings
-        self.setting = setting
+        self.initial = initial
         self.problem = problem
         self.measures = measures
         self.seen = seen
@@ -334,7 +377,7 @@ class _Recorder:
 
     def __call__(self, descent: Descent) -> None:
         cells, last = self.problem.cells, descent.history[-1]
-        self.seen.append({name: _number(measure, cells) for name, measure in self.measures.items()})
+        self.seen.append(_values(self.measures, cells))
         if self.settings.structures:
             for name, cell in cells.items():
                 stem = self.folder / STRUCTURES / f"{last.number:03d}_{name}"
@@ -347,47 +390,47 @@ class _Recorder:
         start = descent.history[0].loss
         share = last.loss / start if start > 0 else 0.0
         self.say(
-            f"iteration {last.number}: loss {last.loss:.4g} ({share:.2g} of the first), step {last.step:.2g}, "
+            f"iteration {last.number}: loss {last.loss:.4g} ({share:.2g} of the initial one), step {last.step:.2g}, "
             f"{last.forces} force evaluations{self._remaining(descent)}"
         )
 
     def _history(self, descent: Descent) -> History:
         observables = {name: np.array([values[name] for values in self.seen]) for name in self.measures}
-        return History(self.setting, descent, observables)
+        return History(self.initial, descent, observables)
 
     def _remaining(self, descent: Descent) -> str:
-        """Estimate of the time left, from how fast the loss falls."""
+        """Estimated remaining time, from the rate at which the loss decreased in the last three iterations."""
         losses = [iteration.loss for iteration in descent.history]
         done = len(losses) - 1 - max(self.first - 1, 0)
-        wanted = self.settings.reduction * losses[0]
-        if done < 1 or not losses[-1] > wanted > 0:
+        target = self.settings.reduction * losses[0]
+        if done < 1 or not losses[-1] > target > 0:
             return ""
         each = (time.monotonic() - self.began) / (done + 1)
-        fallen = np.log(losses[max(len(losses) - 4, 0)] / losses[-1]) / min(3, len(losses) - 1)
+        rate = np.log(losses[max(len(losses) - 4, 0)] / losses[-1]) / min(3, len(losses) - 1)
         left = self.settings.iterations - len(losses) + 1
-        steps = min(left, np.log(losses[-1] / wanted) / fallen) if fallen > 0 else left
+        steps = min(left, np.log(losses[-1] / target) / rate) if rate > 0 else left
         return f", about {steps * each:.0f} s remain"
 
     def _write_potential(self, descent: Descent) -> list[Path]:
         first, last = self.problem.first, descent.history[-1]
         decks = ", ".join(f"{name}: {cell.deck_name}" for name, cell in self.problem.cells.items())
         comments = [
-            f"Tuned by lammps-implicit {__version__}, iteration {last.number}: loss {last.loss:.6g}, at first "
+            f"Tuned by lammps-implicit {__version__}, iteration {last.number}: loss {last.loss:.6g}, initially "
             f"{descent.history[0].loss:.6g}",
-            f"Parameters that were free: {self.settings.parameters.free}; decks {decks}",
+            f"Free parameters: {self.settings.parameters.free}; decks {decks}",
         ]
         stem = self.folder / TUNED
         return first.engine.on_root(lambda: first.potential.write(stem, comments, overwrite=True))
 
     def finish(self, descent: Descent) -> Inversion:
-        """Write the last state, and the figure."""
+        """Write the final state and the figure."""
         cells = self.problem.cells
         write_history(self.folder / HISTORY, self._history(descent), cells)
         files = [self.folder / HISTORY, *self._write_potential(descent)]
         first = self.problem.first
         plot = self.folder / PLOT
         first.engine.on_root(lambda: write_figure(plot, plot_history(self._history(descent)), overwrite=True))
-        change = self.problem.theta - self.setting.theta
+        initial, change = self.initial, self.problem.theta - self.initial.theta
         return Inversion(
-            descent, self.setting.start, self.seen[-1], self.setting.names, change, self.problem.scale, [*files, plot]
+            descent, initial.observables, self.seen[-1], initial.names, change, self.problem.scale, [*files, plot]
         )

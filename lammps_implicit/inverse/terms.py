@@ -1,7 +1,7 @@
-"""Terms of a loss over one or several minima: each gives its value and its gradient with respect to the parameters.
+"""Terms of a loss over one or several minima, with value and gradient with respect to the parameters.
 
-A term is a sum of squares ½ Σ r², except those that users write; then JᵀJ of its residuals approximates its second
-derivative (Gauss and Newton). Gradients come from one solve a structure, whatever the number of parameters.
+All terms but those that users write are sums of squares ½ Σ r², whose second derivative is approximated by JᵀJ of the
+residuals (Gauss-Newton). A gradient takes one solve per structure, whatever the number of parameters.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Union
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.ownership import fetch
@@ -21,19 +20,20 @@ from lammps_implicit.observables.kind import Cells, Measure
 from lammps_implicit.stationary.point import StationaryPoint
 
 UserFunction = Callable[[StationaryPoint], Union[tuple[float, FloatArray], tuple[float, FloatArray, FloatArray]]]
-"""A loss of one minimum: its value, ∂L/∂X (n, 3) and, if it depends on the cell, ∂L/∂ε (k,)."""
+"""Loss of one minimum: returns its value, ∂L/∂X (n, 3) and, if it depends on the cell, ∂L/∂ε (k,); see `UserTerm`."""
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """Value and derivatives of a term with respect to the parameters.
+    """Value of a loss or a term, and its derivatives with respect to the parameters.
 
     Attributes
     ----------
     value : float
     gradient : (P,) float array
+        Per unit of each parameter.
     curvature : (P, P) float array or None
-        JᵀJ of its residuals, if asked for; None where it has none.
+        Gauss-Newton approximation JᵀJ of the second derivative; None if it was not requested or is not known.
     """
 
     value: float
@@ -42,59 +42,72 @@ class Contribution:
 
 
 class Term(Protocol):
-    """Part of a loss."""
+    """Interface of a term of a loss. Methods are called on all ranks and return the same on each."""
 
     @property
     def name(self) -> str:
-        """Shown in the history."""
+        """Unique name, used in the history."""
         ...
 
     def value(self, cells: Cells) -> float:
-        """Its value at the cells as they stand, without any solve."""
+        """Value for the present state of the cells, without any solve."""
         ...
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
-        """Value, gradient and, if asked for and known, curvature."""
+        """Value and derivatives for the present state of the cells.
+
+        Parameters
+        ----------
+        cells : mapping of str to StationaryPoint
+            By name.
+        tol : float
+            Relative tolerance of linear solves.
+        curvature : bool
+            Whether the curvature is needed.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Positions:
-    """½ Σ_i w_i |x_i - t_i|² over chosen atoms, nearest images, the weighted mean removed where nothing holds it.
+    """Target positions: ½ Σ_i w_i |x_i - t_i|² over selected atoms.
 
-    Every atom has a row on some rank, not always the one that owns it; see `positions`.
+    Differences x - t are between nearest images. Their weighted mean is subtracted along directions in which the whole
+    structure can be translated. Rows are distributed over the ranks independently of who owns the atoms; use
+    `positions` to make such a term.
 
     Attributes
     ----------
     cell : str
-        Name of the minimum.
+        Name of the cell.
     ids : (n,) int array
-        Of the rows that this rank holds.
+        Ids of the rows that this rank holds; every atom of the cell has a row on one rank.
     target : (n, 3) float array
         Å.
     weights : (n,) float array
-        Å⁻²; zero for atoms that were not chosen.
+        Å⁻²; zero for atoms that were not selected.
     name : str
+        Of the term.
     """
 
     cell: str
-    ids: NDArray[np.int64]
+    ids: IntArray
     target: FloatArray
     weights: FloatArray
     name: str = "positions"
 
-    def _missing(self, minimum: StationaryPoint) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """x - t of this rank's atoms, their weights, and the cell vectors in between; (n, 3), (n,), (n, 3)."""
+    def _residuals(self, minimum: StationaryPoint) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """x - t of this rank's atoms (n, 3), their weights (n,), and lattice vectors to the nearest images (n, 3)."""
         engine = minimum.engine
         rows = fetch(engine.comm, self.ids, np.column_stack([self.target, self.weights]), minimum.ids)
-        apart, weights = engine.nearest_image(minimum.positions - rows[:, :3]), rows[:, 3]
-        shift = apart - (minimum.positions - rows[:, :3])
-        return apart - self._drift(minimum, apart, weights), weights, shift
+        residuals, weights = engine.nearest_image(minimum.positions - rows[:, :3]), rows[:, 3]
+        shift = residuals - (minimum.positions - rows[:, :3])
+        return residuals - self._translation(minimum, residuals, weights), weights, shift
 
-    def _drift(self, minimum: StationaryPoint, array: FloatArray, weights: FloatArray) -> FloatArray:
-        """Weighted mean over atoms along directions in which all may be moved together, (3,) or (..., 3)."""
+    def _translation(self, minimum: StationaryPoint, array: FloatArray, weights: FloatArray) -> FloatArray:
+        """Weighted mean over atoms of (n, ..., 3) along the directions of free translation, zero along others."""
         engine = minimum.engine
-        free = np.array([not engine.any(bool((~engine.free[:, axis]).any())) for axis in range(3)])
+        free: BoolArray = np.array([not engine.any(bool((~engine.free[:, axis]).any())) for axis in range(3)])
         if engine.external:
             free[:] = False
         total = np.asarray(engine.sum(np.einsum("n,n...->...", weights, array)))
@@ -104,49 +117,68 @@ class Positions:
         return self.pull(cells[self.cell])[0]
 
     def pull(self, minimum: StationaryPoint) -> tuple[float, FloatArray]:
-        """Its value, and ∂L/∂X of this rank's atoms, (n, 3)."""
-        apart, weights, _ = self._missing(minimum)
-        return self._half_square(minimum, apart, weights), weights[:, None] * apart
+        """Value, and gradient ∂L/∂X with respect to the positions of this rank's atoms, (n, 3)."""
+        residuals, weights, _ = self._residuals(minimum)
+        return self._half_square(minimum, residuals, weights), weights[:, None] * residuals
 
-    def _half_square(self, minimum: StationaryPoint, apart: FloatArray, weights: FloatArray) -> float:
-        return 0.5 * float(minimum.engine.sum(float(weights @ (apart**2).sum(axis=1))))
+    def _half_square(self, minimum: StationaryPoint, residuals: FloatArray, weights: FloatArray) -> float:
+        return 0.5 * float(minimum.engine.sum(float(weights @ (residuals**2).sum(axis=1))))
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         minimum = cells[self.cell]
-        apart, weights, shift = self._missing(minimum)
-        value, pull = self._half_square(minimum, apart, weights), weights[:, None] * apart
-        carried = np.zeros((len(pull), 0, 3))
-        if minimum.cell != "none":  # cell vectors between an atom and its target follow the strain
+        residuals, weights, shift = self._residuals(minimum)
+        value, pull = self._half_square(minimum, residuals, weights), weights[:, None] * residuals
+        strained_shift = np.zeros((len(pull), 0, 3))
+        if minimum.cell != "none":  # lattice vectors between an atom and its target deform with the cell
             tensors = minimum.cell_system(tol, minimum.cell).freedom.tensors()
-            carried = np.einsum("kab,nb->nka", tensors, shift)
+            strained_shift = np.einsum("kab,nb->nka", tensors, shift)
         if not curvature:
             if minimum.cell == "none":
                 return Contribution(value, minimum.vjp(pull, tol))
-            felt = np.asarray(minimum.engine.sum(np.einsum("na,nka->k", pull, carried)))
-            return Contribution(value, minimum.vjp(pull, tol, cell=minimum.cell, strain_cotangent=felt))
+            strain_cotangent = np.asarray(minimum.engine.sum(np.einsum("na,nka->k", pull, strained_shift)))
+            gradient = minimum.vjp(pull, tol, cell=minimum.cell, strain_cotangent=strain_cotangent)
+            return Contribution(value, gradient)
         jacobian = minimum.jacobian(tol, cell=minimum.cell)
         patterns = np.moveaxis(jacobian.left, 0, 1).copy()  # (n, r, 3), those of strains last
-        patterns[:, patterns.shape[1] - carried.shape[1] :] += carried
-        patterns = patterns - self._drift(minimum, patterns, weights)
-        between = np.asarray(minimum.engine.sum(np.einsum("n,nra,nsa->rs", weights, patterns, patterns, optimize=True)))
-        felt = np.asarray(minimum.engine.sum(np.einsum("na,nra->r", pull, patterns)))
-        return Contribution(value, jacobian.right @ felt, jacobian.right @ between @ jacobian.right.T)
+        patterns[:, patterns.shape[1] - strained_shift.shape[1] :] += strained_shift
+        patterns = patterns - self._translation(minimum, patterns, weights)
+        gram = np.asarray(minimum.engine.sum(np.einsum("n,nra,nsa->rs", weights, patterns, patterns, optimize=True)))
+        slopes = np.asarray(minimum.engine.sum(np.einsum("na,nra->r", pull, patterns)))
+        return Contribution(value, jacobian.right @ slopes, jacobian.right @ gram @ jacobian.right.T)
 
 
 def positions(
     cells: Cells,
     cell: str,
-    ids: NDArray[np.int64],
+    ids: IntArray,
     target: FloatArray,
     weights: FloatArray | None = None,
     name: str = "positions",
 ) -> Positions:
-    """Term of target positions for some atoms of a cell, (m,) ids and (m, 3) positions on any ranks, each on one.
+    """Make a term of target positions for selected atoms of a cell; called on all ranks.
+
+    Parameters
+    ----------
+    cells : mapping of str to StationaryPoint
+    cell : str
+        Name of the cell.
+    ids : (m,) int array
+        Ids of atoms; each selected atom on one rank, whichever owns it.
+    target : (m, 3) float array
+        Their target positions, Å; any periodic image.
+    weights : (m,) float array, optional
+        Å⁻²; default one.
+    name : str
+        Of the term.
+
+    Returns
+    -------
+    Positions
 
     Raises
     ------
     LammpsImplicitError
-        If the cell has no such atoms.
+        If the cell does not have an atom, or no atom with a positive weight is given.
     """
     minimum = cells[cell]
     comm, engine = minimum.engine.comm, minimum.engine
@@ -156,21 +188,23 @@ def positions(
         example = engine.max(float(ids[known == 0].max(initial=-1)))
         raise LammpsImplicitError(f"{name}: the target names atom {example:.0f}, which {cell} does not have")
     if not engine.sum(float(weights.sum())) > 0:
-        raise LammpsImplicitError(f"{name}: no atom of {cell} is chosen")
+        raise LammpsImplicitError(f"{name}: no atom of {cell} is selected; give ids with positive weights")
     rows = fetch(comm, ids, np.column_stack([target, weights]), minimum.ids, missing=0.0)
     return Positions(cell, minimum.ids.copy(), rows[:, :3], rows[:, 3], name)
 
 
 @dataclass(frozen=True)
 class Number:
-    """½ ((f - target)/scale)² of any observable f, a number.
+    """Target value of any scalar observable f: ½ ((f - target) / scale)².
 
     Attributes
     ----------
     name : str
+        Of the term.
     observable : callable
-        Cells and the order of derivatives, 0 or 1, to the observable.
+        Takes the cells and the order of the derivatives, 0 or 1, and returns an `Observable`.
     target, scale : float
+        In the units of the observable.
     """
 
     name: str
@@ -189,13 +223,16 @@ class Number:
 
 @dataclass(frozen=True)
 class Prior:
-    """½ (Θ - Θ₀)ᵀ A (Θ - Θ₀): a ridge, or the inverse of a covariance.
+    """Penalty for changes of the parameters, ½ (Θ - Θ₀)ᵀ A (Θ - Θ₀).
 
     Attributes
     ----------
     centre : (P,) float array
+        Θ₀.
     precision : (P, P) float array
+        A: diagonal for a ridge, or the inverse of a covariance.
     name : str
+        Of the term.
     """
 
     centre: FloatArray
@@ -211,24 +248,25 @@ class Prior:
 
     def contribution(self, cells: Cells, tol: float, curvature: bool) -> Contribution:
         change = self._change(cells)
-        pulled = self.precision @ change
-        return Contribution(0.5 * float(change @ pulled), pulled, self.precision if curvature else None)
+        gradient = self.precision @ change
+        return Contribution(0.5 * float(change @ gradient), gradient, self.precision if curvature else None)
 
 
 @dataclass(frozen=True)
 class UserTerm:
-    """Any loss of one minimum, with its own derivatives.
+    """Any loss of one minimum, with its derivatives with respect to positions and strains.
 
     Attributes
     ----------
     cell : str
-        Name of the minimum.
+        Name of the cell.
     function : callable
-        The minimum to (value, ∂L/∂X) or, for a relaxed cell, (value, ∂L/∂X, ∂L/∂ε). The value is the same on all ranks.
-        ∂L/∂X, (n, 3), is of this rank's atoms. ∂L/∂ε, (k,), is the same on all ranks and at fixed Cartesian positions,
-        with respect to the strains that the cell may take: with ``_, basis = cell.freedom.strains(minimum.cell)`` that
-        of the volume V is ``V * basis[:3].sum(axis=0)``.
+        Takes the minimum and returns (value, ∂L/∂X) or, for a relaxed cell, (value, ∂L/∂X, ∂L/∂ε). The value is the
+        same on all ranks. ∂L/∂X, (n, 3), is for this rank's atoms. ∂L/∂ε, (k,), is the same on all ranks; it is taken
+        at fixed Cartesian positions, with respect to the k strains that the cell may take. For example, with ``_, basis
+        = cell.freedom.strains(minimum.cell)``, ∂V/∂ε of the volume is ``V * basis[:3].sum(axis=0)``.
     name : str
+        Of the term.
     """
 
     cell: str
@@ -250,29 +288,30 @@ class UserTerm:
         Raises
         ------
         LammpsImplicitError
+            If the function fails, or returns something else than expected.
         """
         engine = minimum.engine
         try:
             found = _Evaluated.of(self.function(minimum))
-            wrong = found.difference(minimum)
-        except Exception as error:  # whatever the user's code raises
-            found, wrong = _Evaluated(0.0, np.zeros(0), None), f"{type(error).__name__}: {error}"
-        if engine.any(bool(wrong)):
-            why = wrong or "it failed on another rank"
+            problem = found.problem(minimum)
+        except Exception as error:  # the user's code may raise anything
+            found, problem = _Evaluated(0.0, np.zeros(0), None), f"{type(error).__name__}: {error}"
+        problems = [text for text in engine.comm.allgather(problem) if text]
+        if problems:
             raise LammpsImplicitError(
-                f"{self.name}: {why}; (value, ∂L/∂X of this rank's atoms) is expected, and ∂L/∂ε after it for a loss "
-                "that depends on a relaxed cell"
+                f"{self.name}: {problems[0]}; the function must return (value, ∂L/∂X of this rank's atoms), and ∂L/∂ε "
+                "as a third if it depends on a relaxed cell"
             )
         numbers = [found.value, *(() if found.strain_cotangent is None else found.strain_cotangent)]
         if any(engine.max(float(number)) != -engine.max(-float(number)) for number in numbers):
             raise LammpsImplicitError(
-                f"{self.name}: another value, or another ∂L/∂ε, on each rank; sum it with minimum.engine.sum"
+                f"{self.name}: the value or ∂L/∂ε differs between ranks; sum over ranks with minimum.engine.sum"
             )
         return found
 
 
 class _Evaluated(NamedTuple):
-    """What a user's function returned."""
+    """Value and derivatives that a user's function returned."""
 
     value: float
     pull: FloatArray
@@ -280,23 +319,23 @@ class _Evaluated(NamedTuple):
 
     @classmethod
     def of(cls, given: tuple[float, FloatArray] | tuple[float, FloatArray, FloatArray]) -> _Evaluated:
-        """Of (value, ∂L/∂X) or (value, ∂L/∂X, ∂L/∂ε)."""
+        """From (value, ∂L/∂X) or (value, ∂L/∂X, ∂L/∂ε)."""
         value, pull, *more = given
         strain = np.asarray(more[0], float) if more else None
         if len(more) > 1:
-            raise ValueError(f"{len(given)} values")
+            raise ValueError(f"it returned {len(given)} values")
         return cls(float(value), np.asarray(pull, float), strain)
 
-    def difference(self, minimum: StationaryPoint) -> str:
-        """Say what is not as it must be for this minimum; empty if all is."""
+    def problem(self, minimum: StationaryPoint) -> str:
+        """Describe what is wrong with the values for this minimum; empty if nothing is."""
         if self.pull.shape != minimum.positions.shape:
             return f"∂L/∂X has shape {self.pull.shape}, not {minimum.positions.shape}"
         strain = np.zeros(0) if self.strain_cotangent is None else self.strain_cotangent
         if not (np.isfinite(self.value) and np.isfinite(self.pull).all() and np.isfinite(strain).all()):
-            return "it is not finite"
+            return "the value or a derivative is not finite"
         if self.strain_cotangent is None:
             return ""
         if minimum.cell == "none":
-            return "∂L/∂ε of a cell that is held fixed (give the cell the strains it may take: 'cell: iso', ...)"
+            return "∂L/∂ε of a cell that is held fixed (relax the cell under some strains: 'cell: iso', ...)"
         names, _ = strains(minimum.cell)
         return "" if strain.shape == (len(names),) else f"∂L/∂ε has shape {strain.shape}, not ({len(names)},)"

@@ -1,4 +1,4 @@
-"""Rows that rank 0 reads and no rank holds all of."""
+"""Rows read on rank 0 and distributed over the ranks, so that no rank ever holds all of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ _END, _FAILED = -1, -2
 
 
 def deal(comm: MPI.Comm, pieces: Callable[[], Iterator[FloatArray]], width: int) -> FloatArray:
-    """Read rows on rank 0, piece by piece, and give the pieces to the ranks in turn.
+    """Read rows on rank 0 piece by piece, and send the pieces to the ranks in turn (round robin).
 
     Parameters
     ----------
     comm : MPI.Comm
     pieces : callable
-        Yields (m, width) float arrays; called on rank 0. What it raises is raised on all ranks.
+        Returns an iterator over (m, width) float arrays; called on rank 0 only.
     width : int
+        Number of columns.
 
     Returns
     -------
     (n, width) float array
-        The rows of this rank's pieces. No rank has held more than these and one piece.
+        The rows sent to this rank. No rank holds more than its own rows and one piece at any time.
+
+    Raises
+    ------
+    Exception
+        Whatever `pieces` raises on rank 0, on all ranks.
     """
     mine = [np.empty((0, width))]
     failure: Exception | None = None
@@ -55,10 +61,10 @@ def deal(comm: MPI.Comm, pieces: Callable[[], Iterator[FloatArray]], width: int)
 
 
 def _caught(pieces: Callable[[], Iterator[FloatArray]]) -> Iterator[tuple[FloatArray | None, Exception | None]]:
-    """Pieces, then None with what ended them: an error or nothing."""
+    """Yield (piece, None) for every piece, then (None, error), or (None, None) at a regular end."""
     try:
         for piece in pieces():
             yield piece, None
-    except Exception as error:  # whatever it is, the other ranks must not wait for more
+    except Exception as error:  # of any kind: the other ranks must not wait for further pieces
         yield None, error
     yield None, None

@@ -1,7 +1,7 @@
-"""Atoms in the order of their ids, rank by rank.
+"""Per-atom arrays in the order of atom ids.
 
-Results are written in id order by rank 0, which never holds more than a piece of any per-atom array: ranks exchange
-rows so that each has a block of ids, and pass their blocks on piece by piece.
+Rank 0 writes results in id order without ever holding more than a piece of a per-atom array: the ranks exchange rows
+such that each holds a contiguous block of ids, and send their blocks to rank 0 piece by piece.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 from lammps_implicit.arrays import IntArray
 
 PIECE = 65_536
-"""Atoms passed on at a time."""
+"""Atoms sent to rank 0 at a time: 1.5 MB of coordinates, small beside a rank's other arrays."""
 
 
 class IdOrder:
-    """The atoms of all ranks in the order of their ids; every rank gets the same number of them, to within one.
+    """Redistribution of per-atom arrays into id order, with equal numbers of atoms per rank (to within one).
+
+    Collective: created and used on all ranks together.
 
     Parameters
     ----------
     comm : MPI.Comm
     ids : (n,) int array
-        Of the atoms this rank owns; each on one rank.
+        Ids of the atoms this rank owns; each id on exactly one rank.
 
     Attributes
     ----------
@@ -47,15 +49,19 @@ class IdOrder:
         self.total = int(self._counts.sum())
 
     def stream(self, array: NDArray[Any], write: Callable[[int, NDArray[Any]], None]) -> None:
-        """Pass the rows of a per-atom array to `write` on rank 0, in id order, a piece at a time.
+        """Pass the rows of a per-atom array to `write` on rank 0, in id order, one piece at a time.
 
         Parameters
         ----------
         array : (n, ...) array
-            One row an atom this rank owns.
+            One row per atom this rank owns, in the order of its `ids`.
         write : callable
-            Called with the index of the first row and the rows. What it raises is raised on all ranks, once all rows
-            are passed on.
+            Called on rank 0 with (index of the first row, rows).
+
+        Raises
+        ------
+        Exception
+            Whatever `write` raises on rank 0, on all ranks, after all rows have been sent.
         """
         block = np.ascontiguousarray(self._exchange(np.ascontiguousarray(array))[self._sorted])
         failure: Exception | None = None
@@ -63,11 +69,11 @@ class IdOrder:
         for rank, count in enumerate(self._counts.tolist()):
             for first in range(0, count, PIECE):
                 last = min(first + PIECE, count)
-                rows = self._passed_on(block, rank, first, last)
+                rows = self._to_root(block, rank, first, last)
                 if rows is not None and failure is None:
                     try:
                         write(place + first, rows)
-                    except Exception as error:  # the other ranks go on sending
+                    except Exception as error:  # the other ranks still send their rows
                         failure = error
             place += count
         failure = self.comm.bcast(failure)
@@ -75,7 +81,7 @@ class IdOrder:
             raise failure
 
     def gather(self, array: NDArray[Any]) -> NDArray[Any] | None:
-        """Return the whole array in id order on rank 0, None on others."""
+        """Return the complete array in id order on rank 0, (total, ...), and None on the other ranks."""
         whole = np.empty((self.total, *array.shape[1:]), array.dtype) if self.comm.rank == 0 else None
 
         def write(place: int, rows: NDArray[Any]) -> None:
@@ -85,8 +91,8 @@ class IdOrder:
         self.stream(array, write)
         return whole
 
-    def _passed_on(self, block: NDArray[Any], rank: int, first: int, last: int) -> NDArray[Any] | None:
-        """Rows of `rank`'s block on rank 0, None on others."""
+    def _to_root(self, block: NDArray[Any], rank: int, first: int, last: int) -> NDArray[Any] | None:
+        """Send rows of `rank`'s block to rank 0; return them there, and None on the other ranks."""
         if rank == self.comm.rank == 0:
             return block[first:last]
         if self.comm.rank == rank:
@@ -98,7 +104,7 @@ class IdOrder:
         return None
 
     def _exchange(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Send each row to the rank that has its id's block."""
+        """Send each row to the rank whose block contains its id."""
         width = int(np.prod(array.shape[1:]))
         arrived = np.empty((int(self._received.sum()), *array.shape[1:]), array.dtype)
         self.comm.Alltoallv([array[self._order], self._sent * width], [arrived, self._received * width])
@@ -106,16 +112,17 @@ class IdOrder:
 
 
 def _last_ids(comm: MPI.Comm, ids: IntArray) -> IntArray:
-    """Highest id of each rank's block, (size - 1,), the last rank's left out.
+    """Highest id of each rank's block except the last rank's, (size - 1,).
 
-    Bisection: the smallest id up to which at least as many atoms lie as the ranks so far are to have. It depends on
-    the ids alone, not on where they are, and takes as many reductions as the highest id has binary digits.
+    Found by bisection as the smallest id up to which there are at least as many atoms as all ranks so far should hold.
+    The result depends on the ids only, not on their owners; the number of reductions is the number of binary digits of
+    the range of ids.
 
     Parameters
     ----------
     comm : MPI.Comm
     ids : (n,) int array
-        Of the atoms this rank owns, sorted.
+        Sorted ids of the atoms this rank owns.
     """
     total = np.array([len(ids)], np.int64)
     comm.Allreduce(MPI.IN_PLACE, total)

@@ -1,4 +1,4 @@
-"""Signals that end the command."""
+"""Termination of a command by SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lammps_implicit.mpi.ranks import rank
 
 
 def stop_on_signals() -> None:
-    """End at once, leaving nothing half-written, when told to by SIGTERM or SIGINT.
+    """End the process at once on SIGTERM or SIGINT, with temporary files removed and output files untouched.
 
-    Python's handlers run once LAMMPS returns, which may take hours, but their wake-up byte is written at once: a thread
-    waits for it.
+    Python runs its signal handlers only after LAMMPS returns, which may take hours, but writes to the wake-up file
+    descriptor immediately: a thread waits for that.
     """
     waiting, waking = os.pipe()
     os.set_blocking(waking, False)
@@ -26,7 +26,7 @@ def stop_on_signals() -> None:
         received = signal.Signals(os.read(waiting, 1)[0])
         remove_temporaries()
         if rank() == 0:
-            os.write(2, f"error: stopped by {received.name}; what it was writing is left as it was\n".encode())
+            os.write(2, f"error: stopped by {received.name}; no output file is left half-written\n".encode())
         os._exit(128 + received)
 
     threading.Thread(target=wait, daemon=True).start()

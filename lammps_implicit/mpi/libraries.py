@@ -1,6 +1,6 @@
-"""One MPI library for all: mpi4py, petsc4py and LAMMPS must share it, and the launcher must be its own.
+"""Check that mpi4py, petsc4py and LAMMPS use the same MPI library, and that the launcher belongs to it.
 
-Two of them in one process end in a crash or in wrong communicators, so they are looked for before LAMMPS starts.
+Two MPI libraries in one process crash or misread each other's communicators, so the check comes before LAMMPS starts.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from pathlib import Path
 from lammps_implicit.errors import LammpsImplicitError
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Where launchers tell processes how many they are: Open MPI, MPICH and its kin, MVAPICH."""
+"""Environment variables in which launchers give the number of processes: Open MPI, MPICH and derivatives, MVAPICH2."""
 
 
 def require_one_mpi(size: int) -> None:
-    """Load LAMMPS' library, without starting it, and check that it shares its MPI with what is loaded already.
+    """Load LAMMPS' library without starting it, and check that it uses the MPI library already loaded.
 
     Parameters
     ----------
     size : int
-        Of mpi4py's world communicator.
+        Size of mpi4py's ``MPI.COMM_WORLD``.
 
     Raises
     ------
     LammpsImplicitError
-        If not, or if the launcher started more processes than mpi4py's MPI knows of; with what was found.
+        If several MPI libraries are in use, LAMMPS was built without MPI but runs on several ranks, or the launcher
+        started more processes than mpi4py sees. The message names the libraries found.
     """
-    told = {name: os.environ[name] for name in _SIZES if os.environ.get(name, "").isdigit()}
-    if size == 1 and any(int(count) > 1 for count in told.values()):
-        found = ", ".join(f"{name}={count}" for name, count in told.items())
+    launched = {name: os.environ[name] for name in _SIZES if os.environ.get(name, "").isdigit()}
+    if size == 1 and any(int(count) > 1 for count in launched.values()):
+        found = ", ".join(f"{name}={count}" for name, count in launched.items())
         raise LammpsImplicitError(
-            f"the launcher started several processes ({found}), but each of them is alone for mpi4py, which uses "
-            f"{_named(loaded_mpi_libraries()) or 'an MPI of its own'}: start them with the mpirun of that MPI"
+            f"the launcher started several processes ({found}), but mpi4py sees only one in each; it uses "
+            f"{_named(loaded_mpi_libraries()) or 'an MPI library of its own'}: start them with the mpirun of that "
+            "library"
         )
     before = loaded_mpi_libraries()
     library = _load_lammps()
@@ -43,25 +45,31 @@ def require_one_mpi(size: int) -> None:
     if before and added:
         others = "mpi4py and petsc4py use" if "petsc4py.PETSc" in sys.modules else "mpi4py uses"
         raise LammpsImplicitError(
-            f"LAMMPS brings {_named(added)}, but {others} {_named(before)}: install them against one MPI library"
+            f"LAMMPS brings {_named(added)}, but {others} {_named(before)}: build or install them against the same MPI "
+            "library"
         )
     if len(before) > 1:
         raise LammpsImplicitError(
-            f"several MPI libraries are loaded, {_named(before)}: install mpi4py and petsc4py against one"
+            f"several MPI libraries are loaded, {_named(before)}: build mpi4py and petsc4py against the same one"
         )
     if size > 1 and not library.lammps_config_has_mpi_support():
         raise LammpsImplicitError(
-            f"this LAMMPS ({library._name}) was built without MPI: run on one process, or install one that has it"
+            f"this LAMMPS ({library._name}) was built without MPI: run on one process, or install one built with MPI"
         )
 
 
 def loaded_mpi_libraries(maps: str | None = None) -> frozenset[Path]:
-    """MPI libraries loaded in this process, links resolved; none where the system does not tell.
+    """Return the MPI libraries loaded in this process, symbolic links resolved.
 
     Parameters
     ----------
     maps : str, optional
-        In place of ``/proc/self/maps``.
+        Memory map to search; default: the contents of ``/proc/self/maps``.
+
+    Returns
+    -------
+    frozenset of Path
+        Empty on systems without ``/proc``.
     """
     if maps is None:
         try:
@@ -80,10 +88,10 @@ def _load_lammps() -> ctypes.CDLL:
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        found = _named(loaded_mpi_libraries()) or "none"
+        found = _named(loaded_mpi_libraries()) or "not known"
         raise LammpsImplicitError(
-            f"LAMMPS' library cannot be loaded ({error}). The MPI library of mpi4py is {found}: LAMMPS must be built "
-            "against the same"
+            f"LAMMPS' library cannot be loaded ({error}): build or install LAMMPS against the MPI library of mpi4py, "
+            f"which is {found}"
         ) from None
 
 

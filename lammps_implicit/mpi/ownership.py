@@ -1,4 +1,4 @@
-"""Which rank owns an atom, and which global row it has, asked by id without any rank holding an array of size N."""
+"""Per-atom values and global row numbers looked up by atom id, without any array of size N on any rank."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from lammps_implicit.mpi.hashing import home_ranks
 
 
 def first_row(comm: MPI.Comm, count: int) -> int:
-    """Return the number of atoms owned by the ranks before this one, of which this rank owns `count`."""
+    """Return the number of rows on all ranks before this one; this rank has `count` rows."""
     counts = np.empty(comm.size, np.int64)
     comm.Allgather(np.array([count], np.int64), counts)
     return int(counts[: comm.rank].sum())
 
 
 def global_rows(comm: MPI.Comm, ids: IntArray, wanted: IntArray) -> IntArray:
-    """Return the global row of each wanted atom: rows count atoms rank by rank, in each rank's own order.
+    """Return the global row of each wanted atom; rows number the atoms rank by rank, in each rank's own order.
 
     Parameters
     ----------
     comm : MPI.Comm
     ids : (n,) int array
-        Of the atoms this rank owns.
+        Ids of the atoms this rank owns.
     wanted : (m,) int array
-        Ids owned by any rank.
+        Ids of atoms owned by any rank.
 
     Returns
     -------
@@ -40,22 +40,22 @@ def global_rows(comm: MPI.Comm, ids: IntArray, wanted: IntArray) -> IntArray:
 def fetch(
     comm: MPI.Comm, ids: IntArray, values: NDArray[Any], wanted: IntArray, missing: float | None = None
 ) -> NDArray[Any]:
-    """Return the values of wanted atoms, whichever rank holds them.
+    """Return the values of wanted atoms, whichever ranks hold them.
 
-    Every id has a home rank (a hash of the id) that its owner sends the value to and that others ask for it: two
-    all-to-all exchanges of what each rank owns and wants.
+    Every id has a home rank (a hash of the id). Holders send their values there, and other ranks ask there: two
+    all-to-all exchanges, each of the size of what a rank holds or wants.
 
     Parameters
     ----------
     comm : MPI.Comm
     ids : (n,) int array
-        Of the atoms this rank holds values of.
+        Ids of the atoms whose values this rank holds; each id on exactly one rank.
     values : (n, ...) array
-        Integers or floats.
+        Integers or floats, one row per id.
     wanted : (m,) int array
-        Ids held by any rank.
+        Ids of the atoms whose values are returned.
     missing : float, optional
-        Value of atoms that no rank holds; default: there are none.
+        Value of atoms that no rank holds. By default every wanted atom must be held by some rank.
 
     Returns
     -------
@@ -70,19 +70,35 @@ def fetch(
     asked, sent, received = exchange(comm, unique, home)
     places = np.searchsorted(sent_ids, asked, sorter=order)
     if missing is None:
-        answers = sent_values[order[places]]
+        found = sent_values[order[places]]
     else:
-        answers = np.full((len(asked), *values.shape[1:]), missing, values.dtype)
+        found = np.full((len(asked), *values.shape[1:]), missing, values.dtype)
         held = places < len(sent_ids)
         held[held] = sent_ids[order[places[held]]] == asked[held]
-        answers[held] = sent_values[order[places[held]]]
+        found[held] = sent_values[order[places[held]]]
     back = np.empty((len(unique), *values.shape[1:]), values.dtype)
-    back[np.argsort(home, kind="stable")] = _all_to_all(comm, answers, received, sent)
+    back[np.argsort(home, kind="stable")] = _all_to_all(comm, found, received, sent)
     return back[inverse]
 
 
 def exchange(comm: MPI.Comm, values: NDArray[Any], to: IntArray) -> tuple[NDArray[Any], IntArray, IntArray]:
-    """Send each value (a number or a row) to a rank; return what arrived, and how many went to and came from each."""
+    """Send each value to a given rank.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+    values : (n, ...) array
+        Integers or floats, one number or row per value.
+    to : (n,) int array
+        Destination rank of each value.
+
+    Returns
+    -------
+    arrived : (m, ...) array
+        Values sent to this rank, in order of sender.
+    sent, received : (size,) int arrays
+        Number of values sent to, and received from, each rank.
+    """
     sent = np.bincount(to, minlength=comm.size).astype(np.int64)
     received = np.empty_like(sent)
     comm.Alltoall([sent, MPI.INT64_T], [received, MPI.INT64_T])
@@ -90,7 +106,7 @@ def exchange(comm: MPI.Comm, values: NDArray[Any], to: IntArray) -> tuple[NDArra
 
 
 def _all_to_all(comm: MPI.Comm, values: NDArray[Any], sent: IntArray, received: IntArray) -> NDArray[Any]:
-    """Send rows that stand rank by rank."""
+    """Exchange rows sorted by destination rank."""
     kind, datatype = (np.float64, MPI.DOUBLE) if values.dtype.kind == "f" else (np.int64, MPI.INT64_T)
     width = int(np.prod(values.shape[1:], dtype=int))
     arrived = np.empty((int(received.sum()), *values.shape[1:]), kind)

@@ -1,11 +1,10 @@
-"""Which rank this process is, without loading MPI."""
+"""The number of this process."""
 
 from __future__ import annotations
 
-import sys
+from mpi4py import MPI
 
 
 def rank() -> int:
-    """Rank of this process in ``MPI.COMM_WORLD``; 0 before MPI is loaded."""
-    mpi = sys.modules.get("mpi4py.MPI")
-    return int(mpi.COMM_WORLD.rank) if mpi else 0
+    """Return the rank of this process in ``MPI.COMM_WORLD``."""
+    return MPI.COMM_WORLD.rank

@@ -1,4 +1,4 @@
-"""Ending all ranks when one has failed."""
+"""Ending all ranks when one of them has failed."""
 
 from __future__ import annotations
 
@@ -10,35 +10,42 @@ from types import TracebackType
 
 from mpi4py import MPI
 
-FORWARDING = 0.5
-"""Seconds in which a launcher passes on what was written, before the ranks are ended and it stops listening."""
+_FORWARDING = 0.5
+"""Seconds between the error message and the abort: time for the launcher to forward the message before it stops."""
 
-PATIENCE = 3.0
-"""Seconds that a rank which has failed waits for the others."""
+_PATIENCE = 3.0
+"""Seconds that a failed rank waits for the others; chosen longer than the spread of ranks that fail for the same
+reason, and short enough for a user to see the error at once."""
 
 
 def end_together(comm: MPI.Comm, report: Callable[[], None]) -> None:
-    """Report an error once, and see to it that no rank goes on waiting for one that failed.
+    """Report an error once, and make sure that no rank keeps waiting for one that has failed.
 
-    Returns when all ranks have failed, which may then exit; otherwise ends them all within seconds.
+    Returns if all ranks have failed, so that each may exit by itself; otherwise aborts all of them within seconds.
+
+    Parameters
+    ----------
+    comm : MPI.Comm
+    report : callable
+        Writes the error message; called on rank 0, or on the failed ranks if rank 0 is not among them.
     """
     if comm.rank == 0:
         report()
     if comm.size == 1:
         return
-    # Not on a communicator that the others may be using for something else.
+    # Not on a communicator that the other ranks may be using for something else.
     if not all_arrive((_ending or [comm])[0]):
-        if comm.rank:  # rank 0 is one of those that wait
+        if comm.rank:  # rank 0 has not failed, or has reported already
             report()
         sys.stderr.flush()
-        time.sleep(FORWARDING)
+        time.sleep(_FORWARDING)
         comm.Abort(1)
-        os._exit(1)  # some libraries return from it and let their launcher end the job
+        os._exit(1)  # some MPI libraries return from Abort and leave the rest to their launcher
 
 
 def all_arrive(comm: MPI.Comm) -> bool:
-    """Wait for all ranks to get here, at most for `PATIENCE`, and return whether they have."""
-    others, deadline = comm.Ibarrier(), time.monotonic() + PATIENCE
+    """Wait up to three seconds for all ranks to call this function; return whether they did."""
+    others, deadline = comm.Ibarrier(), time.monotonic() + _PATIENCE
     while not others.Test():
         if time.monotonic() > deadline:
             return False
@@ -47,16 +54,16 @@ def all_arrive(comm: MPI.Comm) -> bool:
 
 
 _ending: list[MPI.Comm] = []
-"""A communicator of all ranks that only `end_together` uses, once there is one."""
+"""Holds the communicator of all ranks reserved for `end_together`, once it exists."""
 
 
 def end_all_on_exceptions(comm: MPI.Comm) -> None:
-    """Have exceptions that nobody catches on some rank of a script end all ranks, as they would a single process.
+    """Install an exception hook: an uncaught exception on one rank of a script then ends all ranks.
 
     Parameters
     ----------
     comm : MPI.Comm
-        Nothing is done unless it holds all ranks.
+        Nothing is done unless it contains all ranks of ``MPI.COMM_WORLD``, more than one.
     """
     previous = sys.excepthook
     if comm.size == MPI.COMM_WORLD.size > 1 and not _ending:

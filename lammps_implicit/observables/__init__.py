@@ -1,4 +1,15 @@
-"""Observables of defects and crystals, with gradients with respect to the parameters."""
+"""Observables of crystals and defects, with gradients with respect to the parameters.
+
+An observable is a number (or a small array) of one or more relaxed cells. `observable` has the result object with value
+and derivatives; `cells` energies, volumes and compositions of one cell; `bulk` lattice parameters, cohesive energies
+and elastic constants; `formation` formation, binding and relaxation energies and volumes; `dipole` elastic dipole
+tensors; `distances` distances between atoms; `distortion` lattice distortion; `dislocations` core positions and
+differential displacement maps of screw dislocations. `kind` defines what a kind of observable in a configuration must
+provide, `quantities` has the kinds of this package. `configuration` reads YAML files, `decks` has the settings of
+decks, `config` those of the command ``observables``, which `study` runs; `files` writes and reads the results.
+`targets` reads positions of atoms from files or decks, `cache` keeps measured observables, `error_context` adds names
+to error messages.
+"""
 
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
@@ -10,6 +21,7 @@ from lammps_implicit.observables.cells import composition, enthalpy, volume
 from lammps_implicit.observables.config import StudySettings
 from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.observables.dipole import elastic_dipole
+from lammps_implicit.observables.dislocations import core_position, differential_displacements, plot_maps
 from lammps_implicit.observables.distances import distance, distance_from_jacobian, distance_from_sensitivity
 from lammps_implicit.observables.distortion import Distortion, distortion_from
 from lammps_implicit.observables.files import Derivatives, read_derivatives
@@ -37,6 +49,8 @@ __all__ = [
     "cohesive_energy",
     "combine",
     "composition",
+    "core_position",
+    "differential_displacements",
     "distance",
     "distance_from_jacobian",
     "distance_from_sensitivity",
@@ -48,6 +62,7 @@ __all__ = [
     "formation_volume",
     "lattice_parameters",
     "named_constants",
+    "plot_maps",
     "read_configuration",
     "read_derivatives",
     "relaxation_energy",

@@ -11,40 +11,55 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.cell.voigt import COMPONENTS, tensor
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.observables.cache import ObservableCache
 from lammps_implicit.observables.cells import composition, enthalpy, require_relaxed_cell, unknown_gradient
-from lammps_implicit.observables.memory import Memory
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.stationary.point import StationaryPoint
 
 ELASTIC_STEP = 1e-3
-"""Relative step of the parameters that elastic constants are differenced with."""
+"""Relative step of the parameters in central differences of elastic constants.
 
-CONSTANTS = ("C11", "C12", "C44")
+The truncation error is of the order of its square, 1e-6. The error of the solves is divided by it, so that the gradient
+is accurate to about tol / ELASTIC_STEP.
+"""
+
+CUBIC_CONSTANTS = ("C11", "C12", "C44")
 """Elastic constants of a cubic crystal."""
 
-_measured: WeakKeyDictionary[StationaryPoint, dict[float, Memory]] = WeakKeyDictionary()
-"""Elastic constants of each crystal by tolerance: one measurement gives all of them."""
+_caches: WeakKeyDictionary[StationaryPoint, dict[float, ObservableCache]] = WeakKeyDictionary()
+"""Elastic constants of each crystal, by tolerance: one measurement yields all of them."""
 
 
 def lattice_parameters(
     bulk: StationaryPoint, repeat: Sequence[int] = (1, 1, 1), tol: float = 1e-6, order: int = 1
 ) -> Observable:
-    """Lengths of the cell vectors divided by the number of repetitions along each, (3,), Å.
+    """Lattice parameters: lengths of the cell vectors divided by the number of unit cells along each.
 
     Parameters
     ----------
     bulk : StationaryPoint
         With a relaxed cell.
-    repeat : sequence of int
-        Unit cells along each vector.
+    repeat : sequence of 3 int
+        Unit cells along each cell vector.
     tol : float
+        Relative tolerance of the solves.
     order : int
-        Of derivatives: 0 for the values alone.
+        Order of the derivatives: 0 for the values only, else with gradients.
+
+    Returns
+    -------
+    Observable
+        Of shape (3,), in LAMMPS' unit of length.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the cell was not relaxed, or `repeat` is not three positive numbers.
     """
     require_relaxed_cell(bulk, "lattice parameters depend")
     counts = np.asarray(repeat, float)
     if counts.shape != (3,) or not (counts > 0).all():
-        raise LammpsImplicitError(f"repeat {list(repeat)}: three positive numbers of unit cells are needed")
+        raise LammpsImplicitError(f"repeat {list(repeat)}: give three positive numbers of unit cells")
     vectors = bulk.engine.cell
     lengths = np.linalg.norm(vectors, axis=1)
     if order == 0:
@@ -59,58 +74,83 @@ def lattice_parameters(
 def cohesive_energy(
     bulk: StationaryPoint, isolated: float | Mapping[str, float] = 0.0, tol: float = 1e-5, order: int = 2
 ) -> Observable:
-    """Energy of isolated atoms less that of the crystal, per atom.
+    """Cohesive energy: the energy of isolated atoms minus that of the crystal, per atom.
 
     Parameters
     ----------
     bulk : StationaryPoint
     isolated : float or mapping of str to float
-        Energy of an isolated atom, of each element. Constants: they do not depend on Θ.
+        Energy of an isolated atom, for all elements or by element, in LAMMPS' unit of energy. Taken as independent of
+        Θ.
     tol : float
+        Relative tolerance of the Jacobian.
     order : int
-        Of derivatives; see `enthalpy`.
+        Order of the derivatives; see `cells.enthalpy`.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of energy.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the energy of an element is missing, or the cell is held at a stress that is not hydrostatic.
     """
     counts = composition(bulk)
     atoms = isolated if isinstance(isolated, Mapping) else dict.fromkeys(counts, float(isolated))
     unknown = [element for element in counts if element not in atoms]
     if unknown:
-        raise LammpsImplicitError(f"the energy of an isolated atom of {', '.join(unknown)} is missing")
+        raise LammpsImplicitError(f"the energy of an isolated atom of {', '.join(unknown)} is missing: give it")
     free = sum(atoms[element] * count for element, count in counts.items()) / bulk.engine.n_atoms
     return combine([(-1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))], free)
 
 
 def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) -> Observable:
-    """Elastic constants C_ij, (6, 6), of the relaxed crystal, positions following; order xx, yy, zz, yz, xz, xy.
+    """Elastic constants C_ij of a relaxed crystal, with internal relaxation.
 
-    Their derivatives are differences of C at parameters changed one by one, in structures predicted by dz/dΘ: about
-    thirty evaluations a parameter. Use the smallest cell there is. They are kept until the crystal changes.
+    Gradients are central differences of C_ij with respect to each parameter, at structures predicted to first order:
+    about 30 force evaluations per parameter, so use the smallest cell. The result is cached until the crystal changes.
 
     Parameters
     ----------
     bulk : StationaryPoint
         Relaxed with ``cell="full"``.
     tol : float
-        Relative tolerance of solves.
+        Relative tolerance of the solves.
     order : int
-        Of derivatives: 0 for the values alone.
+        Order of the derivatives: 0 for the values only, else with gradients.
 
     Returns
     -------
     Observable
-        In LAMMPS' unit of pressure.
+        Of shape (6, 6), indices in the order xx, yy, zz, yz, xz, xy; in LAMMPS' unit of pressure.
 
     Raises
     ------
     LammpsImplicitError
-        If the cell cannot take all strains.
+        If the crystal was not relaxed under all strains.
     """
     require_all_strains(bulk)
-    memory = _measured.setdefault(bulk, {}).setdefault(tol, Memory())
-    return memory.recall([bulk.state], min(order, 1), lambda: _elastic_constants(bulk, tol, order))
+    cache = _caches.setdefault(bulk, {}).setdefault(tol, ObservableCache())
+    return cache.get([bulk.state], min(order, 1), lambda: _elastic_constants(bulk, tol, order))
 
 
-def named_constants(constants: Observable, names: Sequence[str] = CONSTANTS) -> dict[str, Observable]:
-    """Pick components C_ij of the elastic constants by name."""
+def named_constants(constants: Observable, names: Sequence[str] = CUBIC_CONSTANTS) -> dict[str, Observable]:
+    """Select components of the elastic constants by name.
+
+    Parameters
+    ----------
+    constants : Observable
+        Of shape (6, 6), from `elastic_constants`.
+    names : sequence of str
+        Such as ``C12``.
+
+    Returns
+    -------
+    dict of str to Observable
+        Scalars.
+    """
     return {name: constants.component(int(name[1]) - 1, int(name[2]) - 1) for name in names}
 
 
@@ -120,9 +160,10 @@ def require_all_strains(bulk: StationaryPoint) -> None:
     Raises
     ------
     LammpsImplicitError
+        If it was not.
     """
     if bulk.cell != "full":
-        raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains, relax with cell 'full'")
+        raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains: relax with cell 'full'")
 
 
 def _elastic_constants(bulk: StationaryPoint, tol: float, order: int) -> Observable:
@@ -148,7 +189,7 @@ def _elastic_constants(bulk: StationaryPoint, tol: float, order: int) -> Observa
 
 
 def _stiffness(bulk: StationaryPoint, tol: float) -> FloatArray:
-    """(6, 6), symmetric, LAMMPS' unit of pressure: d(stress)/d(strain) at the pressure the crystal has."""
+    """d(stress)/d(strain) at the present pressure, symmetrised: (6, 6), in LAMMPS' unit of pressure."""
     system: CellSystem = bulk.free_cell_system(tol)
     stiffness = system.stiffness * bulk.units.pressure_factor / bulk.engine.volume
     if stiffness.shape != (len(COMPONENTS),) * 2:

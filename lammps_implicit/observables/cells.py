@@ -1,4 +1,4 @@
-"""Energy, volume and composition of a single relaxed cell."""
+"""Composition, enthalpy and volume of a single relaxed cell, and checks that cells can be combined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from lammps_implicit.stationary.point import StationaryPoint
 
 
 def composition(minimum: StationaryPoint) -> dict[str, int]:
-    """Number of atoms of each chemical element."""
+    """Number of atoms of each chemical element, on all ranks.
+
+    Parameters
+    ----------
+    minimum : StationaryPoint
+
+    Returns
+    -------
+    dict of str to int
+        By element; atoms whose element is unknown under ``type N``.
+    """
     counts: dict[str, int] = {}
     for type_, element in enumerate(minimum.potential.elements, 1):
         count = int(minimum.engine.sum(int(np.count_nonzero(minimum.engine.types == type_))))
@@ -23,16 +33,21 @@ def composition(minimum: StationaryPoint) -> dict[str, int]:
 
 
 def enthalpy(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Observable:
-    """U + pV of a relaxed cell at the pressure it is held at; its energy where the cell was not relaxed.
+    """Enthalpy U + pV of a relaxed cell at the pressure it is held at; the energy U if the cell was not relaxed.
 
     Parameters
     ----------
     minimum : StationaryPoint
     tol : float
-        Of the Jacobian for the second derivative.
+        Relative tolerance of the Jacobian, for the second derivative.
     order : int
-        Of the derivatives: 0 for the value alone; 2, which needs a Jacobian, includes the third where
-        `StationaryPoint.third` holds it.
+        Order of the derivatives: 0 for the value only, 1 to include the gradient, 2 to include the second derivative,
+        which needs a Jacobian, and the third if `StationaryPoint.third` has it.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of energy.
 
     Raises
     ------
@@ -50,7 +65,27 @@ def enthalpy(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obs
 
 
 def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Observable:
-    """Volume of a relaxed cell; second derivatives are known where `StationaryPoint.third` is."""
+    """Volume of a relaxed cell.
+
+    Parameters
+    ----------
+    minimum : StationaryPoint
+    tol : float
+        Relative tolerance of the solve for the gradient.
+    order : int
+        Order of the derivatives: 0 for the value only, 1 to include the gradient, 2 to include the second derivative if
+        `StationaryPoint.third` has it.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of length cubed.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the cell was not relaxed: its volume does not depend on Θ.
+    """
     require_relaxed_cell(minimum, "a volume depends")
     value, units = np.asarray(minimum.engine.volume), f"{minimum.units.length}^3"
     if order == 0:
@@ -60,42 +95,55 @@ def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obser
 
 
 def unknown_gradient(minimum: StationaryPoint, *shape: int) -> FloatArray:
-    """NaN, (P, ...): for derivatives that were not asked for."""
+    """NaN of shape (P, *shape): placeholder for a gradient that was not requested."""
     return np.full((len(minimum.potential.theta), *shape), np.nan)
 
 
 def require_enthalpy(minimum: StationaryPoint) -> None:
-    """Check that the cell has an enthalpy: it is fixed, or held at a hydrostatic pressure.
+    """Check that the enthalpy is defined: the cell is fixed, or held at a hydrostatic pressure.
 
     Raises
     ------
     LammpsImplicitError
+        If the cell is held at another stress.
     """
     if minimum.cell != "none" and not np.array_equal(minimum.target, minimum.target[0, 0] * np.eye(3)):
-        raise LammpsImplicitError(f"{minimum.deck_name}: at a stress that is not hydrostatic there is no enthalpy")
+        raise LammpsImplicitError(
+            f"{minimum.deck_name}: the enthalpy is not defined at a stress that is not hydrostatic; relax at a pressure"
+        )
 
 
 def require_relaxed_cell(minimum: StationaryPoint, what: str) -> None:
-    """Check that the cell was relaxed; `what` begins the message, such as ``a volume depends``.
+    """Check that the cell was relaxed.
+
+    Parameters
+    ----------
+    minimum : StationaryPoint
+    what : str
+        Subject and verb of the message, such as ``a volume depends``.
 
     Raises
     ------
     LammpsImplicitError
+        If it was held fixed.
     """
     if minimum.cell == "none":
-        raise LammpsImplicitError(f"{minimum.deck_name}: {what} on Θ only where the cell is relaxed")
+        raise LammpsImplicitError(
+            f"{minimum.deck_name}: {what} on Θ only where the cell is relaxed; relax it with 'iso' or other strains"
+        )
 
 
 def require_same_potential(minima: Sequence[StationaryPoint]) -> None:
-    """Check that these cells have the same potential, parameters and units.
+    """Check that cells have the same units, potential and parameters.
 
     Raises
     ------
     LammpsImplicitError
+        If two differ.
     """
     first = minima[0]
     for other in minima[1:]:
-        pair = _named(first, other)
+        pair = _pair_label(first, other)
         if other.units != first.units:
             raise LammpsImplicitError(f"{pair} have different units: {first.units.style} and {other.units.style}")
         if other.potential.names != first.potential.names:
@@ -111,23 +159,27 @@ def require_same_potential(minima: Sequence[StationaryPoint]) -> None:
 
 
 def require_comparable(minima: Sequence[StationaryPoint]) -> None:
-    """Check that energies and volumes of these cells may be added: same potential, units and pressure.
+    """Check that energies and volumes of cells can be added: same potential, units and target pressure.
 
     Raises
     ------
     LammpsImplicitError
+        If two differ.
     """
     require_same_potential(minima)
     first = minima[0]
     for other in minima[1:]:
         if (first.cell == "none") != (other.cell == "none"):
-            raise LammpsImplicitError(f"{_named(first, other)}: the cell of one is relaxed, that of the other is not")
+            raise LammpsImplicitError(
+                f"{_pair_label(first, other)}: the cell of one is relaxed, that of the other is not; treat both alike"
+            )
         if first.cell != "none" and not np.allclose(first.target, other.target, rtol=1e-9, atol=1e-15):
             held = [np.trace(m.target) / 3 * m.units.pressure_factor for m in (first, other)]
             raise LammpsImplicitError(
-                f"{_named(first, other)} are held at different pressures: {held[0]:g} and {held[1]:g}"
+                f"{_pair_label(first, other)} are held at different pressures: {held[0]:g} and {held[1]:g} "
+                f"{first.units.pressure}"
             )
 
 
-def _named(first: StationaryPoint, other: StationaryPoint) -> str:
+def _pair_label(first: StationaryPoint, other: StationaryPoint) -> str:
     return f"{first.deck_name or 'one cell'} and {other.deck_name or 'another'}"

@@ -1,4 +1,4 @@
-"""The configuration of ``lammps-implicit observables``: which decks are the bulk, the defects, the reservoirs."""
+"""Settings of ``lammps-implicit observables``: the decks of the bulk, the defects and the reservoirs."""
 
 from __future__ import annotations
 
@@ -8,79 +8,94 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.observables.bulk import CONSTANTS
-from lammps_implicit.observables.configuration import Strict, known_cell
+from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
+from lammps_implicit.observables.configuration import Strict, validate_cell
 from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.kind import RegisteredObservable
 from lammps_implicit.units import units_of
 
-PER_ATOM = ("bulk energy per atom", "cohesive energy")
-"""Names of energies per atom of the perfect crystal."""
+ENERGIES_PER_ATOM = ("bulk energy per atom", "cohesive energy")
+"""Names of the observables that are energies per atom of the perfect crystal."""
 
-LATTICE = tuple(f"lattice parameter {axis}" for axis in "abc")
-"""Names of its lattice parameters."""
+LATTICE_PARAMETERS = tuple(f"lattice parameter {axis}" for axis in "abc")
+"""Names of the lattice parameters among the observables."""
 
 
 class Bulk(DeckSettings):
     """The perfect crystal."""
 
-    repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="unit cells along each vector")
+    repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="unit cells along each cell vector")
 
 
 class Defect(DeckSettings):
     """A cell with a defect."""
 
-    sites: Union[int, None] = Field(default=None, gt=0, description="lattice sites of its cell without the defect")
+    sites: Union[int, None] = Field(default=None, gt=0, description="lattice sites of the cell without the defect")
 
 
 class Binding(Strict):
-    """A complex and the defects it is made of."""
+    """A defect complex and the defects it consists of."""
 
-    complex: str
-    parts: list[str] = Field(min_length=2)
+    complex: str = Field(description="name of the defect that the parts form together")
+    parts: list[str] = Field(min_length=2, description="names of the defects")
 
 
 class StudySettings(Strict):
-    """Everything the command needs to know.
+    """All settings of the command ``observables``.
 
     Attributes
     ----------
     bulk : Bulk
     defects : dict of str to Defect
-        The relaxation volume is left out where their ``sites`` are not given.
+        By name. Without ``sites`` no relaxation volume is computed.
     reservoirs : dict of str to (DeckSettings or float)
-        Cells of pure elements, or chemical potentials, of elements that the bulk does not fix.
+        For each element whose chemical potential the bulk does not fix: a deck of the pure element, or the chemical
+        potential, in the energy unit of the decks.
     bindings : dict of str to Binding
+        Binding energies, by name.
     isolated : dict of str to float
-        Energies of isolated atoms; the cohesive energy is left out without them.
+        Energy of an isolated atom of each element, in the energy unit of the decks; without them no cohesive energy is
+        computed.
     observables : dict of str to ObservableKind
-        More observables, of any registered kind, on the cells ``bulk``, each defect, and ``reservoir of ELEMENT``.
+        Further observables of any registered kind, by name. Their cells are ``bulk``, ``reservoir of ELEMENT`` and the
+        names of the defects.
     elastic_constants : bool
+        Whether to compute the elastic constants of the bulk.
     cell, pressure
-        As for `Minimum.relax`: strains that every cell may take, and the pressure it is held at. Default: iso, and that
-        of each deck's ``fix box/relax``, else zero.
+        As for `Minimum.relax`: the strains that every cell may take, and the pressure it is held at. By default ``iso``
+        and the pressure of each deck's ``fix box/relax``, or zero without one.
     parameters : str or None
-        Patterns of parameter labels.
+        Patterns of parameter labels, separated by commas; None for all parameters.
     tol : float
         Relative tolerance of Jacobians.
     second : bool
-        Whether to take second derivatives of energies, which need a Jacobian of every cell.
+        Whether to compute second derivatives of energies, which need the Jacobian of every cell.
     """
 
-    bulk: Bulk
-    defects: dict[str, Defect] = Field(default_factory=dict)
-    reservoirs: dict[str, Union[DeckSettings, float]] = Field(default_factory=dict)
-    bindings: dict[str, Binding] = Field(default_factory=dict)
-    isolated: dict[str, float] = Field(default_factory=dict)
-    observables: dict[str, RegisteredObservable] = Field(default_factory=dict)
-    elastic_constants: bool = False
-    cell: str = "iso"
-    pressure: Union[float, str, list[float], None] = None
-    parameters: Union[str, None] = None
-    tol: float = Field(default=1e-5, ge=1e-10, lt=1)
-    second: bool = True
+    bulk: Bulk = Field(description="the perfect crystal")
+    defects: dict[str, Defect] = Field(default_factory=dict, description="cells with defects, by name")
+    reservoirs: dict[str, Union[DeckSettings, float]] = Field(
+        default_factory=dict, description="a deck of each element that the bulk does not fix, or its chemical potential"
+    )
+    bindings: dict[str, Binding] = Field(default_factory=dict, description="binding energies to compute, by name")
+    isolated: dict[str, float] = Field(
+        default_factory=dict, description="energy of an isolated atom of each element, for the cohesive energy"
+    )
+    observables: dict[str, RegisteredObservable] = Field(
+        default_factory=dict, description="further observables of the cells bulk, reservoir of ELEMENT, and the defects"
+    )
+    elastic_constants: bool = Field(default=False, description="whether to compute those of the bulk")
+    cell: str = Field(default="iso", description="strains every cell may take: none, iso, ortho, full, or as zz")
+    pressure: Union[float, str, list[float], None] = Field(
+        default=None, description="target pressure; default: that of each deck's fix box/relax, else zero"
+    )
+    parameters: Union[str, None] = Field(
+        default=None, description="patterns of parameter labels, separated by commas; default: all"
+    )
+    tol: float = Field(default=1e-5, ge=1e-10, lt=1, description="relative tolerance of Jacobians")
+    second: bool = Field(default=True, description="whether to compute second derivatives of energies")
 
-    _cell_is_known = field_validator("cell")(known_cell)
+    _cell_is_known = field_validator("cell")(validate_cell)
 
     @field_validator("pressure")
     @classmethod
@@ -91,13 +106,13 @@ class StudySettings(Strict):
             except LammpsImplicitError as error:
                 raise ValueError(str(error)) from None
             if not np.array_equal(target, target[0, 0] * np.eye(3)):
-                raise ValueError("at a stress that is not hydrostatic there is no enthalpy: give one number")
+                raise ValueError("an enthalpy needs a hydrostatic pressure: give one number instead of a stress")
         return pressure
 
     @model_validator(mode="after")
     def _pressure_needs_a_cell(self) -> StudySettings:
         if self.cell == "none" and self.pressure is not None:
-            raise ValueError("pressure: a cell that is not relaxed ('cell: none') is held at none")
+            raise ValueError("pressure: a cell that is not relaxed ('cell: none') has no target pressure; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -110,7 +125,7 @@ class StudySettings(Strict):
 
     @model_validator(mode="after")
     def _observables_name_cells(self) -> StudySettings:
-        cells, taken = self.cell_names(), self._taken_names()
+        cells, reserved = self.cell_names(), self._reserved_names()
         twice = [cell for cell in cells if cells.count(cell) > 1]
         if twice:
             raise ValueError(f"defects: {twice[0]}: this name is taken, choose another")
@@ -118,7 +133,7 @@ class StudySettings(Strict):
             unknown = [cell for cell in kind.cells() if cell not in cells]
             if unknown:
                 raise ValueError(f"observables: {name}: {unknown[0]} is not one of the cells {', '.join(cells)}")
-            if name in taken:
+            if name in reserved:
                 raise ValueError(f"observables: {name}: this name is taken, choose another")
         return self
 
@@ -127,13 +142,13 @@ class StudySettings(Strict):
         decks = [element for element, given in self.reservoirs.items() if isinstance(given, DeckSettings)]
         return ["bulk", *(f"reservoir of {element}" for element in decks), *self.defects]
 
-    def _taken_names(self) -> set[str]:
-        """Names of observables that are taken without being listed."""
+    def _reserved_names(self) -> set[str]:
+        """Names of the observables that the command computes without being asked."""
         of_defects = ("formation energy", "formation volume", "relaxation volume")
         return {
-            *PER_ATOM,
-            *LATTICE,
-            *CONSTANTS,
+            *ENERGIES_PER_ATOM,
+            *LATTICE_PARAMETERS,
+            *CUBIC_CONSTANTS,
             *(f"{defect}: {what}" for defect in self.defects for what in of_defects),
             *(f"{cell}: stability" for cell in self.cell_names()),
             *(f"{name}: binding energy" for name in self.bindings),

@@ -1,6 +1,6 @@
 """Distances between the nearest images of two atoms of a relaxed cell, with gradients.
 
-The distance is |v|, v = x₂ - x₁ + s, where the shift s is a lattice vector and follows the cell: under a strain ε,
+The distance is |v| with v = x₂ - x₁ + s, where s is a lattice vector, which deforms with the cell: under a strain ε,
 d|v| = v·(dx₂ - dx₁ + ε s)/|v|.
 """
 
@@ -26,51 +26,56 @@ Pair = tuple[int, int]
 
 
 class Separation(NamedTuple):
-    """Vector between the nearest images of two atoms.
+    """Vector from an atom to the nearest image of another.
 
     Attributes
     ----------
     length : float
-        Å.
+        In LAMMPS' unit of length.
     unit : (3,) float array
-        Direction from the first to the second.
+        Unit vector from the first atom to the second.
     shift : (3,) float array
-        Lattice vector between the second atom and its image, Å.
+        Lattice vector from the second atom to its nearest image, in LAMMPS' unit of length.
     """
 
     length: float
     unit: FloatArray
     shift: FloatArray
 
-    def gradient(self, moves: FloatArray, strains: FloatArray) -> FloatArray:
-        """Derivative of the length, (P,), for dx/dΘ of both atoms, (2, P, 3), and dε/dΘ, (P, 3, 3)."""
-        return np.asarray((moves[1] - moves[0] + strains @ self.shift) @ self.unit)
+    def gradient(self, jacobians: FloatArray, strains: FloatArray) -> FloatArray:
+        """Gradient of the length, (P,), from dx/dΘ of both atoms, (2, P, 3), and dε/dΘ, (P, 3, 3)."""
+        return np.asarray((jacobians[1] - jacobians[0] + strains @ self.shift) @ self.unit)
 
 
 def distance(minimum: StationaryPoint, pair: Pair, tol: float = 1e-6, order: int = 1) -> Observable:
-    """Distance between the nearest images of two atoms, Å; its gradient from one solve.
+    """Distance between the nearest images of two atoms; its gradient takes one solve.
 
     Parameters
     ----------
     minimum : StationaryPoint
     pair : (int, int)
-        Ids.
+        Ids of the atoms.
     tol : float
         Relative residual of the solve.
     order : int
-        Of derivatives: 0 for the value alone.
+        Order of the derivatives: 0 for the value only, else with the gradient.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of length.
 
     Raises
     ------
     LammpsImplicitError
-        If there is no such atom, or both are one.
+        If an atom does not exist, or both are the same.
     """
     require_atoms(minimum, pair)
-    here = _rows(minimum, pair)
-    found = _separation(np.asarray(minimum.engine.sum(here @ minimum.positions)), minimum.engine.nearest_image)
+    selectors = _selectors(minimum, pair)
+    found = _separation(np.asarray(minimum.engine.sum(selectors @ minimum.positions)), minimum.engine.nearest_image)
     if order == 0:
         return Observable(np.asarray(found.length), unknown_gradient(minimum), minimum.units.length)
-    cotangent = (here[1] - here[0])[:, None] * found.unit
+    cotangent = (selectors[1] - selectors[0])[:, None] * found.unit
     if minimum.cell == "none":
         gradient = minimum.vjp(cotangent, tol)
     else:
@@ -80,81 +85,108 @@ def distance(minimum: StationaryPoint, pair: Pair, tol: float = 1e-6, order: int
 
 
 def distance_from_jacobian(minimum: StationaryPoint, pair: Pair, tol: float = 1e-5) -> Observable:
-    """The same from the Jacobian, which is computed unless it is known: for many distances of one minimum."""
+    """Distance between the nearest images of two atoms, with its gradient from the Jacobian.
+
+    Preferable to `distance` for many pairs of one minimum: the Jacobian is computed once and cached.
+
+    Parameters
+    ----------
+    minimum : StationaryPoint
+    pair : (int, int)
+        Ids of the atoms.
+    tol : float
+        Relative tolerance of the Jacobian.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of length.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If an atom does not exist, or both are the same.
+    """
     require_atoms(minimum, pair)
-    engine, here = minimum.engine, _rows(minimum, pair)
+    engine, selectors = minimum.engine, _selectors(minimum, pair)
     jacobian = minimum.jacobian(tol, cell=minimum.cell)
-    patterns = np.asarray(engine.sum(np.einsum("bn,rna->bra", here, jacobian.left)))
+    patterns = np.asarray(engine.sum(np.einsum("bn,rna->bra", selectors, jacobian.left)))
     strains = np.zeros((len(minimum.potential.theta), 3, 3))
     if jacobian.strain_jacobian is not None:
         tensors = minimum.cell_system(tol, minimum.cell).freedom.tensors()
         strains = np.tensordot(jacobian.strain_jacobian, tensors, axes=1)
-    found = _separation(np.asarray(engine.sum(here @ minimum.positions)), engine.nearest_image)
+    found = _separation(np.asarray(engine.sum(selectors @ minimum.positions)), engine.nearest_image)
     gradient = found.gradient(jacobian.right @ patterns, strains)
     return Observable(np.asarray(found.length), gradient, minimum.units.length)
 
 
 def distance_from_sensitivity(sensitivity: Sensitivity, pair: Pair) -> Observable:
-    """The same from a result of ``lammps-implicit sensitivity``, without LAMMPS.
+    """Distance between the nearest images of two atoms, from a result of ``sensitivity``, without LAMMPS.
 
     Parameters
     ----------
     sensitivity : Sensitivity
     pair : (int, int)
-        Ids.
+        Ids of the atoms.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of length.
 
     Raises
     ------
     LammpsImplicitError
-        If there is no such atom, or both are one.
+        If an atom does not exist, or both are the same.
     """
     structure = sensitivity.structure
     rows = np.searchsorted(structure.ids, pair)
     known = [bool(row < len(structure.ids) and structure.ids[row] == id_) for id_, row in zip(pair, rows, strict=True)]
-    _require_two(pair, known)
+    _require_two_atoms(pair, known)
     strains = np.zeros((len(sensitivity.theta), 3, 3))
     if sensitivity.strain_jacobian is not None and sensitivity.strain_basis is not None:
         tensors = np.array([tensor(column) for column in sensitivity.strain_basis.T])
         strains = np.tensordot(sensitivity.strain_jacobian, tensors, axes=1)
     nearest = partial(nearest_image, cell=structure.cell, periodic=structure.periodic)
     found = _separation(structure.positions[rows], nearest)
-    moves = np.array([_moves(sensitivity, int(row)) for row in rows])
+    jacobians = np.array([_atom_jacobian(sensitivity, int(row)) for row in rows])
     units = str(sensitivity.attributes["length_unit"])
-    return Observable(np.asarray(found.length), found.gradient(moves, strains), units)
+    return Observable(np.asarray(found.length), found.gradient(jacobians, strains), units)
 
 
 def require_atoms(minimum: StationaryPoint, pair: Pair) -> None:
-    """Check that a cell has two atoms of these ids, without any evaluation.
+    """Check, without any evaluation, that a cell has two different atoms with these ids; called on all ranks.
 
     Raises
     ------
     LammpsImplicitError
+        If an atom does not exist, or both are the same.
     """
-    counts = np.asarray(minimum.engine.sum(_rows(minimum, pair).sum(axis=1)))
-    _require_two(pair, [bool(count) for count in counts])
+    counts = np.asarray(minimum.engine.sum(_selectors(minimum, pair).sum(axis=1)))
+    _require_two_atoms(pair, [bool(count) for count in counts])
 
 
-def _require_two(pair: Pair, known: list[bool]) -> None:
+def _require_two_atoms(pair: Pair, known: list[bool]) -> None:
     if pair[0] == pair[1]:
         raise LammpsImplicitError(f"distance {pair[0]}-{pair[1]}: two atoms are needed")
     if not all(known):
         raise LammpsImplicitError(f"distance {pair[0]}-{pair[1]}: there is no atom {pair[known.index(False)]}")
 
 
-def _rows(minimum: StationaryPoint, pair: Pair) -> FloatArray:
-    """(2, n): one in the column of each atom, where this rank owns it."""
+def _selectors(minimum: StationaryPoint, pair: Pair) -> FloatArray:
+    """Matrix (2, n) that selects the rows of both atoms: one where this rank owns the atom, else zero."""
     return np.array([(minimum.ids == id_).astype(float) for id_ in pair])
 
 
-def _separation(places: FloatArray, nearest: Callable[[FloatArray], FloatArray]) -> Separation:
-    """Between two positions, (2, 3)."""
-    apart = places[1] - places[0]
-    vector = nearest(apart[None])[0]
+def _separation(positions: FloatArray, nearest: Callable[[FloatArray], FloatArray]) -> Separation:
+    """Separation of two positions, (2, 3)."""
+    difference = positions[1] - positions[0]
+    vector = nearest(difference[None])[0]
     length = float(np.linalg.norm(vector))
-    return Separation(length, vector / length, vector - apart)
+    return Separation(length, vector / length, vector - difference)
 
 
-def _moves(sensitivity: Sensitivity, row: int) -> FloatArray:
+def _atom_jacobian(sensitivity: Sensitivity, row: int) -> FloatArray:
     """dx/dΘ of one atom, (P, 3)."""
     patterns = sensitivity.factors.left(slice(row, row + 1))
     return np.asarray(sensitivity.factors.right @ patterns[:, 0])

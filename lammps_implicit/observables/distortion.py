@@ -1,4 +1,4 @@
-"""Lattice distortion of random alloys: how far atoms are from their ideal sites."""
+"""Lattice distortion of random alloys: displacements of the atoms from their ideal sites."""
 
 from __future__ import annotations
 
@@ -17,20 +17,33 @@ from lammps_implicit.stationary.point import StationaryPoint
 
 @dataclass(frozen=True)
 class Distortion:
-    """Displacements from ideal sites, net translation removed.
+    """Displacements u of a minimum's atoms from ideal sites, without the net translation.
 
     Attributes
     ----------
     minimum : StationaryPoint
     displacement : (n, 3) float array
-        Of this rank's atoms, Å.
+        u of this rank's atoms, in LAMMPS' unit of length.
     """
 
     minimum: StationaryPoint
     displacement: FloatArray
 
     def mean_square(self, tol: float = 1e-6, order: int = 1) -> Observable:
-        """⟨|u|²⟩, Å², with its gradient from one ``vjp`` unless `order` is 0."""
+        """Mean square displacement ⟨|u|²⟩; its gradient takes one solve.
+
+        Parameters
+        ----------
+        tol : float
+            Relative tolerance of the solve.
+        order : int
+            Order of the derivatives: 0 for the value only, else with the gradient.
+
+        Returns
+        -------
+        Observable
+            Scalar, in LAMMPS' unit of length squared.
+        """
         engine = self.minimum.engine
         value = engine.dot(self.displacement, self.displacement) / engine.n_atoms
         if order == 0:
@@ -40,16 +53,22 @@ class Distortion:
         return Observable(np.asarray(value), gradient, f"{self.minimum.units.length}^2")
 
     def predict(self, jacobian: Jacobian, dtheta: ArrayLike) -> FloatArray:
-        """⟨|u|²⟩ at Θ + δΘ with displacements of first order, (...), Å², for δΘ of shape (..., P).
+        """⟨|u|²⟩ at Θ + δΘ, with u to first order in δΘ.
 
         Parameters
         ----------
         jacobian : Jacobian
             Of the minimum at fixed cell.
-        dtheta : (P,) or (..., P) array_like
+        dtheta : (..., P) array_like
+            δΘ.
+
+        Returns
+        -------
+        (...) float array
+            In LAMMPS' unit of length squared.
         """
         engine = self.minimum.engine
-        # |u + Lw|² is a quadratic form in the few weights w of the patterns: no displacement is formed.
+        # |u + L w|² is a quadratic form in the weights w of the Jacobian's patterns L: no displacement is formed.
         left = _without_translation(self.minimum, np.moveaxis(jacobian.left, 0, -1))
         weights = np.asarray(dtheta, float) @ jacobian.right
         square = engine.dot(self.displacement, self.displacement)
@@ -60,39 +79,50 @@ class Distortion:
 
 
 def distortion_from(minimum: StationaryPoint, sites: ArrayLike) -> Distortion:
-    """Displacements of a minimum from ideal sites.
+    """Displacements of a minimum's atoms from ideal sites.
 
     Parameters
     ----------
     minimum : StationaryPoint
         With its cell held fixed.
     sites : (n, 3) array_like
-        Ideal position of each of this rank's atoms, in the order of ``minimum.ids``; any periodic image.
+        Ideal position of each of this rank's atoms, in the order of ``minimum.ids``; any periodic image. LAMMPS' unit
+        of length.
+
+    Returns
+    -------
+    Distortion
 
     Raises
     ------
     LammpsImplicitError
-        If the cell was relaxed, so that sites would move too, or shapes differ.
+        If the cell was relaxed, so that the sites would move with it, or the shape of `sites` is wrong.
     """
     require_fixed_cell(minimum)
     ideal = np.asarray(sites, float)
     if minimum.engine.any(ideal.shape != minimum.positions.shape):
-        raise LammpsImplicitError(f"sites have shape {ideal.shape}, expected {minimum.positions.shape}")
-    moved = minimum.engine.nearest_image(minimum.positions - ideal)
-    return Distortion(minimum, _without_translation(minimum, moved))
+        raise LammpsImplicitError(
+            "sites: the shape differs from that of minimum.positions; give an array (n, 3) for this rank's atoms"
+        )
+    displacement = minimum.engine.nearest_image(minimum.positions - ideal)
+    return Distortion(minimum, _without_translation(minimum, displacement))
 
 
 def require_fixed_cell(minimum: StationaryPoint) -> None:
-    """Check that the cell was not relaxed: ideal sites would move with it.
+    """Check that the cell was held fixed: ideal sites would move with it.
 
     Raises
     ------
     LammpsImplicitError
+        If it was relaxed.
     """
     if minimum.cell != "none":
-        raise LammpsImplicitError("distortions are from the sites of a cell that is held fixed; this one was relaxed")
+        raise LammpsImplicitError(
+            f"{minimum.deck_name}: the ideal sites of a lattice distortion need a cell that is held fixed, and this "
+            "one was relaxed; use cell 'none'"
+        )
 
 
 def _without_translation(minimum: StationaryPoint, array: FloatArray) -> FloatArray:
-    """Remove the mean over all atoms of an (n, 3, ...) array."""
+    """Subtract the mean over all atoms from an (n, 3, ...) array."""
     return array - np.asarray(minimum.engine.sum(array.sum(axis=0))) / minimum.engine.n_atoms

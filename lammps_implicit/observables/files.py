@@ -1,4 +1,4 @@
-"""Observables in HDF5 files: a group each, with its value and derivatives."""
+"""Observables and their derivatives in HDF5 files."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ _GROUP = "observables"
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Observables and their derivatives, as a result of ``sensitivity`` or ``observables`` holds them.
+    """Observables and their derivatives, as read from a result of ``sensitivity`` or ``observables``.
 
     Attributes
     ----------
     path : Path
+        The file.
     parameters : Parameters
+        Parameters at which the derivatives were taken.
     observables : dict of str to Observable
     response_metric : ResponseMetric or None
-        By how much structures respond, where third derivatives were taken.
+        Size of the structural response to a change of the parameters; known if third derivatives were taken.
     cell_vectors : dict of str to (3, 3) float array
-        Of each relaxed cell, as rows; empty where an older version did not write them.
+        Cell vectors of each relaxed cell as rows, in LAMMPS' unit of length; empty in files of older versions.
     attributes : dict
-        Of the file.
+        Attributes of the file.
     """
 
     path: Path
@@ -48,18 +50,25 @@ class Derivatives:
 
     @property
     def kind(self) -> str:
-        """Which command wrote it."""
+        """Kind of the file: `results.format.SENSITIVITY_KIND` or ``OBSERVABLES_KIND``."""
         return str(self.attributes["kind"])
 
 
 def write_observables(
     file: Any, observables: Mapping[str, Observable], directions: LeadingDirections | None = None
 ) -> None:
-    """Write observables into an open HDF5 file.
+    """Write observables to an open HDF5 file.
 
-    A group each with ``value``, ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the third derivative:
-    ``third`` (k, k, P) and ``third_inner`` (k, k, k) along directions with the coordinates ``duals`` (P, k); then also
-    ``response`` (P, k) and ``metric`` (P, P) of these directions, for all.
+    Each observable is a group with ``value`` and ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the
+    third derivative, ``third`` (k, k, P) and ``third_inner`` (k, k, k), along directions with the duals ``duals`` (P,
+    k); see `Cubic`. At the top are ``response`` (P, k) and ``metric`` (P, P) of the directions.
+
+    Parameters
+    ----------
+    file : h5py.File
+    observables : mapping of str to Observable
+    directions : LeadingDirections, optional
+        Directions along which third derivatives were taken.
     """
     if directions is not None:
         file["response"], file["metric"] = directions.response, directions.metric
@@ -78,12 +87,20 @@ def write_observables(
 
 
 def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
-    """Read what `write_observables` wrote.
+    """Read a result of ``lammps-implicit sensitivity`` or ``observables``.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Derivatives
 
     Raises
     ------
     OutputError
-        If the file does not exist, is damaged, or is something else.
+        If the file does not exist, is damaged, or is not such a result.
     """
     kinds = [OBSERVABLES_KIND, SENSITIVITY_KIND]
     with hdf5_opened(path, kinds, "a result of 'lammps-implicit sensitivity' or 'observables'") as file:
@@ -107,20 +124,20 @@ def _cell_vectors(file: Any) -> dict[str, FloatArray]:
 
 
 def _of_sensitivity(file: Any) -> dict[str, Observable]:
-    """Energy of a minimum, or enthalpy and volume where its cell is relaxed too."""
+    """Energy of the minimum, or enthalpy and volume if its cell was relaxed; stability if known."""
 
-    def known(name: str) -> FloatArray | None:
+    def optional(name: str) -> FloatArray | None:
         return file[name][()] if name in file else None
 
     name = "enthalpy" if "enthalpy" in file else "energy"
     units, length = str(file.attrs["energy_unit"]), str(file.attrs["length_unit"])
     cubic = Cubic(file["duals"][()], file["third"][()], file["third_inner"][()]) if "third" in file else None
-    slope, curvature = file["energy_gradient"][()], file["energy_hessian"][()]
-    found = {name: Observable(np.asarray(file[name][()]), slope, units, curvature, cubic)}
+    gradient, hessian = file["energy_gradient"][()], file["energy_hessian"][()]
+    found = {name: Observable(np.asarray(file[name][()]), gradient, units, hessian, cubic)}
     if "volume_gradient" in file:
-        gradient, bend = file["volume_gradient"][()], known("volume_hessian")
-        found["volume"] = Observable(np.asarray(file["volume"][()]), gradient, f"{length}^3", bend)
-    softening = known("softening")
+        gradient, volume_hessian = file["volume_gradient"][()], optional("volume_hessian")
+        found["volume"] = Observable(np.asarray(file["volume"][()]), gradient, f"{length}^3", volume_hessian)
+    softening = optional("softening")
     return found if softening is None else found | {"stability": stability(softening)}
 
 

@@ -1,6 +1,7 @@
-"""What a kind of observable is: settings of a configuration that measure a number of its cells.
+"""The interface of a kind of observable: settings in a configuration, and how to measure them on relaxed cells.
 
-Kinds are found by name among the entry points of the group ``lammps_implicit.observables``: any package may add some.
+Kinds are looked up by name among the entry points of the group ``lammps_implicit.observables``, to which any installed
+package may add its own.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
 
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.observables.configuration import Strict, of_registered_kind
-from lammps_implicit.observables.memory import Memory
+from lammps_implicit.observables.cache import ObservableCache
+from lammps_implicit.observables.configuration import Strict, parse_registered_kind
+from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.registry import Registry
 from lammps_implicit.stationary.point import StationaryPoint
@@ -24,17 +26,19 @@ Cells = Mapping[str, StationaryPoint]
 """Relaxed cells by name."""
 
 Measure = Callable[[Cells, int], Observable]
-"""Cells and the order of derivatives to an observable of them."""
+"""Function that takes the cells and the order of the derivatives, and returns an observable."""
 
 
 class ObservableKind(Strict):
-    """Settings of an observable; subclasses narrow ``kind`` to the name of their entry point.
+    """Base class for the settings of an observable.
 
     Attributes
     ----------
     kind : str
+        Subclasses restrict it to the name of their entry point, such as ``kind: Literal["volume"]``.
     costly : bool
-        Whether the value alone takes force evaluations: it is then left out where a structure is relaxed many times.
+        Class variable: whether even the value needs force evaluations. Costly observables are skipped where a structure
+        is relaxed many times, as in a validation.
     """
 
     kind: str
@@ -42,73 +46,92 @@ class ObservableKind(Strict):
 
     @abstractmethod
     def cells(self) -> list[str]:
-        """Names of the cells that it is measured on."""
+        """Names of the cells that the observable depends on."""
 
     @abstractmethod
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        """Measure it where the cells stand; called on all ranks.
+        """Measure the observable on the cells in their present state; called on all ranks.
 
         Parameters
         ----------
         cells : mapping of str to StationaryPoint
+            Relaxed cells by name.
         order : int
-            Of derivatives: 0 for the value alone, 1 for the gradient, 2 for the second derivative where it is known.
+            Order of the derivatives: 0 for the value only, 1 to include the gradient, 2 to include the second
+            derivative where it is known.
         tol : float
-            Relative tolerance of solves.
+            Relative tolerance of linear solves.
 
         Returns
         -------
         Observable
-            A number: ``value`` of shape (), ``gradient`` (P,).
+            A scalar: ``value`` of shape (), ``gradient`` of shape (P,).
         """
 
     def check(self, cells: Cells) -> None:  # most kinds have nothing to check
-        """Refuse cells that it cannot be measured on, without any evaluation.
+        """Check, without any evaluation, that the observable can be measured on these cells; called on all ranks.
+
+        Parameters
+        ----------
+        cells : mapping of str to StationaryPoint
 
         Raises
         ------
         LammpsImplicitError
+            If it cannot.
         """
 
 
 OBSERVABLES: Registry[type[ObservableKind]] = Registry("lammps_implicit.observables", "observable")
-"""Kinds by name."""
+"""Registered kinds of observables, by name."""
 
 RegisteredObservable = Annotated[
-    SerializeAsAny[ObservableKind], BeforeValidator(partial(of_registered_kind, OBSERVABLES))
+    SerializeAsAny[ObservableKind], BeforeValidator(partial(parse_registered_kind, OBSERVABLES))
 ]
-"""Field of a configuration: settings of any registered kind."""
+"""Type of a configuration field that holds the settings of any registered kind of observable."""
 
 
 def measures_of(kinds: Mapping[str, ObservableKind], cells: Cells, tol: float) -> dict[str, Measure]:
-    """Functions that measure observables by name; each keeps what it found until one of its cells changes.
+    """Functions that measure observables, by name; each caches its result until one of its cells changes.
 
     Parameters
     ----------
     kinds : mapping of str to ObservableKind
     cells : mapping of str to StationaryPoint
     tol : float
-        Relative tolerance of solves.
+        Relative tolerance of linear solves.
+
+    Returns
+    -------
+    dict of str to callable
+        Each takes the cells and the order of the derivatives.
 
     Raises
     ------
     LammpsImplicitError
-        If one cannot be measured on its cells.
+        If an observable cannot be measured on its cells.
     """
     for name, kind in kinds.items():
-        try:
+        with errors_about(name):
             kind.check(cells)
-        except LammpsImplicitError as error:
-            raise type(error)(f"{name}: {error}") from None
-    return {name: _remembering(name, kind, tol) for name, kind in kinds.items()}
+    return {name: _cached_measure(name, kind, tol) for name, kind in kinds.items()}
 
 
-def measured(name: str, kind: ObservableKind, cells: Cells, order: int, tol: float) -> Observable:
-    """Measure an observable, and check that it is a number with a gradient.
+def measure_scalar(name: str, kind: ObservableKind, cells: Cells, order: int, tol: float) -> Observable:
+    """Measure an observable and check that it is a scalar with a gradient of shape (P,).
+
+    Parameters
+    ----------
+    name : str
+        Its name, for messages.
+    kind : ObservableKind
+    cells, order, tol
+        See `ObservableKind.measure`.
 
     Raises
     ------
     LammpsImplicitError
+        If value or gradient have another shape.
     """
     found = kind.measure(cells, order, tol)
     parameters = len(next(iter(cells.values())).potential.theta)
@@ -120,11 +143,11 @@ def measured(name: str, kind: ObservableKind, cells: Cells, order: int, tol: flo
     return found
 
 
-def _remembering(name: str, kind: ObservableKind, tol: float) -> Measure:
-    memory, names = Memory(), kind.cells()
+def _cached_measure(name: str, kind: ObservableKind, tol: float) -> Measure:
+    cache, names = ObservableCache(), kind.cells()
 
     def measure(cells: Cells, order: int) -> Observable:
         states = [cells[cell].state for cell in names]
-        return memory.recall(states, order, lambda: measured(name, kind, cells, order, tol))
+        return cache.get(states, order, lambda: measure_scalar(name, kind, cells, order, tol))
 
     return measure

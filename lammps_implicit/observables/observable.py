@@ -1,4 +1,4 @@
-"""A number that depends on the parameters, with its derivatives."""
+"""An observable: a quantity that depends on the parameters Θ, with its derivatives."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from numpy.typing import ArrayLike
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.response.cubic import Cubic
 
-SOFTENED = 0.5
-"""Relative change of the softest mode's stiffness up to which what depends on it is taken as a convergent series."""
+MAX_SOFTENING = 0.5
+"""Relative change of the softest mode's stiffness κ beyond which predictions are not trusted.
+
+Displacements along that mode are proportional to 1/κ, a series in δκ/κ that converges only below one; half of that is
+chosen, which leaves a margin for the terms that the series omits.
+"""
 
 
 @dataclass(frozen=True)
 class Observable:
-    """A value and its derivatives with respect to Θ.
+    """A value and its derivatives with respect to the P parameters Θ.
 
     Attributes
     ----------
-    value : float or array
-        Of shape (...).
+    value : (...) float array
+        In `units`; of shape () for a scalar.
     gradient : (P, ...) float array
-        Per unit of each parameter.
-    hessian : (P, P) float array or None
-        Where it is known, for numbers only; of volumes along an ensemble's directions.
-    cubic : Cubic or None
-        Third derivative along an ensemble's directions, where it is known.
-    bound : float or None
-        Change beyond which predictions of all observables mean little.
+        First derivative, in `units` per unit of each parameter.
     units : str
+    hessian : (P, P) float array or None
+        Second derivative of a scalar, where known. For volumes it is accurate only along the leading directions of an
+        ensemble.
+    cubic : Cubic or None
+        Third derivative along the leading directions of an ensemble, where known.
+    bound : float or None
+        Change of this observable beyond which predictions of all observables are unreliable.
     """
 
     value: FloatArray
@@ -42,7 +47,17 @@ class Observable:
     bound: float | None = None
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
-        """Terms of first, second and third order, as far as they are known, each (S..., ...) for δΘ (S..., P)."""
+        """Taylor terms of first, second and third order, as far as they are known.
+
+        Parameters
+        ----------
+        changes : (S..., P) float array
+            δΘ.
+
+        Returns
+        -------
+        list of (S..., ...) float array
+        """
         terms = [np.asarray(np.tensordot(changes, self.gradient, axes=1))]
         if self.hessian is not None:
             terms.append(0.5 * np.einsum("...p,...p->...", changes @ self.hessian, changes))
@@ -51,11 +66,31 @@ class Observable:
         return terms
 
     def predict(self, dtheta: ArrayLike) -> FloatArray:
-        """Value at Θ + δΘ to the highest order known, (S..., ...) for δΘ of shape (S..., P)."""
+        """Value at Θ + δΘ, to the highest order known.
+
+        Parameters
+        ----------
+        dtheta : (S..., P) array_like
+            δΘ.
+
+        Returns
+        -------
+        (S..., ...) float array
+        """
         return np.asarray(self.value + sum(self.terms(np.asarray(dtheta, float))))
 
     def along(self, basis: FloatArray) -> Observable:
-        """The same as a function of coordinates c, δΘ = basis c, with `basis` (P, r)."""
+        """The same observable as a function of r coordinates c, where δΘ = basis c.
+
+        Parameters
+        ----------
+        basis : (P, r) float array
+
+        Returns
+        -------
+        Observable
+            With derivatives with respect to c.
+        """
         gradient = np.asarray(np.tensordot(basis.T, self.gradient, axes=1))
         hessian = None if self.hessian is None else basis.T @ self.hessian @ basis
         cubic = self.cubic
@@ -64,19 +99,41 @@ class Observable:
         return Observable(self.value, gradient, self.units, hessian, cubic, self.bound)
 
     def component(self, *index: int) -> Observable:
-        """One entry of an array of observables, with its gradient."""
+        """One entry of an array-valued observable, with its gradient."""
         gradient = np.moveaxis(self.gradient, 0, -1)[index]
         return Observable(np.asarray(self.value[index]), np.asarray(gradient), self.units)
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
-        """Standard deviation to first order for parameters with this covariance, (P, P)."""
+        """Standard deviation to first order, √(gᵀ Σ g), where the parameters have the covariance Σ.
+
+        Parameters
+        ----------
+        covariance : (P, P) array_like
+
+        Returns
+        -------
+        (...) float array
+        """
         flat = self.gradient.reshape(len(self.gradient), -1)
         variance = np.einsum("pm,pq,qm->m", flat, np.asarray(covariance, float), flat)
         return np.sqrt(variance).reshape(self.gradient.shape[1:])
 
 
 def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) -> Observable:
-    """Σ weight · observable + constant; the second derivative is known where that of each is."""
+    """Linear combination Σ weight · observable + constant.
+
+    Parameters
+    ----------
+    terms : sequence of (float, Observable)
+        At least one; all in the same units.
+    constant : float
+        In the same units.
+
+    Returns
+    -------
+    Observable
+        With second and third derivatives if all terms have them; third derivatives must be along the same directions.
+    """
     weights, parts = [weight for weight, _ in terms], [part for _, part in terms]
     value = sum((w * p.value for w, p in terms), np.float64(constant))
     gradient = np.sum([w * p.gradient for w, p in terms], axis=0)
@@ -84,21 +141,28 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
     if all(part.hessian is not None for part in parts):
         hessian = np.einsum("k,kpq->pq", weights, np.array([part.hessian for part in parts]))
     cubics = [part.cubic for part in parts if part.cubic is not None]
-    if len(cubics) == len(parts) and all(found.duals is cubics[0].duals for found in cubics):
+    if len(cubics) == len(parts) and all(cubic_.duals is cubics[0].duals for cubic_ in cubics):
         tensor, inner = (
             np.einsum("k,kabp->abp", weights, np.array(arrays))
-            for arrays in ([found.tensor for found in cubics], [found.inner for found in cubics])
+            for arrays in ([cubic_.tensor for cubic_ in cubics], [cubic_.inner for cubic_ in cubics])
         )
         cubic = Cubic(cubics[0].duals, tensor, inner)
     return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic)
 
 
 def stability(softening: FloatArray) -> Observable:
-    """Stiffness of the softest mode, relative to that at the minimum: where it falls to zero the minimum ends.
+    """Stiffness κ of the softest mode, relative to its value at the minimum.
+
+    Where κ reaches zero the minimum disappears.
 
     Parameters
     ----------
     softening : (P,) float array
         d(ln κ)/dΘ; see `ThirdDerivative`.
+
+    Returns
+    -------
+    Observable
+        Dimensionless, with value one; its bound is `MAX_SOFTENING`.
     """
-    return Observable(np.asarray(1.0), softening, "of that at rest", bound=SOFTENED)
+    return Observable(np.asarray(1.0), softening, "of that at rest", bound=MAX_SOFTENING)

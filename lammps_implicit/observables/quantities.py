@@ -1,4 +1,4 @@
-"""Kinds of observables that a configuration may name; see `kind`."""
+"""The kinds of observables of this package that a configuration can name; see `kind`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.observables.bulk import (
-    CONSTANTS,
+    CUBIC_CONSTANTS,
     elastic_constants,
     lattice_parameters,
     named_constants,
@@ -27,11 +27,15 @@ from lammps_implicit.observables.targets import read_positions
 from lammps_implicit.stationary.point import StationaryPoint
 
 ELASTIC_TOLERANCE = 1e-7
-"""Of solves for elastic constants: their error is as large in the constants."""
+"""Relative tolerance of the solves for elastic constants.
+
+The relative error of the constants is of the same size; that of their gradients is larger by 1 / `bulk.ELASTIC_STEP`,
+1e-4.
+"""
 
 
 class Energy(ObservableKind):
-    """Energy of a cell, or enthalpy under pressure; less that of another cell, if one is named."""
+    """Energy of a cell, or its enthalpy at a pressure; optionally minus that of another cell."""
 
     kind: Literal["energy"]
     cell: str
@@ -68,13 +72,13 @@ class Volume(ObservableKind):
 
 
 class FormationEnergy(ObservableKind):
-    """Formation energy of a defect; the enthalpy under pressure."""
+    """Formation energy of a defect; at a pressure, its formation enthalpy."""
 
     kind: Literal["formation energy"]
     defect: str
     bulk: str
     reservoirs: dict[str, Union[float, str]] = Field(
-        default_factory=dict, description="of elements: cells, or chemical potentials"
+        default_factory=dict, description="by element: a cell, or a chemical potential"
     )
 
     def cells(self) -> list[str]:
@@ -95,7 +99,7 @@ class FormationVolume(ObservableKind):
     kind: Literal["formation volume"]
     defect: str
     bulk: str
-    reservoirs: dict[str, Union[float, str]] = Field(default_factory=dict, description="of elements: cells")
+    reservoirs: dict[str, Union[float, str]] = Field(default_factory=dict, description="by element: a cell")
 
     def cells(self) -> list[str]:
         return _cells_of_defect(self.defect, self.bulk, self.reservoirs)
@@ -110,12 +114,12 @@ class FormationVolume(ObservableKind):
 
 
 class RelaxationVolume(ObservableKind):
-    """Volume of a defect's cell less that of the perfect crystal with as many lattice sites."""
+    """Volume of a defect's cell minus that of the perfect crystal with the same lattice sites."""
 
     kind: Literal["relaxation volume"]
     defect: str
     bulk: str
-    sites: int = Field(gt=0, description="lattice sites of the defect's cell without the defect")
+    sites: int = Field(gt=0, description="lattice sites of the cell without the defect")
 
     def cells(self) -> list[str]:
         return [self.defect, self.bulk]
@@ -129,7 +133,7 @@ class RelaxationVolume(ObservableKind):
 
 
 class LatticeParameter(ObservableKind):
-    """Length of a cell vector, divided by its repetitions."""
+    """Length of a cell vector, divided by the number of unit cells along it."""
 
     kind: Literal["lattice parameter"]
     cell: str
@@ -147,12 +151,12 @@ class LatticeParameter(ObservableKind):
 
 
 class ElasticConstant(ObservableKind):
-    """Elastic constant of a crystal whose cell is 'full'."""
+    """Elastic constant of a crystal whose cell is relaxed under all strains ('full')."""
 
     kind: Literal["elastic constant"]
     costly: ClassVar[bool] = True
     cell: str
-    constant: str = Field(default=CONSTANTS[0], pattern="^C[1-6][1-6]$")
+    constant: str = Field(default=CUBIC_CONSTANTS[0], pattern="^C[1-6][1-6]$")
 
     def cells(self) -> list[str]:
         return [self.cell]
@@ -161,8 +165,8 @@ class ElasticConstant(ObservableKind):
         require_all_strains(cells[self.cell])
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        whole = elastic_constants(cells[self.cell], min(tol, ELASTIC_TOLERANCE), order)
-        return named_constants(whole, [self.constant])[self.constant]
+        constants = elastic_constants(cells[self.cell], min(tol, ELASTIC_TOLERANCE), order)
+        return named_constants(constants, [self.constant])[self.constant]
 
 
 class Distance(ObservableKind):
@@ -183,13 +187,13 @@ class Distance(ObservableKind):
 
 
 class LatticeDistortion(ObservableKind):
-    """Mean square displacement from ideal sites, the net translation removed."""
+    """Mean square displacement from ideal sites, without the net translation."""
 
     kind: Literal["lattice distortion"]
     cell: str
     sites: PositionSource
 
-    # Made when it is needed: settings are sent from rank to rank, weak references cannot be.
+    # Created on first use: settings are pickled from rank to rank, which weak references do not allow.
     _read: Optional[WeakKeyDictionary[StationaryPoint, tuple[IntArray, FloatArray]]] = PrivateAttr(default=None)
 
     def cells(self) -> list[str]:
@@ -205,7 +209,7 @@ class LatticeDistortion(ObservableKind):
         return distortion_from(minimum, fetch(minimum.engine.comm, ids, sites, minimum.ids)).mean_square(tol, order)
 
     def _sites(self, minimum: StationaryPoint) -> tuple[IntArray, FloatArray]:
-        """Ids and ideal sites of atoms, each on some rank, read once."""
+        """Ids of atoms and their ideal sites, distributed over the ranks; read once per cell."""
         if self._read is None:
             self._read = WeakKeyDictionary()
         if minimum not in self._read:

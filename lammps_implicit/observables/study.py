@@ -1,4 +1,4 @@
-"""Run the decks of a configuration and collect every observable, with gradients, into a table, a file and a plot."""
+"""The command ``observables``: relax the cells of a configuration, and collect their observables with gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import hdf5_written_whole
@@ -25,8 +24,9 @@ from lammps_implicit.observables.bulk import (
     named_constants,
 )
 from lammps_implicit.observables.cells import composition, enthalpy
-from lammps_implicit.observables.config import LATTICE, PER_ATOM, StudySettings
+from lammps_implicit.observables.config import ENERGIES_PER_ATOM, LATTICE_PARAMETERS, StudySettings
 from lammps_implicit.observables.decks import DeckSettings
+from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.files import write_observables
 from lammps_implicit.observables.formation import (
     binding_energy,
@@ -34,7 +34,7 @@ from lammps_implicit.observables.formation import (
     formation_volume,
     relaxation_volume,
 )
-from lammps_implicit.observables.kind import measured
+from lammps_implicit.observables.kind import measure_scalar
 from lammps_implicit.observables.observable import Observable, combine, stability
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import LeadingDirections
@@ -42,33 +42,36 @@ from lammps_implicit.results.format import OBSERVABLES_KIND, __version__
 from lammps_implicit.stationary.point import StationaryPoint
 
 Say = Callable[[str], None]
+"""Prints or logs a one-line message."""
 
 
 class ParameterSamples(Protocol):
-    """Samples of the parameters, as far as third derivatives need them."""
+    """The part of an ensemble of parameters that third derivatives need; see `Ensemble`."""
 
     @property
     def source(self) -> str:
-        """Where they come from."""
+        """Description of where the samples come from."""
         ...
 
     def changes(self, theta: ArrayLike) -> FloatArray:
-        """δΘ from these parameters, (S, P)."""
+        """Differences of the samples from `theta`, (S, P)."""
         ...
 
 
 @dataclass(frozen=True)
 class Study:
-    """Observables of one potential by name.
+    """Observables of one potential.
 
     Attributes
     ----------
     observables : dict of str to Observable
+        Scalars, by name.
     parameters : Parameters
+        Parameters at which the derivatives were taken.
     directions : LeadingDirections or None
-        Of an ensemble, that third derivatives were taken along.
+        Leading directions of an ensemble along which third derivatives were taken.
     attributes : dict
-        Versions, decks, pressure, cost.
+        Attributes of the result file: versions, decks, pressure, cost.
     """
 
     observables: dict[str, Observable]
@@ -85,7 +88,9 @@ class StudyCells:
     ----------
     bulk : StationaryPoint
     reservoirs : dict of str to (StationaryPoint or float)
+        By element: a cell, or a chemical potential.
     defects : dict of str to StationaryPoint
+        By name.
     """
 
     bulk: StationaryPoint
@@ -93,7 +98,7 @@ class StudyCells:
     defects: dict[str, StationaryPoint]
 
     def named(self) -> dict[str, StationaryPoint]:
-        """All of them by name."""
+        """All cells, by the names that configurations use."""
         reservoirs = {
             f"reservoir of {e}": cell for e, cell in self.reservoirs.items() if isinstance(cell, StationaryPoint)
         }
@@ -107,27 +112,32 @@ def open_cells(
     say: Say = lambda line: None,
     check: Callable[[StationaryPoint], None] = lambda bulk: None,
 ) -> Iterator[StudyCells]:
-    """Run all decks of a configuration and relax what they leave.
+    """Run all decks of a configuration, relax the cells, and close them at the end.
 
     Parameters
     ----------
     settings : StudySettings
     comm : MPI.Comm, optional
+        Default: all ranks.
     say : callable
-        Called with what is being done.
+        Called with a line for each step.
     check : callable
         Called with the bulk before the other decks run.
+
+    Yields
+    ------
+    StudyCells
 
     Raises
     ------
     LammpsImplicitError
-        With the name of the cell it is about.
+        If a deck fails; the message begins with the name of the cell.
     """
     with ExitStack() as stack:
 
         def relaxed(name: str, deck: DeckSettings) -> StationaryPoint:
             say(f"relaxing {name}")
-            with _named(name):
+            with errors_about(name):
                 return stack.enter_context(_relaxed(deck, settings, settings.cell, comm))
 
         bulk = relaxed("bulk", settings.bulk)
@@ -145,41 +155,46 @@ def run_study(
     say: Say = lambda line: None,
     ensemble: Callable[[Parameters], ParameterSamples] | None = None,
 ) -> Study:
-    """Relax all cells and take every observable.
+    """Relax all cells of a configuration and compute every observable.
 
     Parameters
     ----------
     settings : StudySettings
     comm : MPI.Comm, optional
+        Default: all ranks.
     say : callable
-        Called with what is being done.
+        Called with a line for each step.
     ensemble : callable, optional
-        Reads an ensemble for the potential it is given. Third derivatives of energies, and second ones of volumes, are
-        taken along what it varies.
+        Called on rank 0 with the parameters of the potential; returns an ensemble. Third derivatives of energies and
+        second derivatives of volumes are then taken along the leading directions of the ensemble.
+
+    Returns
+    -------
+    Study
 
     Raises
     ------
     LammpsImplicitError
-        With the name of the cell it is about.
+        If a cell cannot be relaxed or an observable not computed; the message begins with its name.
     """
-    known: list[ParameterSamples] = []
+    samples: list[ParameterSamples] = []
 
     def read(bulk: StationaryPoint) -> None:
         if ensemble is not None:
             parameters = bulk.parameters
-            known.append(bulk.engine.on_root(lambda: ensemble(parameters)))
+            samples.append(bulk.engine.on_root(lambda: ensemble(parameters)))
 
     with open_cells(settings, comm, say, read) as cells:
         bulk = cells.bulk
         for name, kind in settings.observables.items():
-            with _named(name):
+            with errors_about(name):
                 kind.check(cells.named())
-        attributes = _take_third_derivatives(cells, known[0], settings.tol, say) if known else {}
+        attributes = _take_third_derivatives(cells, samples[0], settings.tol, say) if samples else {}
         order = 2 if settings.second or ensemble is not None else 1
         found = observables_of(cells, settings, order, say)
         if settings.elastic_constants:
             say("relaxing bulk, all strains")
-            with _named("bulk"), _relaxed(settings.bulk, settings, "full", comm) as strained:
+            with errors_about("bulk"), _relaxed(settings.bulk, settings, "full", comm) as strained:
                 say("elastic constants")
                 found |= named_constants(elastic_constants(strained, min(settings.tol, 1e-6)))
                 attributes["elastic_evaluations"] = strained.engine.evaluations.total
@@ -191,20 +206,26 @@ def run_study(
 def observables_of(
     cells: StudyCells, settings: StudySettings, order: int, say: Say = lambda line: None
 ) -> dict[str, Observable]:
-    """Every observable of the cells as they stand, but elastic constants; of order 0, those that cost no evaluation.
+    """Compute every observable of the cells in their present state, except elastic constants.
 
     Parameters
     ----------
-    cells : Cells
+    cells : StudyCells
     settings : StudySettings
     order : int
-        Of derivatives: 0 for values alone.
+        Order of the derivatives: 0 for the values only, without observables that would need force evaluations.
     say : callable
+        Called with a line for each step.
+
+    Returns
+    -------
+    dict of str to Observable
+        Scalars, by name.
     """
     found = _of_bulk(cells.bulk, settings, order)
     for name, defect in cells.defects.items():
         say(f"{name}: {_formula(composition(defect))}")
-        with _named(name):
+        with errors_about(name):
             of_defect = _of_defect(defect, cells, settings.defects[name].sites, settings, order)
         found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
     if order >= 2:
@@ -216,13 +237,13 @@ def observables_of(
     for name, kind in settings.observables.items():
         if order > 0 or not kind.costly:
             say(name)
-            with _named(name):
-                found[name] = measured(name, kind, cells.named(), order, settings.tol)
+            with errors_about(name):
+                found[name] = measure_scalar(name, kind, cells.named(), order, settings.tol)
     return found
 
 
 def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: float, say: Say) -> dict[str, Any]:
-    """Measure third derivatives of all cells along the directions of an ensemble that move them most."""
+    """Measure third derivatives of all cells along the leading directions of an ensemble; return attributes."""
     named = cells.named()
     hessians = [cell.relaxation_hessian(tol, cell=cell.cell) for cell in named.values()]
     changes = ensemble.changes(cells.bulk.potential.theta)
@@ -230,19 +251,10 @@ def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: 
     asymmetry = 0.0
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
-        with _named(name):
+        with errors_about(name):
             third = third_derivative(cell, directions, tol, cell.cell)
         cell.third, asymmetry = third, max(asymmetry, third.asymmetry)
     return {"ensemble": ensemble.source, "directions_share": directions.share, "third_asymmetry": asymmetry}
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Say which cell or observable an error is about."""
-    try:
-        yield
-    except LammpsImplicitError as error:
-        raise type(error)(f"{name}: {error}") from None
 
 
 def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> StationaryPoint:
@@ -259,11 +271,11 @@ def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.C
 
 def _of_bulk(bulk: StationaryPoint, settings: StudySettings, order: int) -> dict[str, Observable]:
     tol = settings.tol
-    per_atom, cohesive = PER_ATOM
+    per_atom, cohesive = ENERGIES_PER_ATOM
     found = {per_atom: combine([(1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))])}
     if settings.cell != "none":
         lattice = lattice_parameters(bulk, settings.bulk.repeat, tol, order)
-        found |= {name: lattice.component(axis) for axis, name in enumerate(LATTICE)}
+        found |= {name: lattice.component(axis) for axis, name in enumerate(LATTICE_PARAMETERS)}
     if settings.isolated:
         found[cohesive] = cohesive_energy(bulk, settings.isolated, tol, order)
     return found
@@ -303,7 +315,14 @@ def _attributes(cells: StudyCells, settings: StudySettings) -> dict[str, Any]:
 
 
 def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = False) -> None:
-    """Write observables as HDF5, as `write_observables` does.
+    """Write a study to an HDF5 file; see `write_observables` for the format.
+
+    Parameters
+    ----------
+    path : path-like
+    study : Study
+    overwrite : bool
+        Whether to replace an existing file.
 
     Raises
     ------
@@ -321,7 +340,10 @@ def write_study(path: str | os.PathLike[str], study: Study, overwrite: bool = Fa
 
 
 def table(study: Study) -> list[tuple[str, ...]]:
-    """Rows of name, value, unit, and the parameter that moves it most with the change for 1 % of it."""
+    """Rows of a table: name, value and unit of each observable, and the parameter it is most sensitive to.
+
+    The last column gives the first-order change for a change of that parameter by 1 %.
+    """
     rows: list[tuple[str, ...]] = []
     for name, observable in study.observables.items():
         changes = 0.01 * study.parameters.theta * observable.gradient
@@ -332,7 +354,19 @@ def table(study: Study) -> list[tuple[str, ...]]:
 
 
 def plot_study(study: Study, shown: int = 12) -> Any:
-    """Figure of how much each observable changes for 1 % of each parameter that matters, relative to its largest."""
+    """Heat map of the first-order change of each observable for a change of each parameter by 1 %.
+
+    Parameters
+    ----------
+    study : Study
+    shown : int
+        Number of parameters shown: those that matter most.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Rows are relative to the largest change of each observable.
+    """
     from matplotlib.figure import Figure
 
     names = list(study.observables)
@@ -341,13 +375,14 @@ def plot_study(study: Study, shown: int = 12) -> Any:
     )
     largest = np.abs(changes).max(axis=1, keepdims=True)
     shares = changes / np.where(largest > 0, largest, 1.0)
+    # Ranked by the largest share in any row; the sum, with a small weight, only breaks ties.
     picked = np.sort(np.argsort(np.abs(shares).max(axis=0) + 1e-3 * np.abs(shares).sum(axis=0))[::-1][:shown])
     figure = Figure(figsize=(2.5 + 0.45 * len(picked), 1.4 + 0.32 * len(names)), layout="constrained", dpi=150)
     axes = figure.subplots()
     image = axes.imshow(shares[:, picked], cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     axes.set_xticks(range(len(picked)), [study.parameters.names[index] for index in picked], rotation=60, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set_title("change for 1 % of a parameter, relative to the largest of each row", fontsize="medium")
+    axes.set_title("change for 1 % of a parameter, relative to the largest in each row", fontsize="medium")
     figure.colorbar(image)
     return figure
 

@@ -1,4 +1,4 @@
-"""Positions of a cell's atoms from elsewhere: a LAMMPS data file, or another deck."""
+"""Target positions of the atoms of a cell, from a LAMMPS data file or another deck."""
 
 from __future__ import annotations
 
@@ -13,48 +13,53 @@ from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import read_data_pieces
 
 SAME_CELL = 1e-6
-"""Relative difference of cell vectors up to which cells are the same."""
+"""Relative difference of cell vectors below which two cells are the same: allows for the digits of data files."""
 
 
 def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) -> FloatArray:
-    """Positions for this rank's atoms of a cell, (n, 3), Å.
+    """Read positions for the atoms of a cell; called on all ranks.
 
     Parameters
     ----------
     source : PositionSource
+        A data file is in the units of the cell's deck.
     minimum : StationaryPoint
-        A data file is in the units of its deck.
         The cell.
     name : str
-        Its name, for messages.
+        Name of the cell, for messages.
+
+    Returns
+    -------
+    (n, 3) float array
+        For this rank's atoms, in the order of ``minimum.ids``; LAMMPS' unit of length.
 
     Raises
     ------
     LammpsImplicitError
-        If the source has other atoms or another cell.
+        If the source has other atoms, or another cell than one that is held fixed.
     """
     if source.data is not None:
         data = source.data
         ids, positions, cell = read_rows(minimum.engine.comm, lambda: read_data_pieces(data))
-        told = str(data)
+        label = str(data)
     else:
         assert source.deck is not None
         variables = {key: str(value) for key, value in source.variables.items()}
-        limit = 1e-8 if source.relax else np.inf
-        told = f"{source.deck.name} (target of {name})"
+        limit = 1e-8 if source.relax else np.inf  # eV/Å, the default of relaxations
+        label = f"{source.deck.name} (target of {name})"
         with StationaryPoint.from_deck(
             source.deck, minimum.engine.comm, variables=variables, ftol=limit, force_limit=np.inf
         ) as other:
             ids, positions, cell = other.ids.copy(), other.positions.copy(), other.engine.cell
     total = int(minimum.engine.sum(len(ids)))
     if total != minimum.engine.n_atoms:
-        raise LammpsImplicitError(f"{told} has {total} atoms, {name} {minimum.engine.n_atoms}")
-    apart = (cell - minimum.engine.cell)[np.array(minimum.engine.periodic)]
-    if minimum.cell == "none" and np.abs(apart).max(initial=0.0) > SAME_CELL * np.abs(cell).max():
-        raise LammpsImplicitError(f"{told} has another cell than {name}")
+        raise LammpsImplicitError(f"{label} has {total} atoms, {name} {minimum.engine.n_atoms}")
+    difference = (cell - minimum.engine.cell)[np.array(minimum.engine.periodic)]
+    if minimum.cell == "none" and np.abs(difference).max(initial=0.0) > SAME_CELL * np.abs(cell).max():
+        raise LammpsImplicitError(f"{label} has another cell than {name}, which is held fixed")
     rows = fetch(minimum.engine.comm, ids, positions, minimum.ids, missing=np.nan)
     missing = minimum.ids[np.isnan(rows[:, 0])]
     if minimum.engine.any(len(missing) > 0):
         example = minimum.engine.max(float(missing.max(initial=-1)))
-        raise LammpsImplicitError(f"{told} has no atom {example:.0f}, which {name} has")
+        raise LammpsImplicitError(f"{label} has no atom {example:.0f}, which {name} has")
     return rows

@@ -1,4 +1,10 @@
-"""Hessian and mixed derivative as operators on displacements."""
+"""The Hessian H = ∂²U/∂X² and the mixed derivative C = ∂²U/∂X∂Θ as operators on displacements.
+
+`interface` holds the protocols of both and of the parameters they need. The Hessian: `hessian` chooses between
+`differenced_hessian` (differences of forces) and `exact_hessian` (evaluators with Hessian products of their own). The
+mixed derivative: `descriptor_derivative` (from LAMMPS' descriptors), `swept_derivative` (every parameter installed in
+turn, by `sweep` and `trial_parameters`), `gram` (CᵀC), and `coupling` (derivatives with respect to strain).
+"""
 
 from lammps_implicit.operators.coupling import measure_coupling
 from lammps_implicit.operators.descriptor_derivative import DescriptorDerivative

@@ -1,4 +1,4 @@
-"""Mixed derivative of potentials with descriptors, as an operator on displacements."""
+"""Mixed derivative of potentials that are linear in descriptors which LAMMPS can compute."""
 
 from __future__ import annotations
 
@@ -16,17 +16,35 @@ from lammps_implicit.operators.trial_parameters import trial_parameters
 from lammps_implicit.progress import Progress, no_progress
 
 MIXED_MEMORY = 2**30
-"""Bytes per rank that ∂B/∂X may take; above, products with C = ∂²U/∂X∂Θ are differenced."""
+"""Bytes that ∂B/∂X may take on each rank; beyond it products with C are formed from differences. Chosen: memory against
+a few evaluations per product."""
 
 
 class DescriptorDerivative:
     """C = -∂F/∂Θ at the engine's reference, (3N, P), restricted to free components.
 
-    C equals the descriptors' gradients ∂B/∂X = ∂²U/∂X∂Θ wherever LAMMPS' forces are the gradient of its energy. Along
-    the potential's few inconsistent directions, if any, it is measured: one force evaluation a direction.
+    C equals the gradient of the descriptors, ∂B/∂X = ∂²U/∂X∂Θ, wherever LAMMPS' forces are minus the gradient of its
+    energy. Along the few directions of Θ where they are not (`SnapPotential.inconsistent_directions`) C is measured
+    instead, at the cost of one force evaluation per direction.
 
-    ∂B/∂X stays in the memory that LAMMPS evaluates it into, where that is at most `MIXED_MEMORY`; otherwise products
-    are formed by installing Θ + δΘ, and by differences of descriptor sums.
+    If ∂B/∂X takes at most `MIXED_MEMORY` on every rank, it is used where LAMMPS stores it. Otherwise products are
+    formed by installing Θ + δΘ and from differences of descriptors.
+
+    Parameters
+    ----------
+    engine : Engine
+        At its reference.
+    potential : Descriptors
+        The potential, linear in its parameters.
+    hessian : Hessian
+        Holds the forces at the reference.
+
+    Attributes
+    ----------
+    odd : (P, m) float array
+        Orthonormal directions of Θ along which forces are not minus the gradient of the energy; usually m = 0.
+    fits : bool
+        Whether ∂B/∂X fits into `MIXED_MEMORY` on every rank.
     """
 
     def __init__(self, engine: Engine, potential: Descriptors, hessian: Hessian) -> None:
@@ -43,20 +61,20 @@ class DescriptorDerivative:
         self.fits = engine.max(float(potential.gradient_bytes(len(engine.ids)))) <= MIXED_MEMORY
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Evaluate what `transposed_times` will need now: cheapest while LAMMPS stands at the reference."""
+        """Evaluate now what `transposed_times` needs: cheapest while LAMMPS is at the reference."""
         if self.fits:
             self._evaluate()
             if self.odd.size:
                 self._odd_differences()
 
     def gradients_array(self) -> FloatArray:
-        """∂B/∂X as an (n, 3, P) array, whatever its size. One descriptor evaluation at the first call."""
+        """∂B/∂X as an (n, 3, P) array, however large. The first call costs one descriptor evaluation."""
         if self._gradient_array is None:
             self._gradient_array = self.potential.gradients_array(self._evaluate()) * self.engine.free[:, :, None]
         return self._gradient_array
 
     def to_array(self) -> FloatArray:
-        """C as an (n, 3, P) array, whatever its size. Evaluations as `gradients_array`, and along `odd` directions."""
+        """C as an (n, 3, P) array, however large. Costs `gradients_array` and one evaluation per `odd` direction."""
         if self._array is None:
             self._array = self.gradients_array()
             if self.odd.size:
@@ -64,17 +82,17 @@ class DescriptorDerivative:
         return self._array
 
     def times(self, dtheta: FloatArray) -> FloatArray:
-        """C δΘ, (n, 3)."""
+        """C δΘ, (n, 3), eV/Å."""
         parts = self.odd.T @ dtheta
         if self.fits and (self._odd_products is not None or not parts.any()):
             product = self.potential.gradients_times(self._evaluate(), dtheta) * self.engine.free
             return product + self._odd_differences() @ parts if parts.any() else product
-        # Exact for a linear potential at any length of δΘ; the fixed part of the potential cancels.
+        # Exact for any length of δΘ, as the potential is linear in Θ; its fixed part cancels.
         with trial_parameters(self.potential, self.engine) as install:
             return self.hessian.reference_forces - install(dtheta)
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
-        """Cᵀ v, (P,)."""
+        """Cᵀ v, (P,), for v of shape (n, 3)."""
         if self.fits:
             vector = vector * self.engine.free
             product = self.potential.gradients_transposed_times(self._evaluate(), vector)
@@ -90,7 +108,7 @@ class DescriptorDerivative:
         return product
 
     def gradients_transposed_times(self, vector: FloatArray) -> FloatArray:
-        """(∂B/∂X)ᵀ v, (P,): that of the energy, which differs from Cᵀ v along inconsistent directions."""
+        """(∂B/∂X)ᵀ v, (P,), from the energy; it differs from Cᵀ v along the `odd` directions."""
         product = self.potential.gradients_transposed_times(self._evaluate(), vector * self.engine.free)
         return np.asarray(self.engine.sum(product))
 
@@ -99,54 +117,59 @@ class DescriptorDerivative:
         return gram(self.to_array(), self.engine.sum)
 
     def energy_gradient(self) -> FloatArray:
-        """∂U/∂Θ = B, (P,): descriptor sums, numbers of atoms at the constant terms."""
+        """∂U/∂Θ = B, (P,): sums of descriptors; for a constant term, the number of atoms it applies to."""
         self.engine.return_to_reference()
         atoms = self.potential.atom_descriptors(self.engine)
         return self.potential.sum_descriptors(self.engine, atoms) + self.potential.counts(self.engine)
 
     def bare_second_derivative(self) -> FloatArray:
-        """∂²U/∂Θ² at fixed positions: U is linear in Θ."""
+        """∂²U/∂Θ² at fixed positions, (P, P): zero, as U is linear in Θ."""
         return np.zeros((len(self.potential.theta),) * 2)
 
     def coupling(self, freedom: StrainFreedom) -> Coupling:
-        """Derivatives under strain, by differences."""
+        """Derivatives with respect to strain: see `measure_coupling`."""
         return measure_coupling(self, freedom)
 
     def collect(self) -> FloatArray:
-        """Descriptors of each atom at the strained state where LAMMPS stands, for `under_strain`."""
+        """Per-atom descriptors of the strained state that LAMMPS is in, (n, K), for `under_strain`."""
         return self.potential.atom_descriptors(self.engine).copy()
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
-        """D = ∂²U/∂e∂Θ, (k, P): that of LAMMPS' pressure, and that of its energy.
+        """D = ∂²U/∂e∂Θ, from LAMMPS' pressure and from its energy.
 
         Parameters
         ----------
         basis : (6, k) float array
-            Strains.
-        changes : list of arrays
-            Derivatives of what `collect` returned with respect to each strain: atom by atom, as the sums are large and
-            cancel.
+            Components (xx, yy, zz, yz, xz, xy) of each strain.
+        changes : list of (n, K) float arrays
+            Derivative of the per-atom descriptors with respect to each strain. They are differenced before they are
+            summed because the sums are large and cancel.
+
+        Returns
+        -------
+        derivative, energetic : (k, P) float arrays
+            From the pressure, and from the energy; they differ along the `odd` directions only.
         """
         derivative = energetic = np.array([self.potential.sum_descriptors(self.engine, change) for change in changes])
         if self.odd.size:
-            # Along these the cell follows LAMMPS' pressure, which is not the derivative of its energy.
+            # Along these directions the cell follows LAMMPS' pressure, which is not the derivative of its energy.
             measured = np.array([-self.engine.volume * components(change) for change in self.odd_pressures()])
             derivative = derivative + (basis.T @ measured.T - derivative @ self.odd) @ self.odd.T
         return derivative, energetic
 
     def _evaluate(self) -> FloatArray:
-        """∂B/∂X at the reference as LAMMPS holds it."""
+        """∂B/∂X at the reference, in LAMMPS' own memory and layout."""
         computed = dict(self.engine.computed)
         if self._gradients is None or any(computed[id] != count for id, count in self._computed.items()):
             self.engine.return_to_reference()
             self._gradients = self.potential.gradients(self.engine)
-            # It is LAMMPS' own memory: void once whatever was evaluated for it is evaluated again.
+            # This is LAMMPS' own memory: invalid as soon as one of the computes it came from runs again.
             changed = {id: count for id, count in self.engine.computed.items() if count != computed.get(id)}
             self._computed = changed
         return self._gradients
 
     def _odd_differences(self) -> FloatArray:
-        """(C - ∂B/∂X) along the inconsistent directions, (n, 3, m); one evaluation each at the first call."""
+        """(C - ∂B/∂X) times each `odd` direction, (n, 3, m); the first call costs one evaluation per direction."""
         if self._odd_products is None:
             gradients = self._evaluate()
             measured = [np.zeros((*self.engine.positions.shape, 0))]
@@ -162,12 +185,12 @@ class DescriptorDerivative:
         return self._odd_products
 
     def odd_pressures(self) -> FloatArray:
-        """Change of the pressure tensor for a unit along each inconsistent direction, (m, 3, 3), eV/Å³."""
+        """Derivative of the pressure tensor along each `odd` direction, (m, 3, 3), eV/Å³ per unit of Θ."""
         self._odd_differences()
         return self._odd_pressures
 
     def _transposed_differences(self, vector: FloatArray) -> FloatArray:
-        """(∂B/∂X)ᵀ v, (P,), by central differences of descriptors along v."""
+        """(∂B/∂X)ᵀ v, (P,), from central differences of the descriptors along v."""
         largest = self.engine.max_abs(vector)
         if largest == 0:
             return np.zeros(len(self.potential.theta))
@@ -175,6 +198,6 @@ class DescriptorDerivative:
         self.engine.forces(scale * vector)
         ahead = self.potential.atom_descriptors(self.engine).copy()
         self.engine.forces(-scale * vector)
-        # Atom by atom before summing: the sums are large and cancel.
+        # Differences before sums: the sums are large and cancel.
         difference = (ahead - self.potential.atom_descriptors(self.engine)) / (2 * scale)
         return self.potential.sum_descriptors(self.engine, difference)

@@ -1,10 +1,11 @@
-"""Hessian as an operator on displacements, by differences of LAMMPS forces.
+"""Hessian as an operator on displacements, by differences of forces.
 
-A difference over a step of h Å makes two errors: the curvature of the forces, a h for one-sided and about 4a² h² for
-central ones, and round-off, σ/h, relative to the product. σ comes from positions above all: a coordinate of 300 Å is a
-multiple of 6e-14 Å, and forces answer to that with the stiffness of the crystal. In a small cell one-sided products
-with 1e-7 Å are good to 5e-7 and central ones with 1e-5 Å to 1e-9; in a million atoms a displacement that is large on a
-few atoms only drowns there in the noise of all the others, and steps must be longer.
+A difference with a step of h Å has two errors, here relative to the product: truncation, due to the curvature of the
+forces, a h for one-sided and about 4a² h² for central differences; and round-off, σ/h. σ is mainly due to the
+positions: a coordinate of 300 Å is rounded to a multiple of 6e-14 Å, and the forces change by that times the stiffness
+of the crystal. In a small cell one-sided products with 1e-7 Å are accurate to 5e-7 and central ones with 1e-5 Å to 1e-9
+(measured). In a cell of a million atoms a displacement that is large on a few atoms only would drown in the noise of
+all the others, so the steps must be longer.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator
 
 ONE_SIDED_STEP = 1e-7
-"""Å; the step of `Hessian.one_sided`, and the least that `Hessian.product` takes."""
+"""Å; step of `DifferencedHessian.one_sided`, and the shortest that `product` uses. Round-off and truncation leave 5e-7
+in a small cell (measured)."""
 
 CENTRAL_STEP = 1e-5
-"""Å; the step of `Hessian.central`, and the least that `Hessian.product` takes."""
+"""Å; step of `DifferencedHessian.central`, and the shortest that `product` uses. Round-off and truncation leave 1e-9 in
+a small cell (measured)."""
 
 LONGEST_STEP = 1e-3
-"""Å."""
+"""Å; longest step that `product` uses. Beyond it the error model, truncation linear or quadratic in the step, is not
+trusted."""
 
 ROUND_OFF_LENGTH = 16.0
-"""Å; coordinates below it do not reduce round-off further: that of the forces themselves remains."""
+"""Å; smaller coordinates do not reduce round-off further, as that of the forces themselves remains."""
 
 
 class DifferencedHessian:
@@ -33,15 +37,18 @@ class DifferencedHessian:
     Parameters
     ----------
     engine : Evaluator
+        At its reference.
     forces : (n, 3) float array
-        Forces at the reference. They are subtracted, so they need not vanish.
+        Forces at the reference, eV/Å. They are subtracted, so they need not vanish.
 
     Attributes
     ----------
     one_sided_error : float
-        Relative error of one-sided products of a random vector, measured by `calibrate`; infinite before.
+        Relative error of the one-sided product of a random vector, measured by `calibrate`; infinite before that.
+    stiffness : float
+        ‖Hw‖/‖w‖ of a random w, eV/Å², measured by `calibrate`.
     excess : float
-        Root of the sum of squares of the estimated errors of all products, each in units of what it was allowed.
+        Root of the sum of squares of the estimated errors of all products, each divided by its allowed error.
     """
 
     def __init__(self, engine: Evaluator, forces: FloatArray) -> None:
@@ -52,15 +59,15 @@ class DifferencedHessian:
         self._noise = 0.0  # norm of the error of a force difference, eV/Å
 
     def product(self, v: FloatArray, accuracy: float = 0.0, size: float | None = None) -> FloatArray:
-        """H v to a relative accuracy: one-sided when that suffices, else central, each with its best step.
+        """H v to a given relative accuracy: one-sided if that suffices, else central, each with its optimal step.
 
         Parameters
         ----------
         v : (n, 3) float array
         accuracy : float
-            Relative error that may be made.
+            Allowed relative error; zero for the most accurate product.
         size : float, optional
-            ‖H v‖ as far as it is known, to weigh round-off by; default that of a random vector as long as v.
+            Estimate of ‖H v‖, to which round-off is compared. Default: that of a random vector as long as v.
 
         Returns
         -------
@@ -86,27 +93,27 @@ class DifferencedHessian:
         return product
 
     def one_sided(self, v: FloatArray, step: float = ONE_SIDED_STEP) -> FloatArray:
-        """[F(X) - F(X + εv)]/ε with max|εv| = step. One force evaluation."""
+        """H v ≈ [F(X) - F(X + εv)]/ε, (n, 3), with max|εv| = step in Å. One force evaluation."""
         scale = self._scale(v, step)
         return (self.reference_forces - self.engine.forces(scale * v)) / scale
 
     def central(self, v: FloatArray, step: float = CENTRAL_STEP) -> FloatArray:
-        """[F(X - εv) - F(X + εv)]/2ε with max|εv| = step. Two force evaluations."""
+        """H v ≈ [F(X - εv) - F(X + εv)]/2ε, (n, 3), with max|εv| = step in Å. Two force evaluations."""
         scale = self._scale(v, step)
         return (self.engine.forces(-scale * v) - self.engine.forces(scale * v)) / (2 * scale)
 
     def calibrate(self, v: FloatArray) -> FloatArray:
-        """H v from one-sided products with a single and a doubled step; measures `one_sided_error` and `stiffness`.
+        """H v of a random v, (n, 3); measures `one_sided_error` and `stiffness`. Two force evaluations.
 
-        The truncation error of a one-sided product is linear in the step, so the difference of the two estimates it,
-        and their extrapolation is free of it. Two force evaluations.
+        The truncation error of a one-sided product is linear in the step: products with a single and a doubled step
+        give an estimate of it by their difference, and H v without it by extrapolation.
         """
         engine = self.engine
         single, double = self.one_sided(v), self.one_sided(v, 2 * ONE_SIDED_STEP)
         self.one_sided_error = engine.norm(double - single) / engine.norm(single)
         product = 2 * single - double
         self.stiffness = engine.norm(product) / engine.norm(v)
-        # Uniform rounding to a multiple of the spacing has a standard deviation of 1/√12 of it.
+        # Rounding to multiples of the spacing has a standard deviation of 1/√12 of it (uniform distribution).
         spacing = np.spacing(np.maximum(np.abs(engine.positions), ROUND_OFF_LENGTH)) * engine.free
         self._noise = self.stiffness * engine.norm(spacing) / np.sqrt(12)
         return product

@@ -1,4 +1,4 @@
-"""Hessian of evaluators that have exact products, such as JAX' by forward over reverse differentiation."""
+"""Hessian of evaluators with exact products, such as JAX by forward-over-reverse differentiation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ExactHessian:
     Parameters
     ----------
     engine : Evaluator
-        With `Evaluator.hessian_product`.
+        One that is ``exact``, so that it has `Evaluator.hessian_product`.
     forces : (n, 3) float array
         Forces at the reference, eV/Å.
     """
@@ -24,13 +24,13 @@ class ExactHessian:
         self.excess = 0.0
 
     def product(self, v: FloatArray, accuracy: float = 0.0, size: float | None = None) -> FloatArray:
-        """H v, (n, 3), whatever the accuracy asked for."""
+        """H v, (n, 3), to round-off whatever accuracy is requested."""
         return self.engine.hessian_product(v * self.engine.free) * self.engine.free
 
     one_sided = central = product
 
     def calibrate(self, v: FloatArray) -> FloatArray:
-        """H v of a random v; learns `stiffness`."""
+        """H v of a random v, (n, 3); measures `stiffness`."""
         product = self.product(v)
         self.stiffness = self.engine.norm(product) / self.engine.norm(v)
         return product

@@ -1,4 +1,4 @@
-"""The Hessian of an evaluator: exact where it has exact products, else by differences of its forces."""
+"""The Hessian of an evaluator: exact if it offers exact products, else from differences of its forces."""
 
 from __future__ import annotations
 
@@ -10,5 +10,16 @@ from lammps_implicit.operators.interface import Hessian
 
 
 def hessian_of(engine: Evaluator, forces: FloatArray) -> Hessian:
-    """H = ∂²U/∂X² at the engine's reference, where these are the forces, (n, 3), eV/Å."""
+    """H = ∂²U/∂X² at the engine's reference.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    forces : (n, 3) float array
+        Forces at the reference, eV/Å.
+
+    Returns
+    -------
+    Hessian
+    """
     return ExactHessian(engine, forces) if engine.exact else DifferencedHessian(engine, forces)

@@ -1,7 +1,7 @@
-"""Interfaces of the Hessian and the mixed derivative as operators on displacements, and of the parameters they need.
+"""Protocols of the Hessian, of the mixed derivative, and of the parameters they need.
 
-By differences of LAMMPS forces (`differenced_hessian`), from LAMMPS' descriptors (`descriptor_derivative`), by
-installing every parameter (`swept_derivative`), or exact (`autodiff.derivatives`).
+Implementations use differences of forces (`differenced_hessian`), LAMMPS' descriptors (`descriptor_derivative`), a
+sweep over the parameters (`swept_derivative`), or automatic differentiation (`exact_hessian`, `autodiff.derivatives`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ class Hessian(Protocol):
     Attributes
     ----------
     reference_forces : (n, 3) float array
+        eV/Å.
     stiffness : float
-        ‖Hw‖/‖w‖ of a random w, known after `calibrate`.
+        ‖Hw‖/‖w‖ of a random w, eV/Å², known after `calibrate`.
     excess : float
-        Root of the sum of squares of the estimated errors of all products, each in units of what it was allowed.
+        Root of the sum of squares of the estimated errors of all products, each divided by its allowed error.
     """
 
     reference_forces: FloatArray
@@ -31,7 +32,7 @@ class Hessian(Protocol):
     excess: float
 
     def product(self, v: FloatArray, accuracy: float = 0.0, size: float | None = None) -> FloatArray:
-        """H v to a relative accuracy, (n, 3); `size` is ‖H v‖ as far as it is known."""
+        """H v to a relative accuracy, (n, 3); `size` is an estimate of ‖H v‖."""
         ...
 
     def one_sided(self, v: FloatArray) -> FloatArray:
@@ -53,21 +54,21 @@ class MixedDerivative(Protocol):
     Attributes
     ----------
     odd : (P, m) float array
-        Orthonormal directions of Θ along which forces are not the gradient of the energy; mostly none.
+        Orthonormal directions of Θ along which forces are not minus the gradient of the energy; usually m = 0.
     """
 
     odd: FloatArray
 
     def prepare(self, progress: Progress = ...) -> None:
-        """Evaluate what `transposed_times` will need now: cheapest while the engine stands at the reference."""
+        """Evaluate now what `transposed_times` needs: cheapest while the engine is at the reference."""
         ...
 
     def to_array(self) -> FloatArray:
-        """C as an (n, 3, P) array; what it evaluates is kept for further calls."""
+        """C as an (n, 3, P) array, eV/Å per unit of Θ; evaluated once and kept."""
         ...
 
     def gradients_array(self) -> FloatArray:
-        """That of the energy, which differs from C along `odd` directions, (n, 3, P)."""
+        """∂(∂U/∂Θ)/∂X, (n, 3, P); differs from C = -∂F/∂Θ along the `odd` directions only."""
         ...
 
     def times(self, dtheta: FloatArray) -> FloatArray:
@@ -75,11 +76,11 @@ class MixedDerivative(Protocol):
         ...
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
-        """Cᵀ v, (P,)."""
+        """Cᵀ v, (P,), summed over ranks."""
         ...
 
     def gradients_transposed_times(self, vector: FloatArray) -> FloatArray:
-        """That of the energy, which differs from Cᵀ v along odd directions, (P,)."""
+        """Transpose of `gradients_array` times v, (P,), summed over ranks."""
         ...
 
     def gram(self) -> FloatArray:
@@ -87,7 +88,7 @@ class MixedDerivative(Protocol):
         ...
 
     def energy_gradient(self) -> FloatArray:
-        """∂U/∂Θ, (P,)."""
+        """∂U/∂Θ, (P,), eV per unit of Θ."""
         ...
 
     def bare_second_derivative(self) -> FloatArray:
@@ -95,37 +96,37 @@ class MixedDerivative(Protocol):
         ...
 
     def coupling(self, freedom: StrainFreedom) -> Coupling:
-        """Derivatives under strain."""
+        """Derivatives with respect to the strains of `freedom`."""
         ...
 
 
 class StrainedDerivative(MixedDerivative, Protocol):
-    """A mixed derivative whose derivatives under strain are differenced: see `coupling.measure_coupling`."""
+    """A mixed derivative whose strain derivatives are found by differences: see `coupling.measure_coupling`."""
 
     @property
     def engine(self) -> Evaluator:
-        """Evaluator that strains its cell."""
+        """The evaluator, which can strain its cell."""
         ...
 
     def collect(self) -> FloatArray:
-        """Per-atom values at the strained state where the engine stands, for `under_strain`."""
+        """Per-atom values of the strained state that the engine is in, (n, K), for `under_strain`."""
         ...
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
-        """D = ∂²U/∂e∂Θ, (k, P): that of the pressure, and that of the energy.
+        """D = ∂²U/∂e∂Θ, (k, P), from the pressure and from the energy.
 
         Parameters
         ----------
         basis : (6, k) float array
-            Strains.
-        changes : list of arrays
-            Derivatives of what `collect` returned with respect to each strain.
+            Components (xx, yy, zz, yz, xz, xy) of each strain.
+        changes : list of float arrays
+            Derivative of what `collect` returned with respect to each strain.
         """
         ...
 
 
 class Installable(Protocol):
-    """Parameters that can be installed in an engine: what operators need of a potential."""
+    """Parameters that can be installed in an engine: the part of a potential that operators need."""
 
     @property
     def theta(self) -> FloatArray:
@@ -134,7 +135,7 @@ class Installable(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Their labels."""
+        """Labels of the selected parameters."""
         ...
 
     def install(self, engine: Any, dtheta: FloatArray) -> FloatArray:
@@ -143,7 +144,7 @@ class Installable(Protocol):
 
 
 class Swept(Installable, Protocol):
-    """Parameters whose derivatives are differences over steps of their own."""
+    """Parameters whose derivatives are found by differences, each with its own step."""
 
     @property
     def linear(self) -> BoolArray:
@@ -151,31 +152,31 @@ class Swept(Installable, Protocol):
         ...
 
     def steps(self) -> FloatArray:
-        """Steps of the parameters, (P,): as long as themselves where U is linear."""
+        """Difference step of each parameter, (P,): its own size where U is linear in it."""
         ...
 
 
 class Descriptors(Installable, Protocol):
-    """A potential linear in its parameters, U = Σ_k Θ_k B_k(X) + fixed part, with LAMMPS computes of B and ∂B/∂X."""
+    """A potential linear in its parameters, U = Σ_k Θ_k B_k(X) + fixed part, for which LAMMPS computes B and ∂B/∂X."""
 
     def atom_descriptors(self, engine: Any) -> FloatArray:
-        """Per-atom descriptors at the last evaluated positions, (n, K), until the next. One descriptor evaluation."""
+        """Per-atom descriptors at the last evaluated positions, (n, K), valid until the next call. One evaluation."""
         ...
 
     def sum_descriptors(self, engine: Any, atoms: FloatArray) -> FloatArray:
-        """Sum per-atom descriptors to one number per selected parameter, (P,), constant terms left at zero."""
+        """Sum per-atom descriptors over all atoms, (P,): one number per selected parameter, zero for constant terms."""
         ...
 
     def counts(self, engine: Any) -> FloatArray:
-        """∂U/∂Θ of the selected constant terms, i.e. numbers of atoms, (P,); zero elsewhere."""
+        """∂U/∂Θ of the selected constant terms, that is numbers of atoms, (P,); zero for all others."""
         ...
 
     def gradient_bytes(self, n_atoms: int) -> int:
-        """Memory that LAMMPS takes for the descriptors' gradients of so many atoms."""
+        """Bytes that LAMMPS needs for the descriptor gradients of `n_atoms` atoms."""
         ...
 
     def gradients(self, engine: Any) -> FloatArray:
-        """∂B/∂X at the last evaluated positions as LAMMPS holds it. One descriptor evaluation."""
+        """∂B/∂X at the last evaluated positions, in LAMMPS' layout. One descriptor evaluation."""
         ...
 
     def gradients_times(self, gradients: FloatArray, dtheta: FloatArray) -> FloatArray:
@@ -183,7 +184,7 @@ class Descriptors(Installable, Protocol):
         ...
 
     def gradients_transposed_times(self, gradients: FloatArray, vector: FloatArray) -> FloatArray:
-        """(∂B/∂X)ᵀ v over this rank's atoms, (P,)."""
+        """(∂B/∂X)ᵀ v, (P,), of this rank's atoms alone."""
         ...
 
     def gradients_array(self, gradients: FloatArray) -> FloatArray:
@@ -191,5 +192,5 @@ class Descriptors(Installable, Protocol):
         ...
 
     def inconsistent_directions(self) -> FloatArray:
-        """Orthonormal directions of Θ along which LAMMPS' forces are not -Σ_k Θ_k ∂B_k/∂X, (P, m); mostly none."""
+        """Orthonormal directions of Θ along which forces are not -Σ_k Θ_k ∂B_k/∂X, (P, m); usually m = 0."""
         ...

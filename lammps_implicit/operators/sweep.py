@@ -1,4 +1,4 @@
-"""Derivatives with respect to parameters by installing them one by one."""
+"""Derivatives with respect to parameters, found by installing changed parameters one at a time."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.units import units_of
 
 STEP = 1e-5
-"""Of central differences, relative to the parameter: truncation (of σ¹² too) and round-off leave about 1e-8."""
+"""Step of central differences, relative to the parameter. Truncation (even for σ¹²) and round-off leave a relative
+error of about 1e-8."""
 
 SECOND_STEP = 2e-4
-"""Of second differences of the energy, relative to the parameter."""
+"""Step of second differences of the energy, relative to the parameter: near ε^(1/4) = 1.2e-4, where truncation and
+round-off balance."""
 
 NO_ENERGY, NO_FORCE = 1e-14, 1e-11
-"""Change of the energy, relative to itself, and of a force, eV/Å, that is round-off."""
+"""Changes that count as round-off: of the energy, relative to itself, and of a force, eV/Å."""
 
 TYPICAL = 1e-3
 """Share of a typical parameter below which a parameter counts as zero, for the step."""
 
 UNSMOOTH = 1e-4
-"""Relative difference of derivatives with a single and a doubled step from which the step is not right."""
+"""Relative difference of the derivatives with a single and a doubled step beyond which forces count as not smooth.
+Chosen well above the relative error of 1e-8 that smooth forces leave."""
 
 Install = Callable[[FloatArray], FloatArray]
-"""Installs Θ + δΘ and returns the forces: see `trial_parameters`."""
+"""Function that installs Θ + δΘ and returns the forces: see `trial_parameters`."""
 
 
 def steps_of(theta: FloatArray, linear: BoolArray, names: Sequence[str]) -> FloatArray:
@@ -58,16 +61,16 @@ def steps_of(theta: FloatArray, linear: BoolArray, names: Sequence[str]) -> Floa
 
 @dataclass(frozen=True)
 class Sweep:
-    """Derivatives by every parameter, from installing each.
+    """Derivatives of energy, forces and pressure with respect to every parameter.
 
     Attributes
     ----------
     energies : (P,) float array
-        ∂U/∂Θ.
+        ∂U/∂Θ, eV per unit of Θ.
     forces : (n, 3, P) float array
-        C = -∂F/∂Θ.
+        C = -∂F/∂Θ, eV/Å per unit of Θ.
     pressures : (P, 3, 3) float array
-        ∂P/∂Θ, energy per volume.
+        ∂P/∂Θ, energy per volume and unit of Θ.
     """
 
     energies: FloatArray
@@ -78,23 +81,28 @@ class Sweep:
 def sweep_parameters(
     potential: Swept, engine: Evaluator, forces: FloatArray, progress: Progress = no_progress
 ) -> Sweep:
-    """Measure derivatives at the reference: one evaluation a linear parameter, two for others, three to check.
+    """Differentiate energy, forces and pressure at the reference with respect to every parameter.
 
-    Θ is installed again at the end, also after an error.
+    Costs one force evaluation per parameter in which U is linear, two per other parameter, two to check these, and one
+    to install Θ again, which also happens after an error.
 
     Parameters
     ----------
     potential : Swept
     engine : Evaluator
     forces : (n, 3) float array
-        At the reference, eV/Å.
+        Forces at the reference, eV/Å.
     progress : callable, optional
-        Called with (done, total) parameters.
+        Callback called with (done, total), in parameters.
+
+    Returns
+    -------
+    Sweep
 
     Raises
     ------
     PotentialError
-        If a parameter has no effect, or the forces are not smooth in the parameters.
+        If a parameter has no effect, or forces are not smooth in the parameters.
     """
     count, steps, linear = len(potential.theta), potential.steps(), potential.linear
     found = Sweep(np.zeros(count), np.zeros((*forces.shape, count)), np.zeros((count, 3, 3)))
@@ -121,7 +129,7 @@ def sweep_parameters(
 
 
 def _check_steps(install: Install, engine: Evaluator, found: Sweep, steps: FloatArray, linear: BoolArray) -> None:
-    """Compare with a doubled step along one direction of all parameters that are not linear."""
+    """Compare with a doubled step, along one combination of all parameters in which U is not linear."""
     signs = np.where(np.arange(len(steps)) % 2, 1.0, -1.0) * ~linear
     direction = 2 * signs * steps / np.sqrt(max(1, int(np.count_nonzero(signs))))
     up, down = (_state(install, engine, sign * direction) for sign in (1, -1))
@@ -129,24 +137,43 @@ def _check_steps(install: Install, engine: Evaluator, found: Sweep, steps: Float
 
 
 def require_smooth(engine: Evaluator, doubled: FloatArray, single: FloatArray) -> None:
-    """Check that central differences of forces, (n, 3), over a step and its double agree.
+    """Check that central differences of forces with a single and a doubled step agree to `UNSMOOTH`.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    doubled, single : (n, 3) float arrays
+        The two derivatives, eV/Å.
 
     Raises
     ------
     PotentialError
+        If they do not.
     """
     missed, size = engine.norm(doubled - single), engine.norm(single)
     if missed > UNSMOOTH * size and not math.isclose(size, 0.0, abs_tol=1e-12):
         raise PotentialError(
             f"forces are not smooth in the parameters: derivatives with steps of {STEP:g} and {2 * STEP:g} differ by "
-            f"{missed / size:.1e}. Is a cutoff among them?"
+            f"{missed / size:.1e} relative to their size; is one of them a cutoff? Leave it out"
         )
 
 
 def bare_second_derivative(potential: Swept, engine: Evaluator) -> FloatArray:
-    """∂²U/∂Θ² at fixed positions, (P, P): zero between linear parameters.
+    """∂²U/∂Θ² at fixed positions, (P, P), by second differences of the energy; zero between linear parameters.
 
-    Two evaluations a diagonal element, four for others, one at Θ. Θ is installed again at the end, also after an error.
+    Costs two force evaluations per diagonal element, four per other element, one at Θ, and one to install Θ again,
+    which also happens after an error.
+
+    Parameters
+    ----------
+    potential : Swept
+    engine : Engine
+        At its reference.
+
+    Returns
+    -------
+    (P, P) float array
+        Energy per unit of each of the two parameters.
     """
     count, linear = len(potential.theta), potential.linear
     steps = np.where(linear, potential.steps(), SECOND_STEP / STEP * potential.steps())

@@ -1,4 +1,4 @@
-"""Mixed derivative of potentials without descriptors: C column by column, from installing every parameter."""
+"""Mixed derivative of potentials without descriptors: C column by column, from a sweep over the parameters."""
 
 from __future__ import annotations
 
@@ -25,15 +25,21 @@ from lammps_implicit.progress import Progress, no_progress
 class SweptDerivative:
     """C = ∂²U/∂X∂Θ at the engine's reference: see `operators.interface.MixedDerivative`.
 
-    One sweep over all parameters serves every product, the energy's gradient, and that of the pressure. A product
-    along one direction that comes before it takes three evaluations and no sweep, five where it is checked.
+    One sweep over all parameters serves every product and the gradients of energy and pressure. Before it, a product C
+    δΘ costs three force evaluations and no sweep, or five if U is not linear in the parameters and the step is checked.
 
     Parameters
     ----------
     engine : Evaluator
+        At its reference.
     potential : Swept
     hessian : Hessian
-        For the forces at the reference.
+        Holds the forces at the reference.
+
+    Attributes
+    ----------
+    odd : (P, 0) float array
+        No direction is inconsistent: C comes from the forces themselves.
     """
 
     def __init__(self, engine: Evaluator, potential: Swept, hessian: Hessian) -> None:
@@ -45,13 +51,13 @@ class SweptDerivative:
         self._bare: FloatArray | None = None
 
     def sweep(self, progress: Progress = no_progress) -> Sweep:
-        """Derivatives by every parameter, measured at the first call: see `sweep_parameters` for what it costs."""
+        """Derivatives with respect to every parameter, measured at the first call: see `sweep_parameters`."""
         if self._sweep is None:
             self._sweep = sweep_parameters(self.potential, self.engine, self.hessian.reference_forces, progress)
         return self._sweep
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Sweep now: it is cheapest while the engine stands at the reference."""
+        """Sweep now: cheapest while LAMMPS is at the reference."""
         self.sweep(progress)
 
     def to_array(self) -> FloatArray:
@@ -61,12 +67,12 @@ class SweptDerivative:
     gradients_array = to_array
 
     def times(self, dtheta: FloatArray) -> FloatArray:
-        """C δΘ, (n, 3)."""
+        """C δΘ, (n, 3), eV/Å."""
         if not dtheta.any():
             return np.zeros_like(self.engine.positions)
         if self._sweep is not None:
             return self._sweep.forces @ dtheta
-        # Along the direction itself, as far as no parameter leaves its own step.
+        # Along δΘ itself, scaled so that no parameter changes by more than its own step.
         scale = 1.0 / float((np.abs(dtheta) / self.potential.steps()).max())
         with trial_parameters(self.potential, self.engine) as install:
             product = _along(install, scale * dtheta) / scale
@@ -75,7 +81,7 @@ class SweptDerivative:
         return product
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
-        """Cᵀ v, (P,)."""
+        """Cᵀ v, (P,), for v of shape (n, 3)."""
         product = np.einsum("nap,na->p", self.sweep().forces, vector * self.engine.free)
         return np.asarray(self.engine.sum(product))
 
@@ -86,31 +92,31 @@ class SweptDerivative:
         return gram(self.to_array(), self.engine.sum)
 
     def energy_gradient(self) -> FloatArray:
-        """∂U/∂Θ, (P,)."""
+        """∂U/∂Θ, (P,), eV per unit of each parameter."""
         return self.sweep().energies
 
     def bare_second_derivative(self) -> FloatArray:
-        """∂²U/∂Θ² at fixed positions, (P, P)."""
+        """∂²U/∂Θ² at fixed positions, (P, P), measured at the first call: see `sweep.bare_second_derivative`."""
         if self._bare is None:
             self._bare = bare_second_derivative(self.potential, self.engine)
         return self._bare
 
     def coupling(self, freedom: StrainFreedom) -> Coupling:
-        """Derivatives under strain, by differences."""
+        """Derivatives with respect to strain: see `measure_coupling`."""
         return measure_coupling(self, freedom)
 
     def collect(self) -> FloatArray:
-        """Nothing of strained states: ∂P/∂Θ at the reference gives what `under_strain` returns."""
+        """An empty array: `under_strain` uses ∂P/∂Θ at the reference, and nothing of strained states."""
         return np.zeros(0)
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
-        """D = ∂²U/∂e∂Θ, (k, P), twice: of the pressure, and of the energy."""
+        """D = ∂²U/∂e∂Θ = -V bᵀ ∂P/∂Θ, (k, P), twice: from the pressure and from the energy it is the same."""
         measured = np.array([-self.engine.volume * components(change) for change in self.sweep().pressures])
         derivative = basis.T @ measured.T
         return derivative, derivative
 
 
 def _along(install: Install, step: FloatArray) -> FloatArray:
-    """C times a step, (n, 3), by central differences over it."""
+    """C times a step, (n, 3), from the central difference over it."""
     up, down = (install(sign * step) for sign in (1, -1))
     return (down - up) / 2

@@ -1,4 +1,4 @@
-"""Trial parameters: other values of Θ in the engine for a while."""
+"""Trial parameters: other values of Θ, installed in the engine for the time being."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from lammps_implicit.operators.interface import Installable
 
 @contextmanager
 def trial_parameters(potential: Installable, engine: Evaluator) -> Iterator[Callable[[FloatArray], FloatArray]]:
-    """Give a function that installs Θ + δΘ; Θ is installed again when the context ends, also after an error.
+    """Context in which trial parameters can be installed; Θ is installed again on leaving, also after an error.
 
-    One force evaluation an installation, and one to restore Θ.
+    Costs one force evaluation per installation, and one to restore Θ.
 
     Parameters
     ----------
     potential : Installable
         Its ``theta`` is Θ.
     engine : Evaluator
+        At its reference.
 
     Yields
     ------
     callable
-        Takes δΘ, (P,), and returns the forces at the reference with Θ + δΘ, (n, 3).
+        Takes δΘ, (P,), installs Θ + δΘ, and returns the forces at the reference, (n, 3), eV/Å.
 
     Raises
     ------
     LammpsImplicitError
-        If Θ cannot be restored: the engine is void from then on.
+        If Θ cannot be restored; the engine is then void.
     """
     zero = np.zeros(len(potential.theta))
     with restoring(engine, lambda: potential.install(engine, zero), "the parameters"):

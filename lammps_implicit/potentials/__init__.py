@@ -1,4 +1,11 @@
-"""Potentials: how parameters Θ are found in a deck and installed in LAMMPS, one file for each family."""
+"""Potentials: how parameters Θ are found in a deck and installed in LAMMPS.
+
+`interface` has the protocols `Potential` and `Source`, and `PotentialFamily`, which other packages may add; `of_deck`
+finds the potential of a deck. One file per family: `snap` (with `snap_files`), `mliap`, `uf3`, `pod`, `eam` (with
+`setfl`), `pair_coefficients` and `variables`. Shared by families: `commands` (pair commands to issue again),
+`installed` (parameters installed one at a time), `plain` (parameters of evaluators other than LAMMPS), `coefficient_files` and `number_files` (coefficients in text files),
+`labels` (patterns of labels), `output` (parameter files).
+"""
 
 from lammps_implicit.potentials.commands import PairCommands
 from lammps_implicit.potentials.installed import InstalledPotential

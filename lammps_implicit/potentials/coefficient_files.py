@@ -1,4 +1,4 @@
-"""Potentials that are linear in all coefficients of one file: what ML-IAP, UF3 and POD share."""
+"""Potentials that are linear in all coefficients of one file: shared by ML-IAP, UF3 and POD."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from lammps_implicit.potentials.number_files import NumberFile
 
 @dataclass(frozen=True)
 class CoefficientFileSource:
-    """Coefficients of one file that the deck's pair style or its ``pair_coeff`` lines name.
+    """Coefficients in one file, which the deck names in its ``pair_style`` or ``pair_coeff`` lines; a `Source`.
 
     Attributes
     ----------
     style : str
         Pair style, without the suffix of an accelerated variant.
     file : NumberFile
+        The file and its coefficients.
     path : Path
-        As LAMMPS finds it.
+        The file, as LAMMPS finds it.
     elements : tuple of (str or None)
-        Of each atom type.
+        Element of each atom type.
     """
 
     style: str
@@ -34,18 +35,21 @@ class CoefficientFileSource:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Labels of the coefficients."""
         return self.file.names
 
     @property
     def values(self) -> FloatArray:
+        """Coefficients in the file."""
         return self.file.values
 
     @property
     def linear(self) -> bool:
+        """U is linear in all of them."""
         return True
 
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
-        """Name another file wherever the deck names this one."""
+        """Replace the file by another one wherever the deck names it: see `Source.edit`."""
         target = stem.with_name(f"{stem.name}.{self.style}")
         commands.style = self._renamed(commands.style, target)
         commands.coeffs = [self._renamed(words, target) for words in commands.coeffs]
@@ -57,12 +61,23 @@ class CoefficientFileSource:
 
 
 def style_line(deck: Deck, style: str) -> PairCoeff | None:
-    """The last ``pair_coeff`` line of a style of which the deck may have one; None if it has not this style.
+    """The last ``pair_coeff`` line of a pair style that the deck may have only once.
+
+    Parameters
+    ----------
+    deck : Deck
+    style : str
+        Without the suffix of an accelerated variant.
+
+    Returns
+    -------
+    PairCoeff or None
+        None if the deck does not have the style.
 
     Raises
     ------
     PotentialError
-        If the deck has the style several times, or no line of it.
+        If the deck has the style several times, or no line for it.
     """
     hybrid = deck.pair_style[0].startswith("hybrid")
     count = sum(plain_style(word) == style for word in (deck.pair_style if hybrid else deck.pair_style[:1]))
@@ -70,19 +85,28 @@ def style_line(deck: Deck, style: str) -> PairCoeff | None:
         return None
     lines = [line for line in deck.pair_coeffs if plain_style(style_of(deck, line)[0]) == style]
     if not lines:
-        raise PotentialError(f"the deck has pair_style {style} without a pair_coeff line")
+        raise PotentialError(f"the deck has pair_style {style} without a pair_coeff line: add one")
     if count > 1:
-        raise PotentialError(f"the deck has {style} {count} times: parameters of one only are supported")
+        raise PotentialError(
+            f"the deck has {style} {count} times: its parameters are supported only where it occurs once"
+        )
     return lines[-1]
 
 
 def named_file(deck: Deck, line: PairCoeff, number: int = 0) -> Path:
-    """The file that a ``pair_coeff`` line names as its first, second, … word after the style.
+    """The file that a ``pair_coeff`` line names.
+
+    Parameters
+    ----------
+    deck : Deck
+    line : PairCoeff
+    number : int
+        Which word after the style it is, from 0.
 
     Raises
     ------
     PotentialError
-        If it is not found.
+        If the file is not found.
     """
     path = coefficient_file(deck, line, number)
     if path is None:

@@ -11,35 +11,38 @@ from lammps_implicit.evaluators.deck import Deck, PairCoeff
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.potentials.number_files import is_number
 
-LEFT_BEFORE = ("uf3", "pod")
-"""Styles that keep what they read first, or crash, unless the pair style is ``none`` in between."""
+_NEEDS_RESET = ("uf3", "pod")
+"""Styles that keep the coefficients they read first, or crash, unless ``pair_style none`` comes in between
+(observed)."""
 
-FILES = {"snap": 2, "pod": 2, "uf3": 1, "eam/alloy": 1, "eam/fs": 1, "mliap": 0, "kim": 0, "dispersion/d3": 0}
-"""Number of file names that ``pair_coeff`` lines of these styles begin with; elements follow them."""
+_FILES = {"snap": 2, "pod": 2, "uf3": 1, "eam/alloy": 1, "eam/fs": 1, "mliap": 0, "kim": 0, "dispersion/d3": 0}
+"""Number of file names after the style in ``pair_coeff`` lines of these styles; elements follow them (LAMMPS
+documentation)."""
 
-FILE_AFTER = {"model": 2, "descriptor": 2, "unified": 1, "list": 1}
-"""Distance of a file name in ``pair_style`` from a keyword: ``mliap model linear FILE``."""
+_FILE_AFTER = {"model": 2, "descriptor": 2, "unified": 1, "list": 1}
+"""Distance of a file name from a keyword of ``pair_style``, as in ``mliap model linear FILE`` (LAMMPS
+documentation)."""
 
-ACCELERATED = ("/omp", "/opt", "/intel", "/kk", "/gpu")
-"""Suffixes of accelerated variants of a pair style."""
+_ACCELERATED = ("/omp", "/opt", "/intel", "/kk", "/gpu")
+"""Suffixes of accelerated variants of pair styles (LAMMPS documentation)."""
 
 
 @dataclass
 class PairCommands:
-    """Lines that sources of parameters change, each as its words.
+    """The pair commands of a deck as lists of words, for sources of parameters to change.
 
     Attributes
     ----------
     style : list of str
-        Arguments of ``pair_style``, files with their folders.
+        Arguments of ``pair_style``, files with their paths.
     coeffs : list of list of str
         Arguments of each ``pair_coeff``, likewise.
     modifies : list of tuple of str
         Arguments of each ``pair_modify``.
     settings : list of str
-        Commands that come before all others.
+        Commands to issue before all others.
     renewed : bool
-        Whether the style is to be issued again, and all that follows it.
+        Whether ``pair_style`` and all commands after it must be issued again.
     """
 
     style: list[str]
@@ -51,7 +54,7 @@ class PairCommands:
 
     @classmethod
     def of(cls, deck: Deck) -> PairCommands:
-        """Those of a deck."""
+        """The pair commands of a deck."""
         style, *coeffs = [
             [_resolved(word, folder) if place in files else word for place, word in enumerate(args)]
             for args, files, folder in _lines_with_files(deck)
@@ -59,12 +62,19 @@ class PairCommands:
         return cls(style, coeffs, list(deck.pair_modifies))
 
     def change(self, line: int, word: int, text: str) -> None:
-        """Write another word into a ``pair_coeff`` line.
+        """Replace a word of a ``pair_coeff`` line.
+
+        Parameters
+        ----------
+        line, word : int
+            Indices into `coeffs`.
+        text : str
+            The new word.
 
         Raises
         ------
         PotentialError
-            If it was changed before: two sources of parameters cannot both decide on it.
+            If another source of parameters has changed it already.
         """
         if (line, word) in self._changed:
             words = list(self.coeffs[line])
@@ -79,28 +89,28 @@ class PairCommands:
         self.coeffs[line][word] = text
 
     def lines(self) -> list[str]:
-        """Commands that bring about what was changed.
+        """The fewest commands that install the changes.
 
-        As few as will do: a ``pair_coeff`` line takes those of the same sub-style after it along, which may replace it.
+        With a changed ``pair_coeff`` line come the lines of the same sub-style after it, which may override it.
         """
         again = [] if self.renewed else self._following()
-        if self.renewed or any(_kept(words[2]) for words in again if len(words) > 2):
+        if self.renewed or any(_needs_reset(words[2]) for words in again if len(words) > 2):
             return self.complete_lines()
         return [_command("pair_coeff", words) for words in again]
 
     def complete_lines(self) -> list[str]:
-        """Commands that set up the whole potential from scratch."""
-        left = any(map(_kept, self.style))
+        """Commands that set up the complete potential from scratch."""
+        reset = any(map(_needs_reset, self.style))
         return [
             *self.settings,
-            *(["pair_style none"] if left else []),
+            *(["pair_style none"] if reset else []),
             _command("pair_style", self.style),
             *(_command("pair_coeff", words) for words in self.coeffs),
             *(_command("pair_modify", words) for words in self.modifies),
         ]
 
     def _following(self) -> list[list[str]]:
-        """The first ``pair_coeff`` line that has changed, and those after it that may replace it."""
+        """The first ``pair_coeff`` line that has changed, and those after it that may override it."""
         lines = {line for line, _ in self._changed}
         after = self.coeffs[min(lines) :]
         if not self.style[0].startswith("hybrid/overlay"):
@@ -110,7 +120,7 @@ class PairCommands:
 
 
 def unsubstituted_lines(deck: Deck) -> list[list[str]]:
-    """Arguments of ``pair_style`` and of each ``pair_coeff`` with their variables, files with their folders."""
+    """Arguments of ``pair_style`` and of each ``pair_coeff`` with their variables, files with their paths."""
     lines = []
     for (raw, folder), (args, files, _) in zip(deck.raw_potential, _lines_with_files(deck), strict=True):
         words = list(raw[1:])
@@ -126,7 +136,10 @@ def unsubstituted_lines(deck: Deck) -> list[list[str]]:
 
 
 def style_of(deck: Deck, line: PairCoeff) -> tuple[str, int]:
-    """Pair style of a line, with its number where the deck has it more than once, and the place of its first word."""
+    """Pair style of a ``pair_coeff`` line, and index of the first word after it.
+
+    A style that the deck has several times comes with its number: ``eam/alloy:2``.
+    """
     if not deck.pair_style[0].startswith("hybrid"):
         return deck.pair_style[0], 2
     style = line.args[2]
@@ -136,47 +149,47 @@ def style_of(deck: Deck, line: PairCoeff) -> tuple[str, int]:
 
 
 def plain_style(style: str) -> str:
-    """A pair style without the suffix of an accelerated variant, or the number of a repeated style."""
+    """A pair style without the suffix of an accelerated variant and without the number of a repeated style."""
     style = style.partition(":")[0]
-    for suffix in ACCELERATED:
+    for suffix in _ACCELERATED:
         style = style.removesuffix(suffix)
     return style
 
 
 def coefficient_file(deck: Deck, line: PairCoeff, number: int = 0) -> Path | None:
-    """The file that a ``pair_coeff`` line names as its first, second, … word after the style; None if not found."""
+    """The file that is word `number`, from 0, after the style of a ``pair_coeff`` line; None if it is not found."""
     _, first = style_of(deck, line)
     return potential_file(line.args[first + number], line.directory) if first + number < len(line.args) else None
 
 
 def elements_after(words: Sequence[str]) -> tuple[str | None, ...]:
-    """Elements of the atom types at the end of a ``pair_coeff`` line; None for ``NULL``."""
+    """Elements of the atom types from the last words of a ``pair_coeff`` line; None for ``NULL``."""
     return tuple(None if word == "NULL" else word for word in words)
 
 
 def _lines_with_files(deck: Deck) -> list[tuple[tuple[str, ...], Collection[int], Path]]:
-    """Arguments of ``pair_style`` and each ``pair_coeff``, places of file names among them, and their folder."""
+    """Arguments of ``pair_style`` and of each ``pair_coeff``, indices of file names among them, and their folder."""
     folder = deck.raw_potential[0][1] if deck.raw_potential else Path()
     of_style = (deck.pair_style, _files_of_style(deck), folder)
     return [of_style, *((line.args, _files_of_line(deck, line), line.directory) for line in deck.pair_coeffs)]
 
 
 def _files_of_style(deck: Deck) -> set[int]:
-    """Places of file names in ``pair_style``: after the keywords known, else what looks like a path."""
+    """Indices of file names in ``pair_style``: after known keywords, and words that look like paths."""
     words = deck.pair_style
     hybrid = words[0].startswith("hybrid")
     styles = {words[0], *(line.args[2] for line in deck.pair_coeffs if hybrid)}
-    known = {place + FILE_AFTER[word] for place, word in enumerate(words) if word in FILE_AFTER}
+    known = {place + _FILE_AFTER[word] for place, word in enumerate(words) if word in _FILE_AFTER}
     return known | {place for place, word in enumerate(words) if word not in styles and _like_path(word)}
 
 
 def _files_of_line(deck: Deck, line: PairCoeff) -> set[int]:
-    """Places of file names in a ``pair_coeff`` line.
+    """Indices of file names in a ``pair_coeff`` line.
 
-    Those of styles that are not known are its first word, unless that is a number, and what looks like a path.
+    For styles not in `_FILES` these are the first word, unless it is a number, and words that look like paths.
     """
     style, first = style_of(deck, line)
-    count = FILES.get(plain_style(style))
+    count = _FILES.get(plain_style(style))
     if count is not None:
         return set(range(first, first + count))
     words = line.args[first:]
@@ -184,9 +197,9 @@ def _files_of_line(deck: Deck, line: PairCoeff) -> set[int]:
 
 
 def _places(raw: Sequence[str], count: int) -> list[int | None]:
-    """Place of each word among the `count` that it and its neighbours become once variables are substituted.
+    """Index of each word among the `count` words after the substitution of variables; None where it is unknown.
 
-    A variable may hold several words, so that only what stands up to the first and after the last variable is known.
+    A variable may hold several words, so only indices up to the first variable and after the last one are known.
     """
     if len(raw) == count:
         return list(range(count))
@@ -207,12 +220,12 @@ def _like_path(word: str) -> bool:
     return ("." in word or "/" in word) and not is_number(word)
 
 
-def _kept(word: str) -> bool:
-    return plain_style(word) in LEFT_BEFORE
+def _needs_reset(word: str) -> bool:
+    return plain_style(word) in _NEEDS_RESET
 
 
 def _command(name: str, words: Sequence[str]) -> str:
-    # Between quotes a variable would not be substituted.
+    # LAMMPS substitutes no variables between quotes.
     return " ".join([name, *(word if "$" in word else _quoted(word) for word in words)])
 
 

@@ -1,4 +1,4 @@
-"""Tabulated embedded-atom potentials: factors of their embedding functions and pair functions.
+"""Tabulated embedded-atom potentials: factors of their embedding functions and pair functions as parameters.
 
 M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984); M. W. Finnis, J. E. Sinclair, Philos. Mag. A 50, 45 (1984).
 """
@@ -20,23 +20,24 @@ from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.setfl import Setfl
 
 STYLES = ("eam/alloy", "eam/fs")
+"""Pair styles that read setfl files."""
 
 
 @dataclass(frozen=True)
 class EamFactors:
-    """Factors of embedding functions and pair functions, all 1 in the deck: U is linear in them.
+    """Factors of embedding functions and pair functions, all 1 in the deck; U is linear in them. A `Source`.
 
-    Labels are ``eam/alloy embedding Cu`` and ``eam/alloy pair Cu-Ni``.
+    Their labels are ``eam/alloy embedding Cu`` and ``eam/alloy pair Cu-Ni``.
 
     Attributes
     ----------
     style : str
-        With its number, ``eam/alloy:2``, where the deck has it more than once.
+        Pair style; with its number, ``eam/alloy:2``, if the deck has it more than once.
     line, word : int
-        Where the deck names the file.
+        Indices of the file name among the ``pair_coeff`` lines of the deck and the words of the line.
     table : Setfl
     elements : tuple of (str or None)
-        Of each atom type.
+        Element of each atom type.
     """
 
     style: str
@@ -47,7 +48,7 @@ class EamFactors:
 
     @property
     def _used(self) -> tuple[list[int], list[int]]:
-        """Indices of the elements and pairs that atom types have."""
+        """Indices of the elements and pairs that occur among the atom types."""
         present = [index for index, element in enumerate(self.table.elements) if element in self.elements]
         return present, [k for k, (a, b) in enumerate(self._pairs) if a in present and b in present]
 
@@ -57,6 +58,7 @@ class EamFactors:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Labels of the factors, embedding functions first."""
         present, pairs = self._used
         names = self.table.elements
         ends = [(self._pairs[k][1], self._pairs[k][0]) for k in pairs]
@@ -67,14 +69,16 @@ class EamFactors:
 
     @property
     def values(self) -> FloatArray:
+        """Ones, (Q,), dimensionless."""
         return np.ones(len(self.names))
 
     @property
     def linear(self) -> bool:
+        """U is linear in all of them."""
         return True
 
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
-        """Name a file with the functions scaled in the deck's line."""
+        """Replace the file by one with scaled functions: see `Source.edit`."""
         present, pairs = self._used
         embedding, of_pairs = np.ones(len(self.table.elements)), np.ones(len(self.table.pairs))
         embedding[present], of_pairs[pairs] = values[: len(present)], values[len(present) :]
@@ -84,12 +88,12 @@ class EamFactors:
 
 
 def from_deck(deck: Deck) -> list[EamFactors]:
-    """Factors of the files of ``eam/alloy`` and ``eam/fs`` that the deck names last for each style.
+    """Factors of the setfl files of a deck: for each style, of the file that its last ``pair_coeff`` line names.
 
     Raises
     ------
     PotentialError
-        If a file is not found or not of its form.
+        If a file is not found or not a setfl file.
     """
     last: dict[str, EamFactors] = {}
     for number, line in enumerate(deck.pair_coeffs):
@@ -106,3 +110,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[EamFactors]:
 
 
 FAMILY = PotentialFamily(_sources, ", ".join(STYLES), order=40)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -1,8 +1,8 @@
-"""Potentials that are differentiated by installing their parameters in LAMMPS one by one.
+"""Potentials that are differentiated by installing changed parameters in LAMMPS one at a time.
 
-∂U/∂Θ, C = ∂²U/∂X∂Θ and ∂P/∂Θ are measured together: one evaluation a parameter where U is linear in it, central
-differences else. A `Source` knows where in the deck's commands and files its parameters stand; several sources make one
-potential.
+∂U/∂Θ, C = ∂²U/∂X∂Θ and ∂P/∂Θ are measured together: one force evaluation per parameter in which U is linear, two for
+central differences otherwise. A `Source` knows where its parameters are in the commands and files of the deck; a
+potential combines several sources.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from lammps_implicit.potentials.output import write_text, write_together
 
 @dataclass(frozen=True)
 class InstalledPotential:
-    """Parameters of a deck, installed by issuing its pair commands again.
+    """Parameters of a deck, installed by issuing its pair commands again; a `Potential`.
 
     Attributes
     ----------
     sources : tuple of Source
+        Where the parameters are.
     values : (Q,) float array
-        Of all sources.
+        All parameters of all sources, in the units of the deck.
     selected : (P,) int array
-        Indices of those that derivatives are taken for.
+        Indices of the parameters with respect to which derivatives are taken.
     deck : Deck
-        For its pair style and coefficients.
+        Has the pair commands.
     types : int
         Number of atom types.
     """
@@ -51,7 +52,7 @@ class InstalledPotential:
 
     @classmethod
     def of(cls, sources: Sequence[Source], deck: Deck, types: int) -> InstalledPotential:
-        """Take the sources' parameters as they are, all of them selected."""
+        """The potential with the sources' values in the deck, all of them selected."""
         values = np.concatenate([source.values for source in sources])
         return cls(tuple(sources), values, np.arange(len(values)), deck, types)
 
@@ -73,13 +74,13 @@ class InstalledPotential:
 
     @property
     def text(self) -> str:
-        """All labels and values."""
+        """Labels and values of all parameters, as JSON."""
         names = [name for source in self.sources for name in source.names]
         return json.dumps(dict(zip(names, self.values.tolist(), strict=True)), indent=0)
 
     @property
     def elements(self) -> tuple[str | None, ...]:
-        """Of each atom type, as far as a source names it."""
+        """Chemical element of each atom type, None where no source names it."""
         named = max((source.elements for source in self.sources), key=len, default=())
         return named if named else (None,) * self.types
 
@@ -94,7 +95,7 @@ class InstalledPotential:
         return replace(self, selected=self.selected[indices])
 
     def define(self, engine: Engine) -> None:
-        """Let the engine know how to restore these parameters; there are no computes to define."""
+        """Tell the engine the commands that restore these parameters."""
         engine.installed = self._prepared(engine, self.values, engine.scratch / "deck")
 
     def changed(self, dtheta: FloatArray) -> InstalledPotential:
@@ -104,7 +105,7 @@ class InstalledPotential:
         return replace(self, values=values)
 
     def mixed_derivative(self, engine: Engine, hessian: Hessian) -> SweptDerivative:
-        """C at the reference, from a sweep over the parameters."""
+        """C at the reference, to be measured by a sweep over the parameters."""
         return SweptDerivative(engine, self, hessian)
 
     def install(self, engine: Engine, dtheta: FloatArray) -> FloatArray:
@@ -113,7 +114,7 @@ class InstalledPotential:
         Raises
         ------
         PotentialError
-            If LAMMPS refuses the commands; the parameters before are in force again.
+            If LAMMPS rejects the commands; the previous parameters are in force again.
         """
         lines, complete = self._prepared(engine, self.changed(dtheta).values, engine.parameter_stem)
         try:
@@ -126,7 +127,16 @@ class InstalledPotential:
         return steps_of(self.theta, self.linear, self.names)
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
-        """Write ``.lmp``, commands to include after the deck's potential, and the files that they name.
+        """Write an include file, ``.lmp``, with commands that follow the deck's potential, and the files they name.
+
+        Parameters
+        ----------
+        stem : Path
+            Beginning of the file names.
+        comments : sequence of str
+            Comment lines at the top of the include file.
+        overwrite : bool
+            Whether to replace existing files.
 
         Returns
         -------
@@ -143,7 +153,7 @@ class InstalledPotential:
         return write_together({stem.with_name(f"{stem.name}.lmp"): text, **files}, overwrite)
 
     def _prepared(self, engine: Engine, values: FloatArray, stem: Path) -> tuple[list[str], list[str]]:
-        """Write the parameter files on rank 0; return the commands that install them, as few as will do, and all."""
+        """Write the parameter files on rank 0; return the fewest commands that install them, and the complete ones."""
 
         def write() -> tuple[list[str], list[str]]:
             commands, files = self._edited(values, stem)
@@ -154,7 +164,7 @@ class InstalledPotential:
         return engine.on_root(write)
 
     def _edited(self, values: FloatArray, stem: Path) -> tuple[PairCommands, dict[Path, str]]:
-        """The deck's commands with other values, (Q,), and the texts of the files that they name."""
+        """The deck's commands with other values, (Q,), and the text of each file that they name."""
         commands, start = PairCommands.of(self.deck), 0
         files: dict[Path, str] = {}
         for source in self.sources:

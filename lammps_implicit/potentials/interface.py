@@ -1,4 +1,4 @@
-"""What a potential and a family of potentials offer."""
+"""Protocols of potentials and of their sources of parameters; families of potentials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lammps_implicit.potentials.commands import PairCommands
 
 
 class Potential(Protocol):
-    """A potential as minima need it. Everything refers to the *selected* parameters, P of them."""
+    """A potential whose minima can be differentiated, with respect to its P *selected* parameters."""
 
     @property
     def theta(self) -> FloatArray:
@@ -29,42 +29,54 @@ class Potential(Protocol):
 
     @property
     def text(self) -> str:
-        """The parameter file as read: what a result needs to name its potential."""
+        """Text of the parameter file as read, which identifies the potential in results."""
         ...
 
     @property
     def fixed(self) -> Mapping[str, str]:
-        """What the potential has besides Θ, by name: settings, and pair styles beside it for each pair of elements."""
+        """Everything of the potential besides Θ, by name: settings, and other pair styles for each pair of elements."""
         ...
 
     @property
     def elements(self) -> tuple[str | None, ...]:
-        """Chemical element of each atom type, None where the potential does not act on it."""
+        """Chemical element of each atom type; None for types on which the potential does not act."""
         ...
 
     def define(self, engine: Any) -> None:
-        """Prepare the engine for `mixed_derivative` and `install`, once after it was taken over."""
+        """Prepare the engine for `mixed_derivative` and `install`, once after it is taken over."""
         ...
 
     def mixed_derivative(self, engine: Any, hessian: Hessian) -> MixedDerivative:
-        """C at the engine's reference, which has measured nothing yet."""
+        """C at the engine's reference; nothing is evaluated yet."""
         ...
 
     def install(self, engine: Any, dtheta: FloatArray) -> FloatArray:
         """Install Θ + δΘ and return the forces at the reference, (n, 3). One force evaluation.
 
-        After an error the parameters installed before are in force again, or the engine is void.
+        After an error the previous parameters are in force again, or the engine is void.
         """
         ...
 
     def changed(self, dtheta: FloatArray) -> Potential:
-        """The same potential with Θ + δΘ, to count changes from; nothing is installed."""
+        """The same potential with Θ + δΘ as its parameters; nothing is installed."""
         ...
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
-        """Write the files that LAMMPS reads it from, named `stem` with their endings; return them all, the main first.
+        """Write the files from which LAMMPS reads the potential.
 
-        Comments stand at the top of the main file.
+        Parameters
+        ----------
+        stem : Path
+            Beginning of the file names; their endings are added.
+        comments : sequence of str
+            Comment lines at the top of the main file.
+        overwrite : bool
+            Whether to replace existing files.
+
+        Returns
+        -------
+        list of Path
+            The files, the main one first.
 
         Raises
         ------
@@ -75,7 +87,7 @@ class Potential(Protocol):
 
 
 class SelectablePotential(Potential, Protocol):
-    """A potential that can take derivatives with respect to some of its parameters only."""
+    """A potential of which some parameters can be selected for derivatives."""
 
     def select(self, indices: IntArray) -> SelectablePotential:
         """The same potential with these of its parameters selected."""
@@ -84,15 +96,16 @@ class SelectablePotential(Potential, Protocol):
 
 @dataclass(frozen=True)
 class Parameters:
-    """What an ensemble has to fit.
+    """Parameters of a potential, to which an ensemble must belong.
 
     Attributes
     ----------
     names : tuple of str
-        Labels of the parameters.
+        Labels of the selected parameters.
     theta : (P,) float array
+        Their values.
     text : str
-        Of the whole coefficient file.
+        Text of the complete coefficient file.
     """
 
     names: tuple[str, ...]
@@ -106,7 +119,7 @@ class Parameters:
 
 
 class Source(Protocol):
-    """Part of a deck that holds parameters: a file that it names, or numbers of its commands."""
+    """Part of a deck that contains parameters: a file that it names, or numbers in its commands."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,7 +138,7 @@ class Source(Protocol):
 
     @property
     def elements(self) -> tuple[str | None, ...]:
-        """Chemical element of each atom type, where the source names them; else empty."""
+        """Chemical element of each atom type; empty if the source does not name them."""
         ...
 
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
@@ -138,43 +151,43 @@ class Source(Protocol):
         values : float array
             As many as `names`.
         stem : Path
-            Beginning of the names of files that the commands name.
+            Beginning of the names of new files that the commands then name.
 
         Returns
         -------
         dict of Path to str
-            Text of each of these files, to be written by the caller; empty if there are none.
+            Text of each of these files, which the caller writes; empty if there are none.
         """
         ...
 
 
 @dataclass(frozen=True)
 class PotentialFamily:
-    """How parameters of one kind are found in a deck.
+    """A family of potentials: how its parameters are found in a deck.
 
-    Other packages add a family as an entry point of the group ``lammps_implicit.potentials`` that names an object of
-    this class; ours are registered the same way.
+    Other packages add a family by an entry point of the group ``lammps_implicit.potentials`` that names an object of
+    this class. The families of this package are registered in the same way.
 
     Attributes
     ----------
     sources : callable
-        Takes the engine, whose deck has run, and the patterns that choose parameters (empty: all); returns the sources
-        of parameters in the deck, none if it has none of this family. Called on all ranks, which must get equal
-        results: read files within `Engine.on_root`. Raises `PotentialError` if the deck's potential is of this family
-        but cannot be differentiated.
+        Called with the engine, whose deck has run, and the patterns that select parameters (none: all); returns the
+        sources of parameters of this family in the deck, possibly none. Called on all ranks, and must return the same
+        on each: read files within `Engine.on_root`. Raises `PotentialError` if the potential is of this family but
+        cannot be differentiated.
     offers : str
-        What it supports, for messages: ``eam/alloy, eam/fs``.
+        Supported styles, for messages: ``eam/alloy, eam/fs``.
     order : int
-        Families look at a deck in this order, and their parameters follow one another in it; those of equal order by
-        name.
+        Families are asked in this order, and parameters are listed in it; families of equal order by name.
     on_request : bool
-        Whether parameters are offered only where a pattern asks for them that matches no parameter before, or where
-        the deck has no others: then those of the first such family.
+        Whether parameters are offered only if a pattern that matches no other parameter asks for them, or if the deck
+        has no other parameters; of several such families the first is then taken.
     prefix : str
-        If not empty, the family takes all patterns as soon as one begins so: ``var:``.
+        If not empty, the family gets all patterns as soon as one starts with it, as ``var:`` does.
     whole : callable, optional
-        Takes the engine; returns the potential with all parameters of this family alone, with a faster mixed derivative
-        than a sweep over parameters, or None if the deck has none. It is taken where it has all that patterns ask for.
+        Called with the engine; returns a potential with the parameters of this family alone, whose mixed derivative is
+        faster than a sweep over the parameters, or None if the deck has none. It is used if it has all parameters that
+        the patterns ask for.
     """
 
     sources: Callable[[Engine, Sequence[str]], Sequence[Source]]

@@ -1,4 +1,4 @@
-"""Labels of parameters and shell patterns that choose some of them."""
+"""Labels of parameters, and the shell patterns that select from them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,50 @@ from lammps_implicit.errors import PotentialError
 
 
 def split_patterns(parameters: str | Sequence[str]) -> list[str]:
-    """Patterns from a sequence, or from a string that holds several separated by commas."""
+    """List of patterns from a sequence, or from a string with patterns separated by commas."""
     patterns = parameters.split(",") if isinstance(parameters, str) else parameters
     return [pattern.strip() for pattern in patterns]
 
 
 def matches(names: Sequence[str], pattern: str) -> list[int]:
-    """Indices of the labels that a shell pattern matches; a label itself, which may hold a ``*``, matches no other."""
+    """Match labels with one shell pattern.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Labels.
+    pattern : str
+        If it is itself a label, it matches that label only, even if it holds a ``*``.
+
+    Returns
+    -------
+    list of int
+        Indices of the labels that match, ascending; empty if none does.
+    """
     if pattern in names:
         return [names.index(pattern)]
     return [index for index, name in enumerate(names) if fnmatchcase(name, pattern)]
 
 
 def select(names: Sequence[str], parameters: str | Sequence[str]) -> IntArray:
-    """Return the indices of the labels that match at least one pattern, in the labels' order.
+    """Select labels by shell patterns.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Labels.
+    parameters : str or sequence of str
+        Patterns; a string may hold several, separated by commas.
+
+    Returns
+    -------
+    (P,) int array
+        Indices of the labels that match at least one pattern, ascending.
 
     Raises
     ------
     PotentialError
-        If a pattern matches nothing.
+        If a pattern matches no label.
     """
     chosen: set[int] = set()
     for pattern in split_patterns(parameters):

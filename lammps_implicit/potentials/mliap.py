@@ -20,17 +20,21 @@ from lammps_implicit.potentials.number_files import Reader
 from lammps_implicit.potentials.snap import has_snap
 
 STYLE = "mliap"
+"""The pair style."""
 
-MODELS = ("linear", "quadratic")
+_MODELS = ("linear", "quadratic")
+"""Models that are linear in their coefficients."""
 
 
 def from_deck(deck: Deck) -> list[CoefficientFileSource]:
-    """The model that the deck declares; none if it has no ML-IAP. Labels are ``mliap Ta:0`` beside SNAP, else ``Ta:0``.
+    """Coefficients of the ML-IAP model of a deck; an empty list if it has none.
+
+    Labels are ``Ta:0``, or ``mliap Ta:0`` if the deck has SNAP too.
 
     Raises
     ------
     PotentialError
-        If the file does not hold what it should, or the model is not linear in its coefficients.
+        If the file is not a model file, or the model is not linear in its coefficients.
     """
     line = style_line(deck, STYLE)
     if line is None:
@@ -39,7 +43,7 @@ def from_deck(deck: Deck) -> list[CoefficientFileSource]:
     words = deck.pair_style[start:]
     model = words.index("model") if "model" in words else -2
     kind = words[model + 1] if model >= 0 else ""
-    if kind not in MODELS or "descriptor" not in words:
+    if kind not in _MODELS or "descriptor" not in words:
         raise PotentialError(f"pair_style mliap model {kind}: only models linear in their coefficients are supported")
     folder = deck.raw_potential[0][1]
     path, descriptor = (_file(words[place + 2], folder) for place in (model, words.index("descriptor")))
@@ -56,7 +60,7 @@ def from_deck(deck: Deck) -> list[CoefficientFileSource]:
 
 
 def _elements(descriptor: Path) -> list[str]:
-    """Elements that a file of a descriptor's settings lists; none if it does not."""
+    """Elements listed in a descriptor file; empty if it does not list them."""
     rows = ([match.group() for match in words] for _, words in Reader(descriptor).rows())
     return next((row[1:] for row in rows if row[0] == "elems"), [])
 
@@ -64,7 +68,7 @@ def _elements(descriptor: Path) -> list[str]:
 def _file(word: str, folder: Path) -> Path:
     path = potential_file(word, folder)
     if path is None:
-        raise PotentialError(f"pair_style mliap: the file {word} is not found")
+        raise PotentialError(f"pair_style mliap: file {word} is not found in {folder} or LAMMPS' potential folders")
     return path
 
 
@@ -73,3 +77,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[CoefficientFileSou
 
 
 FAMILY = PotentialFamily(_sources, "mliap", order=10)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

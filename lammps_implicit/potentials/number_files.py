@@ -1,4 +1,4 @@
-"""Text files that hold parameters among other things: everything else is kept as it is."""
+"""Text files that contain parameters: when they are rewritten, everything else is kept as it is."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _WORD = re.compile(r"\S+")
 
 @dataclass(frozen=True)
 class NumberFile:
-    """A text file and the places of its parameters.
+    """A text file and the positions of its parameters.
 
     Attributes
     ----------
     lines : tuple of str
+        With their line ends.
     spans : tuple of (int, int, int)
-        Line, first and past-the-last column of each parameter.
+        Line, first column, and column after the last of each parameter.
     names : tuple of str
         Labels of the parameters.
     """
@@ -38,21 +39,26 @@ class NumberFile:
         return np.array([float(self.lines[row][start:stop]) for row, start, stop in self.spans])
 
     def text(self, values: FloatArray) -> str:
-        """The file with other values; unchanged ones stay as they were written."""
+        """Text of the file with other values, (P,); numbers that do not change stay as they were written."""
         lines = list(self.lines)
         pairs = list(zip(values, self.values, self.spans, strict=True))
-        for value, old, (row, start, stop) in reversed(pairs):  # from the end, so that columns keep their meaning
+        for value, old, (row, start, stop) in reversed(pairs):  # from the end, so that columns before stay valid
             if value != old:
                 lines[row] = lines[row][:start] + repr(float(value)) + lines[row][stop:]
         return "".join(lines)
 
 
 class Reader:
-    """Words of a file, line by line, comments left out.
+    """Words of a text file, line by line, without comments.
 
     Parameters
     ----------
     path : Path
+
+    Raises
+    ------
+    PotentialError
+        If the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,20 +67,26 @@ class Reader:
             self.lines = tuple(path.read_text(encoding="utf-8").splitlines(keepends=True))
         except (OSError, UnicodeDecodeError) as error:
             raise PotentialError(f"cannot read {path}: {error}") from None
-        self.row = -1
 
     def rows(self) -> list[tuple[int, list[re.Match[str]]]]:
-        """Number and words of each line that is not empty."""
+        """Number, from 0, and words of each line that is not empty."""
         split = [(row, list(_WORD.finditer(line.split("#", 1)[0]))) for row, line in enumerate(self.lines)]
         return [(row, words) for row, words in split if words]
 
     def file(self, rows: Sequence[tuple[int, list[re.Match[str]]]], names: Sequence[str]) -> NumberFile:
-        """The file with the words of these lines as parameters.
+        """The file with the words of some lines as parameters.
+
+        Parameters
+        ----------
+        rows : sequence
+            Some of `rows`, whose words are all parameters.
+        names : sequence of str
+            Labels of the parameters.
 
         Raises
         ------
         PotentialError
-            If one is not a number, or their count is not that of the names.
+            If a word is not a number, or their count is not that of the names.
         """
         spans = [(row, word.start(), word.end()) for row, words in rows for word in words]
         if len(spans) != len(names):

@@ -1,4 +1,4 @@
-"""The potential of a deck, from the families that are registered; LAMMPS started with it."""
+"""The potential of a deck, from the registered families; start of LAMMPS with a deck."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def start_lammps(
     Parameters
     ----------
     deck : path-like
-        Runs in its own folder.
+        The deck; it runs in its own folder.
     comm : MPI.Comm, optional
-        Default ``MPI.COMM_WORLD``.
+        Default: ``MPI.COMM_WORLD``.
     parameters : str or sequence of str, optional
         Shell patterns of parameter labels: see `from_engine`. Default: all.
     variables : mapping of str to str, optional
         Index variables of the deck to set, as ``lmp -var name value`` does.
     **_
-        What other evaluators need: see `evaluators.registry.Start`.
+        Settings of other evaluators, ignored: see `evaluators.registry.StartEvaluator`.
 
     Returns
     -------
     engine : Engine
-        `Engine.settle` comes next.
+        To be settled next: see `Engine.settle`.
     potential : Potential
 
     Raises
     ------
     DeckError, PotentialError
-        LAMMPS is closed then.
+        If the deck does not run, or its potential cannot be differentiated; LAMMPS has been closed then.
     """
     path = deck_path(deck)
     engine = Engine.start(comm, variables)
@@ -68,19 +68,24 @@ def start_lammps(
 
 
 def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:
-    """Return the deck's potential with the parameters that match the patterns.
+    """The deck's potential with the parameters that match the patterns.
 
-    A family that has a potential of its own for all that is asked for is taken alone: SNAP with LAMMPS' descriptors.
-    Else the parameters of all families that the deck has are offered together, those of families ``on_request`` where a
-    pattern asks for them or there are no others. A family with a prefix takes all patterns: variables, ``var:eps``.
+    If one family has a potential of its own with all parameters asked for, it is used: SNAP with LAMMPS' descriptors.
+    Otherwise parameters of all families in the deck are combined; families that are ``on_request`` take part if a
+    pattern asks for their parameters or if there are no others. A family with a prefix gets all patterns: variables,
+    ``var:eps``.
 
     Parameters
     ----------
     engine : Engine
-        After its deck ran.
+        Its deck has run.
     parameters : str or sequence of str, optional
-        Shell patterns on labels (``"Be:*"``, ``"W:[1-9]"``, ``"lj/cut 1-2 sigma"``) or variables (``"var:eps"``); a
-        string may hold several separated by commas. Default: all.
+        Shell patterns of labels (``"Be:*"``, ``"W:[1-9]"``, ``"lj/cut 1-2 sigma"``) or variables (``"var:eps"``); a
+        string may hold several, separated by commas. Default: all.
+
+    Returns
+    -------
+    Potential
 
     Raises
     ------
@@ -105,7 +110,7 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
 
 
 def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Sequence[str]) -> SelectablePotential | None:
-    """The potential with all parameters that are offered; None if there are none."""
+    """The potential with all parameters that the families offer; None if there are none."""
     wholes = []
     for family in families:
         whole = None if family.whole is None else family.whole(engine)
@@ -119,13 +124,13 @@ def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Seque
     except PotentialError:
         if not (patterns and _match_all(_labels(source for found in requested for source in found), patterns)):
             raise
-        others = [[]] * len(families)  # what is not supported stays as it is beside what is asked for
+        others = [[]] * len(families)  # unsupported styles stay fixed beside the parameters asked for
     sources: list[Source] = []
     for on_request, found in zip(requested, others, strict=True):
         left = [pattern for pattern in patterns if not matches(_labels(sources), pattern)]
         sources += found + [source for source in on_request if any(matches(source.names, label) for label in left)]
     if not sources and wholes:
-        return wholes[0]  # select says which pattern matches nothing
+        return wholes[0]  # `select` then reports the pattern that matches nothing
     if not sources:
         sources = next(filter(None, requested), [])
     return _installed(engine, sources) if sources else None

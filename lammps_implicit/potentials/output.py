@@ -10,18 +10,24 @@ from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 
 def write_together(texts: Mapping[Path, str], overwrite: bool) -> list[Path]:
-    """Write texts to files, line ends as they are; return the files.
+    """Write several text files, or none if one cannot be written; line ends are kept.
 
     Parameters
     ----------
     texts : mapping of Path to str
+        Text of each file.
     overwrite : bool
-        Whether files that exist are replaced.
+        Whether to replace existing files.
+
+    Returns
+    -------
+    list of Path
+        The files.
 
     Raises
     ------
     OutputError
-        If one of the files exists and `overwrite` is false, or cannot be written: none is written then.
+        If one of the files exists and `overwrite` is false, or cannot be written.
     """
     for path in texts:
         refuse_to_overwrite(path, overwrite)
@@ -33,6 +39,6 @@ def write_together(texts: Mapping[Path, str], overwrite: bool) -> list[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, line ends as they are."""
+    """Write a text file; line ends are kept."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write(text)

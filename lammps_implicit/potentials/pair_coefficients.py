@@ -1,4 +1,4 @@
-"""Numbers of a deck's ``pair_coeff`` lines as parameters: Lennard-Jones, Morse, Buckingham and any other style."""
+"""Numbers in ``pair_coeff`` lines as parameters: Lennard-Jones, Morse, Buckingham and any other style."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ NAMES = {
     "born": ("A", "rho", "sigma", "C", "D"),
     "yukawa": ("A",),
 }
-"""Names of the coefficients in order; what follows them are cutoffs, which are not parameters."""
+"""Names of the coefficients of a style, in order (LAMMPS documentation); cutoffs follow them, which are not
+parameters."""
 
 
 @dataclass(frozen=True)
 class PairCoefficients:
-    """Numbers of ``pair_coeff`` lines.
+    """Numbers in ``pair_coeff`` lines, in the units of the deck; a `Source`.
 
     Attributes
     ----------
     lines : tuple of PairCoeff
-        All of the deck, in order: later ones may replace what earlier ones set.
+        All lines of the deck, in order: later ones may override earlier ones.
     places : tuple of (int, int)
-        Line and word of each parameter.
+        Indices of line and word of each parameter.
     labels : tuple of str
-        Such as ``lj/cut 1-2 sigma``.
+        Labels of the parameters, such as ``lj/cut 1-2 sigma``.
     """
 
     lines: tuple[PairCoeff, ...]
@@ -51,35 +52,44 @@ class PairCoefficients:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Labels of the parameters."""
         return self.labels
 
     @property
     def values(self) -> FloatArray:
+        """Their values in the deck."""
         return np.array([float(self.lines[line].args[word]) for line, word in self.places])
 
     @property
     def linear(self) -> bool:
+        """U is not linear in all of them."""
         return False
 
     @property
     def elements(self) -> tuple[str | None, ...]:
+        """Empty: the lines do not name elements."""
         return ()
 
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
-        """Write the values into their lines; there are no files."""
+        """Write the values into their lines: see `Source.edit`; there are no files."""
         for (line, word), value in zip(self.places, values, strict=True):
             commands.change(line, word, repr(float(value)))
         return {}
 
 
 def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None:
-    """Every coefficient of the deck's ``pair_coeff`` lines; None if there is none.
+    """All coefficients in the ``pair_coeff`` lines of a deck.
 
     Parameters
     ----------
     deck : Deck
     beside_words : bool
-        Whether numbers beside a file name or another word count too, such as the cutoff beside a table.
+        Whether to include numbers in lines that also have file names or other words, such as the cutoff of a table.
+
+    Returns
+    -------
+    PairCoefficients or None
+        None if there are no coefficients.
     """
     places, labels = [], []
     for number, line in enumerate(deck.pair_coeffs):
@@ -95,13 +105,13 @@ def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None
                 labels.append(f"{style} {line.args[0]}-{line.args[1]} {name}")
     if not places:
         return None
-    # What a later line with the same label replaces has no effect.
+    # A later line with the same label overrides an earlier one.
     last = {label: place for place, label in zip(places, labels, strict=True)}
     return PairCoefficients(tuple(deck.pair_coeffs), tuple(last.values()), tuple(last))
 
 
-def require_number(deck: Deck, label: str) -> None:
-    """Check that a label such as ``table 1-1 2`` does not name a word that is no number.
+def _require_number(deck: Deck, label: str) -> None:
+    """Check that a label such as ``table 1-1 2`` does not refer to a word that is not a number.
 
     Raises
     ------
@@ -116,11 +126,12 @@ def require_number(deck: Deck, label: str) -> None:
 
 
 def _sources(engine: Engine, patterns: Sequence[str]) -> list[PairCoefficients]:
-    """Of the deck's lines; nothing is read from files, so that every rank finds them by itself."""
+    """Coefficients in the deck's lines. No file is read, so every rank finds them by itself."""
     for pattern in patterns:
-        require_number(engine.deck, pattern)
+        _require_number(engine.deck, pattern)
     numbers = from_deck(engine.deck, beside_words=bool(patterns))
     return [] if numbers is None else [numbers]
 
 
 FAMILY = PotentialFamily(_sources, "numbers of pair_coeff lines", order=100, on_request=True)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -14,15 +14,16 @@ from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.number_files import NumberFile, Reader
 
 STYLE = "pod"
+"""The pair style."""
 
 
 def from_deck(deck: Deck) -> list[CoefficientFileSource]:
-    """Coefficients, ``pod 0``, of the file that the deck names second; none if it has no POD.
+    """Coefficients of the POD of a deck, labelled ``pod 0``, …; an empty list if it has none.
 
     Raises
     ------
     PotentialError
-        If the file does not hold what it should.
+        If the coefficient file, the second that ``pair_coeff`` names, is not found or not of this format.
     """
     line = style_line(deck, STYLE)
     if line is None:
@@ -36,7 +37,9 @@ def _read(path: Path) -> NumberFile:
     reader = Reader(path)
     (_, head), *rows = reader.rows()
     if not head[0].group().startswith("model_coefficients") or len(head) < 2:
-        raise PotentialError(f"{path}: 'model_coefficients:' and their number are expected first")
+        raise PotentialError(
+            f"{path}: not a POD coefficient file: its first line is not 'model_coefficients:' with their number"
+        )
     return reader.file(rows, [f"pod {k}" for k in range(int(head[1].group()))])
 
 
@@ -45,3 +48,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[CoefficientFileSou
 
 
 FAMILY = PotentialFamily(_sources, "pod", order=30)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -1,4 +1,4 @@
-"""DYNAMO ``setfl`` files of tabulated embedded-atom potentials: https://docs.lammps.org/pair_eam.html"""
+"""DYNAMO setfl files of tabulated embedded-atom potentials: https://docs.lammps.org/pair_eam.html"""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 
-PER_LINE = 5
-"""Numbers on a line of a table."""
+_PER_LINE = 5
+"""Numbers per line of a table, as in the files that LAMMPS ships; any number may be read."""
 
 
 @dataclass(frozen=True)
 class Setfl:
-    """Embedding functions and densities of each element, and r φ(r) of each pair.
+    """Contents of a setfl file with E elements.
 
     Attributes
     ----------
     comments : tuple of str
-        Three lines.
+        The three comment lines.
     elements : tuple of str
     grid : tuple of str
         Nρ, Δρ, Nr, Δr and the cutoff, as written.
     heads : tuple of tuple of str
-        Of each element: atomic number, mass, lattice parameter and lattice, as written.
+        Atomic number, mass, lattice parameter and lattice of each element, as written.
     embedding : (E, Nρ) float array
-        eV in ``units metal``.
+        Embedding functions F(ρ), eV in ``units metal``.
     densities : (E, Nr) or (E, E Nr) float array
-        The second in Finnis-Sinclair's form.
+        Electron densities ρ(r) of each element; of each element for each element of a neighbour in Finnis-Sinclair
+        form.
     pairs : (E(E + 1)/2, Nr) float array
-        r φ(r), eV Å in ``units metal``: 1-1, 2-1, 2-2, 3-1, …
+        r φ(r) of the pairs 1-1, 2-1, 2-2, 3-1, …, eV Å in ``units metal``.
     """
 
     comments: tuple[str, ...]
@@ -51,12 +52,12 @@ class Setfl:
         ----------
         path : Path
         finnis_sinclair : bool
-            Whether each element has a density for each element of a neighbour, as for ``eam/fs``.
+            Whether each element has a density for each element of a neighbour, as in ``eam/fs``.
 
         Raises
         ------
         PotentialError
-            If it is not of this form.
+            If the file is not of this format.
         """
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -77,7 +78,7 @@ class Setfl:
         return cls(tuple(lines[:3]), elements, grid, tuple(heads), tables[:, :n_rho], tables[:, n_rho:], pairs)
 
     def text(self, embedding: FloatArray, pairs: FloatArray) -> str:
-        """Text of the file with embedding functions and pair functions scaled, by (E,) and (E(E + 1)/2,) factors."""
+        """Text of the file with embedding and pair functions multiplied by factors, (E,) and (E(E + 1)/2,)."""
         lines = [*self.comments, f"{len(self.elements)} {' '.join(self.elements)}", " ".join(self.grid)]
         for index, head in enumerate(self.heads):
             lines.append(" ".join(head))
@@ -90,6 +91,6 @@ class Setfl:
 
 def _rows(values: FloatArray) -> list[str]:
     return [
-        " ".join(repr(float(value)) for value in values[start : start + PER_LINE])
-        for start in range(0, len(values), PER_LINE)
+        " ".join(repr(float(value)) for value in values[start : start + _PER_LINE])
+        for start in range(0, len(values), _PER_LINE)
     ]

@@ -1,6 +1,6 @@
-"""Spectral neighbour analysis potentials (SNAP) as LAMMPS runs them: linear, quadratic, one or many elements.
+"""Spectral neighbour analysis potentials (SNAP) as in LAMMPS: linear or quadratic, of one or more elements.
 
-U = Σ_i Σ_k Θ_{e(i),k} B_k(i), with B_0 = 1 and the quadratic terms B_k B_l counted as descriptors of their own
+U = Σ_i Σ_k Θ_{e(i),k} B_k(i), with B_0 = 1 and the products B_k B_l of a quadratic SNAP as descriptors of their own
 (A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015); M. A. Wood, A. P. Thompson, J. Chem. Phys. 148, 241721
 (2018); with ``chemflag`` M. A. Cusentino et al., J. Phys. Chem. A 124, 5456 (2020)).
 """
@@ -34,19 +34,22 @@ from lammps_implicit.potentials.snap_files import (
 )
 
 STYLES = ("snap", "snap/intel")
+"""Pair styles of SNAP."""
+
 _DESCRIPTORS, _GRADIENTS = "li_descriptors", "li_gradients"
+"""Names of the computes."""
 
 
 @dataclass(frozen=True)
 class SnapFile:
-    """The coefficients of a SNAP potential as a source beside others: see `interface.Source`.
+    """Coefficients of a SNAP potential, to be combined with parameters of other families; a `Source`.
 
     Attributes
     ----------
     potential : SnapPotential
-        All of its coefficients selected.
+        With all of its coefficients selected.
     line : int
-        Number of its ``pair_coeff`` line.
+        Index of its ``pair_coeff`` line.
     """
 
     potential: SnapPotential
@@ -54,22 +57,26 @@ class SnapFile:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Labels ``element:index`` of all coefficients."""
         return self.potential.names
 
     @property
     def values(self) -> FloatArray:
+        """All coefficients."""
         return self.potential.theta
 
     @property
     def linear(self) -> bool:
+        """U is linear in all of them."""
         return True
 
     @property
     def elements(self) -> tuple[str | None, ...]:
+        """Chemical element of each atom type."""
         return self.potential.elements
 
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
-        """Name another coefficient file in the deck's line."""
+        """Replace the coefficient file in the deck's line: see `Source.edit`."""
         target = stem.with_name(f"{stem.name}.snapcoeff")
         commands.change(self.line, 3 if self.potential.substyle else 2, str(target))
         return {target: self.potential.coefficients.with_theta(values).text()}
@@ -77,21 +84,22 @@ class SnapFile:
 
 @dataclass
 class SnapPotential:
-    """A SNAP potential of a deck, alone or beside fixed styles in ``hybrid`` or ``hybrid/overlay``.
+    """The SNAP potential of a deck, alone or with other, fixed, styles in ``hybrid`` or ``hybrid/overlay``.
 
     Attributes
     ----------
     coefficients : CoefficientFile
-        As the deck read it: Θ is this file, element by element, constant terms included.
+        The file that the deck names; Θ are its coefficients, element by element, constant terms included.
     hyperparameters : ParameterFile
+        Settings of the descriptors.
     elements : tuple of (str or None)
         Element of each atom type; None for ``NULL``.
     substyle : str
-        What stands between ``pair_coeff * *`` and the file names; empty for a plain ``pair_style snap``.
+        Word between ``pair_coeff * *`` and the file names; empty for a plain ``pair_style snap``.
     selected : (P,) int array
-        Indices into the coefficient file of the parameters that derivatives are taken for.
+        Indices of the coefficients with respect to which derivatives are taken.
     fixed : dict of str to str
-        What is no parameter: the parameter file, and the pair styles beside SNAP for each pair of elements.
+        Everything that is not a parameter: the parameter file, and other pair styles for each pair of elements.
     """
 
     coefficients: CoefficientFile
@@ -103,12 +111,13 @@ class SnapPotential:
 
     @classmethod
     def from_deck(cls, deck: Deck) -> SnapPotential:
-        """Read the potential that a deck declared.
+        """Read the SNAP potential of a deck, with all coefficients selected.
 
         Raises
         ------
         PotentialError
-            If the deck has no SNAP style, several, or scales it.
+            If the deck has no SNAP style or several, if its files are not found or do not fit each other, or if other
+            styles of a plain ``hybrid`` override it.
         """
         line, substyle = _snap_line(deck)
         files = line.args[3:5] if substyle else line.args[2:4]
@@ -127,7 +136,7 @@ class SnapPotential:
 
     @property
     def theta(self) -> FloatArray:
-        """Selected coefficients, (P,)."""
+        """Selected coefficients, (P,), eV per unit of the descriptor in ``units metal``."""
         return self.coefficients.theta[self.selected]
 
     @property
@@ -142,7 +151,7 @@ class SnapPotential:
         return self.coefficients.text()
 
     def define(self, engine: Engine) -> None:
-        """Define the computes of descriptors and gradients; let the engine know how to restore these parameters."""
+        """Define the computes of descriptors and their gradients; tell the engine how to restore these parameters."""
         settings = self._compute_settings()
         engine.command(f"compute {_DESCRIPTORS} all sna/atom {settings}")
         engine.command(f"compute {_GRADIENTS} all snad/atom {settings}")
@@ -174,7 +183,7 @@ class SnapPotential:
         return [f"pair_coeff * * {self.substyle} {paths} {names}"]
 
     def _files(self, stem: Path, *comments: str) -> dict[Path, str]:
-        """Texts of the coefficient file, with comments at its top, and of the parameter file."""
+        """Text of the coefficient file, with comments at its top, and of the parameter file."""
         return {
             stem.with_name(f"{stem.name}.snapcoeff"): self.coefficients.with_comment(*comments).text(),
             stem.with_name(f"{stem.name}.snapparam"): self.hyperparameters.text,
@@ -187,33 +196,33 @@ class SnapPotential:
         return replace(self, coefficients=self.coefficients.with_theta(theta))
 
     def write(self, stem: Path, comments: Sequence[str], overwrite: bool) -> list[Path]:
-        """Write ``.snapcoeff`` and ``.snapparam``; comments stand in the first."""
+        """Write ``.snapcoeff``, with comments at its top, and ``.snapparam``: see `Potential.write`."""
         return write_together(self._files(stem, *comments), overwrite)
 
     def atom_descriptors(self, engine: Engine) -> FloatArray:
-        """Descriptors of each atom at the last evaluated positions, (n, K), constant term left out."""
+        """Descriptors of each atom at the last evaluated positions, (n, K), without the constant one."""
         return engine.compute_atom(_DESCRIPTORS)
 
     def sum_descriptors(self, engine: Engine, atoms: FloatArray) -> FloatArray:
-        """Sum descriptors over the atoms of each element, (P,), zero at the constant terms."""
+        """Sum of the descriptors over the atoms of each element, (P,); zero for constant terms."""
         blocks = np.zeros((len(self.coefficients.blocks), self.coefficients.coefficients_per_element))
         for type_, block in self._types():
             blocks[block, 1:] += atoms[engine.types == type_].sum(axis=0)
         return np.asarray(engine.sum(blocks)).reshape(-1)[self.selected]
 
     def counts(self, engine: Engine) -> FloatArray:
-        """Numbers of atoms at the constant terms, (P,), zero elsewhere."""
+        """Number of atoms of each selected constant term, (P,); zero for all others."""
         blocks = np.zeros((len(self.coefficients.blocks), self.coefficients.coefficients_per_element))
         for type_, block in self._types():
             blocks[block, 0] += np.count_nonzero(engine.types == type_)
         return np.asarray(engine.sum(blocks)).reshape(-1)[self.selected]
 
     def gradient_bytes(self, n_atoms: int) -> int:
-        """Memory of ``snad/atom`` for so many atoms."""
+        """Bytes that ``snad/atom`` needs for `n_atoms` atoms."""
         return 8 * n_atoms * len(self.elements) * 3 * (self.coefficients.coefficients_per_element - 1)
 
     def gradients(self, engine: Engine) -> FloatArray:
-        """-∂B/∂X as ``snad/atom`` holds it, (n, types, 3, K): type by type, the rows complete."""
+        """-∂B/∂X in the layout of ``snad/atom``, (n, types, 3, K), where B is summed over the atoms of each type."""
         shape = len(engine.ids), len(self.elements), 3, self.coefficients.coefficients_per_element - 1
         return engine.compute_atom(_GRADIENTS).reshape(shape)
 
@@ -227,7 +236,7 @@ class SnapPotential:
         return product
 
     def gradients_transposed_times(self, gradients: FloatArray, vector: FloatArray) -> FloatArray:
-        """(∂B/∂X)ᵀ v over this rank's atoms, (P,)."""
+        """(∂B/∂X)ᵀ v, (P,), of this rank's atoms alone."""
         blocks = np.zeros((len(self.coefficients.blocks), self.coefficients.coefficients_per_element))
         for type_, block in self._types():
             blocks[block, 1:] -= np.einsum("nak,na->k", gradients[:, type_ - 1], vector)
@@ -235,7 +244,7 @@ class SnapPotential:
 
     def gradients_array(self, gradients: FloatArray) -> FloatArray:
         """∂B/∂X, (n, 3, P)."""
-        # Column of each selected parameter inside its element's block; constants have no gradient.
+        # Column of each selected parameter in the block of its element; constant terms have no gradient.
         block_of, column = np.divmod(self.selected, self.coefficients.coefficients_per_element)
         array = np.zeros((len(gradients), 3, len(self.selected)))
         for type_, block in self._types():
@@ -246,10 +255,11 @@ class SnapPotential:
     def inconsistent_directions(self) -> FloatArray:
         """Orthonormal directions of the selected Θ along which forces are not -Σ_k Θ_k ∂B_k/∂X, (P, m).
 
-        With ``chemflag`` a descriptor B(e1 e2 e3; j1 j2 j) does not change when elements with equal j trade places, and
-        LAMMPS' force loop takes their coefficients to be equal, as those of fitted files are: it counts one of them two
-        or three times in place of each once. Energies do not. Along directions in which such coefficients part, the
-        forces are not the energy's gradient, and only forces themselves tell what LAMMPS relaxes to.
+        With ``chemflag`` a descriptor B(e1 e2 e3; j1 j2 j) does not change if elements with equal j are exchanged. The
+        force loop of LAMMPS assumes that the coefficients of such equal descriptors are equal, as in fitted files: it
+        counts one of them two or three times, in place of each once. The energy does not. Along directions in which
+        such coefficients differ, forces are therefore not minus the gradient of the energy, and only the forces
+        determine where LAMMPS relaxes to.
         """
         if not self.hyperparameters.flag("chemflag"):
             return np.zeros((len(self.selected), 0))
@@ -258,7 +268,7 @@ class SnapPotential:
         directions = []
         for block in range(len(self.coefficients.blocks)):
             for members in classes:
-                # Orthonormal complement of the common change of all members (Helmert's vectors).
+                # Orthonormal complement of the common change of all members (Helmert vectors).
                 for size in range(1, len(members)):
                     vector = np.zeros(len(self.coefficients.theta))
                     vector[block * count + members[:size]] = 1.0
@@ -267,7 +277,7 @@ class SnapPotential:
         return np.array([d for d in directions if d.any()]).reshape(-1, len(self.selected)).T
 
     def _equal_descriptors(self) -> list[IntArray]:
-        """Classes of coefficient indices within an element's block whose descriptors are equal by symmetry."""
+        """Classes of indices within an element's block whose descriptors are equal by symmetry."""
         components = bispectrum_components(int(self.hyperparameters.number("twojmax", 0)))
         elements = range(len(self.coefficients.blocks))
         keys = [
@@ -284,7 +294,7 @@ class SnapPotential:
         return [np.array(members) for members in classes.values() if len(members) > 1]
 
     def _types(self) -> list[tuple[int, int]]:
-        """Atom types the potential acts on, each with its element's block in the coefficient file."""
+        """Atom types on which the potential acts, each with the index of its element's block."""
         blocks = [block.element for block in self.coefficients.blocks]
         return [(type_, blocks.index(element)) for type_, element in enumerate(self.elements, 1) if element is not None]
 
@@ -292,7 +302,7 @@ class SnapPotential:
         """Arguments of ``compute sna/atom`` that reproduce the pair style."""
         hyper = self.hyperparameters
         blocks = {block.element: block for block in self.coefficients.blocks}
-        # A NULL type neither has descriptors nor counts as a neighbour: weight 0.
+        # Atoms of a NULL type have no descriptors and do not count as neighbours: weight 0.
         radii = [blocks[element].radius if element else 0.0 for element in self.elements]
         weights = [blocks[element].weight if element else 0.0 for element in self.elements]
         words: list[object] = [repr(hyper.number("rcutfac", 0)), repr(hyper.number("rfac0", 0.99363))]
@@ -315,7 +325,7 @@ class SnapPotential:
 
 
 def _beside(deck: Deck, snap: PairCoeff, elements: tuple[str | None, ...]) -> dict[str, str]:
-    """Coefficients of the styles beside SNAP, by the elements that they are for."""
+    """Coefficients of the other pair styles, by the elements for which they are."""
     found = {}
     for line in deck.pair_coeffs:
         if line is not snap:
@@ -327,7 +337,7 @@ def _beside(deck: Deck, snap: PairCoeff, elements: tuple[str | None, ...]) -> di
 
 
 def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:
-    """The deck's ``pair_coeff`` line of its one SNAP style, and the sub-style's name inside it."""
+    """The ``pair_coeff`` line of the deck's SNAP style, and the name of the sub-style in it."""
     style = deck.pair_style
     if not style:
         raise PotentialError("the deck defines no pair_style")
@@ -349,21 +359,20 @@ def _snap_line(deck: Deck) -> tuple[PairCoeff, str]:
 
 
 def _refuse_overrides(later: list[PairCoeff], snap: PairCoeff) -> None:
-    """Refuse lines that take pairs away from SNAP in plain ``hybrid``: LAMMPS' descriptor computes still see those."""
+    """Refuse lines that take pairs away from SNAP in plain ``hybrid``: descriptor computes still include them."""
     elements = snap.args[5:]
     mapped = {type_ for type_, element in enumerate(elements, 1) if element != "NULL"}
     for line in later:
         first, second = (_types_in(word, len(elements)) & mapped for word in line.args[:2])
         if first and second:
             raise PotentialError(
-                f"'pair_coeff {' '.join(line.args)}' takes pairs away from SNAP in 'pair_style hybrid', so that its "
-                "descriptors are not those of its forces; map such a type to NULL in the SNAP line, or use "
-                "hybrid/overlay"
+                f"'pair_coeff {' '.join(line.args)}' takes pairs away from SNAP in 'pair_style hybrid', so its forces "
+                "do not follow from its descriptors; map such a type to NULL in the SNAP line, or use hybrid/overlay"
             )
 
 
 def _types_in(word: str, n_types: int) -> set[int]:
-    """Atom types that a ``pair_coeff`` argument (``2``, ``*``, ``2*4``) stands for; all of them for a type label."""
+    """Atom types that a ``pair_coeff`` argument means (``2``, ``*``, ``2*4``); all types for a type label."""
     low, star, high = word.partition("*")
     try:
         start = int(low) if low else 1
@@ -381,7 +390,7 @@ def _found(name: str, directory: Path) -> Path:
 
 
 def has_snap(deck: Deck) -> bool:
-    """Whether the deck's pair style is SNAP, or has it among others."""
+    """Whether the deck's pair style is SNAP or contains it."""
     return any(word in STYLES for word in deck.pair_style)
 
 
@@ -399,3 +408,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[SnapFile]:
 
 
 FAMILY = PotentialFamily(_sources, "snap", order=0, on_request=True, whole=_whole)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

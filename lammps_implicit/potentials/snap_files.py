@@ -1,6 +1,6 @@
-"""SNAP coefficient and parameter files: read, change and write without losing comments or precision.
+"""SNAP coefficient and parameter files, read, changed and written without loss of comments or precision.
 
-The formats are those of LAMMPS' ``pair_style snap``: https://docs.lammps.org/pair_snap.html
+For the formats see https://docs.lammps.org/pair_snap.html
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _WORD = re.compile(r"[^ \t\r\n\f\"']+")
 
 @dataclass(frozen=True)
 class ElementBlock:
-    """Head of one element's block of coefficients.
+    """First line of an element's block of coefficients.
 
     Attributes
     ----------
     element : str
-        Name as the file spells it.
+        Name as in the file.
     radius : float
-        Cutoff radius in units of ``rcutfac``; a pair's cutoff is ``(R_i + R_j) * rcutfac``.
+        Cutoff radius in units of ``rcutfac``; the cutoff of a pair is ``(R_i + R_j) * rcutfac``.
     weight : float
-        Dimensionless neighbour weight.
+        Dimensionless weight as a neighbour.
     """
 
     element: str
@@ -44,7 +44,7 @@ class ElementBlock:
 
 @dataclass(frozen=True)
 class CoefficientFile:
-    """A ``.snapcoeff`` file: every coefficient of every element, constant terms included.
+    """A ``.snapcoeff`` file: all coefficients of all elements, constant terms included.
 
     Attributes
     ----------
@@ -53,9 +53,9 @@ class CoefficientFile:
     theta : (P,) float array
         All coefficients in file order, eV per unit of the descriptor (``units metal``).
     lines : tuple of str
-        The file's lines as read, line ends included.
+        Lines of the file with their line ends.
     spans : tuple of (int, int, int)
-        Where coefficient ``k`` stands: line, first and past-the-last column.
+        Line, first column, and column after the last of each coefficient.
     """
 
     blocks: tuple[ElementBlock, ...]
@@ -65,7 +65,7 @@ class CoefficientFile:
 
     @property
     def coefficients_per_element(self) -> int:
-        """Number of coefficients of each element, constant term included."""
+        """Number of coefficients of each element, including the constant term."""
         return len(self.theta) // len(self.blocks)
 
     @property
@@ -75,7 +75,7 @@ class CoefficientFile:
         return tuple(f"{block.element}:{k}" for block in self.blocks for k in range(count))
 
     def with_theta(self, theta: ArrayLike) -> CoefficientFile:
-        """Return the same file with other coefficients; comments stay, unchanged numbers stay as written.
+        """The same file with other coefficients; comments and numbers that do not change stay as written.
 
         Parameters
         ----------
@@ -85,11 +85,13 @@ class CoefficientFile:
         Raises
         ------
         PotentialError
-            If the number of coefficients differs or one is not finite.
+            If their number differs, or one is not finite.
         """
         new = np.array(theta, dtype=float)
         if new.shape != self.theta.shape:
-            raise PotentialError(f"{len(self.theta)} coefficients expected, array of shape {new.shape} given")
+            raise PotentialError(
+                f"{len(self.theta)} coefficients expected, but an array of shape {new.shape} was given"
+            )
         if not np.isfinite(new).all():
             raise PotentialError(f"coefficient {self.names[int(np.argmin(np.isfinite(new)))]} is not a finite number")
         lines = list(self.lines)
@@ -99,15 +101,15 @@ class CoefficientFile:
         return parse_coefficients("".join(lines), "rewritten coefficients")
 
     def text(self) -> str:
-        """Return the file's text."""
+        """Text of the file."""
         return "".join(self.lines)
 
     def write(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Write the file; see `files.written_whole` for what it raises."""
+        """Write the file; raises as `files.written_whole`."""
         _write_text(path, self.text(), overwrite)
 
     def with_comment(self, *comments: str) -> CoefficientFile:
-        """Return the same file with comment lines added at its top."""
+        """The same file with comment lines added at its top."""
         head = tuple(f"# {line}\n" for comment in comments for line in comment.splitlines())
         shifted = tuple((row + len(head), start, stop) for row, start, stop in self.spans)
         return replace(self, lines=head + self.lines, spans=shifted)
@@ -126,16 +128,20 @@ def parse_coefficients(text: str, source: str) -> CoefficientFile:
     Raises
     ------
     PotentialError
-        If the text is not in LAMMPS' format or its count of coefficients differs from its header's.
+        If the text is not in LAMMPS' format, or has not as many coefficients as its header says.
     """
     lines = tuple(io.StringIO(text, newline="\n"))
     rows = [(row, _words(line)) for row, line in enumerate(lines)]
     rows = [(row, words) for row, words in rows if words]
     if not rows or len(rows[0][1]) != 2:
-        raise PotentialError(f"{source}: not a SNAP coefficient file: no line with the counts of elements and terms")
+        raise PotentialError(
+            f"{source}: not a SNAP coefficient file: no line with the counts of elements and coefficients"
+        )
     elements, count = (int(_number(match, source, rows[0][0])) for match in rows[0][1])
     if elements < 1 or count < 1:
-        raise PotentialError(f"{source}: the header counts {elements} elements and {count} coefficients")
+        raise PotentialError(
+            f"{source}: its first line announces {elements} elements and {count} coefficients; both must be at least 1"
+        )
     blocks: list[ElementBlock] = []
     values: list[float] = []
     spans: list[tuple[int, int, int]] = []
@@ -158,45 +164,62 @@ def parse_coefficients(text: str, source: str) -> CoefficientFile:
 
 
 def is_coefficient_file(text: str) -> bool:
-    """Whether a potential's text is that of a ``.snapcoeff`` file, not of another family."""
+    """Whether the text of a potential is that of a ``.snapcoeff`` file rather than of another family."""
     return not text.lstrip().startswith("{")
 
 
 def read_coefficients(path: str | Path) -> CoefficientFile:
-    """Read a ``.snapcoeff`` file; see `parse_coefficients`."""
+    """Read a ``.snapcoeff`` file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    PotentialError
+        If the file cannot be read, or as for `parse_coefficients`.
+    """
     return parse_coefficients(_read_text(path), str(path))
 
 
 @dataclass(frozen=True)
 class ParameterFile:
-    """A ``.snapparam`` file: hyperparameters of the descriptor.
+    """A ``.snapparam`` file: settings of the descriptors.
 
     Attributes
     ----------
     values : dict of str to tuple of str
-        Each keyword's values as written (``sinner`` and ``dinner`` hold one per element).
+        Values of each keyword as written (``sinner`` and ``dinner`` have one per element).
     text : str
-        The file as read.
+        Text of the file.
     """
 
     values: dict[str, tuple[str, ...]]
     text: str
 
     def write(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Write the file as it was read; see `files.written_whole` for what it raises."""
+        """Write the file as it was read; raises as `files.written_whole`."""
         _write_text(path, self.text, overwrite)
 
     def number(self, keyword: str, default: float) -> float:
-        """Return a keyword's value, or `default` where the file leaves it out."""
+        """Value of a keyword, or `default` if the file does not have it."""
         return float(self.values[keyword][0]) if keyword in self.values else default
 
     def flag(self, keyword: str, default: bool = False) -> bool:
-        """Return a 0/1 keyword as a bool."""
+        """Value of a 0/1 keyword as a bool."""
         return bool(int(self.number(keyword, float(default))))
 
 
 def parse_parameters(text: str, source: str) -> ParameterFile:
     """Parse the text of a ``.snapparam`` file.
+
+    Parameters
+    ----------
+    text : str
+        The file's text.
+    source : str
+        Name used in error messages.
 
     Raises
     ------
@@ -217,14 +240,29 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
 
 
 def read_parameters(path: str | Path) -> ParameterFile:
-    """Read a ``.snapparam`` file; see `parse_parameters`."""
+    """Read a ``.snapparam`` file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    PotentialError
+        If the file cannot be read, or as for `parse_parameters`.
+    """
     return parse_parameters(_read_text(path), str(path))
 
 
 def bispectrum_components(twojmax: int) -> list[tuple[int, int, int]]:
-    """Bispectrum components (j1, j2, j), doubled, 0 <= j2 <= j1 <= j <= twojmax, in the order of LAMMPS' coefficients.
+    """Bispectrum components (2j1, 2j2, 2j), 0 ≤ 2j2 ≤ 2j1 ≤ 2j ≤ twojmax, in the order of LAMMPS' coefficients.
 
-    Follows eq. 12 and the text below it of Thompson et al., J. Comput. Phys. 285, 316 (2015).
+    See Thompson et al., J. Comput. Phys. 285, 316 (2015), eq. 12 and the text below it.
+
+    Parameters
+    ----------
+    twojmax : int
+        Twice the largest angular momentum.
     """
     return [
         (j1, j2, j)
@@ -236,7 +274,14 @@ def bispectrum_components(twojmax: int) -> list[tuple[int, int, int]]:
 
 
 def expected_coefficients(parameters: ParameterFile, elements: int) -> int:
-    """Coefficients per element, constant included, that the hyperparameters call for."""
+    """Number of coefficients per element, constant term included, that follows from the descriptor settings.
+
+    Parameters
+    ----------
+    parameters : ParameterFile
+    elements : int
+        Number of elements, which matters with ``chemflag``.
+    """
     linear = len(bispectrum_components(int(parameters.number("twojmax", 0))))
     if parameters.flag("chemflag"):
         linear *= elements**3

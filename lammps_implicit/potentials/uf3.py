@@ -1,4 +1,4 @@
-"""UF3: splines of pairs and triples, S. R. Xie, M. Rupp, R. G. Hennig, npj Comput. Mater. 9, 162 (2023)."""
+"""UF3, splines of pairs and triples: S. R. Xie, M. Rupp, R. G. Hennig, npj Comput. Mater. 9, 162 (2023)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.number_files import NumberFile, Reader
 
 STYLE = "uf3"
+"""The pair style."""
 
 
 def from_deck(deck: Deck) -> list[CoefficientFileSource]:
-    """Spline coefficients, ``2B W-W 0`` and ``3B W-W-W 0``, of the file that the deck names; none if it has no UF3.
+    """Spline coefficients of the UF3 of a deck, labelled ``2B W-W 0`` and ``3B W-W-W 0``; an empty list if it has none.
 
     Raises
     ------
     PotentialError
-        If the file does not hold what it should.
+        If the file is not found or not of this format.
     """
     line = style_line(deck, STYLE)
     if line is None:
@@ -33,7 +34,7 @@ def from_deck(deck: Deck) -> list[CoefficientFileSource]:
 
 
 def _read(path: Path) -> NumberFile:
-    """Of each pair its numbers, of each triple its block of numbers."""
+    """Read a file: one line of coefficients per pair, one block of lines per triple."""
     reader = Reader(path)
     rows, names, place = reader.rows(), [], 0
     chosen = []
@@ -47,7 +48,9 @@ def _read(path: Path) -> NumberFile:
             count, block = first * second * third, rows[place + 6 : place + 6 + first * second]
             label, place = f"3B {'-'.join(head[1:4])}", place + 6 + first * second
         else:
-            raise PotentialError(f"{path}, line {rows[place][0] + 1}: a block '2B' or '3B' is expected")
+            raise PotentialError(
+                f"{path}, line {rows[place][0] + 1}: a block that starts with '2B' or '3B' is expected"
+            )
         chosen += block
         names += [f"{label} {k}" for k in range(count)]
     return reader.file(chosen, names)
@@ -58,3 +61,4 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[CoefficientFileSou
 
 
 FAMILY = PotentialFamily(_sources, "uf3", order=20)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

@@ -1,4 +1,4 @@
-"""Variables that a deck uses in ``pair_style`` and ``pair_coeff`` as parameters: ``var:eps``."""
+"""Variables of a deck as parameters, if it uses them in ``pair_style`` or ``pair_coeff``: ``var:eps``."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from lammps_implicit.potentials.commands import PairCommands, unsubstituted_line
 from lammps_implicit.potentials.interface import PotentialFamily
 
 PREFIX = "var:"
+"""Beginning of the labels."""
 
 
 @dataclass(frozen=True)
 class Variables:
-    """Variables of the deck.
+    """Variables of a deck; a `Source`.
 
     Attributes
     ----------
     names : tuple of str
-        With their prefix: ``var:eps``.
+        Labels, such as ``var:eps``.
     values : (P,) float array
+        Values in the deck.
     lines : tuple of tuple of str
-        Arguments of ``pair_style`` and each ``pair_coeff``, variables not yet substituted, files with their folders.
+        Arguments of ``pair_style`` and of each ``pair_coeff`` before the substitution of variables, files with their
+        paths.
     """
 
     names: tuple[str, ...]
@@ -37,14 +40,16 @@ class Variables:
 
     @property
     def linear(self) -> bool:
+        """U is not linear in all of them, as far as is known."""
         return False
 
     @property
     def elements(self) -> tuple[str | None, ...]:
+        """Empty: variables do not name elements."""
         return ()
 
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
-        """Set the variables, then the pair style and its coefficients again; there are no files."""
+        """Set the variables, then issue all pair commands again: see `Source.edit`; there are no files."""
         named = [name.removeprefix(PREFIX) for name in self.names]
         commands.settings += [
             line
@@ -63,14 +68,14 @@ def from_deck(deck: Deck, wanted: Sequence[str], values: FloatArray) -> Variable
     ----------
     deck : Deck
     wanted : sequence of str
-        Names with their prefix.
+        Labels, such as ``var:eps``.
     values : (P,) float array
-        Their values in the deck.
+        Values in the deck.
 
     Raises
     ------
     PotentialError
-        If the deck's potential does not use them.
+        If the deck's potential does not use one of them.
     """
     used = " ".join(word for words, _ in deck.raw_potential for word in words)
     for name in wanted:
@@ -83,11 +88,12 @@ def from_deck(deck: Deck, wanted: Sequence[str], values: FloatArray) -> Variable
 def _sources(engine: Engine, patterns: Sequence[str]) -> list[Variables]:
     for pattern in patterns:
         if not pattern.startswith(PREFIX):
-            raise PotentialError(f"'{pattern}': variables are taken by themselves, not with other parameters")
+            raise PotentialError(f"'{pattern}': variables are taken by themselves, not together with other parameters")
     wanted = list(dict.fromkeys(patterns))
-    # On all ranks: LAMMPS may have to evaluate something for a value.
+    # On all ranks: LAMMPS may need a collective evaluation for a value.
     values = np.array([engine.variable(name.removeprefix(PREFIX)) for name in wanted])
     return [engine.on_root(lambda: from_deck(engine.deck, wanted, values))]
 
 
 FAMILY = PotentialFamily(_sources, "variables of pair_style and pair_coeff (var:NAME)", order=110, prefix=PREFIX)
+"""The family, as it is registered under ``lammps_implicit.potentials``."""

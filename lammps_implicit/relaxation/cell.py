@@ -1,4 +1,4 @@
-"""Relaxation of the cell together with the positions: Newton steps in the strain, positions eliminated."""
+"""Relaxation of the cell together with the positions: Newton steps in the strain, with positions eliminated."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from lammps_implicit.cell.system import AT_TARGET, CellSystem
 from lammps_implicit.errors import ConvergenceError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
 
-CELL_CONVERGED = 1e-10
-"""Strain by which a relaxed cell may be off its target."""
+_CONVERGED = 1e-10
+"""Strain at which the cell counts as relaxed."""
 
-CELL_NOISE = 1e-8
-"""Strain that may be left where further steps do not make it smaller: where the cell is soft, round-off of the pressure
-leaves as much."""
+_NOISE = 1e-8
+"""Strain accepted if further steps do not reduce it: round-off of the pressure leaves about as much in soft cells."""
 
-CELL_STEP = 0.02
-"""Largest strain of the cell in one step: within it the energy is about quadratic."""
+_LONGEST_STEP = 0.02
+"""Largest strain in one step, within which the energy is about quadratic."""
 
-CELL_STEPS = 60
-"""Steps after which the relaxation of a cell gives up; ten suffice for metals from 10 GPa away."""
+_STEPS = 60
+"""Limit on the number of steps; ten suffice for metals from 10 GPa away."""
 
-ROUGH = 1e-3
-"""Relative tolerance of the solves on the way: Newton's method corrects what they miss."""
+_ROUGH = 1e-3
+"""Relative tolerance of the linear solves; later Newton steps correct their errors."""
 
 
 class CellSystemAt(Protocol):
-    """Measures the coupled system at the reference."""
+    """Function that evaluates the coupled system of positions and cell at the reference."""
 
     def __call__(self, freedom: StrainFreedom, tol: float, follow: bool = True) -> CellSystem:
         """See `LinearResponse.cell_system`."""
@@ -46,73 +45,76 @@ def relax_cell(
     take: Callable[[FloatArray], None],
     relax_atoms: Callable[[], None],
 ) -> None:
-    """Bring a cell with relaxed positions to its target.
+    """Relax a cell whose positions are relaxed to its target pressure.
 
-    The derivatives of one step serve the next ones while they bring the target ten times closer each.
+    The derivatives of one step serve the following ones as long as each step reduces the remaining strain tenfold.
 
     Parameters
     ----------
     engine : Evaluator
     freedom : StrainFreedom
+        Strains of the cell and target pressure.
     cell_system : callable
-        Measures the coupled system at the reference.
+        Evaluates the coupled system at the reference, see `LinearResponse.cell_system`.
     pressure : callable
-        Pressure tensor at the reference, (3, 3), energy per volume.
+        Returns the pressure tensor at the reference, (3, 3), energy per volume.
     take : callable
-        Called with the forces (n, 3) at a reference that has been strained.
+        Called with the forces (n, 3), eV/Å, after the reference has been strained.
     relax_atoms : callable
-        Relaxes positions in the cell as it is.
+        Relaxes positions in the present cell.
 
     Raises
     ------
     ConvergenceError
-        If the target is not reached.
+        If the target is not reached, or the volume halves or doubles on the way.
     NotAMinimumError
-        If the enthalpy curves downwards there.
+        If the enthalpy has negative curvature at the target.
     """
     steps, size, start = 0, np.inf, engine.volume
     system: CellSystem | None = None
-    while steps < CELL_STEPS and 0.5 < engine.volume / start < 2.0:
+    while steps < _STEPS and 0.5 < engine.volume / start < 2.0:
         fresh = system is None
         if system is None:
             system = _system_on_the_way(cell_system, freedom, size)
         drive = driving_force(engine.volume, pressure(), np.zeros((3, 3)), freedom.target)
         strain = system.step(freedom.basis.T @ drive)
         last, size = size, float(np.abs(strain).max())
-        if size <= CELL_CONVERGED or (fresh and size <= CELL_NOISE and size > 0.5 * last):
-            if not system.positions_follow:  # a saddle here would stay one
-                system = cell_system(freedom, ROUGH)
+        if size <= _CONVERGED or (fresh and size <= _NOISE and size > 0.5 * last):
+            if not system.positions_follow:  # positions must be at a minimum at the target
+                system = cell_system(freedom, _ROUGH)
             system.require_minimum()
             return
         if size > 0.1 * last and not fresh:
             system = None
             continue
         steps += 1
-        ids, strain = engine.ids, strain * min(1.0, CELL_STEP / size)
+        ids, strain = engine.ids, strain * min(1.0, _LONGEST_STEP / size)
         engine.shift(-system.relaxed @ strain)
         take(engine.strain_reference(np.tensordot(strain, freedom.tensors(), axes=1)))
-        if not engine.owns_still(ids):
+        if not engine.order_unchanged(ids):
             system = None
         relax_atoms()
     raise ConvergenceError(
-        f"the cell did not reach its pressure in {steps} steps, from a volume of {start:.6g} to {engine.volume:.6g} (a "
-        f"strain of {size:.1e} is missing): there may be no minimum of the enthalpy near"
+        f"the cell did not reach its target pressure in {steps} steps (volume {start:.6g} at the start, "
+        f"{engine.volume:.6g} at the end, remaining strain {size:.1e}): there may be no minimum of the enthalpy "
+        "nearby; start closer to it, or from another pressure"
     )
 
 
-def _system_on_the_way(cell_system: CellSystemAt, freedom: StrainFreedom, missing: float) -> CellSystem:
-    """Coupled system of a cell that is not yet at its target, where positions may still be at a saddle.
+def _system_on_the_way(cell_system: CellSystemAt, freedom: StrainFreedom, remaining: float) -> CellSystem:
+    """Coupled system of a cell that is not yet at its target, and whose positions may be at a saddle.
 
-    Such positions may be stable in the cell they are on the way to: the cell then goes on alone, and they follow.
+    Positions that are unstable here may be stable in the cell at its target: the cell is then strained at fixed
+    fractional coordinates, and positions are relaxed afterwards.
 
     Raises
     ------
     NotAMinimumError
-        If all but nothing is missing.
+        If positions are at a saddle and the cell is already at its target.
     """
     try:
-        return cell_system(freedom, ROUGH)
+        return cell_system(freedom, _ROUGH)
     except NotAMinimumError:
-        if missing <= AT_TARGET:
+        if remaining <= AT_TARGET:
             raise
-        return cell_system(freedom, ROUGH, follow=False)
+        return cell_system(freedom, _ROUGH, follow=False)

@@ -1,4 +1,4 @@
-"""Third derivatives along the directions of an ensemble: what is known of one reference."""
+"""Third derivatives at one reference, along the leading directions of an ensemble."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from lammps_implicit.arrays import FloatArray
 
 @dataclass(frozen=True)
 class LeadingDirections:
-    """Combinations of parameters, of unit variance in an ensemble and independent of each other in the structure.
+    """The k directions of an ensemble to which structures respond most: uncorrelated, and orthogonal in `metric`.
+
+    See `expansion.directions.leading_directions`.
 
     Attributes
     ----------
     vectors : (P, k) float array
-        One standard deviation along each.
+        One standard deviation of the ensemble along each direction, units of Θ.
     duals : (P, k) float array
-        ``changes @ duals`` are the coordinates of changes along them.
+        ``changes @ duals`` are the coordinates of parameter changes along the directions.
     gains : (k,) float array
-        Shares of the energy that relaxation gains over the ensemble; what is missing to one lies off the directions.
+        Share of each direction in the energy gained by relaxation, averaged over the ensemble. They sum to one if the
+        directions are complete.
     metric : (P, P) float array
-        √(δΘᵀ metric δΘ) is by how much structures respond to δΘ, one on average over the ensemble.
+        The size of a response is √(δΘᵀ metric δΘ), whose mean square over the ensemble is one.
     """
 
     vectors: FloatArray
@@ -33,56 +36,57 @@ class LeadingDirections:
 
     @property
     def share(self) -> float:
-        """Of the energy that relaxation gains over the ensemble, what they hold."""
+        """Share of all directions together in the energy gained by relaxation."""
         return float(self.gains.sum())
 
     @property
     def response_metric(self) -> ResponseMetric:
-        """By how much structures respond to changes of the parameters."""
+        """The size of responses to changes of the parameters."""
         return ResponseMetric(self.metric, self.response)
 
     @property
     def response(self) -> FloatArray:
-        """(P, k): |δΘ @ response| is by how much structures respond to what δΘ has along the directions."""
+        """(P, k): ‖δΘ @ response‖ is the size of the response to the part of δΘ along the directions."""
         return self.duals * np.sqrt(self.gains)
 
 
 class ResponseMetric(NamedTuple):
-    """By how much structures respond to changes of the parameters, one on average over an ensemble.
+    """Size of the response of structures to changes of the parameters; its mean square over the ensemble is one.
 
     Attributes
     ----------
     metric : (P, P) float array
+        See `LeadingDirections.metric`.
     response : (P, k) float array
-        `LeadingDirections.metric` and `LeadingDirections.response`.
+        See `LeadingDirections.response`.
     """
 
     metric: FloatArray
     response: FloatArray
 
     def sizes(self, changes: FloatArray) -> FloatArray:
-        """Of each change, (S,) for (S, P)."""
+        """Size of the response to each change: (S,) for changes of shape (S, P)."""
         squares = np.einsum("sp,sp->s", changes @ self.metric, changes)
         return np.sqrt(np.clip(squares, 0.0, None))
 
     def share(self, changes: FloatArray) -> float:
-        """Of the squares of these sizes, what the directions hold."""
+        """Share of the directions in the sum of squares of these sizes, for changes of shape (S, P)."""
         total = float(np.sum(self.sizes(changes) ** 2))
         return float(np.sum((changes @ self.response) ** 2)) / total if total > 0 else 1.0
 
 
 @dataclass(frozen=True)
 class Cubic:
-    """A third derivative, along directions in two of its three arguments.
+    """A third derivative d³f/dΘ³, known where at least two of its three arguments are directions.
 
     Attributes
     ----------
     duals : (P, k) float array
-        ``changes @ duals`` are the coordinates of changes along the directions.
+        ``changes @ duals`` are the coordinates of parameter changes along the directions.
     tensor : (k, k, P) float array
-        Directions as arguments one and two, any parameter as the third.
+        Arguments: two directions and any parameter.
     inner : (k, k, k) float array
-        Directions as all three.
+        Arguments: three directions.
     """
 
     duals: FloatArray
@@ -90,9 +94,9 @@ class Cubic:
     inner: FloatArray
 
     def term(self, changes: FloatArray) -> FloatArray:
-        """Third-order term of the Taylor series, (...), for changes (..., P).
+        """Third-order term of the Taylor series, of shape (...) for changes of shape (..., P).
 
-        What a change has besides the directions moves no atoms, and enters once only.
+        The part of a change off the directions moves no atoms, so terms with it more than once are left out.
         """
         weights = changes @ self.duals
         bend = np.einsum("...a,...b->...ab", weights, weights)
@@ -103,20 +107,21 @@ class Cubic:
 
 @dataclass(frozen=True)
 class ThirdDerivative:
-    """Third derivatives of one minimum's enthalpy, and what follows from them.
+    """Third derivatives of the relaxed enthalpy of one minimum, and quantities that follow from them.
 
     Attributes
     ----------
     cell : str
-        What the cell may do.
+        Strains of the cell, such as ``iso``; ``none`` if it is fixed.
     directions : LeadingDirections
     enthalpy : Cubic
+        Third derivative of the relaxed enthalpy, or energy at fixed cell.
     volume_hessian : (P, P) float array or None
-        d²V/dΘ², good along the directions; None where the volume is fixed.
+        d²V/dΘ², Å³, accurate along the directions; None if the volume is fixed.
     softening : (P,) float array
-        d(ln κ)/dΘ of the stiffness κ of the softest mode: where κ falls to zero the minimum disappears.
+        d(ln κ)/dΘ of the stiffness κ of the softest mode. The minimum disappears where κ vanishes.
     asymmetry : float
-        By how much the tensor is not symmetric, relative to its size: its error.
+        Largest deviation of `enthalpy` from symmetry, relative to its largest element: an estimate of its error.
     """
 
     cell: str

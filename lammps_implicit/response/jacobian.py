@@ -1,7 +1,8 @@
-"""The whole Jacobian dX*/dΘ from far fewer solves than parameters.
+"""The Jacobian dX*/dΘ from far fewer solves than parameters.
 
-The columns of C are strongly dependent. With columns scaled to unit norm, C D⁻¹ = U S Vᵀ, only directions with
-S_k > tol·S_0 are solved for, each to relative tolerance tol·S_0/S_k: late directions need one or two iterations.
+The columns of C are nearly linearly dependent. Scaled to unit norm, they have the singular value decomposition C D⁻¹ =
+U S Vᵀ, and only directions with S_k > tol·S_0 are solved for, each to the relative tolerance tol·S_0/S_k: the last ones
+need one or two iterations.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from lammps_implicit.response.statistics import Statistics
 from lammps_implicit.solvers.interface import iterations_expected
 
 RECYCLED = 0.45
-"""Share of Hessian products left when solves profit from each other; 0.30 to 0.57 measured, defect cells and alloys."""
+"""Hessian products of solves that share search directions, relative to independent solves. Measured: 0.30 to 0.57 for
+defect cells and alloys."""
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Displacements that are linear in the parameters, factored: Σ_k L_k R_kᵀ.
+    """Displacements linear in the parameters, factored: ∂X/∂Θ = Σ_k L_k R_kᵀ.
 
     Attributes
     ----------
     left : (r, n, 3) float array
-        Displacement patterns L_k of the atoms this rank owns, Å.
+        Displacement patterns L_k of this rank's atoms, Å.
     right : (P, r) float array
-        Weight of each parameter in each pattern, per unit of the parameter.
+        Weight R_k of each parameter in each pattern, per unit of the parameter.
     """
 
     left: FloatArray
@@ -42,7 +44,7 @@ class Patterns:
         return len(self.left)
 
     def dot(self, dtheta: ArrayLike) -> FloatArray:
-        """δX along δΘ of shape (P,), (n, 3), Å."""
+        """δX = ∂X/∂Θ δΘ, (n, 3), Å, for δΘ of shape (P,)."""
         return np.tensordot(np.asarray(dtheta, float) @ self.right, self.left, axes=1)
 
     def row(self, index: int) -> FloatArray:
@@ -56,26 +58,28 @@ class Patterns:
 
 @dataclass(frozen=True)
 class Jacobian(Patterns):
-    """dX*/dΘ, factored, and what was found with it.
+    """The Jacobian dX*/dΘ, factored, with its cost and the derivatives of the relaxed energy.
 
     Attributes
     ----------
+    left, right : float arrays
+        Factors: see `Patterns`. If the cell is relaxed too, displacements include the part that follows it.
     tol : float
         Relative tolerance of each column.
     freedom : StrainFreedom
-        Which strains the cell may take, and what it is held at.
+        Strains of the cell, and the pressure at which it is held.
     statistics : Statistics
         Cost and quality.
     energy_gradient : (P,) float array
-        dE/dΘ = ∂U/∂Θ at the stationary point, energy per unit of each parameter; of the enthalpy where the cell is
-        relaxed too.
+        dE/dΘ = ∂U/∂Θ at the stationary point, energy per unit of each parameter; also the gradient of the enthalpy if
+        the cell is relaxed too.
     relaxation_hessian : (P, P) float array or None
-        What relaxation adds to ∂²U/∂Θ² in the second derivative of the relaxed energy or enthalpy; None at a stress
-        that is not hydrostatic, where there is no enthalpy.
+        Contribution of relaxation to the second derivative of the relaxed energy or enthalpy, besides ∂²U/∂Θ²; None at
+        a stress that is not hydrostatic, where no enthalpy exists.
     strain_jacobian : (P, k) float array or None
-        dε/dΘ, where the cell is relaxed too: positions then follow it.
+        dε/dΘ; None if the cell is fixed.
     volume_gradient : (P,) float array or None
-        dV/dΘ, Å³ per unit of each parameter.
+        dV/dΘ, Å³ per unit of each parameter; None if the cell is fixed.
     """
 
     tol: float
@@ -89,16 +93,16 @@ class Jacobian(Patterns):
 
 @dataclass(frozen=True)
 class SingularDirections:
-    """Combinations of parameters worth solving for.
+    """Combinations of parameters that are solved for.
 
     Attributes
     ----------
     weights : (P, r) float array
-        C @ weights[:, k] is the k-th right-hand side; its norm is `sizes[k]`.
+        ``C @ weights[:, k]`` is the k-th right-hand side; its norm is ``sizes[k]``.
     sizes : (r,) float array
-        Singular values of the scaled C, falling.
+        Singular values of the scaled C, descending.
     back : (P, r) float array
-        dX*/dΘ = Σ_k solution_k back[:, k]ᵀ.
+        dX*/dΘ = Σ_k solution_k ``back[:, k]``ᵀ.
     """
 
     weights: FloatArray
@@ -110,12 +114,12 @@ class SingularDirections:
         return tol * self.sizes[:1] / self.sizes
 
     def iterations_expected(self, tol: float) -> float:
-        """Predicted Hessian products of all solves together."""
+        """Estimated number of Hessian products of all solves together."""
         return RECYCLED * sum(iterations_expected(float(t)) for t in self.tolerances(tol))
 
 
 def singular_directions(gram: FloatArray, tol: float) -> SingularDirections:
-    """Find the directions to solve for from CᵀC.
+    """Find the directions to solve for.
 
     Parameters
     ----------
@@ -123,9 +127,13 @@ def singular_directions(gram: FloatArray, tol: float) -> SingularDirections:
         CᵀC.
     tol : float
         Relative tolerance of each column of the Jacobian.
+
+    Returns
+    -------
+    SingularDirections
     """
     norms = np.sqrt(np.clip(np.diag(gram), 0.0, None))
-    # A column at the level of round-off of the others is zero: a constant term, an element that is not present.
+    # A column at the round-off of the others is zero: a constant term, or an element that is not present.
     used = norms > 1e-14 * norms.max(initial=0.0)
     scale = np.where(used, norms, 1.0)
     scaled = np.where(np.outer(used, used), gram / np.outer(scale, scale), 0.0)
@@ -149,10 +157,16 @@ def solve_directions(
     ----------
     directions : SingularDirections
     mixed : (n, 3, P) float array
-        C.
+        C of this rank's atoms.
     solve : callable
-        (right-hand side, tolerance, scale) to the solution with ‖residual‖ ≤ tolerance·scale.
+        Called with (right-hand side, tolerance, scale); returns a solution with ‖residual‖ ≤ tolerance·scale.
     tol : float
+        Relative tolerance of each column of the Jacobian.
+
+    Returns
+    -------
+    Patterns
+        dX*/dΘ.
     """
     left = np.zeros((len(directions.sizes), *mixed.shape[:2]))
     for k, weights in enumerate(directions.weights.T):

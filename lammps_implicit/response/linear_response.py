@@ -1,4 +1,4 @@
-"""What is known of one reference state: Hessian and mixed derivative there, solves with them, and every result kept."""
+"""Linear response of one reference state: Hessian and mixed derivative, solves with them, and all results, kept."""
 
 from __future__ import annotations
 
@@ -37,33 +37,38 @@ from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.units import Units
 
 PROBE = 100.0
-"""Size, relative to the tolerance, of what the probe for saddles puts into the residual along a typical mode."""
+"""Contribution of the probe for saddle points to the initial residual along a typical mode, relative to the tolerance.
+Chosen: well above 1, so that a solve cannot converge without resolving the unstable mode; larger values cost
+iterations."""
 
 JACOBIAN_MARGIN = 0.1
-"""Residuals of a Jacobian's solves relative to its tolerance: soft modes too then stay within it."""
+"""Residuals of the solves for a Jacobian, relative to its tolerance, so that the error along soft modes stays within it
+too. Chosen: modes ten times softer than typical ones are covered."""
 
 NO_COUPLING = 1e-6
-"""Forces under strain, relative to the typical stiffness times 1 Å, that are noise: atoms at centres of symmetry."""
+"""Forces per strain, relative to the typical stiffness times 1 Å, that count as noise. Atoms at centres of symmetry
+feel no force under strain but that of differences, about 1e-6 of the coupling: see `operators.coupling`."""
 
 RECYCLING_MEMORY = 512 * 2**20
-"""Bytes spent on the search directions that the solves of a Jacobian share."""
+"""Bytes per rank for the search directions shared by the solves of a Jacobian. Chosen: memory against iterations."""
 
 METHODS = ("auto", "iterative", "dense")
+"""Methods for a Jacobian: see `StationaryPoint.jacobian`."""
 
 _states = itertools.count()
 
 
 @dataclass
 class Prepared:
-    """What solves share at one reference state.
+    """What all solves at one reference state share.
 
     Attributes
     ----------
     system : LinearSystem
     probe, probe_product : (n, 3) float arrays
-        A random displacement w, and H w.
+        A random displacement w, Å, and H w.
     probed : bool
-        Whether a solve has shown that there is no unstable mode.
+        Whether a solve has shown that no mode is unstable.
     """
 
     system: LinearSystem
@@ -73,41 +78,42 @@ class Prepared:
 
 
 class LinearResponse:
-    """Hessian H and mixed derivative C at the engine's reference, solves with them, and what they gave.
+    """Hessian H and mixed derivative C at the engine's reference, solves with them, and all results, kept.
 
-    A new one is made at each reference, so that nothing is forgotten by hand.
+    A new object is made at each reference, so that no result of another can be left over.
 
     Parameters
     ----------
     engine : Evaluator
-        That has just evaluated the reference.
+        At the reference, which it has just evaluated.
     potential : Potential
     forces : (n, 3) float array
-        At the reference.
+        Forces at the reference, eV/Å.
     preconditioner : Preconditioner
-        Springs fitted near are used again.
+        Its springs are used again if they were fitted nearby.
     backend : Backend
-        Makes the solvers.
+        Provides the solvers.
     saddle : bool
         Whether the reference may be a stationary point that is not a minimum.
     units : Units
         For messages.
     meter : Meter
-        Solves count into it.
+        Counts the solves.
 
     Attributes
     ----------
     energy : float
+        eV in ``units metal``.
     pressure : (3, 3) float array
-        Energy per volume.
+        Pressure tensor, energy per volume.
     max_force : float
         Largest force component on a free degree of freedom.
     state : int
-        A number of its own for each reference.
+        Identifying number of this reference.
     solver : LinearSolver
-        Of single right-hand sides.
+        For single right-hand sides.
     third : ThirdDerivative or None
-        What was measured here along an ensemble's directions.
+        Third derivatives measured here, along the directions of an ensemble.
     """
 
     def __init__(
@@ -143,17 +149,17 @@ class LinearResponse:
 
     @property
     def free_count(self) -> int:
-        """Number of free components on all ranks."""
+        """Number of free degrees of freedom on all ranks."""
         return int(self.engine.sum(np.count_nonzero(self.engine.free)))
 
     def prepared(self) -> Prepared:
-        """Fit the springs and find the null space, once: three force evaluations, one where springs still hold."""
+        """Fit the springs and find the null space, once: three force evaluations, one if earlier springs hold."""
         if self._prepared is None:
             engine, hessian = self.engine, self.hessian
             if not self.free_count:
                 raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
             rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
-            if len(rigid.vectors) == self.free_count:  # one atom a cell: nothing can move but all together
+            if len(rigid.vectors) == self.free_count:  # one atom per cell: nothing can move but all atoms together
                 still = np.zeros_like(self.engine.positions)
                 self._prepared = Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
                 return self._prepared
@@ -178,24 +184,35 @@ class LinearResponse:
         probe: bool = True,
         progress: Progress = no_progress,
     ) -> FloatArray:
-        """Solve H x = b to ‖b - H x‖ ≤ tol·scale, counting into the meter's statistics.
+        """Solve H x = b to ‖b - H x‖ ≤ tol·scale; the meter counts it.
 
         Parameters
         ----------
         right : (n, 3) float array
+            b, eV/Å.
         tol : float
+            Tolerance relative to `scale`.
         scale : float, optional
-            Default ‖b‖.
+            Default: ‖b‖.
         solver : LinearSolver, optional
-            One that is prepared and serves many right-hand sides; default: the dense inverse, where it is known well
-            enough, else `solver`.
+            One prepared for many right-hand sides. Default: the dense inverse if it is known and accurate enough, else
+            the attribute `solver`.
         probe : bool
-            Whether to look for unstable modes that b is too symmetric to see.
+            Whether to look for unstable modes to which b, by symmetry, may be orthogonal.
         progress : callable
+            Callback called with (iterations done, iterations expected).
+
+        Returns
+        -------
+        (n, 3) float array
+            x, Å.
 
         Raises
         ------
-        NotAMinimumError, ConvergenceError
+        NotAMinimumError
+            If H has negative curvature and the reference should be a minimum.
+        ConvergenceError
+            If the tolerance is not reached.
         """
         known = self.prepared()
         project = known.system.null_space.project
@@ -203,12 +220,12 @@ class LinearResponse:
         scale = self.engine.norm(right) if scale is None else scale
         if solver is None and self._dense is not None and self._dense.accuracy <= tol:
             solver = self._dense
-        probe = probe and not isinstance(solver, Dense)  # whose eigenvalues tell
+        probe = probe and not isinstance(solver, Dense)  # which sees negative eigenvalues itself
         start = np.zeros_like(right)
         if probe and not (known.probed or self.saddle) and scale > 0:
-            # Start the first solve off its answer by a random displacement whose product is known. A saddle that the
-            # right-hand side is too symmetric to see is then seen: to converge, the iteration must resolve the
-            # unstable mode, and meets its negative curvature on the way.
+            # Start the first solve away from its solution by a random displacement whose Hessian product is known.
+            # This reveals saddle points whose unstable mode is orthogonal to b by symmetry: to converge, the iteration
+            # must resolve that mode, and meets its negative curvature.
             weight = min(1.0, PROBE * tol * self.free_count**0.5) * scale / self.engine.norm(known.probe_product)
             start, right = weight * project(known.probe), right - weight * project(known.probe_product)
         if solver is None:
@@ -220,9 +237,10 @@ class LinearResponse:
             solution = solver.solve(right, tol, scale).require_converged(tol)
         else:
             solution = Solution(np.zeros_like(right), Status.CONVERGED, 0, size / scale if scale > 0 else 0.0)
-        # Only a tight solve proves that there is no unstable mode: in a loose one it may hide below the tolerance.
+        # Only a tight solve proves that no mode is unstable: in a loose one it may stay below the tolerance.
         known.probed |= probe and scale > 0 and PROBE * tol * self.free_count**0.5 <= 1.0
-        # Directions that serve many solves are as accurate as the tightest needs, single solves by their own rule.
+        # Search directions shared by many solves are as accurate as the tightest of them needs; single solves have
+        # their own rule.
         share = 1.0 if isinstance(solver, ConjugateDirections) else PRODUCT_SHARE
         missed = share * tol * self.hessian.excess
         counting = self._meter.counting
@@ -235,7 +253,7 @@ class LinearResponse:
         return start + solution.x
 
     def energy_gradient(self) -> FloatArray:
-        """∂U/∂Θ, (P,); kept."""
+        """∂U/∂Θ, (P,), eV per unit of Θ; kept."""
         if self._gradient is None:
             self._gradient = self.mixed.energy_gradient()
         return self._gradient
@@ -243,7 +261,7 @@ class LinearResponse:
     def jacobian(
         self, tol: float, freedom: StrainFreedom, method: str = "auto", progress: Progress = no_progress
     ) -> Jacobian:
-        """dX*/dΘ; kept, and given again for the same strains, a looser tolerance too.
+        """dX*/dΘ; kept, and returned again for the same strains and the same or a looser tolerance.
 
         Parameters
         ----------
@@ -251,8 +269,13 @@ class LinearResponse:
             Relative tolerance of each column.
         freedom : StrainFreedom
         method : {"auto", "iterative", "dense"}
+            See `StationaryPoint.jacobian`.
         progress : callable
-            Called with (Hessian products done, expected in all).
+            Callback called with (Hessian products done, products expected).
+
+        Returns
+        -------
+        Jacobian
         """
         known = self._jacobians.get(freedom.key)
         if known is not None and known.tol <= tol and method in ("auto", known.statistics.method):
@@ -266,13 +289,13 @@ class LinearResponse:
         return found
 
     def _fixed_jacobian(self, tol: float, freedom: StrainFreedom, method: str, progress: Progress) -> Jacobian:
-        """dX*/dΘ in the cell as it is."""
+        """dX*/dΘ at fixed cell."""
         inner = JACOBIAN_MARGIN * tol
         sweeping, progress = in_two_parts(progress)
         self.mixed.prepare(sweeping)
-        gradient = self.energy_gradient()  # cheapest while the engine stands at the reference
+        gradient = self.energy_gradient()  # cheapest while the engine is at the reference
         mixed = self.mixed.to_array()
-        # On one rank, so that all solve for the same directions to the last digit.
+        # On one rank, so that all use the same directions to the last digit.
         gram = self.mixed.gram()
         directions = self.engine.on_root(lambda: singular_directions(gram, inner))
         expected = directions.iterations_expected(inner)
@@ -298,7 +321,7 @@ class LinearResponse:
         return Jacobian(patterns.left, patterns.right, tol, freedom, statistics, gradient, hessian)
 
     def _coupled_jacobian(self, tol: float, freedom: StrainFreedom, method: str, progress: Progress) -> Jacobian:
-        """That of positions and cell, from the one in the cell as it is."""
+        """Jacobian of positions and cell together, from the one at fixed cell."""
         fixed = self.jacobian(tol, freedom.without_strains, method, progress)
         assert fixed.relaxation_hessian is not None
         system = self.held_cell_system(freedom, JACOBIAN_MARGIN * tol)
@@ -317,7 +340,16 @@ class LinearResponse:
         )
 
     def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True) -> CellSystem:
-        """Measure the derivatives under strain at the reference, and let positions follow each strain if asked to."""
+        """Measure strain derivatives at the reference and solve for the response of positions to each strain.
+
+        Parameters
+        ----------
+        freedom : StrainFreedom
+        tol : float
+            Relative residual of the solves.
+        follow : bool
+            Whether positions respond to strain beyond the homogeneous deformation; if not, nothing is solved.
+        """
         coupling = self.mixed.coupling(freedom)
         relaxed = np.zeros_like(coupling.forces)
         noise = NO_COUPLING * self.prepared().system.stiffness * self.free_count**0.5
@@ -332,12 +364,12 @@ class LinearResponse:
         return CellSystem(self.engine, coupling, relaxed, effective, energetic, follow)
 
     def held_cell_system(self, freedom: StrainFreedom, tol: float) -> CellSystem:
-        """`cell_system` of a cell that is at its target; kept.
+        """`cell_system` of a cell that is relaxed to its target pressure; kept.
 
         Raises
         ------
         NotAMinimumError
-            If it is not relaxed to the pressure, or not at a minimum of the enthalpy.
+            If the cell is not relaxed to the pressure, or not at a minimum of the enthalpy.
         """
         known = self._cells.get(freedom.key)
         if known is not None and known[1] <= tol:
@@ -349,16 +381,16 @@ class LinearResponse:
             units = self._units
             held, now = (np.trace(tensor) / 3 * units.pressure_factor for tensor in (freedom.target, self.pressure))
             raise NotAMinimumError(
-                f"the cell is not relaxed: it is at a pressure of {now:.6g} {units.pressure}, held at {held:.6g}, and "
-                f"would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', pressure=...), or "
-                "say at which pressure it is"
+                f"the cell is not relaxed: its pressure is {now:.6g} {units.pressure} where {held:.6g} is requested, "
+                f"and it would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', "
+                "pressure=...), or give the pressure that it is at"
             )
         system.require_minimum()
         self._cells[freedom.key] = system, tol
         return system
 
     def _second_derivative(self, patterns: Patterns) -> FloatArray:
-        """d²E/dΘ² = GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P); it is CᵀJ where C = G."""
+        """GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P), for J = dX*/dΘ; it equals CᵀJ where C = G."""
         size, n_parameters = self.engine.positions.size, len(self.potential.theta)
         left = patterns.left.reshape(patterns.rank, size)
         gradients, mixed = (
@@ -369,7 +401,7 @@ class LinearResponse:
         return hessian + hessian.T
 
     def _jacobian_residual(self, patterns: Patterns, tol: float) -> float:
-        """‖H J δ + C δ‖ / ‖C δ‖ for one random δ, each parameter weighted by its size: one Hessian product."""
+        """‖H J δ + C δ‖ / ‖C δ‖ for a random δ, each parameter weighted by its size. One Hessian product."""
         theta = self.potential.theta
         dtheta = np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
         expected = self.mixed.times(dtheta)

@@ -1,4 +1,4 @@
-"""Cost and quality of products, and what counts them."""
+"""Cost and quality of products, and the meter that counts them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ class Statistics:
     Attributes
     ----------
     method : str
-        What gave it: ``"iterative"``, ``"dense"`` or ``"relaxation"``.
+        ``"relaxation"``, ``"iterative"`` or ``"dense"``, or the name of the solver.
     tolerance : float
-        Relative tolerance asked for; force tolerance of a relaxation.
+        Requested relative tolerance; for a relaxation its force tolerance, in LAMMPS' unit.
     evaluations : Evaluations
-        Force and descriptor evaluations spent, preparation of the preconditioner included when this product needed it.
+        Force and descriptor evaluations, including those that prepare the preconditioner if this product needed it.
     iterations : int
         Hessian products of the linear solves.
     solves : int
-        Linear solves, those with a dense inverse included.
+        Linear solves, including those with a dense inverse.
     residual : float
-        Largest relative residual ‖b - Hx‖/‖b‖ of its solves; of a Jacobian, that of a random direction, evaluated anew.
+        Largest relative residual ‖b - Hx‖/‖b‖ of the solves; for a Jacobian, that of a random direction, evaluated
+        anew.
     differencing_error : float
-        Estimate of what differences in place of exact Hessian products left in the residual of a solve, relative to the
-        right-hand side. Beyond the tolerance where round-off of a large cell allows no better.
+        Estimated error of the residual, relative to the right-hand side, due to differences in place of exact Hessian
+        products. It exceeds the tolerance where round-off in a large cell prevents better.
     seconds, seconds_in_lammps : float
+        Wall time, and the part of it spent in LAMMPS.
     """
 
     method: str
@@ -45,7 +47,7 @@ class Statistics:
     seconds_in_lammps: float = 0.0
 
     def include(self, part: Statistics) -> None:
-        """Add the solves of a product that was part of this one."""
+        """Include the solves of a product that was part of this one."""
         self.iterations += part.iterations
         self.solves += part.solves
         self.residual = max(self.residual, part.residual)
@@ -53,14 +55,18 @@ class Statistics:
 
 
 class Meter:
-    """What the products of one engine cost.
+    """Counts the cost of products of one engine.
+
+    Parameters
+    ----------
+    engine : Evaluator
 
     Attributes
     ----------
     statistics : Statistics
-        Of the last product that was measured.
+        Of the last product measured.
     counting : Statistics
-        Where solves count now; thrown away outside of `measured`.
+        To which solves add now; discarded outside of `measured`.
     """
 
     def __init__(self, engine: Evaluator) -> None:
@@ -70,7 +76,18 @@ class Meter:
 
     @contextmanager
     def measured(self, method: str, tol: float) -> Iterator[Statistics]:
-        """Count what a product costs into statistics of its own; parts of it are counted in both."""
+        """Context that measures a product; the solves of nested products count in the outer one too.
+
+        Parameters
+        ----------
+        method : str
+        tol : float
+            Requested tolerance, for `Statistics.tolerance`.
+
+        Yields
+        ------
+        Statistics
+        """
         outer, counted = self.counting, Statistics(method, tol)
         evaluations, inside, start = self.engine.evaluations.copy(), self.engine.seconds, time.perf_counter()
         self.counting, self._depth = counted, self._depth + 1

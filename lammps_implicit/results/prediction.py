@@ -1,4 +1,4 @@
-"""Taylor models: the relaxed structure and energy at changed parameters, from derivatives at one minimum."""
+"""Relaxed structure and energy at changed parameters, predicted from the derivatives in a result file."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from lammps_implicit.results.structure import stream_structure
 
 @dataclass(frozen=True)
 class PredictedStructure:
-    """What the derivatives at Θ say of Θ + δΘ.
+    """Structure and energy at Θ + δΘ, predicted from the derivatives at Θ.
 
     Attributes
     ----------
     dtheta : (P,) float array
+        δΘ.
     displacement : (N, 3) float array
-        First order, dX*/dΘ δΘ; its error falls as |δΘ|². The part that follows the cell included.
+        dX*/dΘ δΘ, Å, including the part that follows the cell. First order: the error is of order |δΘ|².
     strain : (3, 3) float array
-        Of the cell, first order, upper triangular.
+        Strain of the cell, first order, upper triangular; zero if the cell is fixed.
     enthalpy_terms : (3,) float array
-        W(Θ); dW/dΘ·δΘ; ½ δΘ·d²W/dΘ²·δΘ, where W = U + pV at the pressure p that a cell which answers is held at, and
-        the energy U where it does not. The error of their sum falls as |δΘ|³.
+        W(Θ); dW/dΘ·δΘ; ½ δΘ·d²W/dΘ²·δΘ, in eV, with the enthalpy W = U + pV at the pressure p at which the cell is
+        held, or the energy U if the cell is fixed. The error of their sum is of order |δΘ|³.
     work : float
-        pV of the predicted cell; zero where it does not answer.
+        pV of the predicted cell, eV; zero if the cell is fixed.
     """
 
     dtheta: FloatArray
@@ -49,19 +50,29 @@ class PredictedStructure:
 
     @property
     def enthalpy(self) -> float:
-        """Sum of the terms."""
+        """Predicted enthalpy, eV: the sum of `enthalpy_terms`."""
         return float(self.enthalpy_terms.sum())
 
     @property
     def energy(self) -> float:
-        """U; under pressure its error falls as |δΘ|² only, through that of the volume."""
+        """Predicted energy U, eV; under pressure its error is of order |δΘ|², through that of the volume."""
         return self.enthalpy - self.work
 
 
 def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> PredictedStructure:
     """Predict structure and energy at Θ + δΘ.
 
-    E(Θ + δ) = E + B·δ + ½ δᵀ(Cᵀ dX*/dΘ) δ + O(δ³); X*(Θ + δ) = X* + dX*/dΘ δ + O(δ²).
+    E(Θ + δ) = E + dE/dΘ·δ + ½ δᵀ d²E/dΘ² δ + O(δ³) and X*(Θ + δ) = X* + dX*/dΘ δ + O(δ²), without LAMMPS.
+
+    Parameters
+    ----------
+    sensitivity : Sensitivity
+    dtheta : (P,) float array
+        δΘ.
+
+    Returns
+    -------
+    PredictedStructure
     """
     first = float(sensitivity.energy_gradient @ dtheta)
     second = 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
@@ -74,15 +85,15 @@ def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> PredictedStructure:
 
 
 def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatArray:
-    """Read new parameters from a coefficient file, ``.npy`` or ``.csv``.
+    """Read new parameters from a coefficient file, an ``.npy`` file or a ``.csv`` file.
 
     Parameters
     ----------
     path : path-like
-        ``.npy``: (P,) floats. ``.csv``: one number a line, or ``label,value`` lines in any order, or one line of
-        numbers. Anything else: a coefficient file as LAMMPS reads it.
+        ``.npy``: (P,) floats. ``.csv``: one number per line, ``label,value`` lines in any order, or one line of
+        numbers. With any other ending: a coefficient file as LAMMPS reads it.
     sensitivity : Sensitivity
-        Says which parameters are expected.
+        Has the parameters that are expected.
 
     Returns
     -------
@@ -92,7 +103,7 @@ def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatA
     Raises
     ------
     PotentialError
-        If the file does not fit.
+        If the file does not exist, cannot be read, or does not hold these parameters.
     """
     path = Path(path)
     if not path.is_file():
@@ -100,7 +111,9 @@ def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatA
     reader = {".npy": _read_npy, ".csv": _read_csv}.get(path.suffix.lower(), _read_coefficient_file)
     theta = reader(path, sensitivity)
     if theta.shape != (len(sensitivity.names),):
-        raise PotentialError(f"{path}: {len(sensitivity.names)} parameters expected, array of shape {theta.shape} read")
+        raise PotentialError(
+            f"{path}: {len(sensitivity.names)} parameters expected, but it holds an array of shape {theta.shape}"
+        )
     if not np.isfinite(theta).all():
         raise PotentialError(f"{path}: parameter {sensitivity.names[int(np.argmin(np.isfinite(theta)))]} is not finite")
     return theta
@@ -111,15 +124,25 @@ def write_prediction(
 ) -> list[Path]:
     """Write a prediction as HDF5, extended XYZ with displacement vectors, and a LAMMPS data file.
 
+    Parameters
+    ----------
+    path : path-like
+        Of the HDF5 file.
+    sensitivity : Sensitivity
+        From which the prediction was made.
+    prediction : PredictedStructure
+    overwrite : bool
+        Whether to replace existing files.
+
     Returns
     -------
     list of Path
-        The files: `path`, and beside it the same name ending in ``.xyz`` and ``.data``.
+        The files written: `path`, and the same name with the endings ``.xyz`` and ``.data``.
 
     Raises
     ------
     OutputError
-        If one exists or cannot be written.
+        If one of them exists or cannot be written.
     """
     import h5py
 
@@ -163,7 +186,7 @@ def _read_npy(path: Path, sensitivity: Sensitivity) -> FloatArray:
     try:
         array = np.load(path, allow_pickle=False)
         if np.iscomplexobj(array):
-            raise ValueError("complex")
+            raise ValueError("complex numbers")
         return np.asarray(array, dtype=float)
     except (ValueError, OSError, EOFError, TypeError) as error:
         raise PotentialError(f"{path}: not an array of numbers ({error})") from None
@@ -193,7 +216,7 @@ def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
 
 def _read_coefficient_file(path: Path, sensitivity: Sensitivity) -> FloatArray:
     if not is_coefficient_file(sensitivity.potential_text):
-        raise PotentialError(f"{path}: the potential of the result is not SNAP: give its parameters as .npy or .csv")
+        raise PotentialError(f"{path}: the result is not of a SNAP: give its parameters as .npy or .csv")
     new = read_coefficients(path)
     old = parse_coefficients(sensitivity.potential_text, "the potential of the result")
     if new.names != old.names:
@@ -202,7 +225,9 @@ def _read_coefficient_file(path: Path, sensitivity: Sensitivity) -> FloatArray:
             f"with {len(old.names)} ({old.names[0]} to {old.names[-1]})"
         )
     if new.blocks != old.blocks:
-        raise PotentialError(f"{path}: radii or weights of elements differ; they are not parameters")
+        raise PotentialError(
+            f"{path}: radii or weights of elements differ from those of the result; they are not parameters"
+        )
     _require_same_elsewhere(path, new, old, sensitivity.names)
     values = dict(zip(new.names, new.theta, strict=True))
     return np.array([values[name] for name in sensitivity.names])
@@ -212,4 +237,6 @@ def _require_same_elsewhere(path: Path, new: CoefficientFile, old: CoefficientFi
     changed = [name for name, a, b in zip(new.names, new.theta, old.theta, strict=True) if a != b]
     outside = [name for name in changed if name not in set(selected)]
     if outside:
-        raise PotentialError(f"{path}: {outside[0]} differs, but derivatives were restricted to other parameters")
+        raise PotentialError(
+            f"{path}: {outside[0]} differs, but the result has derivatives with respect to other parameters only"
+        )

@@ -1,4 +1,4 @@
-"""A stationary point and its derivatives as a result: taken from a point, written to HDF5, read from there."""
+"""`Sensitivity`: a stationary point and its derivatives as a result, written to HDF5 and read from it."""
 
 from __future__ import annotations
 
@@ -30,37 +30,35 @@ from lammps_implicit.structures import Structure
 from lammps_implicit.units import units_of
 
 FULL_BYTES = 2**30
-"""Size up to which a Jacobian is written in full rather than factored."""
+"""Bytes up to which a Jacobian is written in full rather than factored. Chosen: files that are easy to copy and
+plot."""
 
 FORMS = ("auto", "full", "factored")
+"""Forms in which a Jacobian is written: see `Sensitivity.write`."""
+
+_WHAT = "a result of 'lammps-implicit sensitivity'"
 
 
 class Factors(Protocol):
-    """dX*/dΘ = Σ_k L_k R_kᵀ, its rows in the order of the result's structure.
-
-    Attributes
-    ----------
-    right : (P, r) float array
-        R.
-    """
+    """Factors of dX*/dΘ = Σ_k L_k R_kᵀ, with rows in the order of the atoms of the result's structure."""
 
     @property
     def right(self) -> FloatArray:
-        """R, (P, r)."""
+        """R, (P, r), per unit of each parameter."""
         ...
 
     def left(self, rows: slice | IntArray) -> FloatArray:
-        """L of some atoms, (r, m, 3)."""
+        """L of some atoms, (r, m, 3), Å."""
         ...
 
     def displacement(self, weights: FloatArray) -> FloatArray:
-        """Σ_k weights_k L_k of all atoms, (n, 3)."""
+        """Σ_k weights_k L_k of all atoms, (n, 3), Å."""
         ...
 
 
 @dataclass(frozen=True)
-class JacobianFactors:
-    """Those of a Jacobian in memory, whose rows stand in the engine's order."""
+class _JacobianFactors:
+    """Factors of a `Jacobian` in memory, whose rows are in the engine's order."""
 
     jacobian: Jacobian
     order: IntArray
@@ -77,8 +75,8 @@ class JacobianFactors:
 
 
 @dataclass(frozen=True)
-class ArrayFactors:
-    """Factors in memory whose rows stand in the structure's order."""
+class _ArrayFactors:
+    """Factors in memory, whose rows are in the structure's order."""
 
     patterns: FloatArray
     right: FloatArray
@@ -91,23 +89,23 @@ class ArrayFactors:
 
 
 @dataclass(frozen=True)
-class FileFactors:
-    """Those of a file, read as they are asked for, pattern by pattern."""
+class _FileFactors:
+    """Factors in a file, read when they are needed, one pattern at a time."""
 
     path: Path
     parameters: int
 
     @property
     def right(self) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY_KIND], WHAT) as file:
+        with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:
             return np.eye(self.parameters) if "jacobian" in file else file["jacobian_right"][()]
 
     def left(self, rows: slice | IntArray) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY_KIND], WHAT) as file:
+        with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:
             return file["jacobian" if "jacobian" in file else "jacobian_left"][:, rows]
 
     def displacement(self, weights: FloatArray) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY_KIND], WHAT) as file:
+        with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:
             patterns = file["jacobian" if "jacobian" in file else "jacobian_left"]
             moved = np.zeros(patterns.shape[1:])
             for index in np.flatnonzero(weights):
@@ -115,44 +113,46 @@ class FileFactors:
         return moved
 
 
-WHAT = "a result of 'lammps-implicit sensitivity'"
-
-
 @dataclass(frozen=True)
 class Sensitivity:
-    """A stationary point and its derivatives. `Minimum.sensitivity` makes one, `read_sensitivity` reads one.
+    """A stationary point and its derivatives, from `Minimum.sensitivity` or `read_sensitivity`.
 
     Attributes
     ----------
     structure : Structure
-        Relaxed, in id order: the atoms of this rank; all of them, where it was read.
+        Relaxed structure, in id order: the atoms of this rank, or all atoms if it was read from a file.
     factors : Factors
-        dX*/dΘ.
+        dX*/dΘ, factored.
     theta : (P,) float array
+        Parameters.
     names : tuple of str
+        Their labels.
     energy : float
+        eV in ``units metal``.
     energy_gradient : (P,) float array
+        dE/dΘ, energy per unit of each parameter; of the enthalpy if the cell is relaxed too.
     energy_hessian : (P, P) float array
-        Both of the enthalpy, where the cell is relaxed too.
+        d²E/dΘ², likewise.
     potential_text : str
-        The coefficient file it was computed with.
+        The coefficient file of the potential.
     attributes : dict
-        Versions, deck, units, tolerance, method, cost.
+        Versions, deck, units, tolerance, method and cost.
     pressure : (3, 3) float array
-        What the cell is held at, energy per volume; zero where it is fixed.
+        Pressure tensor at which the cell is held, energy per volume; zero if it is fixed.
     strain_jacobian : (P, k) float array or None
-        dε/dΘ, where the cell is relaxed too.
+        dε/dΘ; None if the cell is fixed.
     strain_basis : (6, k) float array or None
         Components (xx, yy, zz, yz, xz, xy) of each of its strains.
     volume_gradient : (P,) float array or None
         dV/dΘ, Å³ per unit of each parameter.
     third : dict of str to array
-        What `Minimum.third_derivative` found, as files have it: ``third`` (k, k, P), ``third_inner`` (k, k, k),
-        ``duals`` and ``response`` (P, k), ``softening`` (P,), ``metric`` and ``volume_hessian`` (P, P); or nothing.
+        Results of `Minimum.third_derivative`, with the names of datasets: ``third`` (k, k, P), ``third_inner``
+        (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (P,), ``metric`` and ``volume_hessian`` (P, P).
+        Empty if there are none.
     comm : MPI.Comm
-        Ranks that hold the atoms.
+        Communicator of the ranks that hold the atoms.
     path : Path or None
-        Where it was read from.
+        File from which it was read.
     """
 
     structure: Structure
@@ -174,36 +174,36 @@ class Sensitivity:
 
     @property
     def mean_pressure(self) -> float:
-        """A third of the trace of `pressure`, energy per volume."""
+        """One third of the trace of `pressure`, energy per volume."""
         return float(np.trace(self.pressure)) / 3
 
     @property
     def volume(self) -> float:
-        """Of the cell."""
+        """Volume of the cell, Å³."""
         return float(np.linalg.det(self.structure.cell))
 
     @property
     def enthalpy(self) -> float:
-        """U + pV; the energy itself where the cell is fixed."""
+        """U + pV, eV in ``units metal``; the energy U if the cell is fixed."""
         return self.energy + self.mean_pressure * self.volume
 
     def strain(self, dtheta: FloatArray) -> FloatArray:
-        """ε = dε/dΘ δΘ, upper triangular (3, 3); zero where the cell is fixed."""
+        """ε = dε/dΘ δΘ, (3, 3), upper triangular; zero if the cell is fixed."""
         if self.strain_jacobian is None or self.strain_basis is None:
             return np.zeros((3, 3))
         return tensor(self.strain_basis @ (dtheta @ self.strain_jacobian))
 
     def displacement(self, dtheta: FloatArray) -> FloatArray:
-        """δX = dX*/dΘ δΘ of the structure's atoms, (n, 3)."""
+        """δX = dX*/dΘ δΘ of the atoms of `structure`, (n, 3), Å."""
         return self.factors.displacement(dtheta @ self.factors.right)
 
     def moved(self, dtheta: FloatArray, displacement: FloatArray) -> Structure:
-        """Return the structure with its atoms displaced by (n, 3), in the cell predicted for δΘ."""
+        """The structure with its atoms displaced by `displacement`, (n, 3), Å, in the cell predicted for δΘ, (P,)."""
         cell = self.structure.cell @ (np.eye(3) + self.strain(dtheta)).T
         return replace(self.structure, positions=self.structure.positions + displacement, cell=cell)
 
     def gathered(self) -> Sensitivity | None:
-        """All of it on rank 0, None on others: for tables and plots of small cells."""
+        """The result with all atoms on rank 0, None on the others: for tables and plots of small cells."""
         if self.comm.size == 1:
             return self
         order, structure = IdOrder(self.comm, self.structure.ids), self.structure
@@ -212,29 +212,32 @@ class Sensitivity:
         if ids is None or types is None or positions is None or patterns is None:
             return None
         whole = replace(structure, ids=ids, types=types, positions=positions)
-        factors = ArrayFactors(np.moveaxis(patterns, 0, 1), self.factors.right)
+        factors = _ArrayFactors(np.moveaxis(patterns, 0, 1), self.factors.right)
         return replace(self, structure=whole, factors=factors, comm=MPI.COMM_SELF)
 
     def write(self, path: str | os.PathLike[str], overwrite: bool = False, form: str = "auto") -> None:
-        """Write it as HDF5, streaming in id order; on all ranks that hold its atoms.
+        """Write an HDF5 file, streamed in id order; call it on all ranks of `comm`.
 
         Parameters
         ----------
         path : path-like
         overwrite : bool
+            Whether to replace an existing file.
         form : {"auto", "full", "factored"}
             ``full``: dataset ``jacobian`` (P, N, 3). ``factored``: its factors ``jacobian_left`` (r, N, 3) and
-            ``jacobian_right`` (P, r). ``auto`` takes the former up to `FULL_BYTES`. The attribute ``jacobian_form``
-            says which.
-
-        Where the cell is relaxed too, datasets ``strain_jacobian`` (P, k), ``strain_basis`` (6, k),
-        ``volume_gradient`` (P,), ``pressure`` (3, 3) and ``enthalpy`` come on top, and derivatives of the energy are
-        those of the enthalpy. Those of `third` follow.
+            ``jacobian_right`` (P, r). ``auto``: ``full`` up to `FULL_BYTES`, else ``factored``. The attribute
+            ``jacobian_form`` tells which it is.
 
         Raises
         ------
         OutputError
-            If the file exists or cannot be written; nothing is left behind.
+            If the file exists or cannot be written; no partial file is left.
+
+        Notes
+        -----
+        If the cell is relaxed too, the file also has the datasets ``strain_jacobian`` (P, k), ``strain_basis`` (6, k),
+        ``volume_gradient`` (P,), ``pressure`` (3, 3) and ``enthalpy``, and derivatives of the energy are those of the
+        enthalpy. Third derivatives are those of `third`.
         """
         if form not in FORMS:
             raise OutputError(f"form '{form}' is not one of {', '.join(FORMS)}")
@@ -256,7 +259,7 @@ class Sensitivity:
                     write_dataset(file, "jacobian_right", right, "1 / theta")
 
     def _write_head(self, file: Any, length: str) -> IdOrder:
-        """Write everything but the Jacobian; `file` is None but on rank 0."""
+        """Write everything but the Jacobian; `file` is None on all ranks but 0."""
         if file is not None:
             import h5py
 
@@ -268,7 +271,7 @@ class Sensitivity:
         return stream_structure(file, self.structure, self.comm, length)
 
     def _datasets(self, length: str) -> dict[str, tuple[Any, str]]:
-        """Arrays that do not grow with the number of atoms, with their units."""
+        """Arrays whose size does not depend on the number of atoms, with their units."""
         energy = str(self.attributes["energy_unit"])
         found: dict[str, tuple[Any, str]] = {
             "theta": (self.theta, "the coefficient file's"),
@@ -286,10 +289,10 @@ class Sensitivity:
                 "pressure": (self.pressure * units.pressure_factor, units.pressure),
                 "enthalpy": (self.enthalpy, energy),
             }
-        return found | {name: (values, THIRD[name]) for name, values in self.third.items()}
+        return found | {name: (values, _THIRD[name]) for name, values in self.third.items()}
 
 
-THIRD = {
+_THIRD = {
     "duals": "",
     "response": "",
     "metric": "",
@@ -298,7 +301,7 @@ THIRD = {
     "softening": "1 / theta",
     "volume_hessian": "",
 }
-"""Datasets of third derivatives and their units."""
+"""Datasets of third derivatives, and their units."""
 
 
 def take_sensitivity(
@@ -308,23 +311,31 @@ def take_sensitivity(
     method: str = "auto",
     progress: Progress = no_progress,
 ) -> Sensitivity:
-    """Differentiate a stationary point; see `Minimum.sensitivity`.
+    """Differentiate a stationary point: see `Minimum.sensitivity`.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+    tol, method, progress
+        As for `StationaryPoint.jacobian`.
+    freedom : StrainFreedom
+        Strains of the cell, and the pressure at which it is held.
 
     Raises
     ------
     LammpsImplicitError
-        At a stress that is not hydrostatic, where there is no enthalpy, before anything is evaluated.
+        If the stress is not hydrostatic, so that no enthalpy exists; nothing has been evaluated then.
     """
     if not (freedom.fixed or freedom.hydrostatic):
         raise LammpsImplicitError(
-            "results at a stress that is not hydrostatic cannot be stored: an enthalpy does not exist there"
+            "a result at a stress that is not hydrostatic cannot be stored, as no enthalpy exists: give one pressure"
         )
     jacobian = point.jacobian(tol, method, progress, cell=freedom)
     third = point.third
     same = third is not None and third.cell == freedom.label and np.array_equal(freedom.target, point.target)
     return Sensitivity(
         structure=snapshot(point),
-        factors=JacobianFactors(jacobian, np.argsort(point.ids)),
+        factors=_JacobianFactors(jacobian, np.argsort(point.ids)),
         theta=point.potential.theta,
         names=point.potential.names,
         energy=point.energy,
@@ -342,14 +353,23 @@ def take_sensitivity(
 
 
 def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
-    """Read a file that `Sensitivity.write` wrote.
+    """Read a file written by `Sensitivity.write`.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Sensitivity
+        With all atoms. The Jacobian stays in the file and is read when it is needed.
 
     Raises
     ------
     OutputError
-        If it does not exist, is damaged, is something else, or was written by a later version of this package.
+        If the file does not exist, is damaged, is something else, or was written by a later version of this package.
     """
-    with hdf5_opened(path, [SENSITIVITY_KIND], WHAT) as file:
+    with hdf5_opened(path, [SENSITIVITY_KIND], _WHAT) as file:
         theta = file["theta"][()]
         optional = {
             name: file[name][()] for name in ("strain_jacobian", "strain_basis", "volume_gradient") if name in file
@@ -360,7 +380,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
         return Sensitivity(
             path=Path(path),
             structure=read_structure(file),
-            factors=FileFactors(Path(path), len(theta)),
+            factors=_FileFactors(Path(path), len(theta)),
             theta=theta,
             names=tuple(file["parameter_names"].asstr()[()]),
             energy=float(file["energy"][()]),
@@ -369,7 +389,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
             potential_text=file["potential"].asstr()[()],
             attributes=dict(file.attrs),
             pressure=held,
-            third={name: file[name][()] for name in THIRD if name in file},
+            third={name: file[name][()] for name in _THIRD if name in file},
             **optional,
         )
 
@@ -377,7 +397,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
 def _stream_patterns(
     file: Any, name: str, units: str, order: IdOrder, patterns: Iterable[FloatArray], count: int
 ) -> None:
-    """Write `count` displacement patterns (n, 3), which come one by one, as a dataset (count, N, 3)."""
+    """Write `count` displacement patterns, (n, 3) each, one at a time as a dataset (count, N, 3)."""
     dataset = None
     if file is not None:
         chunks = (1, min(order.total, PIECE), 3) if count else None
@@ -388,7 +408,7 @@ def _stream_patterns(
 
 
 def _third(third: ThirdDerivative) -> dict[str, FloatArray]:
-    """Arrays of third derivatives, along k directions with the coordinates ``duals`` (P, k)."""
+    """Datasets of third derivatives: see `Sensitivity.third`."""
     found = {
         "duals": third.enthalpy.duals,
         "response": third.directions.response,

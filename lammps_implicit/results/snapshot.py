@@ -9,7 +9,17 @@ from lammps_implicit.structures import Structure
 
 
 def snapshot(point: StationaryPoint) -> Structure:
-    """Structure of the atoms that this rank owns, in the order of their ids, as the point stands now."""
+    """Current structure of a stationary point.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+
+    Returns
+    -------
+    Structure
+        The atoms that this rank owns, in the order of their ids.
+    """
     engine = point.engine
     order = np.argsort(engine.ids)
     return Structure(
@@ -25,5 +35,5 @@ def snapshot(point: StationaryPoint) -> Structure:
 
 
 def elements_of(point: StationaryPoint) -> tuple[str, ...]:
-    """Chemical element of each atom type; ``X`` where it is not known."""
+    """Chemical element of each atom type; ``X`` if unknown."""
     return tuple(name or "X" for name in point.potential.elements)

@@ -1,4 +1,4 @@
-"""Structures in HDF5 files, streaming in id order."""
+"""Structures in HDF5 files, streamed in id order: no rank holds a whole array."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ from lammps_implicit.structures import Rows, Structure
 
 
 def stream_dataset(file: Any, name: str, units: str, order: IdOrder, array: NDArray[Any]) -> None:
-    """Write a per-atom array as a dataset; `file` is None but on rank 0."""
+    """Write a per-atom array of all ranks as a dataset.
+
+    Parameters
+    ----------
+    file : h5py.File or h5py.Group or None
+        None on all ranks but 0.
+    name, units : str
+        Of the dataset.
+    order : IdOrder
+        Of the atoms of all ranks.
+    array : (n, ...) array
+        Rows of this rank's atoms.
+    """
     dataset = None
     if file is not None:
         dataset = file.create_dataset(name, (order.total, *array.shape[1:]), array.dtype)
@@ -24,16 +36,22 @@ def stream_dataset(file: Any, name: str, units: str, order: IdOrder, array: NDAr
 
 
 def stream_structure(file: Any, structure: Structure, comm: MPI.Comm, length: str) -> IdOrder:
-    """Write the arrays that `read_structure` reads, rows of all ranks; `file` is None but on rank 0.
+    """Write a structure, with the atoms of all ranks, in the datasets that `read_structure` reads.
 
     Parameters
     ----------
     file : h5py.File or h5py.Group or None
+        None on all ranks but 0.
     structure : Structure
-        Of the atoms that this rank owns.
-    comm : mpi4py communicator
+        The atoms that this rank owns.
+    comm : MPI.Comm
     length : str
         Name of the unit of length.
+
+    Returns
+    -------
+    IdOrder
+        Of the atoms, for further datasets.
     """
     order = IdOrder(comm, structure.ids)
     if file is not None:
@@ -51,7 +69,19 @@ def stream_structure(file: Any, structure: Structure, comm: MPI.Comm, length: st
 
 
 def stream_rows(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDArray[Any]) -> None:
-    """Write rows of all ranks, in id order, into ``dataset[lead]``; `dataset` is None but on rank 0."""
+    """Write per-atom rows of all ranks, in id order, into ``dataset[lead]``.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset or None
+        None on all ranks but 0.
+    lead : tuple of int
+        Leading indices.
+    order : IdOrder
+        Of the atoms of all ranks.
+    array : (n, ...) array
+        Rows of this rank's atoms.
+    """
 
     def write(place: int, rows: NDArray[Any]) -> None:
         dataset[(*lead, slice(place, place + len(rows)))] = rows
@@ -60,13 +90,13 @@ def stream_rows(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDAr
 
 
 def read_structure(file: Any) -> Structure:
-    """Read a structure's arrays from an open HDF5 file."""
+    """Read a structure from an open HDF5 file or group."""
     arrays = {name: file[name][()] for name in ("ids", "types", "positions", "cell", "origin", "periodic", "masses")}
     return Structure(elements=tuple(file["elements"].asstr()[()]), **arrays)
 
 
 def structure_pieces(file: Any) -> Iterator[Rows]:
-    """Read a structure from an open HDF5 file or group, some of its atoms at a time; at least one `Rows`."""
+    """Read a structure from an open HDF5 file or group, `PIECE` atoms at a time; yields at least one `Rows`."""
     cell, ids, positions = file["cell"][()], file["ids"], file["positions"]
     for first in range(0, max(len(ids), 1), PIECE):
         part = slice(first, first + PIECE)
@@ -74,19 +104,19 @@ def structure_pieces(file: Any) -> Iterator[Rows]:
 
 
 def read_rows(comm: MPI.Comm, pieces: Callable[[], Iterator[Rows]]) -> Rows:
-    """Read a structure on rank 0 and spread its atoms over all ranks; none holds more than its share and a piece.
+    """Read a structure on rank 0 and distribute its atoms; no rank holds more than its share and one piece.
 
     Parameters
     ----------
     comm : MPI.Comm
     pieces : callable
-        Opens the file and yields its atoms, called on rank 0: `structure_pieces` of an HDF5 file,
-        `structures.read_data_pieces` of a LAMMPS data file. What it raises is raised on all ranks.
+        Opens the file and yields its atoms; called on rank 0. For HDF5 files `structure_pieces`, for LAMMPS data files
+        `structures.read_data_pieces`. Its exceptions are raised on all ranks.
 
     Returns
     -------
     Rows
-        Those of this rank, which need not be the atoms it owns (`mpi.fetch` finds those), with the cell on all ranks.
+        Atoms of this rank, which need not be those that it owns (`mpi.ownership.fetch` finds these), and the cell.
     """
     cell = np.empty((3, 3))
 
@@ -101,7 +131,7 @@ def read_rows(comm: MPI.Comm, pieces: Callable[[], Iterator[Rows]]) -> Rows:
 
 
 def write_dataset(file: Any, name: str, values: Any, units: str) -> None:
-    """Write an array and name its units."""
+    """Write an array as a dataset with its units as an attribute."""
     file[name] = values
     if units:
         file[name].attrs["units"] = units

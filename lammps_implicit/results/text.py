@@ -1,4 +1,4 @@
-"""Structures as text files, streaming in id order."""
+"""Structures as text files, streamed in id order: no rank holds the whole structure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,21 @@ from lammps_implicit.structures import write_data_header, write_data_rows, write
 
 
 def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: str, overwrite: bool = False) -> None:
-    """Write a minimum's structure as a LAMMPS data file, streaming in id order.
+    """Write the structure of a minimum as a LAMMPS data file.
+
+    Parameters
+    ----------
+    path : path-like
+    minimum : StationaryPoint
+    title : str
+        First line of the file.
+    overwrite : bool
+        Whether to replace an existing file.
 
     Raises
     ------
     OutputError
-        If the file exists or cannot be written; nothing is left behind.
+        If the file exists or cannot be written; no partial file is left.
     """
     engine = minimum.engine
     box = engine.cell, engine.origin, engine.masses(), elements_of(minimum)
@@ -39,12 +48,19 @@ def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: st
 
 
 def write_xyz(path: str | os.PathLike[str], minimum: StationaryPoint, overwrite: bool = False) -> None:
-    """Write a minimum's structure as extended XYZ with ids and types, streaming in id order; the cell starts at zero.
+    """Write the structure of a minimum as extended XYZ with ids and types; the origin of the cell is moved to zero.
+
+    Parameters
+    ----------
+    path : path-like
+    minimum : StationaryPoint
+    overwrite : bool
+        Whether to replace an existing file.
 
     Raises
     ------
     OutputError
-        As `write_data`.
+        As for `write_data`.
     """
     engine, elements = minimum.engine, elements_of(minimum)
 
@@ -68,7 +84,7 @@ def _write_text(
     head: Callable[[IO[str], int], None],
     write_rows: Callable[[IO[str], FloatArray], None],
 ) -> None:
-    """Write a text file with a row (id, type, x, y, z) for each atom."""
+    """Write a text file from rows (id, type, x, y, z), one per atom."""
     engine = minimum.engine
     order = IdOrder(engine.comm, engine.ids)
     rows = np.column_stack([engine.ids, engine.types, engine.positions])  # ids are exact below 2^53

@@ -1,4 +1,4 @@
-"""The solvers of one process or of many."""
+"""The choice of solvers: SciPy's on one process, PETSc's on several ranks."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from lammps_implicit.solvers.springs import Springs
 
 @dataclass(frozen=True)
 class Backend:
-    """What solves and preconditions.
+    """Constructors of solvers and of the preconditioner.
 
     Attributes
     ----------
     spring_inverse : callable
-        (evaluator, springs) to v → K⁻¹v.
+        Maps (evaluator, springs) to the function v → K⁻¹v.
     at_minimum, at_saddle : callable
-        Make the solver of single right-hand sides.
+        Return a solver for single right-hand sides.
     for_many : callable
-        Number of directions that there is memory for, to the solver of many right-hand sides at a minimum.
+        Maps the number of directions that fit into memory to a solver for many right-hand sides at a minimum.
     """
 
     spring_inverse: Callable[[Evaluator, Springs], Callable[[FloatArray], FloatArray]]
@@ -41,23 +41,23 @@ class Backend:
 
 
 def backend(comm: MPI.Comm, petsc_options: Mapping[str, Any] | None = None) -> Backend:
-    """Return SciPy's solvers for one process, PETSc's for many.
+    """Return the solvers for a communicator: SciPy's for one process, PETSc's for several.
 
     Parameters
     ----------
-    comm : mpi4py communicator
-    petsc_options : mapping, optional
-        Options of PETSc without their prefix: ``{"ksp_monitor": None, "pc_type": "jacobi"}``. A Jacobian is solved for
-        by our own conjugate directions, which PETSc has no like of, unless ``ksp_type`` is set.
+    comm : MPI.Comm
+    petsc_options : mapping of str to object, optional
+        PETSc options without the prefix ``-li_``, for example ``{"ksp_monitor": None, "pc_type": "jacobi"}``. Jacobians
+        use conjugate directions (`ConjugateDirections`, without counterpart in PETSc) unless ``ksp_type`` is set.
 
     Raises
     ------
     LammpsImplicitError
-        If several ranks run without petsc4py.
+        If there are several ranks and petsc4py cannot be imported.
     """
     if comm.size == 1:
         return Backend(spring_inverse, ConjugateGradients, lambda: MinimalResidual(scipy_pass))
-    # Loaded only where there are several ranks: one process works without PETSc.
+    # PETSc is loaded on several ranks only, so that one process works without it.
     inverses = importlib.import_module("lammps_implicit.solvers.petsc_spring_inverse")
     krylov = importlib.import_module("lammps_implicit.solvers.petsc_krylov")
     options = dict(petsc_options or {})

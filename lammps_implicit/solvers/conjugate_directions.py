@@ -1,9 +1,9 @@
-"""Conjugate directions for many right-hand sides with one operator: each solve profits from all before it.
+"""Conjugate directions for many right-hand sides with one operator: every solve benefits from all previous ones.
 
-All search directions Q, of all solves, are kept with their products and made conjugate, QᵀHQ = 1. A new solve starts
-from its Galerkin solution x₀ = QQᵀb and adds directions, preconditioned residuals conjugated against all of Q
-(J. Erhel, F. Guyomarc'h, SIAM J. Matrix Anal. Appl. 21, 1279 (2000), with full orthogonalisation, which also makes up
-for the noise of differenced products). Works on distributed arrays: only inner products cross ranks.
+The search directions Q of all solves are kept with their products and made conjugate, QᵀHQ = 1. A new solve starts from
+its Galerkin solution x₀ = QQᵀb and adds directions: preconditioned residuals conjugated against all of Q (J. Erhel, F.
+Guyomarc'h, SIAM J. Matrix Anal. Appl. 21, 1279 (2000), here with full orthogonalisation, which also compensates the
+noise of differenced products). Arrays are distributed; only inner products are communicated.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from lammps_implicit.solvers.interface import LinearSystem, Solution, Status
 
 
 class ConjugateDirections:
-    """A solver that remembers.
+    """Conjugate gradients that keep the search directions of all solves; any number of ranks.
 
     Parameters
     ----------
     capacity : int
-        Largest number of directions kept; beyond it the older half makes room.
+        Largest number of directions kept; when it is reached, the older half is discarded.
     maxiter : int
-        Most iterations of one solve.
+        Limit on the iterations of one solve.
     """
 
     name = "iterative"
@@ -32,7 +32,7 @@ class ConjugateDirections:
         self.maxiter = maxiter
 
     def prepare(self, system: LinearSystem) -> None:
-        """Take a system and forget all directions."""
+        """Set the linear system and discard all directions."""
         self._system = system
         self._engine = system.engine
         self._shape = system.engine.positions.shape
@@ -51,17 +51,18 @@ class ConjugateDirections:
                 break
             history.append(engine.norm(residual) / scale)
             v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))
-            # All products are used again for other right-hand sides, of any size: none may be coarser than the others.
+            # Products are reused for other right-hand sides of any size: all must be equally accurate.
             product, curvature = self._system.product(v, tol, engine.norm(residual))
             self._keep(v / np.sqrt(curvature), product / np.sqrt(curvature))
             length = engine.dot(v, residual) / curvature
-            # The noise of products brings back a little of Q into the residual, which no new direction can remove.
+            # Noise of the products reintroduces components along Q into the residual, which new directions cannot
+            # remove.
             x, residual = self._galerkin(x + length * v, residual - length * product)
-        left = engine.norm(residual) / scale if scale > 0 else 0.0
-        return Solution(x, status, len(history), left, tuple(history))
+        remaining = engine.norm(residual) / scale if scale > 0 else 0.0
+        return Solution(x, status, len(history), remaining, tuple(history))
 
     def _galerkin(self, x: FloatArray, residual: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Add QQᵀr to x and take HQQᵀr from r."""
+        """Add QQᵀr to x and subtract HQQᵀr from r."""
         q, hq = self._directions[: self._count], self._products[: self._count]
         weights = self._engine.sum(q @ residual.reshape(-1))
         return x + (weights @ q).reshape(self._shape), residual - (weights @ hq).reshape(self._shape)

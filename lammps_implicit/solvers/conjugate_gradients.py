@@ -10,12 +10,12 @@ from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, pr
 
 
 class ConjugateGradients:
-    """SciPy's conjugate gradients; products become coarser as the residual falls.
+    """SciPy's conjugate gradients on one process, with products that become less accurate as the residual falls.
 
     Parameters
     ----------
     maxiter : int
-        Most iterations of one solve.
+        Limit on the iterations of one solve.
     """
 
     name = "iterative"
@@ -24,7 +24,7 @@ class ConjugateGradients:
         self.maxiter = maxiter
 
     def prepare(self, system: LinearSystem) -> None:
-        """Take a system."""
+        """Set the linear system."""
         self._system = system
 
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
@@ -59,7 +59,7 @@ class ConjugateGradients:
 
 
 class _LastStep:
-    """b - Hx by the products that were evaluated: SciPy keeps it to itself."""
+    """The recursive residual b - Hx, which SciPy does not return, rebuilt from the products evaluated."""
 
     def __init__(self, right: FloatArray) -> None:
         self.residual = right.copy()

@@ -1,4 +1,4 @@
-"""Dense Hessian by differences, for cells so small that it needs fewer force evaluations than iterating."""
+"""Dense Hessian, for cells so small that it takes fewer force evaluations than iterative solves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, re
 
 
 class Dense:
-    """H column by column, and its inverse on the complement of the null space. One process.
+    """Direct solver: evaluates H column by column and inverts it outside the null space. One process only.
 
     Parameters
     ----------
     accuracy : float
-        Relative accuracy of each column.
+        Relative error each column may have.
     progress : callable
-        Called with (columns done, columns in all).
+        Called with (columns done, total number of columns).
     """
 
     name = "dense"
@@ -29,24 +29,24 @@ class Dense:
         self.progress = progress
 
     def prepare(self, system: LinearSystem) -> None:
-        """Evaluate and decompose H: one product for each free component.
+        """Evaluate H, one product per free component, and diagonalise it.
 
         Raises
         ------
         NotAMinimumError
             If an eigenvalue outside the null space is not positive; at a saddle, if one vanishes.
         LammpsImplicitError
-            On several processes.
+            If there are several ranks.
         """
         engine, null_space = system.engine, system.null_space
         if engine.comm.size > 1:
             raise LammpsImplicitError(
-                "the dense method runs on one rank: use method 'iterative', or start without mpirun"
+                "method 'dense' runs on one rank only: use method 'iterative', or start without mpirun"
             )
         self._system = system
         self._free = free = np.flatnonzero(engine.free.reshape(-1))
         self._values, self._vectors, self._hessian = np.ones(0), np.zeros((free.size, 0)), np.zeros((free.size,) * 2)
-        if len(null_space.vectors) == free.size:  # nothing can move but all together
+        if len(null_space.vectors) == free.size:  # only rigid motions are possible
             return
         hessian = np.empty((free.size, free.size))
         unit = np.zeros(engine.free.shape)
@@ -57,7 +57,7 @@ class Dense:
             self.progress(count + 1, free.size)
         self._hessian, hessian = hessian, 0.5 * (hessian + hessian.T)
         null = np.array([vector.reshape(-1)[free] for vector in null_space.vectors]).reshape(-1, free.size)
-        # Push the null space far above every other eigenvalue, solve, and project it out again: exact, unlike a shift.
+        # The null space gets an eigenvalue above all others and is projected out of solutions: exact, unlike a shift.
         hessian -= null.T @ (null @ hessian)
         hessian -= (hessian @ null.T) @ null
         self._values, self._vectors = eigh(hessian + np.linalg.norm(hessian) * null.T @ null)
@@ -65,11 +65,11 @@ class Dense:
         require_positive_curvature(lowest, system.stiffness)
 
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
-        """H⁻¹b; its residual is that of the columns as they were evaluated, before they were made symmetric."""
+        """Return H⁻¹b; the residual is that of the columns as evaluated, before H was symmetrised."""
         project, free = self._system.null_space.project, self._free
         b, x, product = project(right), np.zeros(right.size), np.zeros(right.size)
         x[free] = self._vectors @ ((self._vectors.T @ b.reshape(-1)[free]) / self._values)
         found = project(x.reshape(right.shape))
         product[free] = self._hessian @ found.reshape(-1)[free]
-        left = float(np.linalg.norm(b - project(product.reshape(right.shape))))
-        return Solution(found, Status.CONVERGED, 0, left / scale if scale > 0 else 0.0)
+        remaining = float(np.linalg.norm(b - project(product.reshape(right.shape))))
+        return Solution(found, Status.CONVERGED, 0, remaining / scale if scale > 0 else 0.0)

@@ -1,7 +1,7 @@
-"""Minimal residuals (MINRES) for stationary points that are not minima, where conjugate gradients do not apply.
+"""Minimal residuals (MINRES) for saddle points, where conjugate gradients do not apply.
 
-MINRES with a preconditioner measures residuals in the preconditioner's own norm, and round-off of differenced products
-ends its recursion early. Both are mended by starting it again on the true residual until that is small enough.
+Preconditioned MINRES measures residuals in the norm of the preconditioner, and round-off of differenced products makes
+its recursion stagnate. Both are remedied by restarting it on the true residual until that is small enough.
 """
 
 from __future__ import annotations
@@ -15,25 +15,31 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.solvers.interface import LinearSystem, Solution, Status
 
 Pass = Callable[[LinearSystem, FloatArray, float, float], tuple[FloatArray, int]]
-"""(system, right-hand side, relative tolerance in the preconditioner's norm, accuracy of products) to x, iterations."""
+"""One pass: maps (system, right-hand side, relative tolerance in the norm of the preconditioner, relative error that
+products may have) to (x, number of iterations)."""
 
 MINRES_ITERATIONS = 300
-"""Most iterations of one pass."""
+"""Limit on the iterations of one pass; a safeguard, as passes are asked for moderate tolerances only."""
 
-PASSES = 12
-"""Most passes."""
+_PASSES = 12
+"""Limit on the number of passes; a safeguard, as each reduces the residual by up to 1e4."""
 
-REDUCTION = 1e-4
-"""Least factor that one pass is asked to reduce the residual by."""
+_FRACTION = 0.2
+"""Fraction of the tolerance that the first pass aims at, as MINRES measures residuals in another norm. Chosen: a
+smaller one costs iterations, a larger one passes."""
+
+_REDUCTION = 1e-4
+"""Smallest relative tolerance of one pass. Chosen: tighter ones are wasted where the recursion has lost the true
+residual, looser ones cost more restarts."""
 
 
 class MinimalResidual:
-    """Passes of MINRES, each on the true residual of the last. A pass costs one product beyond its iterations.
+    """Passes of MINRES, each on the true residual of the previous one; a pass costs one product besides its iterations.
 
     Parameters
     ----------
     one_pass : callable
-        One pass: `scipy_pass`, or PETSc's on many ranks.
+        `scipy_pass` on one process, or that of `petsc_krylov.petsc_pass` on several ranks.
     """
 
     name = "iterative"
@@ -42,31 +48,33 @@ class MinimalResidual:
         self._pass = one_pass
 
     def prepare(self, system: LinearSystem) -> None:
-        """Take a system."""
+        """Set the linear system."""
         self._system = system
 
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
         """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale; see `LinearSolver.solve`."""
         system, engine, status = self._system, self._system.engine, Status.ITERATION_LIMIT
         x, residual = np.zeros_like(right), right
-        iterations, history = 0, [engine.norm(right) / scale]
-        while history[-1] > tol and len(history) <= PASSES:
-            wanted = max(0.2 * tol / history[-1], REDUCTION)
+        iterations, history, fraction = 0, [engine.norm(right) / scale], _FRACTION
+        while history[-1] > tol and len(history) <= _PASSES:
+            wanted = max(fraction * tol / history[-1], _REDUCTION)
             step, count = self._pass(system, residual, wanted, 0.2 * wanted)
             x = x + system.null_space.project(step)
             residual = right - system.product(x, tol)[0]
             iterations += count + 1
             history.append(engine.norm(residual) / scale)
-            if history[-1] >= 0.9 * history[-2]:
+            if history[-1] >= 0.9 * history[-2] and wanted <= _REDUCTION:
                 status = Status.STAGNATED
                 break
+            if history[-1] >= 0.5 * history[-2]:
+                fraction *= 0.1  # converged in the norm of the preconditioner only: ask for more
         if history[-1] <= tol:
             status = Status.CONVERGED
         return Solution(x, status, iterations, history[-1], tuple(history), "passes of MINRES")
 
 
 def scipy_pass(system: LinearSystem, right: FloatArray, tol: float, accuracy: float) -> tuple[FloatArray, int]:
-    """One pass of SciPy's MINRES, on one process."""
+    """Do one pass of SciPy's MINRES, on one process; see `Pass`."""
     count = 0
 
     def apply(flat: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Rigid motions that cost no energy: the Hessian's exact null space, projected out of every solve."""
+"""Rigid motions that cost no energy: the exact null space of the Hessian, projected out of every solve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator
 
 _STIFF = 1e-5
-"""A motion counts as free below this fraction of the stiffness of a random displacement."""
+"""Stiffness of a rigid motion, relative to that of a random displacement, below which it counts as free. Chosen between
+the noise of one differenced product (below 1e-6) and external forces that hold a cell in place."""
 
 
 class NullSpace:
@@ -20,7 +21,12 @@ class NullSpace:
     ----------
     engine : Evaluator
     vectors : list of (n, 3) float arrays
-        Linearly independent or not, distributed.
+        Rigid motions, which may be linearly dependent; distributed.
+
+    Attributes
+    ----------
+    vectors : list of (n, 3) float arrays
+        Orthonormal basis of the same space.
     """
 
     def __init__(self, engine: Evaluator, vectors: list[FloatArray]) -> None:
@@ -30,13 +36,13 @@ class NullSpace:
             size = engine.norm(vector)
             rest = self.project(self.project(vector))
             norm = engine.norm(rest)
-            if norm > 1e-6 * size:  # a rotation of a linear molecule about its axis moves nothing
+            if norm > 1e-6 * size:  # a linear molecule is not moved by a rotation about its axis
                 self.vectors.append(rest / norm)
 
     def project(self, vector: FloatArray) -> FloatArray:
-        """Return the part of an (n, 3) array on free components and orthogonal to every null vector.
+        """Return the part of an (n, 3) array that is orthogonal to the null space, with frozen components set to zero.
 
-        Multigrid, unlike a factorisation, spreads displacements into frozen components: they are cut off here too.
+        The latter is needed because multigrid, unlike a factorisation, couples frozen and free components.
         """
         vector = vector * self._engine.free
         for null in self.vectors:
@@ -45,10 +51,16 @@ class NullSpace:
 
 
 def rigid_motions(engine: Evaluator) -> list[FloatArray]:
-    """Translations, and rotations where the box allows them, that no frozen component hinders.
+    """Return the translations and rotations that neither the box nor frozen components prevent.
 
-    A translation along an axis is free when no component along that axis is frozen, whether or not the box is periodic
-    there. A rotation is free when the two directions it mixes are neither periodic nor frozen anywhere.
+    A translation along an axis is possible if no component along that axis is frozen, whether or not the box is
+    periodic there. A rotation is possible if the two directions it mixes are not periodic and no component along them
+    is frozen.
+
+    Returns
+    -------
+    list of (n, 3) float arrays
+        Not normalised.
     """
     free_axis = [engine.max(float((~engine.free[:, axis]).any())) == 0.0 for axis in range(3)]
     periodic = engine.periodic
@@ -69,17 +81,17 @@ def rigid_motions(engine: Evaluator) -> list[FloatArray]:
 def find_null_space(
     engine: Evaluator, product: Callable[[FloatArray], FloatArray], stiffness: float, external: bool
 ) -> NullSpace:
-    """Return the null space at the reference state.
+    """Return the null space of the Hessian at the reference.
 
     Parameters
     ----------
     engine : Evaluator
     product : callable
-        H v, used only where external forces act: there each motion is tested, one force evaluation a motion.
+        Maps v to H v. Used only if external forces act: each rigid motion is then tested with one product.
     stiffness : float
-        ‖Hw‖/‖w‖ of a random w, the scale that a motion's stiffness is compared with.
+        Typical stiffness ‖Hw‖/‖w‖ for a random w, with which that of each motion is compared.
     external : bool
-        Whether forces from outside act, which may tie atoms to points or directions in space.
+        Whether external forces act, which may bind atoms to points or directions in space.
     """
     motions = rigid_motions(engine)
     if external:

@@ -1,4 +1,4 @@
-"""Krylov solvers of PETSc on many ranks: conjugate gradients, or what ``-li_ksp_type`` says, and passes of MINRES."""
+"""PETSc's Krylov solvers for several ranks: conjugate gradients, or the type set by ``-li_ksp_type``, and MINRES."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lammps_implicit.solvers.petsc_options import PREFIX, REASONS, Options, PETS
 
 
 class PetscKrylov:
-    """KSPCG with the unpreconditioned norm.
+    """KSPCG with convergence measured in the unpreconditioned norm.
 
     Parameters
     ----------
     options : mapping
-        See `petsc_options`.
+        See `petsc_options.Options`.
     maxiter : int
-        Most iterations of one solve.
+        Limit on the iterations of one solve.
     """
 
     name = "iterative"
@@ -31,7 +31,7 @@ class PetscKrylov:
         self.maxiter = maxiter
 
     def prepare(self, system: LinearSystem) -> None:
-        """Take a system."""
+        """Set the linear system."""
         self._system = system
 
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
@@ -45,13 +45,13 @@ class PetscKrylov:
             x = context.run(krylov, right)
             reason, residual = krylov.getConvergedReason(), float(krylov.getResidualNorm()) / scale
             iterations = krylov.getIterationNumber()
-        told = f"PETSc's reason: {REASONS.get(reason, reason)}"
+        reason_text = f"PETSc's reason: {REASONS.get(reason, reason)}"
         x = system.null_space.project(x)
-        return Solution(x, _status(reason), iterations, residual, tuple(context.history), told)
+        return Solution(x, _status(reason), iterations, residual, tuple(context.history), reason_text)
 
 
 def petsc_pass(options: Options) -> Callable[[LinearSystem, FloatArray, float, float], tuple[FloatArray, int]]:
-    """Return one pass of KSPMINRES: see `minimal_residual.Pass`."""
+    """Return a function that does one pass of KSPMINRES, see `minimal_residual.Pass`."""
 
     def run(system: LinearSystem, right: FloatArray, tol: float, accuracy: float) -> tuple[FloatArray, int]:
         context = _Context(system, right.shape, 0.0, lambda residual: accuracy, options)
@@ -63,7 +63,7 @@ def petsc_pass(options: Options) -> Callable[[LinearSystem, FloatArray, float, f
 
 
 def type_is_set(options: Options) -> bool:
-    """Whether somebody asked for a Krylov solver of PETSc's by name."""
+    """Return whether the user has chosen a type of Krylov solver, in the dictionary or on the command line."""
     return any(name.endswith("ksp_type") for name in options) or PETSc.Options().hasName(f"{PREFIX}ksp_type")
 
 
@@ -76,7 +76,7 @@ def _status(reason: int) -> Status:
 
 @contextmanager
 def _krylov(context: _Context, method: str) -> Iterator[Any]:
-    """Give a Krylov solver for the context's operator and preconditioner, options of the user not yet applied."""
+    """Yield a Krylov solver with the operator and preconditioner of a context; the user's options are applied later."""
     size = 3 * len(context.system.engine.ids)
     comm = context.system.engine.comm
     shell = PETSc.Mat().createPython(((size, 3 * context.system.engine.n_atoms),) * 2, context, comm=comm)
@@ -97,18 +97,19 @@ def _krylov(context: _Context, method: str) -> Iterator[Any]:
 
 
 class _Context:
-    """Operator and preconditioner as PETSc calls them; the first failure is kept.
+    """Operator and preconditioner in the form in which PETSc calls them; stores an error raised by a product.
 
     Parameters
     ----------
     system : LinearSystem
     shape : tuple of int
+        Shape of vectors on this rank.
     scale : float
-        What residuals in the history are relative to.
+        Norm to which residuals in the history are relative; 0: no history.
     accuracy : callable
-        Relative residual to the relative error that a product may have.
+        Maps the relative residual to the relative error that a product may have.
     options : mapping
-        See `petsc_options`.
+        See `petsc_options.Options`.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class _Context:
         self._failure: LammpsImplicitError | None = None
 
     def run(self, krylov: Any, right: FloatArray) -> FloatArray:
-        """Apply the user's options, solve, and return x; raise what a product raised."""
+        """Apply the user's options, solve, and return x; raises the error of a product, if any."""
         with petsc_options(self._options):
             krylov.setFromOptions()
         b, x = krylov.getOperators()[0].createVecs()
@@ -145,7 +146,7 @@ class _Context:
         return solution
 
     def mult(self, matrix: Any, x: Any, y: Any) -> None:
-        """Hessian product."""
+        """Compute the Hessian product y = H x; called by PETSc."""
         residual = self.history[-1] if self.history else 1.0
         size = residual * self._scale if self._scale > 0 else None
         try:
@@ -156,7 +157,7 @@ class _Context:
         y.array[:] = product.reshape(-1)
 
     def apply(self, preconditioner: Any, x: Any, y: Any) -> None:
-        """Preconditioner."""
+        """Compute y = K⁻¹ x; called by PETSc."""
         residual = x.array_r.reshape(self._shape)
         if self._scale > 0:
             self.history.append(self.system.engine.norm(residual) / self._scale)

@@ -1,7 +1,7 @@
 """PETSc, its options, and its reasons for stopping.
 
-Options with the prefix ``-li_`` reach the solvers of this package: ``-li_ksp_monitor``, ``-li_pc_type hypre``. They
-come from the command line, from ``PETSC_OPTIONS``, or as a dictionary without prefix, which wins over both.
+The solvers of this package use options with the prefix ``-li_``: ``-li_ksp_monitor``, ``-li_pc_type hypre``. They are
+given on the command line, in ``PETSC_OPTIONS``, or as a dictionary without prefix, which takes precedence.
 """
 
 from __future__ import annotations
@@ -14,34 +14,36 @@ from typing import Any
 from lammps_implicit.errors import LammpsImplicitError
 
 try:
-    # Not an import statement: petsc4py's type stubs are not right.
+    # Not an import statement, because petsc4py's type stubs are incorrect.
     PETSc: Any = importlib.import_module("petsc4py.PETSc")
 except ImportError as error:
     raise LammpsImplicitError(
-        f"several ranks need the distributed solver, but petsc4py cannot be imported ({error}): install it with "
-        'pip install "lammps_implicit[petsc]" or your cluster\'s modules, or run on one rank'
+        f"several ranks require petsc4py, which cannot be imported ({error}): install it with "
+        'pip install "lammps_implicit[petsc]" or load it with your cluster\'s modules, or run on one rank'
     ) from None
 
 PREFIX = "li_"
+"""Prefix of this package's PETSc options."""
 
 Options = Mapping[str, Any]
-"""Names without prefix to values; None for flags: ``{"ksp_monitor": None, "pc_type": "jacobi"}``."""
+"""PETSc options without prefix; None as the value of flags: ``{"ksp_monitor": None, "pc_type": "jacobi"}``."""
 
 REASONS = {
     value: name.lower().replace("_", " ") for name, value in vars(PETSc.KSP.ConvergedReason).items() if name.isupper()
 }
+"""PETSc's reasons for ending a solve in words, by number."""
 
 
 @contextmanager
 def petsc_options(given: Options, defaults: Options | None = None) -> Iterator[None]:
-    """Set options for a while.
+    """Set PETSc options inside the context, and restore the previous ones afterwards.
 
     Parameters
     ----------
     given : mapping
-        Without prefix; they replace what the command line says.
+        See `Options`; they replace options of the command line.
     defaults : mapping, optional
-        Full names; they give way to what is set.
+        Full names with prefix; set unless the user has set them.
     """
     options = PETSc.Options()
     before: dict[str, str | None] = {}

@@ -1,54 +1,64 @@
-"""K⁻¹ with learned springs, kept while atoms stay about where the springs were fitted."""
+"""The preconditioner K⁻¹ of learned springs, kept as long as atoms stay close to where the springs were fitted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 from lammps_implicit.solvers.springs import Springs, fit_springs, random_vector
 
-Operator = Callable[[FloatArray], FloatArray]
+SpringInverse = Callable[[FloatArray], FloatArray]
+"""The function v → K⁻¹v, (n, 3) arrays."""
 
-SPRINGS_HOLD = 0.3
-"""Å that atoms may move from where springs were fitted before others are fitted."""
+_VALID_WITHIN = 0.3
+"""Å; displacement component beyond which springs are fitted again. Chosen: a tenth of a bond; springs that are kept
+cost iterations, fitting them again costs a force evaluation or two."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """K⁻¹ and where its springs were fitted."""
+    """K⁻¹ and the positions at which its springs were fitted.
 
-    apply: Operator
+    Attributes
+    ----------
+    apply : callable
+        v → K⁻¹v.
+    positions : (n, 3) float array
+        Å.
+    ids : (n,) int array
+        Ids of this rank's atoms, in their order.
+    """
+
+    apply: SpringInverse
     positions: FloatArray
-    ids: NDArray[np.int64]
+    ids: IntArray
 
 
 class Preconditioner:
-    """The springs fitted last, for all reference states of an engine.
+    """The springs fitted last, used at all references of an evaluator.
 
     Parameters
     ----------
     engine : Evaluator
     product : callable
-        (forces at the reference, v) to H v at the least cost, (n, 3) arrays.
+        Maps (forces at the reference, v) to H v by the cheapest available method, (n, 3) arrays.
     invert : callable
-        (engine, springs) to v → K⁻¹v: see `backend`.
+        Maps (evaluator, springs) to the function v → K⁻¹v, see `Backend.spring_inverse`.
 
     Attributes
     ----------
     fitted : Fitted or None
+        None before the first fit.
     """
 
     def __init__(
         self,
         engine: Evaluator,
         product: Callable[[FloatArray, FloatArray], FloatArray],
-        invert: Callable[[Evaluator, Springs], Operator],
+        invert: Callable[[Evaluator, Springs], SpringInverse],
     ) -> None:
         self.engine = engine
         self.product = product
@@ -57,37 +67,50 @@ class Preconditioner:
 
     @property
     def holds(self) -> bool:
-        """Whether the same atoms are still about where springs were fitted."""
-        if self.fitted is None or not self.engine.owns_still(self.fitted.ids):
+        """Whether atoms and their order are those of the last fit, and no atom has moved far from there."""
+        if self.fitted is None or not self.engine.order_unchanged(self.fitted.ids):
             return False
         moved = self.engine.nearest_image(self.engine.positions - self.fitted.positions)
-        return self.engine.max_abs(moved) < SPRINGS_HOLD
+        return self.engine.max_abs(moved) < _VALID_WITHIN
 
     @property
-    def apply(self) -> Operator:
-        """v → K⁻¹v with the springs fitted last."""
+    def apply(self) -> SpringInverse:
+        """The function v → K⁻¹v with the springs fitted last."""
         assert self.fitted is not None
         return self.fitted.apply
 
     def fit(self, around: Neighbourhood, product: FloatArray) -> None:
-        """Fit springs to H w at the reference, w random."""
-        self.fitted = None  # multigrid is large: the old one goes before the new one comes
+        """Fit springs at the reference.
+
+        Parameters
+        ----------
+        around : Neighbourhood
+            Owned and ghost atoms at the reference.
+        product : (n, 3) float array
+            H w for the random w of `springs.random_vector`.
+        """
+        self.fitted = None  # frees the previous multigrid hierarchy, which is large, before the next is set up
         self.keep(self._invert(self.engine, fit_springs(self.engine, around, product)))
 
-    def keep(self, apply: Operator) -> None:
-        """Take v → K⁻¹v as that of the reference."""
+    def keep(self, apply: SpringInverse) -> None:
+        """Store a function v → K⁻¹v as that of the present reference."""
         self.fitted = Fitted(apply, self.engine.positions, self.engine.ids)
 
-    def near(self, forces: FloatArray) -> Operator:
-        """Return v → K⁻¹v for the engine's reference, where these are the forces, without rigid motions.
+    def near(self, forces: FloatArray) -> SpringInverse:
+        """Return the function v → K⁻¹v at the reference, with rigid motions projected out.
 
-        One force evaluation, unless the springs fitted last still hold.
+        Costs one Hessian product, unless the springs fitted last are still valid.
+
+        Parameters
+        ----------
+        forces : (n, 3) float array
+            Forces at the reference, eV/Å.
         """
         engine = self.engine
         if not self.holds:
             around = engine.neighbourhood()
             self.fit(around, self.product(forces, random_vector(engine.ids) * engine.free))
         apply = self.apply
-        # What external forces hold in place is not known here, and forces have no part along motions that are free.
+        # Which motions external forces prevent is not known here, and forces have no component along those they do not.
         project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project
         return lambda v: project(apply(project(v)))

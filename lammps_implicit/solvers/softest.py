@@ -1,4 +1,4 @@
-"""The softest mode of a Hessian, measured against the springs: zero where a minimum is about to disappear."""
+"""The softest mode of a Hessian relative to the springs: its stiffness vanishes where a minimum ceases to exist."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from lammps_implicit.solvers.interface import LinearSystem
 
 @dataclass(frozen=True)
 class Mode:
-    """A displacement and how stiff it is.
+    """A displacement and its stiffness.
 
     Attributes
     ----------
-    vector, pull : (n, 3) float arrays
-        v, of unit length over all ranks, and Kv.
+    vector : (n, 3) float array
+        v, of unit norm over all ranks.
+    pull : (n, 3) float array
+        Kv, the force of the springs, eV/Å².
     stiffness : float
         vᵀHv / vᵀKv: about 1 for most modes, whatever the size of the cell.
     curvature : float
@@ -32,21 +34,21 @@ class Mode:
 
 
 def softest_mode(system: LinearSystem, start: FloatArray, tol: float = 0.02, maxiter: int = 40) -> Mode:
-    """Find the lowest eigenvalue of H v = θ K v, from K⁻¹ alone.
+    """Return the mode of the lowest eigenvalue of H v = θ K v.
 
-    Locally optimal conjugate gradients (A. V. Knyazev, SIAM J. Sci. Comput. 23, 517 (2001)) with one vector. K is never
-    applied: every vector is kept with its K-product, as v = K⁻¹(Kv) for all that come in.
+    Locally optimal preconditioned conjugate gradients (A. V. Knyazev, SIAM J. Sci. Comput. 23, 517 (2001)) with one
+    vector. K itself is never applied: all vectors are of the form v = K⁻¹p, and are kept together with p = Kv.
 
     Parameters
     ----------
     system : LinearSystem
-        Its operator may curve downwards.
+        H may have negative curvatures.
     start : (n, 3) float array
-        Forces to start from, v = K⁻¹ start: the ``pull`` of a mode found nearby, or random ones.
+        p of the first vector v = K⁻¹p: ``pull`` of a mode found nearby, or a random array.
     tol : float
-        Relative change of θ between iterations to stop at.
+        Relative change of θ per iteration at which to stop.
     maxiter : int
-        Hessian products spent at most.
+        Limit on the number of iterations, of one Hessian product each.
     """
     engine, project = system.engine, system.null_space.project
 
@@ -55,9 +57,9 @@ def softest_mode(system: LinearSystem, start: FloatArray, tol: float = 0.02, max
 
     pulled = project(start)
     v = system.preconditioned(pulled)
-    if engine.norm(v) == 0:  # nothing can move but all together
+    if engine.norm(v) == 0:  # only rigid motions are possible
         return Mode(v, pulled, 1.0, system.stiffness)
-    # Columns: vectors, their K-products, their H-products.
+    # Each member: a vector, its product with K, its product with H.
     basis = [_scaled(engine.norm(v), v, pulled, product(v))]
     stiffness = np.inf
     for _ in range(maxiter):

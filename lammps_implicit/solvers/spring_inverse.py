@@ -1,4 +1,4 @@
-"""K⁻¹ of the learned springs on one process: a sparse factorisation, or algebraic multigrid with pyamg."""
+"""K⁻¹ of the learned springs on one process: sparse factorisation, or algebraic multigrid with pyamg."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.solvers.springs import Springs, active_atoms, assemble
 
 DIRECT_ATOMS = 700
-"""Largest cell whose springs are factorised; above, algebraic multigrid is cheaper to set up."""
+"""Largest number of atoms for which K is factorised; above, algebraic multigrid is cheaper to set up."""
 
 
 def spring_inverse(engine: Evaluator, springs: Springs) -> Callable[[FloatArray], FloatArray]:
-    """Return v → K⁻¹ v for (n, 3) arrays: a sparse factorisation when small, else one multigrid V-cycle."""
+    """Return the function v → K⁻¹v for (n, 3) arrays.
+
+    A sparse factorisation for up to `DIRECT_ATOMS` atoms, otherwise one multigrid V-cycle of smoothed aggregation.
+    """
     active = active_atoms(engine)
     matrix = sparse.vstack(list(assemble(engine, springs)), format="bsr")
     if len(engine.ids) <= DIRECT_ATOMS:
@@ -55,7 +58,7 @@ def _multigrid(matrix: sparse.bsr_matrix, positions: FloatArray) -> Callable[[Fl
 
 
 def _local_rigid_motions(positions: FloatArray) -> list[FloatArray]:
-    """Translations and rotations of all atoms, whether or not the cell allows them globally."""
+    """Translations and rotations of all atoms, also those that the periodic cell does not allow."""
     centred = positions - positions.mean(axis=0)
     translations = [np.broadcast_to(axis, centred.shape) for axis in np.eye(3)]
     return [*translations, *(np.cross(axis, centred) for axis in np.eye(3))]

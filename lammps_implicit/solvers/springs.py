@@ -2,12 +2,13 @@
 
     K = Σ_bonds (e_i - e_j)(e_i - e_j)ᵀ ⊗ [k_L(r) r̂r̂ᵀ + k_T(r) (1 - r̂r̂ᵀ)]
 
-over pairs closer than about 1.3 nearest-neighbour distances. The stiffnesses k_L and k_T are piecewise linear in r, one
-pair of functions for each pair of atom types, fitted by non-negative least squares to a product H w with a random w.
-K is symmetric positive semidefinite by construction and needs no lattice, orientation or bulk reference.
+over pairs closer than about 1.3 nearest-neighbour distances. The longitudinal and transverse stiffnesses k_L and k_T
+are piecewise linear functions of r for each pair of atom types, fitted by non-negative least squares to one product H w
+with a random w. K is symmetric positive semidefinite by construction, and requires no lattice, orientation or bulk
+reference.
 
-Bonds are kept as pairs of indices and worked through in chunks of atoms: at a million atoms everything else about them
-is too large to exist at once.
+Bonds are stored as pairs of indices and processed in chunks of atoms, because for a million atoms all other quantities
+per bond would not fit into memory at once.
 """
 
 from __future__ import annotations
@@ -30,28 +31,30 @@ from lammps_implicit.mpi.hashing import splitmix64
 from lammps_implicit.mpi.ownership import global_rows
 
 KNOTS = 4
-"""Knots of each piecewise linear stiffness."""
+"""Knots of each piecewise linear stiffness. Chosen: few enough to be determined by the bonds of small cells."""
 
-SHIFT = 1e-6
-"""Added to the diagonal of K, relative to its mean, so that K can be inverted. It acts in the preconditioner only."""
+_SHIFT = 1e-6
+"""Added to the diagonal of K, relative to its mean, to make K invertible; acts in the preconditioner only. Measured:
+metals need equal numbers of iterations with 1e-6 and 1e-3; molecules would need larger values."""
 
 CHUNK = 16_384
-"""Atoms whose bonds are worked on at a time."""
+"""Atoms whose bonds are processed at a time; bounds memory, with negligible overhead per chunk."""
 
 
 @dataclass(frozen=True)
 class Bonds:
-    """Pairs within reach that start on this rank's atoms, each counted from both of its ends.
+    """Pairs of atoms connected by a spring, of which the first is owned by this rank; each pair occurs in both orders.
 
     Attributes
     ----------
     around : Neighbourhood
+        Owned and ghost atoms.
     start, end : (m,) int arrays
-        Indices into `around`; `start`, an owned atom, never falls.
+        Indices into `around`; `start` is an owned atom, in non-decreasing order.
     knots : (KNOTS,) float array
-        Lengths between which stiffnesses are linear, Å; the last is the reach.
+        Lengths between which stiffnesses are linear, Å; the last one is the longest spring.
     kinds : (n_types + 1, n_types + 1) int array
-        Number of each unordered pair of types.
+        Number of each unordered pair of types (counted from 1).
     """
 
     around: Neighbourhood
@@ -61,25 +64,25 @@ class Bonds:
     kinds: IntArray
 
     def chunks(self, n: int) -> Iterator[tuple[slice, slice]]:
-        """Yield slices of the `n` owned atoms and of the bonds that start on them."""
+        """Yield slices of the `n` owned atoms and of the bonds that start at them, `CHUNK` atoms at a time."""
         for first in range(0, n, CHUNK):
             last = min(first + CHUNK, n)
             low, high = np.searchsorted(self.start, (first, last))
             yield slice(first, last), slice(int(low), int(high))
 
     def directions(self, part: slice) -> tuple[FloatArray, FloatArray]:
-        """Unit vectors r̂, (m, 3), and lengths, (m,), of some bonds."""
+        """Return unit vectors r̂, (m, 3), and lengths in Å, (m,), of a slice of the bonds."""
         vectors = self.around.positions[self.end[part]] - self.around.positions[self.start[part]]
         lengths = np.linalg.norm(vectors, axis=1)
         return vectors / lengths[:, None], lengths
 
     def hats(self, part: slice, lengths: FloatArray) -> sparse.csr_matrix:
-        """Values of all hat functions at some bonds, (m, KNOTS · number of kinds): two a bond, of its pair of types."""
+        """Return the hat functions at a slice of the bonds, (m, KNOTS · number of kinds): two non-zeros per bond."""
         left = np.clip(np.searchsorted(self.knots, lengths, side="right") - 1, 0, KNOTS - 2)
-        share = np.clip((lengths - self.knots[left]) / np.diff(self.knots)[left], 0.0, 1.0)
+        fraction = np.clip((lengths - self.knots[left]) / np.diff(self.knots)[left], 0.0, 1.0)
         types = self.around.types
         column = KNOTS * self.kinds[types[self.start[part]], types[self.end[part]]] + left
-        values, columns = np.stack([1 - share, share], axis=1), np.stack([column, column + 1], axis=1)
+        values, columns = np.stack([1 - fraction, fraction], axis=1), np.stack([column, column + 1], axis=1)
         shape = len(lengths), KNOTS * (int(self.kinds.max()) + 1)
         return sparse.csr_matrix((values.ravel(), columns.ravel(), 2 * np.arange(len(lengths) + 1)), shape=shape)
 
@@ -94,7 +97,7 @@ class Springs:
     longitudinal, transverse : (KNOTS · number of kinds,) float arrays
         Weights of the hat functions, eV/Å².
     misfit : float
-        ‖Kw - Hw‖ / ‖Hw‖ for the vector the springs were fitted to.
+        ‖Kw - Hw‖ / ‖Hw‖ for the vector w of the fit.
     """
 
     bonds: Bonds
@@ -103,7 +106,7 @@ class Springs:
     misfit: float
 
     def blocks(self, part: slice) -> FloatArray:
-        """Stiffness matrices of some bonds, (m, 3, 3)."""
+        """Return the stiffness matrices of a slice of the bonds, (m, 3, 3), eV/Å²."""
         directions, lengths = self.bonds.directions(part)
         hats = self.bonds.hats(part, lengths)
         along, across = hats @ self.longitudinal, hats @ self.transverse
@@ -112,17 +115,19 @@ class Springs:
 
 
 def random_vector(ids: IntArray, seed: int = 0) -> FloatArray:
-    """Return numbers in [-1, 1) that depend on atom ids alone: the same on any rank, for any order of the atoms.
+    """Return pseudo-random numbers in [-1, 1) that depend on atom ids only, not on owners or order.
 
     Parameters
     ----------
     ids : (n,) int array
+        Atom ids.
     seed : int
+        Selects one of many independent arrays.
 
     Returns
     -------
     (n, 3) float array
-        `splitmix64` of id and component.
+        Uniformly distributed: `splitmix64` of id and component.
     """
     counter = ids.astype(np.uint64)[:, None] * np.uint64(3) + np.arange(3, dtype=np.uint64) + np.uint64(seed << 48)
     return splitmix64(counter.astype(np.uint64)).astype(np.float64) / 2.0**63 - 1.0
@@ -135,11 +140,16 @@ def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, s
     ----------
     engine : Evaluator
     around : Neighbourhood
-        Taken at the reference.
+        Owned and ghost atoms at the reference.
     product : (n, 3) float array
-        H w, where w is `random_vector` of the owned ids with frozen components zeroed.
+        H w, where w is `random_vector` of the owned ids with frozen components set to zero.
     seed : int
-        The seed of w, to know its values on ghost atoms.
+        Seed of w, from which its values on ghost atoms are computed.
+
+    Raises
+    ------
+    NotAMinimumError
+        If H w vanishes.
     """
     bonds, _ = find_bonds(engine, around, REACH)
     values = random_vector(around.ids, seed) * around.free
@@ -147,29 +157,31 @@ def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, s
     gram, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
     for atoms, part in bonds.chunks(len(engine.ids)):
         free = engine.free[atoms].T.ravel()
-        design, target = _design(bonds, atoms, part, values)[free], product[atoms].T.ravel()[free]
+        design, target = design_matrix(bonds, atoms, part, values)[free], product[atoms].T.ravel()[free]
         gram += (design.T @ design).toarray()
         right += design.T @ target
     gram, right = engine.sum(gram), engine.sum(right)
-    # On one rank, so that all hold the same springs to the last digit.
+    # Solved on one rank, so that the springs are identical on all.
     stiffness = engine.on_root(lambda: _nonnegative_least_squares(gram, right))
     size = engine.norm(product)
     if size == 0:
-        raise NotAMinimumError("no displacement meets a force: the energy does not depend on positions here")
-    missed = size**2 - 2 * right @ stiffness + stiffness @ gram @ stiffness
+        raise NotAMinimumError(
+            "displacements cause no forces: the energy does not depend on positions here; check the potential's cutoff"
+        )
+    squared_error = size**2 - 2 * right @ stiffness + stiffness @ gram @ stiffness
     longitudinal, transverse = np.split(stiffness, 2)
-    return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(float(missed), 0.0))) / size)
+    return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(float(squared_error), 0.0))) / size)
 
 
 def active_atoms(engine: Evaluator) -> NDArray[np.bool_]:
-    """Which of this rank's atoms can move, (n,): those K is assembled for."""
+    """Return the mask of this rank's atoms with free components, (n,), for which K is assembled."""
     return np.any(engine.free, axis=1)
 
 
 def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]:
-    """Assemble this rank's rows of K, atom by atom of those that can move.
+    """Assemble this rank's rows of K for the atoms with free components (active atoms), one chunk of atoms at a time.
 
-    Frozen atoms are left out; frozen components of others become decoupled, with a typical stiffness on the diagonal.
+    Frozen components of active atoms are decoupled, with a typical stiffness on the diagonal.
 
     Parameters
     ----------
@@ -179,8 +191,8 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
     Yields
     ------
     (3a, 3A) BSR matrix
-        The next rows, block size 3, of a active atoms; A are active on all ranks. All rows together are symmetric
-        positive definite. Rows and columns count active atoms rank by rank, in each rank's order.
+        The rows of the next a active atoms, in blocks of 3; A is the number of active atoms on all ranks. The complete
+        matrix is symmetric positive definite. Active atoms are numbered rank by rank, in each rank's order.
     """
     bonds, active = springs.bonds, active_atoms(engine)
     n = len(active)
@@ -193,7 +205,7 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
     typical = stiffness / max(engine.sum(int(np.count_nonzero(engine.free))), 1)
     typical = typical if typical > 0 else 1.0
     keep = bonds.around.free.astype(float)
-    diagonal += SHIFT * typical * np.eye(3)
+    diagonal += _SHIFT * typical * np.eye(3)
     diagonal *= keep[:n, :, None] * keep[:n, None, :]
     diagonal[~engine.free[:, :, None] & np.eye(3, dtype=bool)] = typical
     movable = np.any(bonds.around.free, axis=1)
@@ -211,23 +223,34 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
 
 
 def _block_matrix(data: FloatArray, rows: IntArray, columns: IntArray, height: int, width: int) -> sparse.bsr_matrix:
-    """Sum (3, 3) blocks that share a row and a column into a block sparse row matrix."""
+    """Block sparse row matrix of (3, 3) blocks; blocks at the same row and column are added."""
     keys, inverse = np.unique(rows * width + columns, return_inverse=True)
     blocks = _sum_rows(inverse, data, slice(0, len(keys)))
     indptr = np.searchsorted(keys // max(width, 1), np.arange(height + 1))
     return sparse.bsr_matrix((blocks, keys % max(width, 1), indptr), shape=(3 * height, 3 * width))
 
 
-def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> sparse.csr_matrix:
-    """K w of some atoms for unit weights of each hat function, (3 · atoms, unknowns), longitudinal ones first.
+def design_matrix(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> sparse.csr_matrix:
+    """Return K w of some atoms for unit weights of each hat function.
 
-    Rows count the x components of all atoms, then y, then z.
+    Parameters
+    ----------
+    bonds : Bonds
+    atoms, part : slice
+        A chunk of owned atoms and its bonds, see `Bonds.chunks`.
+    values : (n_owned + n_ghost, 3) float array
+        w.
+
+    Returns
+    -------
+    (3 · number of atoms, 2 · KNOTS · number of kinds) CSR matrix
+        Rows: the x components of all atoms, then y, then z. Columns: longitudinal, then transverse stiffnesses.
     """
     directions, lengths = bonds.directions(part)
     hats = bonds.hats(part, lengths)
     stretch = values[bonds.start[part]] - values[bonds.end[part]]
     along = directions * np.einsum("ma,ma->m", directions, stretch)[:, None]
-    # Bonds stand atom by atom, so that those of an atom are a stretch of columns.
+    # Bonds are sorted by atom, so that those of one atom are consecutive columns.
     starts = np.searchsorted(bonds.start[part], np.arange(atoms.start, atoms.stop))
     count = len(lengths)
     indptr = np.concatenate([*(starts + axis * count for axis in range(3)), [3 * count]])
@@ -240,7 +263,21 @@ def _design(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -> spar
 
 
 def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple[Bonds, float]:
-    """Find the pairs closer than `factor` mean nearest-neighbour distances, and return that distance too, Å."""
+    """Find all pairs of atoms closer than a multiple of the mean nearest-neighbour distance.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    around : Neighbourhood
+    factor : float
+        Longest bond in units of the mean nearest-neighbour distance.
+
+    Returns
+    -------
+    bonds : Bonds
+    spacing : float
+        Mean nearest-neighbour distance, Å.
+    """
     n = len(engine.ids)
     tree = cKDTree(around.positions)
     nearest = np.concatenate(
@@ -264,7 +301,7 @@ def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple
 
 
 def _kinds(n_types: int) -> IntArray:
-    """Number the unordered pairs of types, which count from one."""
+    """Number the unordered pairs of types (counted from 1) from zero."""
     kinds = np.zeros((n_types + 1, n_types + 1), np.int64)
     first, second = np.triu_indices(n_types)
     kinds[first + 1, second + 1] = kinds[second + 1, first + 1] = np.arange(len(first))
@@ -272,7 +309,7 @@ def _kinds(n_types: int) -> IntArray:
 
 
 def _nonnegative_least_squares(gram: FloatArray, right: FloatArray) -> FloatArray:
-    """Minimise ½cᵀGc - rᵀc over c ≥ 0, columns scaled to unit norm and slightly regularised."""
+    """Minimise ½cᵀGc - rᵀc over c ≥ 0, with columns scaled to unit norm and a relative regularisation of 1e-8."""
     norms = np.sqrt(np.diag(gram))
     used = np.flatnonzero(norms > 0)
     solution = np.zeros(len(right))
@@ -286,8 +323,8 @@ def _nonnegative_least_squares(gram: FloatArray, right: FloatArray) -> FloatArra
 
 
 def _sum_rows(rows: NDArray[Any], values: FloatArray, atoms: slice) -> FloatArray:
-    """Sum the entries of `values` that share a row, one row an atom of the slice; trailing shape kept."""
+    """Sum the entries of `values` that belong to the same atom of the slice; one row per atom, trailing shape kept."""
     n = atoms.stop - atoms.start
-    # An empty bincount would be one of integers.
+    # astype: bincount of an empty array returns integers.
     columns = [np.bincount(rows, column, minlength=n) for column in values.reshape(len(values), -1).T]
     return np.stack(columns, axis=1).astype(float).reshape(n, *values.shape[1:])

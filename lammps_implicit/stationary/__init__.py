@@ -1,7 +1,12 @@
-"""A structure at which forces vanish: its derivatives, its relaxation, and visits to other parameters."""
+"""Stationary points: structures on which no force acts, their relaxation, derivatives and excursions.
+
+`point` has `StationaryPoint`, with constructors and excursions to other parameters, on top of two base classes:
+`relaxable` (current state and relaxation) and `differentiable` (derivatives). `states` has the small result objects,
+and `checks` the validation of arguments.
+"""
 
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.stationary.states import Excursion, Relaxed, State
 
 __all__ = ["CellRequest", "Excursion", "Relaxed", "State", "StationaryPoint"]

@@ -1,4 +1,4 @@
-"""Arguments of products, checked on all ranks alike."""
+"""Validation of arguments, with the same outcome on every rank."""
 
 from __future__ import annotations
 
@@ -9,17 +9,49 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 
+LEAST_TOLERANCE = 1e-10
+"""Least relative tolerance of a product: differences of forces allow no better."""
+
 
 def check_tolerance(tol: float) -> None:
-    if not 1e-10 <= tol < 1:
-        raise LammpsImplicitError(f"tolerance {tol:g} is not between 1e-10, what differences of forces allow, and 1")
+    """Check a relative tolerance.
+
+    Parameters
+    ----------
+    tol : float
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it is not at least `LEAST_TOLERANCE` and less than 1.
+    """
+    if not LEAST_TOLERANCE <= tol < 1:
+        raise LammpsImplicitError(
+            f"tolerance {tol:g} is not between {LEAST_TOLERANCE:g}, the limit of force differences, and 1"
+        )
 
 
 def checked_vector(engine: Evaluator, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
-    """Return a finite float array of the shape asked for; raise on all ranks if one was given another."""
+    """Convert to a float array and check its shape and values.
+
+    Parameters
+    ----------
+    engine : Evaluator
+        Its ranks agree on the outcome.
+    values : array_like
+    shape : tuple of int
+        Expected shape on this rank.
+    name : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    LammpsImplicitError
+        On all ranks, if the array of any rank has another shape or holds values that are not finite.
+    """
     array = np.asarray(values, dtype=float)
     if engine.any(array.shape != shape):
         raise LammpsImplicitError(f"{name} has shape {array.shape}, expected {shape}")
     if engine.any(not np.isfinite(array).all()):
-        raise LammpsImplicitError(f"{name} holds values that are not finite")
+        raise LammpsImplicitError(f"{name} contains values that are not finite")
     return array

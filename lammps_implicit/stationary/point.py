@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -12,34 +13,44 @@ from numpy.typing import ArrayLike
 from typing_extensions import Self
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import CellResponse, Coupling, StrainFreedom, strain_freedom
-from lammps_implicit.cell.system import CellSystem
-from lammps_implicit.cell.voigt import COMPONENTS
-from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.cell.freedom import (
+    require_strainable,
+)
+from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.ase_deck import temporary_deck
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.registry import EVALUATORS
+from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.files import sha256
 from lammps_implicit.mpi.ownership import fetch
-from lammps_implicit.operators.interface import Hessian, MixedDerivative
-from lammps_implicit.progress import Progress, in_two_parts, no_progress
-from lammps_implicit.response.jacobian import Jacobian
-from lammps_implicit.response.linear_response import METHODS
+from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.solvers.backend import backend
-from lammps_implicit.solvers.nullspace import NullSpace
-from lammps_implicit.stationary.checks import check_tolerance, checked_vector
-from lammps_implicit.stationary.standing import CellRequest, Standing
-from lammps_implicit.stationary.states import Relaxed
+from lammps_implicit.stationary.checks import checked_vector
+from lammps_implicit.stationary.differentiable import DifferentiablePoint
+from lammps_implicit.stationary.relaxable import CellRequest
+from lammps_implicit.stationary.states import Excursion, Relaxed, SavedState, State
 from lammps_implicit.units import Pressure
 
+PUSH_OFF = 0.05
+"""Å by which the atom that moves most is displaced off a saddle point. Chosen: well above noise, well below a bond."""
 
-class StationaryPoint(Standing):
+SADDLES = 3
+"""Saddle points that one relaxation may leave in succession. Chosen."""
+
+
+class StationaryPoint(DifferentiablePoint):
     """A structure X*(Θ) at which forces vanish, differentiated implicitly: H dX*/dΘ = -C.
 
-    `Minimum` adds what is built on top of these products. Make one with `from_deck` or `from_ase`.
+    Create one with `from_deck` or `from_ase`. `Minimum` adds what is built on these derivatives: Taylor models,
+    propagation over ensembles, continuation.
+
+    Notes
+    -----
+    Implicit differentiation: I. Maliyov, P. Grigorev, T. D. Swinburne, npj Comput. Mater. 11, 22 (2025). Energies are
+    in eV and lengths in Å in ``units metal``; forces in arguments are in eV/Å in all unit styles but ``lj``.
     """
 
-    # -- making one --------------------------------------------------------------------------------------------------
+    # -- constructors ------------------------------------------------------------------------------------------------
 
     @classmethod
     def from_deck(
@@ -58,43 +69,57 @@ class StationaryPoint(Standing):
         evaluator: str = "lammps",
         petsc_options: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Run a LAMMPS input deck as it is and take over at the state it ends in.
+        """Run a LAMMPS input deck unchanged and take over at its final state.
 
         Parameters
         ----------
         path : path-like
             The deck; it runs in its own folder.
-        comm : mpi4py communicator, optional
-            Default ``MPI.COMM_WORLD``.
+        comm : MPI.Comm, optional
+            Default: ``MPI.COMM_WORLD``.
         parameters : str or sequence of str, optional
-            Shell patterns of parameter labels, such as ``"Be:*"``. Default: all.
+            Shell patterns of parameter labels, such as ``"Be:*"``. Default: all parameters.
         variables : mapping of str to str, optional
             Index variables of the deck to set, as ``lmp -var name value`` does.
         ftol : float
-            Largest force component, eV/Å, that derivatives are taken at; a deck that stops short of it is relaxed
-            further.
+            Largest force component, eV/Å, at which derivatives are taken. A deck that ends with larger forces is
+            relaxed further.
         force_limit : float
-            Largest force component, eV/Å, at which the deck's end still counts as relaxed.
+            Largest force component, eV/Å, at the end of the deck that still counts as relaxed.
         saddle : bool
-            Accept a stationary point that is not a minimum, such as the transition state of a migration: it is followed
-            as it is, solved for by MINRES, and relaxed to by Newton's method.
+            Whether to accept a stationary point that is not a minimum, such as the transition state of a migration. It
+            is relaxed by Newton's method, and linear systems are solved by MINRES.
         progress : callable, optional
-            Of the relaxation to `ftol`: called with (steps done, expected in all).
+            Callback of the relaxation to `ftol`, called with (steps done, steps expected).
         cell, pressure
-            The cell is relaxed too, as `relax` does.
+            If the cell is to be relaxed too: as for `relax`.
         evaluator : str
-            What evaluates energies: ``lammps``, ``jax`` (the deck's pair style in JAX), or one that another package
-            registers under ``lammps_implicit.evaluators``.
+            ``lammps``; ``jax``, the deck's pair style in JAX; or one that another package registers under
+            ``lammps_implicit.evaluators``.
         petsc_options : mapping, optional
-            Options of PETSc without prefix: ``{"ksp_monitor": None, "pc_type": "jacobi"}``; several ranks only.
+            PETSc options without prefix, ``{"ksp_monitor": None, "pc_type": "jacobi"}``; used on several ranks only.
 
         Raises
         ------
-        DeckError, PotentialError, NotAMinimumError, ConvergenceError
+        DeckError
+            If LAMMPS cannot run the deck, or the deck leaves something that cannot be differentiated.
+        PotentialError
+            If the potential has no parameters that can be differentiated, or no label matches a pattern.
+        NotAMinimumError, ConvergenceError
+            If the deck does not end near a minimum.
+
+        Examples
+        --------
+        >>> from lammps_implicit import Minimum
+        >>> with Minimum.from_deck("lammps_scripts/in.ta_vacancy", variables={"n": "3"}) as vacancy:
+        ...     print(f"{vacancy.engine.n_atoms} atoms, {len(vacancy.potential.theta)} parameters")
+        ...     print(f"{vacancy.energy:.3f} eV")
+        53 atoms, 31 parameters
+        -625.346 eV
         """
         deck = deck_path(path)
         comm = MPI.COMM_WORLD if comm is None else comm
-        backend(comm)  # what is missing is missed before a long deck runs
+        backend(comm)  # raises before a long deck runs if a library is missing
         settings = {"ftol": ftol, "force_limit": force_limit, "saddle": saddle}
         engine, potential = EVALUATORS.load(evaluator)(deck, comm, parameters, variables or {}, **settings)
         try:
@@ -130,272 +155,138 @@ class StationaryPoint(Standing):
         Parameters
         ----------
         atoms : ase.Atoms
-            That of rank 0 of the communicator counts. ``FixAtoms`` constraints are kept; the cell must be in LAMMPS'
-            orientation (a along x, b in the xy plane).
-        potential : path or sequence of str
-            A LAMMPS include file with ``pair_style`` and ``pair_coeff`` lines (as ``W_2940_2017_2.snap``), or those
-            lines. Atom types count the elements in the order in which they first appear in `atoms`.
+            The structure; that of the communicator's rank 0 is used. ``FixAtoms`` constraints are kept. The cell must
+            be in LAMMPS' orientation (a along x, b in the xy plane).
+        potential : path-like or sequence of str
+            A LAMMPS include file with ``pair_style`` and ``pair_coeff`` lines, such as ``W_2940_2017_2.snap``, or those
+            lines. Atom types number the elements in the order in which they first appear in `atoms`.
         comm, parameters, **options
+            As for `from_deck`.
+
+        Raises
+        ------
+        LammpsImplicitError
             As for `from_deck`.
         """
         comm = MPI.COMM_WORLD if comm is None else comm
         with temporary_deck(atoms, potential, comm) as deck:
             point = cls.from_deck(deck, comm, parameters, **options)
-        point.recipe = {}  # its deck is gone
+        point.recipe = {}  # the temporary deck no longer exists
         return point
 
-    # -- derivatives -------------------------------------------------------------------------------------------------
+    # -- excursions to other parameters -------------------------------------------------------------------------------
 
-    @property
-    def hessian(self) -> Hessian:
-        """H at the reference."""
-        return self.response.hessian
-
-    @property
-    def mixed(self) -> MixedDerivative:
-        """C at the reference."""
-        return self.response.mixed
-
-    def null_space(self) -> NullSpace:
-        """Rigid motions that cost no energy; displacements are orthogonal to them."""
-        return self.response.prepared().system.null_space
-
-    @overload
-    def jvp(  # type: ignore[overload-overlap]
-        self, dtheta: ArrayLike, tol: float = ..., progress: Progress = ..., *, cell: Literal["none"] = ...
-    ) -> FloatArray: ...
-
-    @overload
-    def jvp(
-        self,
-        dtheta: ArrayLike,
-        tol: float = ...,
-        progress: Progress = ...,
-        *,
-        cell: CellRequest,
-        pressure: Pressure = ...,
-    ) -> CellResponse: ...
-
-    def jvp(
-        self,
-        dtheta: ArrayLike,
-        tol: float = 1e-6,
-        progress: Progress = no_progress,
-        *,
-        cell: CellRequest = "none",
-        pressure: Pressure = None,
-    ) -> FloatArray | CellResponse:
-        """How the structure moves along δΘ: δX = dX*/dΘ δΘ, from one solve H δX = -C δΘ.
+    @contextmanager
+    def excursion(
+        self, dtheta: ArrayLike, displacement: FloatArray | None = None, strain: FloatArray | None = None
+    ) -> Iterator[Excursion]:
+        """Context with other parameters, positions and cell; the point and all its derivatives are restored on leaving.
 
         Parameters
         ----------
         dtheta : (P,) array_like
-        tol : float
-            Relative residual of the solve.
-        progress : callable, optional
-            Called with (iterations done, expected in all).
-        cell : str or StrainFreedom
-            ``none``: the cell stays as it is. ``iso``, ``ortho``, ``full`` or components as ``"zz"``: it is relaxed
-            too, held at a pressure; the first such product takes one more solve and five evaluations per strain.
-        pressure : float, str or array_like, optional
-            See `Units.pressure_tensor`; default `target`.
+            δΘ.
+        displacement : (n, 3) float array, optional
+            Å; Cartesian, including the part that follows the cell.
+        strain : (3, 3) float array, optional
+            Upper triangular.
 
-        Returns
-        -------
-        (n, 3) float array, or CellResponse
-            Å per unit length of δΘ. Rigid motions that cost no energy are left out. With a cell that is relaxed too,
-            positions and strain: new positions are X + displacement in the new cell, whose vectors are h(1 + ε)ᵀ.
-            Displacements that follow the cell are those of the periodic image that `positions` holds.
-
-        Raises
+        Yields
         ------
-        NotAMinimumError
-            If the cell is not relaxed to the pressure.
-
-        Examples
-        --------
-        >>> moved = minimum.jvp(0.01 * minimum.potential.theta)
-        >>> moved.shape == minimum.positions.shape
-        True
+        Excursion
+            Set its ``stay`` to keep the structure of that moment, with Θ + δΘ, instead of returning.
         """
-        check_tolerance(tol)
-        direction = checked_vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
-        freedom, response = self.strain(cell, pressure), self.response
-        with self._meter.measured("iterative", tol):
-            system = None if freedom.fixed else response.held_cell_system(freedom, tol)
-            displacement = response.solve(-response.mixed.times(direction), tol, progress=progress)
-            return displacement if system is None else system.forward(displacement, direction)
+        dtheta = checked_vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
+        engine, trip = self.engine, Excursion()
+        strain = np.zeros((3, 3)) if strain is None else strain
+        require_strainable(engine, strain)
+        saved = SavedState(
+            engine.reference(), self.response, self.freedom, self.preconditioner.fitted, self._meter.statistics
+        )
+        back = lambda: None if trip.stay else self._restore(saved)  # noqa: E731
+        with restoring(engine, back, "where the structure stood before"):
+            try:
+                changed = self.potential.changed(dtheta)
+                forces = changed.install(engine, np.zeros_like(dtheta))
+                if displacement is not None:
+                    # The displacement beyond the homogeneous one, in the axes of the unstrained cell.
+                    beyond = displacement - (self.positions - engine.origin) @ strain.T
+                    engine.shift(np.asarray(np.linalg.solve(np.eye(3) + strain, beyond.T).T, np.float64))
+                if strain.any():
+                    forces = engine.strain_reference(strain)
+                elif engine.drift > engine.skin / 4:
+                    forces = engine.settle()
+                elif engine.drift > 0:
+                    forces = engine.forces()
+                self._take(forces, changed)
+                yield trip
+            except BaseException:
+                trip.stay = False
+                raise
 
-    def vjp(
-        self,
-        cotangent: ArrayLike,
-        tol: float = 1e-6,
-        progress: Progress = no_progress,
-        *,
-        strain_cotangent: ArrayLike | None = None,
-        cell: CellRequest = "none",
-        pressure: Pressure = None,
-    ) -> FloatArray:
-        """Gradient of a scalar loss: dL/dΘ = -Cᵀ H⁻¹ g with g = ∂L/∂X*, from one solve whatever P.
+    def _restore(self, saved: SavedState) -> None:
+        """Return to a saved state."""
+        self.engine.set_reference(saved.reference)
+        self._response, self.freedom = saved.response, saved.freedom
+        self._meter.statistics = saved.statistics
+        self.potential.install(self.engine, np.zeros(len(self.potential.theta)))
+        self.preconditioner.fitted = saved.fitted
+
+    def state_at(
+        self, dtheta: ArrayLike, displacement: ArrayLike, strain: FloatArray | None = None, gradient: bool = False
+    ) -> State:
+        """Energy, forces and pressure at X* + δX in a strained cell with Θ + δΘ, not relaxed.
 
         Parameters
         ----------
-        cotangent : (n, 3) array_like
-            g on this rank's atoms; components along rigid motions and on frozen components have no effect.
-        tol : float
-            Relative residual of the solve.
-        progress : callable, optional
-            Called with (iterations done, expected in all).
-        strain_cotangent : (k,) array_like, optional
-            ∂L/∂ε of a loss that depends on the cell itself, besides through the positions.
-        cell, pressure
-            As for `jvp`. Frozen atoms follow the cell, and losses may depend on them.
+        dtheta, displacement, strain
+            As for `excursion`.
+        gradient : bool
+            Whether to evaluate ∂U/∂Θ too.
 
         Returns
         -------
-        (P,) float array
-
-        Examples
-        --------
-        >>> gradient = minimum.vjp(np.ones_like(minimum.positions))
-        >>> gradient.shape == minimum.potential.theta.shape
-        True
+        State
+            Rows of its forces are those of `ids`.
         """
-        check_tolerance(tol)
-        g = checked_vector(self.engine, cotangent, self.positions.shape, "cotangent")
-        freedom, response = self.strain(cell, pressure), self.response
-        if freedom.fixed and strain_cotangent is not None:
-            raise LammpsImplicitError("strain_cotangent needs a cell that is relaxed too: give cell")
-        strains = len(freedom.names)
-        by_strain = np.zeros(strains) if strain_cotangent is None else strain_cotangent
-        by_strain = checked_vector(self.engine, by_strain, (strains,), "strain_cotangent")
-        with self._meter.measured("iterative", tol):
-            system = None if freedom.fixed else response.held_cell_system(freedom, tol)
-            sweeping, progress = in_two_parts(progress)
-            response.mixed.prepare(sweeping)
-            adjoint = response.solve(g * self.engine.free, tol, progress=progress)
-            gradient = -response.mixed.transposed_times(adjoint)
-            return gradient if system is None else gradient + system.backward(g, by_strain)
+        moved, ids = checked_vector(self.engine, displacement, self.positions.shape, "displacement"), self.ids
+        with self.excursion(dtheta, moved, strain):
+            forces = fetch(self.engine.comm, self.ids, self.response.hessian.reference_forces, ids)
+            slope = self.response.energy_gradient() if gradient else None
+            return State(self.energy, forces, self.pressure, self.engine.volume, slope)
 
-    def jacobian(
-        self,
-        tol: float = 1e-5,
-        method: str = "auto",
-        progress: Progress = no_progress,
-        *,
-        cell: CellRequest = "none",
-        pressure: Pressure = None,
-    ) -> Jacobian:
-        """All of dX*/dΘ, factored, with its cost and the energy's derivatives; kept until the structure moves.
+    def energy_at(self, dtheta: ArrayLike, displacement: ArrayLike) -> float:
+        """U(X* + δX, Θ + δΘ), eV, not relaxed; for δX = jvp(δΘ) it is the relaxed energy to third order in δΘ."""
+        return self.state_at(dtheta, displacement).energy
 
-        Parameters
-        ----------
-        tol : float
-            Relative tolerance of each column.
-        method : {"auto", "iterative", "dense"}
-            ``auto`` takes the one predicted to need fewer force evaluations; ``statistics.method`` says which.
-        progress : callable, optional
-            Called with (Hessian products done, expected in all).
-        cell, pressure
-            As for `jvp`. The result then has ``strain_jacobian`` and ``volume_gradient``.
+    def relax_away(
+        self, ftol: float, cell: CellRequest = "none", pressure: Pressure = None, leave_saddles: bool = False
+    ) -> float:
+        """Relax during an excursion, as `relax` does; return the largest displacement of an atom, Å.
 
-        Examples
-        --------
-        >>> jacobian = minimum.jacobian(tol=1e-3)
-        >>> jacobian.to_array().shape == (len(minimum.potential.theta), *minimum.positions.shape)
-        True
+        With `leave_saddles` a structure that symmetry keeps on a saddle point is displaced off it along its softest
+        mode.
         """
-        if method not in METHODS:
-            raise LammpsImplicitError(f"method '{method}' is not one of {', '.join(METHODS)}")
-        check_tolerance(tol)
-        return self.response.jacobian(tol, self.strain(cell, pressure), method, progress)
-
-    def strain_jacobian(self, tol: float = 1e-6, *, cell: CellRequest = "iso", pressure: Pressure = None) -> FloatArray:
-        """dε/dΘ, (P, k), of the cell held at a pressure: from one solve per strain, whatever P."""
-        return self.cell_system(tol, cell, pressure).strain_jacobian
-
-    def volume_gradient(self, tol: float = 1e-6, *, cell: CellRequest = "iso", pressure: Pressure = None) -> FloatArray:
-        """dV/dΘ, (P,), Å³ per unit of each parameter, of the cell held at a pressure: from one solve per strain."""
-        return self.cell_system(tol, cell, pressure).volume_gradient
-
-    def energy_gradient(self) -> FloatArray:
-        """dE/dΘ = B(X*), (P,): descriptor sums, numbers of atoms at the constant terms. eV per unit of Θ.
-
-        That of the enthalpy where the cell is relaxed too.
-
-        Examples
-        --------
-        >>> change = 1e-4 * minimum.potential.theta
-        >>> bool(np.isfinite(minimum.energy + minimum.energy_gradient() @ change))
-        True
-        """
-        return self.response.energy_gradient()
-
-    def energy_hessian(self, tol: float = 1e-5, *, cell: CellRequest = "none", pressure: Pressure = None) -> FloatArray:
-        """d²E/dΘ² = Cᵀ dX*/dΘ, (P, P), of the relaxed energy; symmetric, negative semidefinite.
-
-        That of the enthalpy where the cell is relaxed too.
-
-        Raises
-        ------
-        LammpsImplicitError
-            If the cell is held at a stress that is not hydrostatic.
-        """
-        return self.relaxation_hessian(tol, cell=cell, pressure=pressure) + self.mixed.bare_second_derivative()
-
-    def relaxation_hessian(
-        self, tol: float = 1e-5, *, cell: CellRequest = "none", pressure: Pressure = None
-    ) -> FloatArray:
-        """What relaxation adds to ∂²U/∂Θ² in `energy_hessian`, (P, P): minus the energy that it gains."""
-        freedom = self.strain(cell, pressure)
-        freedom.require_hydrostatic()
-        hessian = self.jacobian(tol, cell=freedom).relaxation_hessian
-        assert hessian is not None
-        return hessian
-
-    def cell_system(self, tol: float = 1e-6, cell: CellRequest = "iso", pressure: Pressure = None) -> CellSystem:
-        """The cell's part of the coupled system: its stiffness, and how positions follow each strain.
-
-        Raises
-        ------
-        NotAMinimumError
-            If the cell is not relaxed to the pressure.
-        """
-        check_tolerance(tol)
-        freedom = self.strain(cell, pressure)
-        if freedom.fixed:
-            raise LammpsImplicitError("cell 'none' does not strain: name one of iso, ortho, full, or components")
-        with self._meter.measured("iterative", tol):
-            return self.response.held_cell_system(freedom, tol)
-
-    def natural_coupling(self) -> Coupling:
-        """Derivatives under all strains that LAMMPS' cell allows, around the pressure that it has."""
-        return self.mixed.coupling(self._natural_freedom())
-
-    def free_cell_system(self, tol: float = 1e-6) -> CellSystem:
-        """As `cell_system`, under all strains that LAMMPS' cell allows and around the pressure that it has.
-
-        Its stiffness is -V dP/dε, positions following, whether or not the cell was relaxed.
-        """
-        check_tolerance(tol)
-        return self.response.cell_system(self._natural_freedom(), tol)
-
-    def _natural_freedom(self) -> StrainFreedom:
-        engine = self.engine
-        names = [name for name in COMPONENTS if all(engine.periodic["xyz".index(axis)] for axis in name)]
-        allowed = [name for name in names if engine.triclinic or name[0] == name[1]]
-        if not allowed:
-            raise LammpsImplicitError("no direction is periodic: the cell cannot be strained, and has no pressure")
-        return strain_freedom(",".join(allowed), self.pressure, engine)
-
-    def preconditioned(self, vector: FloatArray) -> FloatArray:
-        """K⁻¹v with the learned springs, (n, 3): about H⁻¹v, without a force evaluation once they are fitted."""
-        return self.response.prepared().system.preconditioned(vector * self.engine.free)
+        start, ids, freedom = self.positions, self.ids, self.strain(cell, pressure)
+        for attempts_left in range(SADDLES if leave_saddles else 0, -1, -1):
+            try:
+                self._relax_within(ftol, freedom)
+                break
+            except NotAMinimumError:
+                if not attempts_left:
+                    raise
+                mode = self.softest_mode()
+                if mode.curvature >= 0:
+                    raise
+                self.engine.shift(PUSH_OFF / self.engine.max_abs(mode.vector) * mode.vector)
+                self._take(self.engine.settle())
+        moved = self.engine.nearest_image(self.positions - fetch(self.engine.comm, ids, start, self.ids))
+        return self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
 
     def predicted_at(
         self, dtheta: FloatArray, tol: float, cell: CellRequest, pressure: Pressure = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Displacement, (n, 3), and strain tensor, (3, 3), of first order along δΘ, whatever the cell may do."""
+        """Displacement, (n, 3), Å, and strain, (3, 3), along δΘ to first order; the strain of a fixed cell is zero."""
         freedom = self.strain(cell, pressure)
         if freedom.fixed:
             return self.jvp(dtheta, tol), np.zeros((3, 3))
@@ -415,13 +306,14 @@ class StationaryPoint(Standing):
     def relaxed_at(
         self, dtheta: ArrayLike, ftol: float = 1e-8, *, cell: CellRequest = "none", pressure: Pressure = None
     ) -> tuple[FloatArray, float] | Relaxed:
-        """Relax again with Θ + δΘ, by brute force, and come back to Θ: the way to check a prediction.
+        """Relax the structure with Θ + δΘ, by brute force, and return to Θ: a check of predictions.
 
         Parameters
         ----------
         dtheta : (P,) array_like
+            δΘ.
         ftol : float
-            eV/Å.
+            Force tolerance, eV/Å.
         cell, pressure
             As for `relax`.
 
@@ -430,20 +322,22 @@ class StationaryPoint(Standing):
         displacement : (n, 3) float array
             From X*(Θ) to X*(Θ + δΘ), nearest images, Å.
         energy : float
-            Of the structure relaxed with Θ + δΘ.
+            Energy of the structure relaxed with Θ + δΘ, eV in ``units metal``.
         cell : (3, 3) float array
-            Its cell vectors, where the cell is relaxed too.
+            Its cell vectors as rows, Å; only if the cell is relaxed too, as the third field of `Relaxed`.
 
         Raises
         ------
         NotAMinimumError, ConvergenceError
-            If there is no minimum near.
+            If there is no minimum nearby.
 
         Examples
         --------
-        >>> moved, energy = minimum.relaxed_at(1e-3 * minimum.potential.theta)
-        >>> bool(np.isfinite(energy))
-        True
+        For the Ta vacancy of `from_deck`, with all coefficients 1% larger:
+
+        >>> moved, energy = minimum.relaxed_at(0.01 * minimum.potential.theta)
+        >>> print(f"largest component {abs(moved).max():.5f} Å, energy {energy:.3f} eV")
+        largest component 0.00152 Å, energy -634.107 eV
         """
         start, ids, freedom = self.positions, self.ids, self.strain(cell, pressure)
         with self.excursion(dtheta):

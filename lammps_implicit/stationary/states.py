@@ -1,4 +1,4 @@
-"""Structures that a stationary point visits, and what is found there."""
+"""Results of excursions and relaxations of a stationary point, and its saved state."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from lammps_implicit.solvers.preconditioner import Fitted
 
 
 class State(NamedTuple):
-    """What the evaluator says of a structure.
+    """An evaluated structure, not relaxed; in ``units metal`` energies are in eV.
 
     Attributes
     ----------
     energy : float
     forces : (n, 3) float array
+        eV/Å, of this rank's atoms.
     pressure : (3, 3) float array
-        Energy per volume.
+        Pressure tensor, energy per volume.
     volume : float
+        Å³.
     gradient : (P,) float array or None
-        ∂U/∂Θ, if asked for.
+        ∂U/∂Θ, if it was requested.
     """
 
     energy: float
@@ -35,7 +37,17 @@ class State(NamedTuple):
 
 
 class Relaxed(NamedTuple):
-    """Where relaxing again led: displacement (n, 3) in Å, energy, and cell vectors as rows (3, 3) in Å."""
+    """A structure relaxed again, with its cell.
+
+    Attributes
+    ----------
+    displacement : (n, 3) float array
+        From the reference, nearest images, Å.
+    energy : float
+        eV in ``units metal``.
+    cell : (3, 3) float array
+        Cell vectors as rows, Å.
+    """
 
     displacement: FloatArray
     energy: float
@@ -44,13 +56,19 @@ class Relaxed(NamedTuple):
 
 @dataclass
 class Excursion:
-    """A visit to other parameters; `stay` says whether not to come back."""
+    """An excursion to other parameters in progress.
+
+    Attributes
+    ----------
+    stay : bool
+        Whether to stay there rather than return to the reference on leaving the context.
+    """
 
     stay: bool = False
 
 
 class SavedState(NamedTuple):
-    """Everything that makes up where a stationary point stands, to come back to."""
+    """The complete state of a stationary point, to return to after an excursion."""
 
     reference: Reference
     response: LinearResponse

@@ -1,7 +1,12 @@
-"""Conformance checks of engines, potential families, linear solvers, losses and observables, from outside.
+"""Conformance checks for evaluators, potential families, linear solvers, loss terms and observables.
 
-Call them in the tests of a package that adds one. Each returns the figures it measured, and raises `ConformanceError`,
-an ``AssertionError``, where one is out of tolerance. On several ranks all ranks call them, and raise alike.
+Call them from the tests of a package that adds one of these. Each check returns the errors it measured, and raises
+`ConformanceError` (an ``AssertionError``) if one exceeds its tolerance; the message names the usual cause. Under MPI
+all ranks must call a check, and all raise the same error.
+
+Checks are in `engines` (evaluators), `families` (potential families), `solvers` and `losses` (loss terms and
+observables). `comparison` has the finite differences and comparisons they share, `harmonic` an evaluator without a
+potential.
 """
 
 from lammps_implicit.testing.comparison import ConformanceError

@@ -1,4 +1,4 @@
-"""Checks of engines: energies, forces, pressures and Hessian products belong together, and references come back."""
+"""Checks of evaluators: consistency of energy, forces, pressure and Hessian products; saving and restoring states."""
 
 from __future__ import annotations
 
@@ -21,40 +21,43 @@ from lammps_implicit.testing.comparison import (
 )
 
 REACH = 1 / 40
-"""Displacements, relative to the neighbour skin, 0.05 Å in metals: forces are far from zero, and lists still hold."""
+"""Size of displacements relative to the neighbour skin (0.05 Å for LAMMPS' 2 Å in metal units): large enough that
+forces are far from zero, small enough that neighbour lists stay valid."""
 
 ENERGY_STEP = 1e-4
-"""Of central differences of energies, relative to the neighbour skin. Curvatures that jump at a cutoff, as SNAP's
-do, leave 1e-6 of forces then, smooth energies 1e-8; round-off is less up to millions of atoms."""
+"""Step of central differences of energies, relative to the neighbour skin. Measured: leaves relative errors of 1e-6 in
+forces if the curvature jumps at a cutoff, as in SNAP, and 1e-8 for smooth energies; round-off stays below that up to
+millions of atoms."""
 
 FORCE_STEP = 1e-5
-"""The same of differences of forces, which round off later."""
+"""Step of differences of forces, likewise; smaller, as forces suffer less from round-off than energies."""
 
 STRAIN_STEP = 2e-5
-"""Strain of central differences of energies."""
+"""Step of central differences of energies with respect to strain; by the same trade-off."""
 
 SAME_PLACE = 1e-10
-"""Å; round-off of positions that go through a tilted cell and back."""
+"""Å; round-off of positions after straining the cell to a tilted one and back stays below this."""
 
 AWAY = 1e-2
-"""Strain at which pressures are compared: they may vanish where the cell is relaxed."""
+"""Strain at which pressures are compared, since they may vanish in a relaxed cell."""
 
 
 def check_forces(engine: Evaluator, *, directions: int = 3, tol: float = 1e-5, seed: int = 0) -> float:
     """Check that forces are minus the gradient of the energy, vᵀF = -d/ds U(X + u + s v).
 
-    Differences are central ones over two steps, extrapolated; u is a random displacement, so that forces do not vanish.
+    The derivative is taken by extrapolated central differences; u is a random displacement, so that forces do not
+    vanish. Costs four force evaluations per direction, and two more.
 
     Parameters
     ----------
     engine : Evaluator
-        That stands at a reference; it stands there afterwards.
+        At its reference, where the check leaves it.
     directions : int
-        Number of random v. Each costs four force evaluations; two more are spent in all.
+        Number of random directions v.
     tol : float
-        Largest difference, relative to ‖F‖‖v‖/√n, the typical size of vᵀF with n free components.
+        Largest difference accepted, relative to ‖F‖‖v‖/√n, the typical size of vᵀF with n free components.
     seed : int
-        Of the random displacements, which depend on atom ids alone.
+        Seed of the random displacements, which depend only on it and on atom ids.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def check_forces(engine: Evaluator, *, directions: int = 3, tol: float = 1e-5, s
     Raises
     ------
     ConformanceError
-        Most often: a wrong sign, a force that is missing, a cutoff at which the energy jumps, or another unit.
+        Usual causes: a wrong sign or unit, a missing contribution to the forces, or an energy that jumps at a cutoff.
     """
     away, worst = REACH * engine.skin * random_free(engine, seed), 0.0
     try:
@@ -90,28 +93,29 @@ def check_forces(engine: Evaluator, *, directions: int = 3, tol: float = 1e-5, s
 
 
 def check_pressure(engine: Evaluator, *, tol: float = 1e-5) -> dict[str, float]:
-    """Check that the pressure is minus the strain derivative of the energy over the volume, P_ab = -1/V ∂U/∂ε_ab.
+    """Check that the pressure is minus the strain derivative of the energy per volume, P_ab = -1/V ∂U/∂ε_ab.
 
-    Under every strain that the cell can take, one at a time, from a cell that is strained first by 1 %.
+    Every strain component that the cell can take is checked separately, in a cell that was first strained by 1 %. Each
+    costs four calls of `strain_reference` and of `set_reference`.
 
     Parameters
     ----------
     engine : Evaluator
-        That stands at a reference; it stands there afterwards.
+        At its reference, where the check leaves it.
     tol : float
-        Largest difference, relative to the largest component of the pressure.
+        Largest difference accepted, relative to the largest component of the pressure.
 
     Returns
     -------
     dict of str to float
-        Relative difference for each strain, at a cost of four calls of `strain_reference` and `set_reference`.
+        Relative difference for each strain component.
 
     Raises
     ------
     ConformanceError
-        Most often: the kinetic part is included, another sign or unit, or atoms do not follow the cell.
+        Usual causes: a kinetic contribution, a wrong sign or unit, or atoms that do not follow the cell.
     LammpsImplicitError
-        If the cell cannot take any strain.
+        If the cell cannot be strained at all.
     """
     names = strains_of(engine)
     if not names:
@@ -135,7 +139,7 @@ def check_pressure(engine: Evaluator, *, tol: float = 1e-5) -> dict[str, float]:
                 float(np.abs(pressure).max()),
                 tol,
                 f"minus the derivative of the energy by the strain {name} over the volume against the pressure",
-                "a kinetic part, another sign or unit, or a contribution without its virial",
+                "a kinetic contribution, a wrong sign or unit, or a contribution to the energy without its virial",
             )
     finally:
         engine.set_reference(start)
@@ -144,27 +148,29 @@ def check_pressure(engine: Evaluator, *, tol: float = 1e-5) -> dict[str, float]:
 
 
 def check_reference(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> dict[str, float]:
-    """Check that references come back, that settling changes nothing but rows, and that evaluations are counted.
+    """Check that references can be restored, that settling only reorders rows, and that evaluations are counted.
 
-    The reference is moved, and strained where the cell can be, and set again; then it is settled, and set again.
+    The atoms are moved and the reference is set back; likewise after straining the cell, if possible, and after
+    settling. Costs about ten force evaluations.
 
     Parameters
     ----------
     engine : Evaluator
-        That stands at a reference; it stands there afterwards.
+        At its reference, where the check leaves it.
     tol : float
-        Largest change of energy and forces, relative to what moving the atoms has changed.
+        Largest change accepted in energy and forces, relative to the change caused by moving the atoms.
     seed : int
+        Seed of the displacements.
 
     Returns
     -------
     dict of str to float
-        Relative change after each way back. About ten force evaluations.
+        Relative change after each step.
 
     Raises
     ------
     ConformanceError
-        Most often: `reference` returns arrays that are written over later, or the cell is not part of it.
+        Usual causes: `reference` returns arrays that are overwritten later, or leaves out the cell.
     """
     forces, energy = _counted_forces(engine), engine.energy
     start = engine.reference()
@@ -177,7 +183,7 @@ def check_reference(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> d
     def compare(after: str, now: FloatArray) -> None:
         error = max(engine.norm(now - forces) / force, abs(engine.energy - energy) / work)
         found[after] = require_small(
-            error, tol, f"energy and forces {after}", "a part of the state that is not saved, or is written over"
+            error, tol, f"energy and forces {after}", "part of the state is not saved, or is overwritten"
         )
 
     def require_back(after: str) -> None:
@@ -196,30 +202,33 @@ def check_reference(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> d
     return found
 
 
-def check_hessian(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> dict[str, float]:
-    """Check Hessian products: symmetric, aᵀH b = bᵀH a, and equal to differences of forces.
+def check_hessian(engine: Evaluator, *, tol: float = 1e-5, seed: int = 0) -> dict[str, float]:
+    """Check that Hessian products are symmetric, aᵀH b = bᵀH a, and agree with differences of forces.
 
-    Exact products where the engine has them (`Evaluator.exact`), else those that are differenced from its forces: then
-    symmetry tells whether forces are the gradient of any energy, and longer steps whether they are smooth.
+    Exact products are checked if the evaluator has them (`Evaluator.exact`), otherwise products differenced from its
+    forces. In the latter case, symmetry means that the forces are the gradient of some energy, and agreement between
+    steps of different length that they are smooth. Costs ten force evaluations.
 
     Parameters
     ----------
     engine : Evaluator
-        That stands at a reference; it stands there afterwards.
+        At its reference, where the check leaves it.
     tol : float
-        Largest difference: of aᵀH b relative to ‖a‖‖H b‖/√n, its typical size with n free components, and of H b
+        Largest difference accepted: of aᵀH b relative to ‖a‖‖H b‖/√n, its typical size with n free components; of H b
         relative to its norm.
     seed : int
-        Of a and b, which depend on atom ids alone.
+        Seed of a and b, which depend only on it and on atom ids.
 
     Returns
     -------
     dict of str to float
-        ``symmetry`` and ``forces``. Ten force evaluations.
+        Relative differences ``symmetry`` and ``forces``.
 
     Raises
     ------
     ConformanceError
+        Usual causes: a contribution missing from the product, forces that are not the gradient of an energy, or forces
+        that are not smooth.
     """
     a, b = (random_free(engine, seed + number) for number in range(2))
     step = FORCE_STEP * engine.skin
@@ -235,14 +244,14 @@ def check_hessian(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> dic
             engine.norm(a) * size / free_count(engine) ** 0.5,
             tol,
             "aᵀH b against bᵀH a",
-            "a term that is missing in the product, or forces that are not the gradient of an energy",
+            "a contribution missing from the product, or forces that are not the gradient of an energy",
         )
         differences = -first_derivative([np.array(engine.forces(s * step * b)) for s in STENCIL], step)
         forces = require_small(
             engine.norm(right - differences) / size if size > 0 else np.nan,
             tol,
             "H b against differences of forces",
-            "a product that is not that of the reference, or forces that are not smooth",
+            "a product taken elsewhere than at the reference, or forces that are not smooth",
         )
     finally:
         engine.return_to_reference()
@@ -250,24 +259,27 @@ def check_hessian(engine: Evaluator, *, tol: float = 1e-6, seed: int = 0) -> dic
 
 
 def require_same_place(engine: Evaluator, ids: IntArray, positions: FloatArray, cell: FloatArray, after: str) -> None:
-    """Check that an engine stands where it stood.
+    """Check that an evaluator has the same rows, positions and cell as before.
 
     Parameters
     ----------
     engine : Evaluator
     ids : (n,) int array
+        Atom ids of this rank's rows, before.
     positions : (n, 3) float array
+        Å, before.
     cell : (3, 3) float array
-        As they were.
+        Å, before.
     after : str
         What has happened since, for the message.
 
     Raises
     ------
     ConformanceError
+        If rows moved to other ranks, or positions or cell differ by more than round-off.
     """
-    cause = "a part of the state that is not saved, or is written over"
-    require(engine.owns_still(ids), f"atoms have other rows {after}", cause)
+    cause = "part of the state is not saved, or is overwritten"
+    require(engine.order_unchanged(ids), f"atoms are in other rows {after}", cause)
     moved = engine.max_abs(engine.nearest_image(positions - engine.positions))
     require(moved <= SAME_PLACE, f"positions differ by {moved:.2g} {after}", cause)
     strained = float(np.abs(cell - engine.cell).max())
@@ -275,7 +287,7 @@ def require_same_place(engine: Evaluator, ids: IntArray, positions: FloatArray, 
 
 
 def strains_of(engine: Evaluator) -> list[str]:
-    """Components of the strain that the cell can take as it is."""
+    """Strain components that the cell can take: along periodic directions, and without tilting an untiltable cell."""
     names = []
     for name in COMPONENTS:
         try:
@@ -287,7 +299,7 @@ def strains_of(engine: Evaluator) -> list[str]:
 
 
 def random_free(engine: Evaluator, seed: int) -> FloatArray:
-    """Return numbers in [-1, 1) on free components that depend on atom ids alone, (n, 3)."""
+    """Random numbers in [-1, 1), (n, 3), zero on frozen components; they depend only on the seed and on atom ids."""
     return random_vector(engine.ids, seed) * engine.free
 
 
@@ -297,7 +309,7 @@ def free_count(engine: Evaluator) -> int:
 
 
 def _strain(name: str) -> FloatArray:
-    """Unit strain, (3, 3)."""
+    """Unit strain of one component, (3, 3)."""
     strain = np.zeros((3, 3))
     strain[PLACES[COMPONENTS.index(name)]] = 1.0
     return strain
@@ -309,7 +321,7 @@ def _energy(engine: Evaluator, displacement: FloatArray) -> float:
 
 
 def _counted_forces(engine: Evaluator) -> FloatArray:
-    """Forces at the reference, (n, 3); checks that the evaluation was counted."""
+    """Forces at the reference, (n, 3), after checking that the evaluation is counted."""
     before = engine.evaluations.forces
     forces = np.array(engine.forces())
     counted = engine.evaluations.forces - before

@@ -1,4 +1,4 @@
-"""Checks of potential families at a stationary point: derivatives by Θ, what is restored, and files."""
+"""Checks of potential families at a stationary point: derivatives with respect to Θ, restoring of states, and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lammps_implicit.errors import OutputError
 from lammps_implicit.operators.interface import MixedDerivative
 from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.stationary.standing import CellRequest
+from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.stationary.states import State
 from lammps_implicit.testing.comparison import (
     STENCIL,
@@ -33,39 +33,41 @@ from lammps_implicit.testing.comparison import (
 from lammps_implicit.testing.engines import REACH, free_count, random_free, require_same_place, strains_of
 
 THETA_STEP = 2e-3
-"""Of central differences by Θ, relative to each parameter: extrapolation leaves about 1e-8 of what goes with σ¹²."""
+"""Step of central differences with respect to Θ, relative to each parameter; with extrapolation the relative error is
+about 1e-8 for terms as steep as σ¹²."""
 
-SIZES = (4e-3, 2e-3, 1e-3)
-"""Relative changes of the parameters at which Taylor remainders are compared."""
+SIZES = (2e-3, 1e-3, 5e-4)
+"""Relative parameter changes at which Taylor remainders are compared."""
 
 ROUND_OFF = 1e-14
-"""Of an energy, relative to itself: remainders below ten times it have no order."""
+"""Relative round-off of energies; remainders below ten times it say nothing about an order."""
 
 STRUCTURE_NOISE = 1e-9
-"""Å by which structures relaxed to the tightest tolerance differ."""
+"""Å; difference between structures relaxed twice to the tightest force tolerance."""
 
 VISIT = 1e-3
-"""Relative change of the parameters, and strain, of visits that `check_restored` comes back from."""
+"""Relative parameter change, and strain, of the excursions in `check_restored`."""
 
 
 def check_adjoint(
     point: StationaryPoint, *, cell: CellRequest | None = None, tol: float = 1e-6, solve: float = 1e-8, seed: int = 0
 ) -> float:
-    """Check that forward and backward products are adjoint: ⟨g, J δΘ⟩ = ⟨Jᵀ g, δΘ⟩ with J = dX*/dΘ.
+    """Check that `jvp` and `vjp` are adjoint: ⟨g, J δΘ⟩ = ⟨Jᵀ g, δΘ⟩ with J = dX*/dΘ.
 
-    With a cell that is relaxed too, ⟨g, δX⟩ + ⟨s, δε⟩ = ⟨vjp(g, s), δΘ⟩, where s = ∂L/∂ε.
+    If the cell relaxes too, ⟨g, δX⟩ + ⟨s, δε⟩ = ⟨vjp(g, s), δΘ⟩ with s = ∂L/∂ε. Costs one linear solve for each
+    product, and one for each strain.
 
     Parameters
     ----------
     point : StationaryPoint
     cell : str or StrainFreedom, optional
-        As for `jvp`; default that over which the point was relaxed last, ``point.cell``.
+        As for `StationaryPoint.jvp`; by default the strains over which the point was relaxed last.
     tol : float
-        Largest difference, relative to its typical size: ‖g‖‖δX‖/√n, and ‖s‖‖δε‖ beside it.
+        Largest difference accepted, relative to its typical size, (‖g‖²‖δX‖²/n + ‖s δε‖²)½ with n free components.
     solve : float
-        Tolerance of the solves. Each product costs one, and one for each strain.
+        Relative tolerance of the linear solves.
     seed : int
-        Of g, s and δΘ.
+        Seed of g, s and δΘ.
 
     Returns
     -------
@@ -75,71 +77,77 @@ def check_adjoint(
     Raises
     ------
     ConformanceError
-        Most often: `times` and `transposed_times` of the mixed derivative are not transposed to each other.
+        Usual cause: `times` and `transposed_times` of the mixed derivative are not each other's transposes.
     """
     engine, freedom, rng = point.engine, _freedom(point, cell), np.random.default_rng(seed)
     dtheta, pull = random_change(point.potential.theta, seed), random_free(engine, seed)
     if freedom.fixed:
-        moved, strain, weights = point.jvp(dtheta, solve), np.zeros(0), np.zeros(0)
+        displacement, strain, weights = point.jvp(dtheta, solve), np.zeros(0), np.zeros(0)
         gradient = point.vjp(pull, solve)
     else:
-        moved, strain = point.jvp(dtheta, solve, cell=freedom)
+        displacement, strain = point.jvp(dtheta, solve, cell=freedom)
         weights = rng.standard_normal(len(strain))
         gradient = point.vjp(pull, solve, strain_cotangent=weights, cell=freedom)
-    typical = engine.norm(pull) * engine.norm(moved) / free_count(engine) ** 0.5
+    typical = engine.norm(pull) * engine.norm(displacement) / free_count(engine) ** 0.5
     return require_equal(
         float(gradient @ dtheta),
-        engine.dot(pull, moved) + float(weights @ strain),
+        engine.dot(pull, displacement) + float(weights @ strain),
         float(np.hypot(typical, np.linalg.norm(weights * strain))),
         tol,
         f"⟨vjp(g), δΘ⟩ against ⟨g, jvp(δΘ)⟩ with cell '{freedom.label}'",
-        "`times` and `transposed_times` of the mixed derivative differ, or a Hessian that is not symmetric",
+        "`times` and `transposed_times` of the mixed derivative do not match, or the Hessian is not symmetric",
     )
 
 
 def check_mixed_derivative(
     point: StationaryPoint, *, tol: float = 1e-5, step: float = THETA_STEP, seed: int = 0
 ) -> dict[str, float]:
-    """Check derivatives by Θ at fixed positions against installed parameters.
+    """Check derivatives with respect to Θ at fixed positions against evaluations at changed parameters.
 
-    With F, U and P evaluated at Θ ± hδΘ and Θ ± ½hδΘ: C δΘ = -dF/dh, ∂U/∂Θ δΘ = dU/dh, δΘᵀ ∂²U/∂Θ² δΘ = d²U/dh² and,
-    where the cell can be strained, D δΘ = -V dP/dh. All products with C must agree: `times` before and after `prepare`,
-    `transposed_times`, `gram`, and `gradients_transposed_times` where no direction is odd. C as an array shows in the
-    Jacobian, and so in `check_taylor`.
+    With forces F, energy U and pressure P at Θ ± hδΘ and Θ ± ½hδΘ, it checks C δΘ = -dF/dh, ∂U/∂Θ δΘ = dU/dh, δΘᵀ
+    ∂²U/∂Θ² δΘ = d²U/dh² and, if the cell can be strained, D δΘ = -V dP/dh. All forms of C must also agree with one
+    another: `times` before and after `prepare`, `to_array`, `transposed_times`, `gram`, and those of the energy if
+    `odd` is empty.
+
+    Costs eight force evaluations and those of the family: possibly a sweep over the parameters, their second
+    derivatives, and five evaluations per strain.
 
     Parameters
     ----------
     point : StationaryPoint
     tol : float
-        Largest relative difference; of second derivatives relative to first ones, where these are larger.
+        Largest relative difference accepted; second derivatives are compared relative to first ones if these are
+        larger.
     step : float
-        h, for δΘ that changes each parameter by a random share of its value.
+        h; δΘ changes each parameter by a random fraction of its value.
     seed : int
+        Seed of δΘ.
 
     Returns
     -------
     dict of str to float
-        Relative difference of each. Eight force evaluations, and what the family needs: a sweep over its parameters for
-        those that are installed, their second derivatives, and five evaluations a strain.
+        Relative difference of each quantity.
 
     Raises
     ------
     ConformanceError
+        Usual causes: a missing contribution, a wrong sign, a finite-difference step that is too long, or a potential
+        that is declared linear but is not.
     """
-    engine, potential, mixed = point.engine, point.potential, _anew(point)
+    engine, potential, mixed = point.engine, point.potential, _new_mixed_derivative(point)
     change, v = random_change(potential.theta, seed), random_free(engine, seed)
-    along = np.array(mixed.times(change))  # before C is known as a whole: some families have another way then
+    along = np.array(mixed.times(change))  # before `prepare`: some families use separate code then
     mixed.prepare()
     found = _forms_of_c(point, mixed, along, change, v, tol)
     gradient, bare = mixed.energy_gradient(), mixed.bare_second_derivative()
-    still = np.zeros_like(point.positions)
-    states = [point.state_at(s * step * change, still) for s in STENCIL]
-    pull = -first_derivative([state.forces for state in states], step)
+    fixed = np.zeros_like(point.positions)
+    states = [point.state_at(s * step * change, fixed) for s in STENCIL]
+    expected = -first_derivative([state.forces for state in states], step)
     found["C δΘ"] = require_small(
-        _relative(point, along, pull),
+        _relative(point, along, expected),
         tol,
-        "C δΘ against forces with installed parameters",
-        "a contribution that is missing in C, another sign, or a step that is too long for the parameter",
+        "C δΘ against forces at changed parameters",
+        "a contribution missing from C, a wrong sign, or a step that is too long for the parameter",
     )
     energies, typical = [state.energy for state in states], float(np.linalg.norm(gradient * change))
     found["∂U/∂Θ"] = require_equal(
@@ -147,17 +155,17 @@ def check_mixed_derivative(
         float(first_derivative(energies, step)),
         typical,
         tol,
-        "∂U/∂Θ δΘ against energies with installed parameters",
-        "a contribution that is missing in the gradient, or `install` and `changed` that differ",
+        "∂U/∂Θ δΘ against energies at changed parameters",
+        "a contribution missing from the gradient, or `install` and `changed` that differ",
     )
-    bend = float(second_derivative(energies, point.energy, step))
+    curvature = float(second_derivative(energies, point.energy, step))
     found["∂²U/∂Θ²"] = require_equal(
         float(change @ bare @ change),
-        bend,
-        max(abs(bend), typical),
+        curvature,
+        max(abs(curvature), typical),
         tol,
-        "δΘᵀ ∂²U/∂Θ² δΘ at fixed positions against energies with installed parameters",
-        "a potential that is not linear in its parameters, as it says it is",
+        "δΘᵀ ∂²U/∂Θ² δΘ at fixed positions against energies at changed parameters",
+        "a potential that is not linear in its parameters, although it says so",
     )
     if strains_of(engine):
         found["D δΘ"] = _under_strain(point, mixed, states, change, step, tol)
@@ -173,37 +181,36 @@ def check_taylor(
     margin: float = 0.2,
     seed: int = 3,
 ) -> dict[str, float]:
-    """Check the orders of Taylor remainders against relaxing again at Θ + s δΘ for several s.
+    """Check the orders of Taylor remainders by relaxing again at Θ + s δΘ for several s.
 
-    The energy (of a relaxed cell: the enthalpy) to first order is off by O(s²), to second order by O(s³), and U at the
-    predicted structure by O(s⁴). Displacements and the volume to first order are off by O(s²).
+    The energy (the enthalpy, if the cell relaxes) has an error of O(s²) to first order, O(s³) to second order, and
+    O(s⁴) if U is evaluated at the predicted structure. Displacements and volume to first order have errors of O(s²).
+    Costs one relaxation for each size.
 
     Parameters
     ----------
     point : StationaryPoint
         Relaxed to 1e-9 eV/Å or better.
     order : int
-        1, 2 or 3: up to which energies are compared.
+        Highest order of the energy to check: 1, 2 or 3.
     cell : str or StrainFreedom, optional
-        As for `relax`; default ``point.cell``.
+        As for `StationaryPoint.relax`; by default the strains over which the point was relaxed last.
     sizes : sequence of float
-        Relative changes of the parameters, each by a random share; so small that higher orders do not matter. Each
-        costs one relaxation.
+        s; small enough that higher orders do not matter. δΘ changes each parameter by a random fraction of its value.
     margin : float
-        How far an order may be below what is expected.
+        By how much a measured order may fall short of the expected one.
     seed : int
-        Of δΘ.
+        Seed of δΘ.
 
     Returns
     -------
     dict of str to float
-        Measured orders: slopes of log(error) over log(size), infinite where errors are round-off.
+        Measured orders, the slopes of log(error) over log(size); infinite if the errors are round-off.
 
     Raises
     ------
     ConformanceError
-        Most often: a first or second derivative that is wrong, by as little as leaves an error of the size of the
-        remainders.
+        Usual cause: a wrong first or second derivative, even if it is wrong by no more than the remainders.
     """
     freedom = _freedom(point, cell)
     change = random_change(point.potential.theta, seed)
@@ -218,37 +225,39 @@ def check_taylor(
             shown = ", ".join(f"{error:.2e} at {size:g}" for size, error in zip(sizes, errors, strict=True))
             require(
                 found[name] >= expected - margin,
-                f"{what}: errors fall with the power {found[name]:.2f} of the change of the parameters, expected at "
-                f"least {expected - margin:g} ({shown})",
+                f"{what}: errors fall with the power {found[name]:.2f} of the parameter change, expected at least "
+                f"{expected - margin:g} ({shown})",
                 "a wrong derivative, an energy that is not smooth, or sizes beyond the range of the expansion",
             )
     return found
 
 
 def check_restored(point: StationaryPoint, *, tol: float = 1e-6, seed: int = 0) -> dict[str, float]:
-    """Check that a point is as it was after visits to other parameters, and after errors on the way.
+    """Check that excursions to other parameters, and errors during them, leave a stationary point unchanged.
 
-    It visits changed parameters with displaced atoms, and a strained cell where it can be strained; relaxes there;
-    raises an error after relaxing there; and interrupts what the family measures parameter by parameter.
+    Excursions go to changed parameters with displaced atoms, and to a strained cell if possible. The point is relaxed
+    there, an error is raised there, and a sweep over the parameters is interrupted. After each of these, one `jvp` is
+    computed for comparison.
 
     Parameters
     ----------
     point : StationaryPoint
     tol : float
-        Largest change of energy and forces, relative to what staying with the other parameters would change; that of
-        `jvp`, relative to itself, may be ten times as large. Positions, rows and cell must be the same to round-off.
+        Largest change accepted in energy and forces, relative to the change that the excursion's parameters cause. The
+        relative change of `jvp` may be ten times as large. Positions, rows and cell must be restored to round-off.
     seed : int
+        Seed of δΘ and of the displacement.
 
     Returns
     -------
     dict of str to float
-        Largest relative change after each. Each costs what happens there and one `jvp`.
+        Largest relative change after each excursion.
 
     Raises
     ------
     ConformanceError
-        Most often: parameters that stay installed after an error, or an array of the engine's that is kept and written
-        over later.
+        Usual causes: parameters that stay installed after an error, or an array of the evaluator that is kept and
+        overwritten later.
     """
     engine = point.engine
     dtheta = VISIT * random_change(point.potential.theta, seed)
@@ -269,28 +278,26 @@ def check_restored(point: StationaryPoint, *, tol: float = 1e-6, seed: int = 0) 
         "a visit": visit,
         "relaxing there": lambda: point.relaxed_at(dtheta, 1e-6),
         "an error raised there": fail_inside,
-        "an error while parameters were installed one by one": lambda: _anew(point).prepare(_interrupt),
+        "an error while parameters were installed one by one": lambda: _new_mixed_derivative(point).prepare(_interrupt),
     }
     names = strains_of(engine)
     if names:
         visits["a strained visit"] = lambda: visit(VISIT * strain_freedom(names[0], point.target, engine).tensors()[0])
-    found, theta, moved = {}, point.potential.theta.copy(), point.jvp(dtheta, 1e-8)
+    found, theta, before = {}, point.potential.theta.copy(), point.jvp(dtheta, 1e-8)
     ids, positions, cell = np.array(engine.ids), np.array(engine.positions), np.array(engine.cell)
     forces, energy = np.array(engine.forces()), engine.energy
     for after, happen in visits.items():
         with suppress(_InterruptedError):
             happen()
-        require(not engine.void, f"after {after} the point is void ({engine.void})", "what was changed is not undone")
+        require(not engine.void, f"after {after} the evaluator is void ({engine.void})", "changes are not undone")
         require_same_place(engine, ids, positions, cell, f"after {after}")
-        require(
-            np.array_equal(theta, point.potential.theta), f"Θ differs after {after}", "what was changed is not undone"
-        )
+        require(np.array_equal(theta, point.potential.theta), f"Θ differs after {after}", "changes are not undone")
         now = np.array(engine.forces())
-        cause = "parameters that stay installed, or an array of the engine's that is kept and written over later"
+        cause = "parameters that stay installed, or an array of the evaluator that is kept and overwritten later"
         found[after] = max(
             require_small(abs(engine.energy - energy) / work, tol, f"the energy after {after}", cause),
             require_small(engine.norm(now - forces) / pull, tol, f"forces after {after}", cause),
-            require_small(_relative(point, point.jvp(dtheta, 1e-8), moved), 10 * tol, f"jvp after {after}", cause),
+            require_small(_relative(point, point.jvp(dtheta, 1e-8), before), 10 * tol, f"jvp after {after}", cause),
         )
     return found
 
@@ -298,39 +305,43 @@ def check_restored(point: StationaryPoint, *, tol: float = 1e-6, seed: int = 0) 
 def check_written(
     potential: Potential, folder: Path, *, read: Callable[[list[Path]], ArrayLike] | None = None
 ) -> list[Path]:
-    """Check that `Potential.write` overwrites no file unless told to, and loses no digit.
+    """Check that `Potential.write` never overwrites files unasked, and writes all digits.
+
+    Nothing is evaluated.
 
     Parameters
     ----------
     potential : Potential
     folder : Path
-        For the files; must be empty.
+        Empty folder to write to.
     read : callable, optional
-        The files written to Θ, (P,), for families that can be read again.
+        Called with the list of files written; returns Θ, (P,). For families whose files can be read again.
 
     Returns
     -------
     list of Path
-        The files, the main one first. No force evaluation.
+        The files written, the main one first.
 
     Raises
     ------
     ConformanceError
-        Most often: files beside the first are written without looking whether they exist.
+        Usual cause: further files beside the main one are written without checking that they do not exist.
     """
-    require(not any(folder.iterdir()), f"the folder {folder} is not empty", "a folder that other tests use")
+    require(not any(folder.iterdir()), f"the folder {folder} is not empty", "a folder shared with other tests")
     written = potential.write(folder / "tuned", ["a comment"], overwrite=False)
     files = sorted(folder.iterdir())
     require(
         sorted(written) == files and bool(files),
-        f"`write` returns {[path.name for path in written]}, the folder holds {[path.name for path in files]}",
-        "files that are written beside the main one and not returned",
+        f"`write` returns {[path.name for path in written]}, but the folder holds {[path.name for path in files]}",
+        "files written beside the main one that are not returned",
     )
     require("a comment" in written[0].read_text(), f"{written[0].name} lacks the comments", "`comments` is not used")
     if read is not None:
         theta = np.asarray(read(written), float)
         same = theta.shape == potential.theta.shape and np.array_equal(theta, potential.theta)
-        require(same, f"Θ is read again as {theta}, expected {potential.theta}", "numbers written with too few digits")
+        require(
+            same, f"Θ read from the files is {theta}, expected {potential.theta}", "numbers written with too few digits"
+        )
     for path in files:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             taken = Path(name) / path.name
@@ -345,15 +356,19 @@ def check_written(
         require(
             refused and left == "precious",
             f"`write` with overwrite=False {'raises, but overwrites' if refused else 'does not refuse'} {path.name}",
-            "files that are written without looking whether they exist",
+            "files written without checking that they do not exist",
         )
-        require(not others, f"`write` leaves {others} though {path.name} existed", "files that are written one by one")
+        require(
+            not others,
+            f"`write` leaves {others} although {path.name} existed",
+            "files written one by one instead of all or none",
+        )
     potential.write(folder / "tuned", ["a comment"], overwrite=True)
     return written
 
 
 class _InterruptedError(Exception):
-    """Raised on purpose."""
+    """Raised on purpose to interrupt an excursion or a sweep."""
 
 
 def _interrupt(done: int, total: int) -> NoReturn:
@@ -364,8 +379,8 @@ def _freedom(point: StationaryPoint, cell: CellRequest | None) -> StrainFreedom:
     return point.strain(point.freedom if cell is None else cell)
 
 
-def _anew(point: StationaryPoint) -> MixedDerivative:
-    """The mixed derivative, with nothing measured yet."""
+def _new_mixed_derivative(point: StationaryPoint) -> MixedDerivative:
+    """A new mixed derivative, which has measured nothing yet."""
     return point.potential.mixed_derivative(point.engine, point.hessian)
 
 
@@ -377,13 +392,16 @@ def _relative(point: StationaryPoint, found: FloatArray, expected: FloatArray) -
 def _forms_of_c(
     point: StationaryPoint, mixed: MixedDerivative, along: FloatArray, change: FloatArray, v: FloatArray, tol: float
 ) -> dict[str, float]:
-    """Relative differences between the ways to apply C, after `prepare`."""
+    """Relative differences between all products with C, after `prepare`."""
     engine, size = point.engine, point.engine.norm(along)
-    cause = "products that were written one by one and differ"
+    cause = "products implemented by separate code that differ"
     known, vector = mixed.times(change), mixed.transposed_times(v)
     typical = engine.norm(v) * size / free_count(engine) ** 0.5
     found = {
-        "times": require_small(_relative(point, known, along), tol, "C δΘ once C is known against before", cause),
+        "array": require_small(
+            _relative(point, mixed.to_array() @ change, along), tol, "C as an array against C δΘ", cause
+        ),
+        "times": require_small(_relative(point, known, along), tol, "C δΘ after `prepare` against before", cause),
         "Cᵀv": require_equal(
             float(vector @ change), engine.dot(v, known), typical, tol, "⟨Cᵀ v, δΘ⟩ against ⟨v, C δΘ⟩", cause
         ),
@@ -392,13 +410,20 @@ def _forms_of_c(
         ),
     }
     if not mixed.odd.size:
+        other = "directions along which forces are not the energy's gradient must be in `odd`"
+        found["G"] = require_small(
+            _relative(point, mixed.gradients_array() @ change, along),
+            tol,
+            "the energy's mixed derivative as an array against C δΘ",
+            other,
+        )
         found["Gᵀv"] = require_equal(
             float(mixed.gradients_transposed_times(v) @ change),
             float(vector @ change),
             typical,
             tol,
-            "the transposed product of the energy's mixed derivative against that of the forces'",
-            "directions along which forces are not the energy's gradient must be in `odd`",
+            "the transposed product of the energy's mixed derivative against that of the forces",
+            other,
         )
     return found
 
@@ -411,7 +436,7 @@ def _under_strain(
     step: float,
     tol: float,
 ) -> float:
-    """D δΘ against pressures with installed parameters."""
+    """Relative difference between D δΘ and differences of pressures at changed parameters."""
     engine = point.engine
     freedom = strain_freedom(",".join(strains_of(engine)), point.pressure, engine)
     expected = -engine.volume * first_derivative([state.pressure for state in states], step)
@@ -421,18 +446,18 @@ def _under_strain(
     return require_small(
         float(np.linalg.norm(found - drive)) / size if size > 0 else np.nan,
         tol,
-        "the derivative of the pressure by Θ against pressures with installed parameters",
-        "`coupling`, or a contribution without its virial",
+        "the derivative of the pressure with respect to Θ against pressures at changed parameters",
+        "an error in `coupling`, or a contribution to the energy without its virial",
     )
 
 
 def _remainders(point: StationaryPoint, dtheta: FloatArray, freedom: StrainFreedom, order: int) -> dict[str, float]:
-    """Errors of Taylor models at one change of the parameters."""
+    """Errors of the Taylor models at one parameter change δΘ."""
     solve, ftol, engine = 1e-8, 1e-10, point.engine
     displacement, strain = point.predicted_at(dtheta, solve, freedom)
     relaxed = point.relaxed_at(dtheta, ftol, cell=freedom)
-    missed = point.null_space().project(relaxed[0] - displacement)
-    found, pressure, volume = {"displacement": engine.norm(missed)}, 0.0, engine.volume
+    error = point.null_space().project(relaxed[0] - displacement)
+    found, pressure, volume = {"displacement": engine.norm(error)}, 0.0, engine.volume
     energy = relaxed[1]
     if not freedom.fixed:
         now = float(np.linalg.det(relaxed[2]))
@@ -444,8 +469,8 @@ def _remainders(point: StationaryPoint, dtheta: FloatArray, freedom: StrainFreed
     first = point.energy + pressure * volume + float(point.energy_gradient() @ dtheta)
     found["first"] = abs(first - energy)
     if order >= 2:
-        bend = 0.5 * float(dtheta @ point.energy_hessian(1e-7, cell=freedom) @ dtheta)
-        found["second"] = abs(first + bend - energy)
+        second_term = 0.5 * float(dtheta @ point.energy_hessian(1e-7, cell=freedom) @ dtheta)
+        found["second"] = abs(first + second_term - energy)
     if order >= 3:
         state = point.state_at(dtheta, displacement, strain)
         found["third"] = abs(state.energy + pressure * state.volume - energy)

@@ -1,4 +1,4 @@
-"""Checks of linear solvers on a small system in memory."""
+"""Checks of linear solvers on small systems with known eigenvalues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from lammps_implicit.testing.engines import random_free
 from lammps_implicit.testing.harmonic import Harmonic
 
 SLACK = 1e-3
-"""Of residuals, relative to the tolerance: what round-off leaves in a residual that is summed up step by step."""
+"""By how much residuals may exceed the tolerance, relative to it: round-off of residuals that are updated
+recursively."""
 
 
 def check_solver(
@@ -30,37 +31,41 @@ def check_solver(
     seed: int = 0,
     comm: MPI.Comm = MPI.COMM_SELF,
 ) -> dict[str, float]:
-    """Check a linear solver on H x = b with a random symmetric H of known spectrum, products of which are exact.
+    """Check a linear solver on H x = b, where H is a random symmetric matrix with known eigenvalues.
 
-    Once all atoms are free, and translations are H's null space; once some are frozen. For several right-hand sides and
-    tolerances after one `prepare`, ‖b - H x‖ ≤ tol·scale, the residual reported is the true one, and x is orthogonal to
-    the null space and zero on frozen components. Where H has a negative eigenvalue the solver raises
-    `NotAMinimumError`; one for saddles solves all the same.
+    One system has only free atoms, so that translations are its null space; in the other some are frozen. After one
+    `prepare`, systems are solved for several right-hand sides and tolerances. Each solution must satisfy ‖b - H x‖ ≤
+    tol·scale, report its true residual, be orthogonal to the null space and vanish on frozen components. If H has a
+    negative eigenvalue the solver must raise `NotAMinimumError`, unless it is one for saddles. No potential is
+    evaluated.
 
     Parameters
     ----------
     solver : LinearSolver
     limited : LinearSolver, optional
-        The same, but allowed so few iterations (one or two) that it cannot converge: its status must say so.
+        The same solver, limited to so few iterations (one or two) that it cannot converge; its status must say so.
     saddle : bool
-        Whether it is one for saddles, where H is indefinite.
+        Whether the solver accepts an indefinite H.
     size : int
-        Number of atoms; H is a dense matrix of three times as many rows.
+        Number of atoms; H is dense with three times as many rows.
     condition : float
-        Largest over smallest eigenvalue of H; the preconditioner leaves about three times as much.
+        Condition number of H; the preconditioner roughly triples it.
     seed : int
+        Seed of H and of the right-hand sides.
     comm : MPI.Comm
-        Ranks that share the atoms.
+        Ranks over which the atoms are distributed.
 
     Returns
     -------
     dict of str to float
-        Largest true residual, and largest difference of the residual reported from it, in units of the tolerance. No
-        potential is evaluated.
+        ``residual``: largest true residual; ``reported``: largest difference between the reported and the true
+        residual; both in units of the tolerance.
 
     Raises
     ------
     ConformanceError
+        Usual causes: a convergence test on the preconditioned residual, an estimate reported as the residual, or
+        products that bypass `LinearSystem.product`.
     """
     everywhere, some = np.ones((size, 3), bool), np.ones((size, 3), bool)
     some[1] = some[3, 1] = False
@@ -82,7 +87,7 @@ def check_solver(
 
 
 def _system(free: BoolArray, negative: bool, condition: float, seed: int, comm: MPI.Comm, saddle: bool) -> LinearSystem:
-    """A system whose null space is translations where all components are free, and empty where some are frozen."""
+    """A system whose null space consists of translations if all components are free, and is empty otherwise."""
     size, random = len(free), np.random.default_rng(seed)
     translations = np.tile(np.eye(3), (size, 1)) if free.all() else np.zeros((free.size, 0))
     matrix = _matrix(free, translations, condition, negative, random)
@@ -92,7 +97,7 @@ def _system(free: BoolArray, negative: bool, condition: float, seed: int, comm: 
     astray = random_vector(engine.ids, seed + 10)
 
     def precondition(v: FloatArray) -> FloatArray:
-        """Positive definite, and leads into the null space and to frozen components, as multigrid does."""
+        """Positive definite, but with components in the null space and on frozen atoms, like multigrid."""
         return springs * v + engine.dot(astray, v) / size * astray
 
     def operator(v: FloatArray, accuracy: float, length: float | None) -> FloatArray:
@@ -106,9 +111,9 @@ def _system(free: BoolArray, negative: bool, condition: float, seed: int, comm: 
 def _matrix(
     free: BoolArray, null: FloatArray, condition: float, negative: bool, random: np.random.Generator
 ) -> FloatArray:
-    """Symmetric (3N, 3N) matrix of known eigenvalues on free components beside the null space, a (3N, k) array.
+    """Symmetric (3N, 3N) matrix with known eigenvalues on the free components and the given null space, (3N, k).
 
-    They run from 1 to `condition`; the first is -1 if one is to be negative. Free components pull at frozen ones too.
+    Eigenvalues run from 1 to `condition`; the first is -1 if `negative`. Frozen components are coupled to free ones.
     """
     rows, k = np.flatnonzero(free), null.shape[1]
     vectors = np.linalg.qr(np.hstack([null[rows], random.standard_normal((len(rows), len(rows) - k))]))[0][:, k:]
@@ -123,7 +128,7 @@ def _matrix(
 def _solved(
     system: LinearSystem, solution: Solution, right: FloatArray, tol: float, scale: float
 ) -> tuple[float, float]:
-    """True residual relative to the tolerance, and by how much of it the one reported is off."""
+    """True residual, and difference between the reported and the true residual, both in units of the tolerance."""
     engine, project = system.engine, system.null_space.project
     asked = f"asked for {tol:g} of {scale:.3g}"
     require(
@@ -136,14 +141,14 @@ def _solved(
         true / tol,
         1.0 + SLACK,
         f"‖b - H x‖ in units of the tolerance, {asked}",
-        "a test on the preconditioned residual, or a tolerance that is not relative to `scale`",
+        "a convergence test on the preconditioned residual, or a tolerance that is not relative to `scale`",
     )
     reported = abs(solution.residual - true) / tol
     require_small(
         reported,
         10 * SLACK,
-        f"the residual reported, {solution.residual:.3g}, against the true one, {true:.3g}, in units of the tolerance",
-        "the tolerance, or the residual before the last step, is reported",
+        f"the reported residual, {solution.residual:.3g}, against the true one, {true:.3g}, in units of the tolerance",
+        "the tolerance, or the residual before the last step, is reported instead",
     )
     outside = engine.norm(solution.x - project(solution.x)) / engine.norm(solution.x)
     require_small(
@@ -153,7 +158,7 @@ def _solved(
 
 
 def _require_refusal(solver: LinearSolver, system: LinearSystem, seed: int) -> None:
-    """Check that negative curvature is seen."""
+    """Check that the solver detects negative curvature."""
     right = system.null_space.project(random_free(system.engine, seed))
     try:
         solver.prepare(system)
@@ -161,20 +166,20 @@ def _require_refusal(solver: LinearSolver, system: LinearSystem, seed: int) -> N
     except NotAMinimumError:
         return
     raise ConformanceError(
-        "NotAMinimumError is not raised where H has a negative eigenvalue; usual cause: products that go round "
-        "`LinearSystem.product`, which looks at curvatures"
+        "NotAMinimumError is not raised although H has a negative eigenvalue; usual cause: products that bypass "
+        "`LinearSystem.product`, which checks curvatures"
     )
 
 
 def _require_honesty(solver: LinearSolver, system: LinearSystem, seed: int) -> None:
-    """Check that a solver that cannot converge says so."""
+    """Check that a solver that cannot converge reports it."""
     right = system.null_space.project(random_free(system.engine, seed))
     solver.prepare(system)
     solution = solver.solve(right, 1e-8, system.engine.norm(right))
     require(
         solution.status is not Status.CONVERGED,
         "the status is CONVERGED after too few iterations",
-        "what the iteration says of itself is not passed on",
+        "the outcome of the iteration is not passed on",
     )
     try:
         solution.require_converged(1e-8)

@@ -1,0 +1,362 @@
+"""The current state of a structure, and its relaxation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Union
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Self
+
+from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.cell.freedom import (
+    StrainFreedom,
+    require_tiltable,
+    strain_freedom,
+)
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
+from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.operators.hessian import hessian_of
+from lammps_implicit.potentials.interface import Parameters, Potential
+from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.relaxation.cell import relax_cell
+from lammps_implicit.relaxation.lbfgs import relax
+from lammps_implicit.relaxation.newton import newton
+from lammps_implicit.response.cubic import ThirdDerivative
+from lammps_implicit.response.linear_response import LinearResponse
+from lammps_implicit.response.statistics import Meter, Statistics
+from lammps_implicit.solvers.backend import backend
+from lammps_implicit.solvers.preconditioner import Preconditioner
+from lammps_implicit.units import Pressure, Units, units_of
+
+CellRequest = Union[str, StrainFreedom]
+"""Strains of the cell: ``none``, ``iso``, ``ortho``, ``full``, components such as ``"zz"``, or a `StrainFreedom`."""
+
+FAR_FROM_MINIMUM = 50.0
+"""eV/Å; from larger forces LAMMPS' own minimiser starts, in place of the preconditioned one, whose springs assume a
+structure near a minimum. Chosen: overlapping atoms exceed it by far, unrelaxed defects do not."""
+
+NEIGHBOURHOOD = 0.1
+"""Å that an atom may move from the end of the deck for the minimum to be the one that the deck found. Chosen: a small
+part of a bond."""
+
+
+class RelaxablePoint:
+    """A structure with its evaluator, potential and linear response, which can be relaxed.
+
+    Base class of `StationaryPoint`. Use it as a context manager, or call `close`, to end LAMMPS.
+
+    Parameters
+    ----------
+    engine : Evaluator
+        Taken over already.
+    potential : Potential
+    ftol : float
+        Largest force component, eV/Å, at which derivatives are taken; the structure is relaxed to it first.
+    force_limit : float
+        Largest force component, eV/Å, allowed before that relaxation.
+    saddle : bool
+        Whether the stationary point may be a saddle point.
+    progress : callable
+        Callback of the relaxation, called with (steps done, steps expected).
+    cell, pressure
+        If the cell is to be relaxed too: as for `relax`.
+    petsc_options : mapping, optional
+        PETSc options without prefix, ``{"ksp_monitor": None, "pc_type": "jacobi"}``; used on several ranks only.
+
+    Attributes
+    ----------
+    engine : Evaluator
+    freedom : StrainFreedom
+        Strains over which the cell was last relaxed, and the pressure at which it is held.
+    recipe : dict
+        Arguments of `from_deck` that recreate this point.
+    setup : Evaluations
+        Spent on taking over from the deck and on the relaxation to `ftol`.
+    initial_force, initial_volume : float
+        Largest force component, eV/Å in ``units metal``, and volume, Å³, before that relaxation.
+    """
+
+    def __init__(
+        self,
+        engine: Evaluator,
+        potential: Potential,
+        ftol: float,
+        force_limit: float,
+        saddle: bool = False,
+        progress: Progress = no_progress,
+        cell: CellRequest = "none",
+        pressure: Pressure = None,
+        petsc_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.deck_name = ""
+        self.deck_sha256 = ""
+        self.recipe: dict[str, Any] = {}
+        self.units: Units = units_of(engine.deck.units)
+        self.saddle = saddle
+        self._backend = backend(engine.comm, petsc_options)
+        self.preconditioner = Preconditioner(engine, partial(_cheap_product, engine), self._backend.spring_inverse)
+        self._meter = Meter(engine)
+        self.freedom = strain_freedom("none", self.units.pressure_tensor(engine.deck.pressure), engine)
+        freedom = self.strain(cell, pressure)
+        self._take(engine.settle(), potential)
+        self.initial_force, self.initial_volume = self.max_force, engine.volume
+        limit = force_limit * self.units.force_factor
+        if self.max_force > limit:
+            raise NotAMinimumError(
+                f"the deck does not end in a minimum: its largest force component is {self.max_force:.3g} "
+                f"{self.units.force}, above the limit of {limit:.3g}; let it minimise further "
+                "(for example 'minimize 0 1e-8 10000 100000')"
+            )
+        self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
+        self.setup = engine.evaluations.copy()
+
+    def close(self) -> None:
+        """End LAMMPS; arrays obtained before stay valid."""
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def response(self) -> LinearResponse:
+        """Linear response at the current reference, with everything computed there."""
+        if self.engine.void:
+            raise LammpsImplicitError(self.engine.void)
+        return self._response
+
+    @property
+    def potential(self) -> Potential:
+        """The potential; its ``theta``, (P,), and ``names`` are the parameters that derivatives refer to."""
+        return self._response.potential
+
+    @property
+    def parameters(self) -> Parameters:
+        """Names and values of the parameters, with the text of their file."""
+        return Parameters(self.potential.names, self.potential.theta, self.potential.text)
+
+    @property
+    def ids(self) -> IntArray:
+        """Ids of the atoms this rank owns, (n,)."""
+        return self.engine.ids
+
+    @property
+    def positions(self) -> FloatArray:
+        """Positions of this rank's atoms, (n, 3), Å, in the order of `ids`."""
+        return self.engine.positions
+
+    @property
+    def energy(self) -> float:
+        """Potential energy, eV in ``units metal``."""
+        return self._response.energy
+
+    @property
+    def pressure(self) -> FloatArray:
+        """Pressure tensor, (3, 3), eV/Å³ in ``units metal``; times ``units.pressure_factor`` it is in LAMMPS' unit."""
+        return self._response.pressure
+
+    @property
+    def max_force(self) -> float:
+        """Largest force component on a free degree of freedom, eV/Å in ``units metal``."""
+        return self._response.max_force
+
+    @property
+    def state(self) -> int:
+        """Identifying number of the current positions, cell and parameters: each change of them gives a new one."""
+        return self._response.state
+
+    @property
+    def cell(self) -> str:
+        """Strains over which the cell was last relaxed, such as ``iso``; ``none`` if it was not."""
+        return self.freedom.label
+
+    @property
+    def target(self) -> FloatArray:
+        """Pressure tensor at which the cell is held, (3, 3), energy per volume."""
+        return self.freedom.target
+
+    @property
+    def statistics(self) -> Statistics:
+        """Cost and quality of the last product."""
+        return self._meter.statistics
+
+    @property
+    def third(self) -> ThirdDerivative | None:
+        """Third derivatives along an ensemble's directions, if they were measured at this reference."""
+        return self._response.third
+
+    @third.setter
+    def third(self, measured: ThirdDerivative | None) -> None:
+        self._response.third = measured
+
+    def gather(self, array: ArrayLike) -> NDArray[Any] | None:
+        """Gather a per-atom array, (n, …), from all ranks in id order, (N, …), on rank 0; None on the others."""
+        return IdOrder(self.engine.comm, self.ids).gather(np.asarray(array))
+
+    def strain(self, cell: CellRequest = "iso", pressure: Pressure = None) -> StrainFreedom:
+        """Parse and check strains and pressure once; every method that has an argument `cell` takes the result.
+
+        Parameters
+        ----------
+        cell : str or StrainFreedom
+            ``none``, ``iso``, ``ortho`` (xx, yy, zz), ``full`` (all six), or components such as ``"xx,yy"``.
+        pressure : float, str or array_like, optional
+            As for `Units.pressure_tensor`: ``"10 GPa"``. Default: `target`.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If this cell cannot be strained so, or a pressure is given for a fixed cell.
+        """
+        if pressure is not None and (isinstance(cell, StrainFreedom) or cell == "none"):
+            given = "a StrainFreedom, which has its own" if isinstance(cell, StrainFreedom) else "a fixed cell"
+            raise LammpsImplicitError(
+                f"a pressure is given for {given}: name the strains of the cell, such as cell='iso'"
+            )
+        if isinstance(cell, StrainFreedom):
+            return cell
+        target = self.target if pressure is None else self.units.pressure_tensor(pressure)
+        return strain_freedom(cell, target, self.engine)
+
+    # -- relaxing ----------------------------------------------------------------------------------------------------
+
+    def relax(
+        self,
+        ftol: float = 1e-8,
+        within: float = np.inf,
+        progress: Progress = no_progress,
+        *,
+        cell: CellRequest = "none",
+        pressure: Pressure = None,
+    ) -> None:
+        """Relax until no force component on a free degree of freedom exceeds `ftol`.
+
+        Positions are relaxed by L-BFGS, preconditioned by the learned springs; LAMMPS' conjugate gradients take over
+        far from a minimum or where no descent is found. The cell is relaxed by Newton steps in between. If atoms move,
+        call for derivatives and per-atom arrays again: atoms may have moved to other ranks.
+
+        Parameters
+        ----------
+        ftol : float
+            Force tolerance, eV/Å.
+        within : float
+            Largest allowed displacement of any atom at fixed cell, Å.
+        progress : callable, optional
+            Callback called with (steps done, steps expected).
+        cell, pressure
+            Strains of the cell and the pressure at which it is held, as for `jvp`; they become `freedom`.
+
+        Raises
+        ------
+        ConvergenceError
+            If forces stop decreasing, or the minimum is further away than `within`.
+        NotAMinimumError
+            If the enthalpy has negative curvature under strain. After either error the structure is as before.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`:
+
+        >>> minimum.relax(ftol=1e-9)
+        >>> minimum.max_force <= 1e-9
+        True
+        """
+        if not ftol > 0:
+            raise LammpsImplicitError(f"force tolerance ftol = {ftol:g} is not positive")
+        freedom, start = self.strain(cell, pressure), self.engine.reference()
+        with self._meter.measured("relaxation", ftol * self.units.force_factor):
+            try:
+                self._relax_within(ftol, freedom, within, progress, may_tilt=True)
+            except (ConvergenceError, NotAMinimumError):
+                self.engine.set_reference(start)
+                # Neighbour lists may have been built far from it.
+                far = self.engine.drift > self.engine.skin / 4
+                self._take(self.engine.settle() if far else self.engine.forces())
+                raise
+
+    def _relax_within(
+        self,
+        ftol: float,
+        freedom: StrainFreedom,
+        within: float = np.inf,
+        progress: Progress = no_progress,
+        may_tilt: bool = False,
+    ) -> None:
+        """Relax positions, then the cell unless it is fixed; `ftol` in eV/Å."""
+        ftol *= self.units.force_factor
+        self._relax_atoms(ftol, within, progress)
+        if freedom.fixed:
+            return
+        if may_tilt and np.any(freedom.basis[3:]) and not self.engine.triclinic:
+            self.engine.allow_tilt()
+            self._take(self.engine.settle())
+        require_tiltable(self.engine, freedom)
+        relax_cell(
+            self.engine,
+            freedom,
+            lambda *request, **how: self.response.cell_system(*request, **how),
+            lambda: self.pressure,
+            self._take,
+            lambda: self._relax_atoms(ftol, np.inf, progress),
+        )
+        self.freedom = freedom
+
+    def _relax_atoms(self, ftol: float, within: float, progress: Progress) -> None:
+        """Relax positions at fixed cell; `ftol` in LAMMPS' unit of force."""
+        engine = self.engine
+        if self.max_force <= ftol:
+            return
+        forces = self.response.hessian.reference_forces
+        try:
+            if self.saddle:
+                forces = newton(engine, forces, partial(self.response.solve, probe=False), ftol, self._moved)
+            else:
+                far = FAR_FROM_MINIMUM * self.units.force_factor
+                forces = relax(engine, forces, self.preconditioner.near, ftol, far, within, progress)
+        except ConvergenceError:
+            self._take(engine.settle())  # the reference is now wherever it stopped
+            raise
+        self._take(forces)
+        self.settle()
+
+    def _moved(self, forces: FloatArray) -> None:
+        self.response.hessian.reference_forces = forces
+
+    def settle(self) -> None:
+        """Assign atoms to the ranks they are near, and move those outside the cell back into it.
+
+        Needed before other parameters are installed, and for displacements that follow the cell, which depend on an
+        atom's periodic image. One force evaluation if atoms have moved; on several ranks rows may change.
+        """
+        if self.engine.drift > 0:
+            self._take(self.engine.settle())
+
+    def forget(self) -> None:
+        """Discard all derivatives, so that they are computed anew; fitted springs are kept. One force evaluation."""
+        self._take(self.engine.forces())
+
+    def _take(self, forces: FloatArray, potential: Potential | None = None) -> None:
+        """Make the engine's reference, with these forces, the current state, whose response is yet to be computed."""
+        self._response = LinearResponse(
+            self.engine,
+            self.potential if potential is None else potential,
+            forces,
+            self.preconditioner,
+            self._backend,
+            self.saddle,
+            self.units,
+            self._meter,
+        )
+
+
+def _cheap_product(engine: Evaluator, forces: FloatArray, v: FloatArray) -> FloatArray:
+    return hessian_of(engine, forces).one_sided(v)
