@@ -150,6 +150,7 @@ def test_an_evaluator(additions, without_lammps, tmp_path):
     with h5py.File(tmp_path / "merged.h5") as file:
         assert file["estimates"][:, 0, 1] == pytest.approx(file["true"][:, 0], rel=1e-6)
     for arguments, message in {
+        "": "the Python module of LAMMPS cannot be imported (there is no LAMMPS here): install it, or name another",
         "--evaluator colour": "there is no evaluator 'colour': known are jax, lammps, morse",
         "--evaluator morse --autodiff": "--autodiff is '--evaluator jax', and '--evaluator morse' is given: take one",
         "--evaluator morse --parameters sigma": "no parameter matches 'sigma': labels run from epsilon to r0",

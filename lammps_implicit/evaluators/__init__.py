@@ -1,10 +1,11 @@
 """Evaluators: energy, forces, pressure and descriptors at given positions, cell and parameters.
 
 `interface` defines `Evaluator`, which LAMMPS implements here, JAX in `lammps_implicit.autodiff`, and other packages by
-registering under a name (`registry`); `serial` is a base for evaluators in one process. `lammps_session` runs a deck in
-LAMMPS and `lammps` evaluates it around a reference; `deck` collects the settings of the deck, `fixes` checks its fixes,
-`failures` condenses LAMMPS' error messages, `ase_deck` writes decks for ASE structures, `potential_folders` finds
-potential files. `restoring` undoes temporary changes of an evaluator, `images` finds nearest periodic images.
+registering under a name (`registry`); `serial` is a base for evaluators in one process, which need a single function.
+`lammps_session` runs a deck in LAMMPS and `lammps` evaluates it around a reference; `deck` collects the settings of the
+deck, `fixes` checks its fixes, `failures` condenses LAMMPS' error messages, `ase_deck` writes decks for ASE structures,
+`potential_folders` finds potential files. `restoring` undoes temporary changes of an evaluator, `images` finds periodic
+images.
 
 The function `restoring` is imported from the file of the same name.
 """

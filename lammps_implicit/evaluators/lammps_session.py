@@ -70,8 +70,12 @@ class LammpsSession(Evaluator):
         LammpsImplicitError
             If LAMMPS cannot be loaded or uses another MPI library than mpi4py.
         """
-        import lammps
-
+        try:
+            import lammps
+        except ImportError as error:
+            raise LammpsImplicitError(
+                f"the Python module of LAMMPS cannot be imported ({error}): install it, or name another evaluator"
+            ) from None
         comm = MPI.COMM_WORLD if comm is None else comm
         end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)

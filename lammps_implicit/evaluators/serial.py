@@ -1,4 +1,4 @@
-"""Evaluators in one process: all that `Evaluator` asks for, from one function of positions, cell and Θ."""
+"""Evaluators in one process: the whole of `Evaluator` from a single function of positions, cell and parameters."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from lammps_implicit.structures import Structure
 T = TypeVar("T")
 
 SKIN = 1.0
-"""Å that a reference may move before the learned springs are looked at again, where no lists of neighbours say it."""
+"""Å; `SerialEvaluator.skin` of evaluators without neighbour lists: drift after which springs are checked again."""
 
 STRIDE = 1.0
-"""Å that `SerialEvaluator.minimize` may move a component before atoms are brought back into the cell."""
+"""Å; largest change of a coordinate between two calls of `SerialEvaluator.settle` in `SerialEvaluator.minimize`."""
 
 ROUNDS = 10
-"""Minimisations one after the other, each within a box of that size."""
+"""Largest number of minimisations in sequence, each within a box of that size."""
 
 
 @dataclass(kw_only=True)
 class SerialEvaluator(Evaluator):
-    """Atoms whose energy is a function of positions, cell and parameters, in one process.
+    """Base of evaluators in one process: subclasses define `evaluate`, and inherit everything else.
 
-    Subclasses define `evaluate`, and may override `hessian_product` with `exact`, and `list_neighbours` with `skin`.
+    They may also override `exact` and `hessian_product`, or `list_neighbours` and `skin`.
 
     Attributes
     ----------
     structure : Structure
-        As it was given, in id order: `structures.from_ase` reads one.
+        Initial structure, in id order; see `structures.from_ase`.
     theta : (Q,) float array
-        Parameters installed.
+        Parameters installed at present.
     deck : Deck
-        For its units; ``metal`` by default.
+        Defines the units; default ``metal``.
     free : (N, 3) bool array
-        By default all components are.
+        False for components that are held fixed; default: all are free.
 
     Raises
     ------
@@ -79,7 +79,7 @@ class SerialEvaluator(Evaluator):
     def evaluate(
         self, positions: FloatArray, cell: FloatArray, theta: FloatArray
     ) -> tuple[float, FloatArray, FloatArray]:
-        """Evaluate energy, forces and pressure; keeps nothing that a later call would depend on.
+        """Evaluate energy, forces and pressure. The result depends on nothing but the arguments.
 
         Parameters
         ----------
@@ -93,9 +93,9 @@ class SerialEvaluator(Evaluator):
         -------
         energy : float
         forces : (N, 3) float array
-            Minus its gradient, on frozen atoms too.
+            Minus the gradient of the energy; those on frozen atoms are ignored.
         pressure : (3, 3) float array
-            Energy per volume: -1/V ∂U/∂ε, minus the stress. In eV, Å and eV/Å³ in ``units metal``.
+            -1/V ∂U/∂ε, minus the stress: eV/Å³ in ``units metal``.
         """
 
     # -- evaluations -------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class SerialEvaluator(Evaluator):
         self.list_neighbours()
 
     def list_neighbours(self) -> None:
-        """Note where atoms are; engines that keep lists of neighbours build them here, at `positions` and `cell`."""
+        """Build neighbour lists at `positions` and `cell`. Subclasses that keep lists extend this."""
         self._listed = self.positions
 
     def return_to_reference(self) -> None:
@@ -128,18 +128,18 @@ class SerialEvaluator(Evaluator):
             self.forces()
 
     def install(self, theta: FloatArray) -> FloatArray:
-        """Take other parameters, (Q,); return the forces at the reference. After an error the ones before are back."""
+        """Install parameters (Q,) and return the forces at the reference, (n, 3); undone after an error."""
         before = self.theta
         with restoring(self, lambda: self.take_parameters(before), "the parameters", after_success=False):
             self.take_parameters(theta)
             return self.forces()
 
     def take_parameters(self, theta: FloatArray) -> None:
-        """Take other parameters without an evaluation; engines whose lists depend on them build new ones."""
+        """Install parameters (Q,) without evaluating. Subclasses whose lists depend on them extend this."""
         self.theta = theta
 
     def strained_forces(self, strain: FloatArray) -> FloatArray:
-        """Forces where the cell and the reference in it are strained; it stays strained until `unstrain`."""
+        """Forces where cell and reference are strained, (n, 3); strained until `unstrain`. One evaluation."""
         deform = (np.eye(3) + strain).T
         cell = self._cell @ deform
         forces = self._evaluate(self.origin + (self.positions - self.origin) @ deform, cell)
@@ -147,7 +147,7 @@ class SerialEvaluator(Evaluator):
         return forces
 
     def unstrain(self) -> FloatArray:
-        """Come back from strains to the reference; return the forces there, (n, 3). One evaluation."""
+        """Return to the reference after `strained_forces`; return the forces there, (n, 3). One evaluation."""
         return self.forces()
 
     def strain_reference(self, strain: FloatArray) -> FloatArray:
@@ -174,7 +174,7 @@ class SerialEvaluator(Evaluator):
         return forces
 
     def close(self) -> None:
-        """Let go of what is large; there is nothing."""
+        """Release memory; nothing by default."""
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class SerialEvaluator(Evaluator):
 
     @property
     def versions(self) -> dict[str, Any]:
-        """Name of the class; engines may add versions of what they are made of."""
+        """Name of the class; subclasses may add versions of the libraries they use."""
         return {"evaluator": type(self).__name__}
 
     @property
@@ -206,7 +206,7 @@ class SerialEvaluator(Evaluator):
 
     @property
     def stride(self) -> float:
-        """Å that `minimize` may move a component before it settles."""
+        """Å; largest change of a coordinate between two calls of `settle` in `minimize`."""
         return STRIDE
 
     @property
@@ -266,23 +266,23 @@ class SerialEvaluator(Evaluator):
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _evaluate(self, positions: FloatArray, cell: FloatArray) -> FloatArray:
-        """Evaluate, note energy and pressure, and return the forces on free components. One evaluation."""
+        """Evaluate, store energy and pressure, and return the forces, zero on frozen components."""
         energy, forces, pressure = self._counted(lambda: self._checked(positions, cell))
         self._energy, self._pressure = energy, pressure
         return forces * self.free
 
     def _checked(self, positions: FloatArray, cell: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """What `evaluate` returns, if it has the right shapes and is finite.
+        """Call `evaluate` and check that what it returns is finite and has the right shapes.
 
         Raises
         ------
         LammpsImplicitError
-            Also in the place of what `evaluate` raises.
+            Also in place of any other exception of `evaluate`.
         """
         name = type(self).__name__
         try:
             energy, forces, pressure = (np.asarray(a, float) for a in self.evaluate(positions, cell, self.theta))
-        except LammpsImplicitError:  # it says itself what is wrong
+        except LammpsImplicitError:  # its message is clear already
             raise
         except Exception as error:  # whatever the engine raises
             text = str(error).strip().partition("\n")[0]
@@ -297,12 +297,12 @@ class SerialEvaluator(Evaluator):
         return float(energy), forces, (pressure + pressure.T) / 2
 
     def _counted(self, work: Callable[[], T], count: int = 1) -> T:
-        """Do some work, counted as so many force evaluations, on the clock.
+        """Do some work, count it as `count` force evaluations, and time it.
 
         Raises
         ------
         LammpsImplicitError
-            If the engine is void.
+            If the evaluator is void.
         """
         self.require_valid()
         start = time.perf_counter()

@@ -4,7 +4,7 @@
 finds the potential of a deck. One file per family: `snap` (with `snap_files`), `mliap`, `uf3`, `pod`, `eam` (with
 `setfl`), `pair_coefficients` and `variables`. Shared by families: `commands` (pair commands to issue again),
 `installed` (parameters installed one at a time), `coefficient_files` and `number_files` (coefficients in text files),
-`labels` (patterns of labels), `output` (parameter files).
+`labels` (patterns of labels), `output` (parameter files). `plain` has parameters of evaluators other than LAMMPS.
 """
 
 from lammps_implicit.potentials.commands import PairCommands

@@ -1,4 +1,4 @@
-"""Parameters that are numbers and nothing else, of an engine that takes them as an array."""
+"""Parameters of a `SerialEvaluator`, which takes them as an array."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from lammps_implicit.potentials.output import write_together
 
 @dataclass(frozen=True)
 class PlainPotential:
-    """Parameters of a `SerialEvaluator`, differentiated by installing them one by one. Make one with `of`.
+    """Parameters of a `SerialEvaluator`, differentiated by installing them one at a time. Create it with `of`.
 
     Attributes
     ----------
     values : (Q,) float array
-        All that the engine takes: its ``theta``.
+        Values of all parameters, ``theta`` of the evaluator.
     labels : tuple of str
-        Their names.
+        Their labels.
     linear_in : (Q,) bool array
         Whether U is linear in each.
     selected : (P,) int array
-        Indices of those that derivatives are taken for.
+        Indices of the parameters that derivatives are taken with respect to.
     elements : tuple of str or None
-        Of each atom type.
+        Element of each atom type.
     fixed : mapping of str to str
-        What the potential has besides, by name.
+        Further settings of the potential, by name.
     """
 
     values: FloatArray
@@ -57,25 +57,25 @@ class PlainPotential:
         patterns: str | Sequence[str] | None = None,
         fixed: Mapping[str, str] | None = None,
     ) -> Self:
-        """Take parameters by name.
+        """Create a potential from a mapping of labels to values.
 
         Parameters
         ----------
         parameters : mapping of str to float
-            In the order in which the engine takes them.
+            In the order in which the evaluator takes them.
         elements : sequence of str or None
-            Of each atom type.
+            Element of each atom type.
         linear : sequence of str
-            Names of those that U is linear in, jointly: they take one evaluation instead of two.
+            Labels of parameters in which, jointly, U is linear: their derivatives take one evaluation instead of two.
         patterns : str or sequence of str, optional
-            Shell patterns of those that derivatives are taken for; default: all.
+            Shell patterns of the labels to differentiate with respect to; default: all.
         fixed : mapping of str to str, optional
-            What the potential has besides, by name.
+            Further settings of the potential, by name.
 
         Raises
         ------
         PotentialError
-            If a pattern matches nothing.
+            If a pattern matches no label.
         """
         labels = tuple(parameters)
         return cls(
@@ -112,7 +112,7 @@ class PlainPotential:
         return steps_of(self.theta, self.linear, self.names)
 
     def define(self, engine: SerialEvaluator) -> None:
-        """There is nothing to prepare."""
+        """Nothing needs to be defined."""
 
     def mixed_derivative(self, engine: Any, hessian: Hessian) -> MixedDerivative:
         """C at the reference, from a sweep over the parameters."""
