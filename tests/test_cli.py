@@ -182,7 +182,7 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "said"), [(1, "relaxed energy"), (2, "without relaxing positions"), (3, "the loss is what was asked for")]
+    ("place", "said"), [(1, "relaxed energy"), (2, "without relaxing positions"), (3, "the target loss was reached")]
 )
 def test_the_readme_examples_run(tmp_path, place, said):
     from conftest import DECKS
