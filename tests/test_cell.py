@@ -179,7 +179,7 @@ def test_cells_follow_the_forces_where_they_and_energies_disagree():
         ({"cell": "iso", "pressure": "ten GPa"}, "not a number"),
         ({"cell": "iso", "pressure": "10 eV"}, "none of Pa"),
         ({"cell": "iso", "pressure": [1.0, 2.0]}, "2 numbers"),
-        ({"cell": "none", "pressure": 0.0}, "needs a cell"),
+        ({"cell": "none", "pressure": 0.0}, "given for a fixed cell"),
         ({"cell": "iso", "pressure": "0"}, "not relaxed"),
         ({"cell": "iso", "pressure": ["a"]}, "not a number"),
     ],

@@ -368,7 +368,7 @@ def test_parameters_that_move_nothing_are_propagated(tmp_path, pattern):
     ("arrays", "message"),
     [
         ({"covariance": np.diag([1e-4, -1e-4, 1e-2])}, "a variance is negative"),
-        ({"covariance": np.array([[0.0, 1e-3, 0], [1e-3, 1e-3, 0], [0, 0, 1e-2]])}, "too small for others"),
+        ({"covariance": np.array([[0.0, 1e-3, 0], [1e-3, 1e-3, 0], [0, 0, 1e-2]])}, "zero where a covariance is not"),
         ({"covariance": COVARIANCE, "samples": SAMPLES}, "both 'samples' and 'covariance'"),
     ],
 )

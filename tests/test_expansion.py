@@ -155,7 +155,7 @@ def test_an_expansion_whose_minimum_has_moved_says_so(write_deck):
         with minimum.excursion(1e-3 * theta) as trip:
             minimum.relax_away(1e-8)
             trip.stay = True
-        with pytest.raises(LammpsImplicitError, match="make another"):
+        with pytest.raises(LammpsImplicitError, match="make a new one"):
             _ = model.predict(1e-3 * theta).enthalpy
 
 

@@ -239,7 +239,7 @@ def test_a_report_needs_nothing_else(study, tmp_path):
     assert "made with other derivatives" in error(
         "report", tmp_path / "uq.h5", "--validation", tmp_path / "other.h5", "-o", tmp_path / "x.html"
     )
-    for pair, message in (("2_40", "write two ids"), ("2-1", "no atom 1"), ("5-5", "two atoms")):
+    for pair, message in (("2_40", "write two atom ids"), ("2-1", "no atom 1"), ("5-5", "two atoms")):
         assert message in error(*arguments, "--distance", pair, "--overwrite")
     assert "not a result of" in error(
         "propagate", tmp_path / "uq.h5", "--ensemble", study / "e.npy", "-o", tmp_path / "z.h5"
