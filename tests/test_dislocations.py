@@ -49,5 +49,5 @@ def test_maps_are_drawn(cylinder, tmp_path):
     core, atoms, perfect = cylinder
     plot_maps(tmp_path / "map.png", {core: atoms, "again": atoms}, perfect, ELASTIC[0], 3, {core: np.zeros(2)})
     assert (tmp_path / "map.png").stat().st_size > 10_000
-    with pytest.raises(LammpsImplicitError, match="atoms and a perfect crystal"):
+    with pytest.raises(LammpsImplicitError, match="atoms and the perfect crystal"):
         differential_displacements(atoms[:-1], perfect, ELASTIC[0])
