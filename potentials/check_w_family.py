@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lammps_implicit import Minimum
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import ConvergenceError, NotAMinimumError
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.observables import elastic_constants, lattice_parameters
@@ -107,7 +107,7 @@ def seconds(cell: Minimum, times: int = 10) -> float:
     return (time.process_time() - start) / times / float(cell.engine.n_atoms)
 
 
-def width(path: Path, samples: NDArray[np.float64], lattice: float, folder: Path) -> None:
+def width(path: Path, samples: FloatArray, lattice: float, folder: Path) -> None:
     """Print how many members have no vacancy, and means and deviations over the others; cells of 3 × 3 × 3."""
     with minimum(path, folder, "bulk", lattice, 3) as bulk, minimum(path, folder, "vacancy", lattice, 3) as vacancy:
         found = [member(bulk, vacancy, change) for change in samples - vacancy.potential.theta]
@@ -117,7 +117,7 @@ def width(path: Path, samples: NDArray[np.float64], lattice: float, folder: Path
         print(f"  {name}: {values.mean():.4f} ± {values.std():.4f}")
 
 
-def member(bulk: Minimum, vacancy: Minimum, change: NDArray[np.float64]) -> tuple[float, float] | None:
+def member(bulk: Minimum, vacancy: Minimum, change: FloatArray) -> tuple[float, float] | None:
     """Lattice constant (Å) and vacancy formation energy (eV) of a member; None if it has no vacancy nearby."""
     try:
         displacement, _ = vacancy.relaxed_at(change, 1e-5)

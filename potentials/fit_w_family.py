@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from reference import Descriptor, FloatArray, Rows, Session
+from reference import Descriptor, Rows, Session
 from training_structures import training_structures
 
 from lammps_implicit import LammpsImplicitError
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 MASS = 183.84

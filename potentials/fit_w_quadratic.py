@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from fit_w_family import MASS, SNAP_PART, WHOLE, errors, table, weighted
-from reference import Descriptor, FloatArray, Session
+from reference import Descriptor, Session
 from training_structures import training_structures
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 DESCRIPTOR = Descriptor(4, 4.3)

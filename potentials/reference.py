@@ -7,11 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.potential_folders import potential_folders
-
-FloatArray = NDArray[np.float64]
 
 BAR = 1.602176634e6
 """One eV/Å³ in bar (from the elementary charge, exact in the SI)."""
