@@ -1,4 +1,4 @@
-"""One vjp of Lennard-Jones alloys by automatic differentiation, dense Hessian and operators on LAMMPS, one core.
+"""One vjp of Lennard-Jones alloys by automatic differentiation, dense Hessian and products from LAMMPS, on one core.
 
 python benchmarks/approaches.py --largest 110000
 """
@@ -14,7 +14,7 @@ from lammps_implicit.benchmarks.report import Say, full_size
 DECK = Path(__file__).resolve().parent.parent / "lammps_scripts" / "in.lj_alloy"
 
 EDGES = (3, 5, 8, 14, 20, 30)
-"""Lattice constants: 108 to 108,000 atoms."""
+"""Edges of the cells in lattice constants: 108 to 108,000 atoms."""
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:

@@ -1,4 +1,4 @@
-"""Lattice distortion of random binary and five-component Lennard-Jones alloys at changed parameters, one core.
+"""Lattice distortion of random Lennard-Jones alloys of two and five elements at changed parameters, on one core.
 
 python benchmarks/distortion.py --largest 300
 """

@@ -1,4 +1,4 @@
-"""Formation energies and volumes of defects in W over ensembles of parameters: propagated, and relaxed again.
+"""Formation energies and volumes of defects in W over parameter ensembles, by propagation and by relaxing again.
 
 python benchmarks/ensembles.py --largest 60
 """

@@ -1,4 +1,4 @@
-"""Predicted positions, volumes and enthalpies of defects against relaxing again, coupled and homogeneous, one core.
+"""Predicted positions, volumes and enthalpies of defects against relaxing again, on one core.
 
 python benchmarks/expansions.py --largest 60
 """

@@ -1,4 +1,4 @@
-"""Derivatives of every potential family against relaxing again, and what they cost, one core.
+"""Derivatives for every potential family: errors against relaxing again, and costs, on one core.
 
 python benchmarks/families.py --largest 300
 """

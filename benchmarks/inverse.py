@@ -1,5 +1,5 @@
-"""From the easy to the hard core of a screw dislocation in W: evaluations by adjoint gradients, and by gradient descent
-with one solve a parameter. Gradient descent takes tens of minutes.
+"""From the easy to the hard core of a screw dislocation in W: cost with adjoint gradients, and of gradient descent with
+one solve per parameter. Gradient descent takes tens of minutes.
 
     python benchmarks/inverse.py --largest 500
 """
@@ -21,10 +21,10 @@ from lammps_implicit.observables.configuration import read_configuration
 SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
 
 RADII = {20: 471, 35: 1_074}
-"""Å of the free cylinder, and atoms."""
+"""Radius of the free cylinder, Å, and number of atoms."""
 
 ITERATIONS = 40
-"""Of gradient descent, at most."""
+"""Largest number of iterations of gradient descent."""
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:

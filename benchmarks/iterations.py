@@ -1,6 +1,6 @@
-"""Iterations and evaluations of one vjp against the number of atoms, with and without springs: Ta vacancies and W
-screw dislocations with a frozen rim, these with W_2940_2017_2 and with the cheap W_2J6, whose core is softer. The
-largest cells take hours.
+"""Iterations and evaluations of one vjp against the number of atoms, with and without springs: Ta vacancies, and W
+screw dislocations with a frozen rim, with W_2940_2017_2 and with the cheap W_2J6, whose core is softer. The largest
+cells take hours.
 
     python benchmarks/iterations.py --largest 70000 --ranks 2
 """
@@ -18,16 +18,16 @@ from lammps_implicit.benchmarks.processes import Record
 from lammps_implicit.benchmarks.report import Say, full_size
 
 EDGES = (8, 12, 16, 20, 32, 50, 80)
-"""Lattice constants: 1,023 to 1,023,999 atoms."""
+"""Edges of the cells in lattice constants: 1,023 to 1,023,999 atoms."""
 
 RADII = {50: 2_000, 112: 8_000, 166: 17_000, 342: 67_000, 680: 255_000}
-"""Å of the free cylinder, and about how many atoms there are, one Burgers vector long."""
+"""Radius of the free cylinder, Å, and approximate number of atoms at a length of one Burgers vector."""
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
 
 
 def screw_dislocations(folder: Path, radius: int) -> Iterator[Cell]:
-    """Build a cell with the script beside the deck; with both potentials."""
+    """Build a dislocation of one radius, to be measured with both potentials."""
     data = folder / f"w_screw_{radius}.data"
     builder = SCRIPTS / "build_screw_dislocation.py"
     command = [sys.executable, str(builder), "--element", "W", "--radius", str(radius), "-o", str(data)]

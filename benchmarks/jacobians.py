@@ -1,4 +1,4 @@
-"""The whole Jacobian of a W vacancy, 56 parameters, by this package and by three other ways, on one core.
+"""The whole Jacobian of a W vacancy with 56 parameters, by this package and by three alternatives, on one core.
 
 python benchmarks/jacobians.py --largest 431
 """
@@ -14,7 +14,7 @@ from lammps_implicit.benchmarks.processes import Record
 from lammps_implicit.benchmarks.report import Say, full_size
 
 EDGES = (3, 6)
-"""Lattice constants: 53 and 431 atoms."""
+"""Edges of the cells in lattice constants: 53 and 431 atoms."""
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:

@@ -1,11 +1,11 @@
-"""Relax a large cell and take one vjp: seconds, evaluations and memory, on as many ranks as mpirun starts.
+"""Relax a large cell and compute one vjp: seconds, evaluations and memory, on as many ranks as mpirun starts.
 
     python lammps_scripts/build_screw_dislocation.py --element Ta --radius 250 --atoms 1000000 -o big.data
     mpirun -n 2 python benchmarks/large_cell.py lammps_scripts/in.ta_screw_dislocation -o big.json \\
         --var data=$PWD/big.data --var groups=$PWD/big.groups
 
-The loss is felt by the atoms within 5 Å of a point (the middle of the cell): a random but fixed pull on each. The
-record is written after every step.
+The loss depends on the atoms within 5 Å of the middle of the cell, with a random but reproducible ∂L/∂X. The record is
+written after every step.
 """
 
 import argparse
@@ -26,9 +26,11 @@ def main() -> None:
     cell_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--overwrite", action="store_true")
-    parser.add_argument("--ftol", type=float, default=1e-8, help="eV/Å")
-    parser.add_argument("--tol", type=float, nargs="+", default=[1e-6])
-    parser.add_argument("--radius", type=float, default=RADIUS, help="of the pulled atoms around the middle, Å")
+    parser.add_argument("--ftol", type=float, default=1e-8, help="force tolerance, eV/Å")
+    parser.add_argument("--tol", type=float, nargs="+", default=[1e-6], help="relative tolerances of vjp")
+    parser.add_argument(
+        "--radius", type=float, default=RADIUS, help="the loss depends on atoms within this distance of the middle, Å"
+    )
     arguments = parser.parse_args()
     machine = describe_machine()
 

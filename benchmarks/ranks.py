@@ -1,4 +1,4 @@
-"""Seconds on one and two ranks, and memory an atom: Ta vacancies, relaxation and one vjp.
+"""Relaxation and one vjp of Ta vacancies on one and two ranks: seconds, and memory per atom.
 
 python benchmarks/ranks.py --largest 70000
 """
@@ -14,7 +14,7 @@ from lammps_implicit.benchmarks.ranks import BENCHMARK, measure
 from lammps_implicit.benchmarks.report import Say, full_size
 
 EDGES = (8, 12, 16, 20, 32, 50)
-"""Lattice constants: 1,023 to 249,999 atoms."""
+"""Edges of the cells in lattice constants: 1,023 to 249,999 atoms."""
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:

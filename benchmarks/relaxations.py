@@ -1,4 +1,4 @@
-"""Relaxation of Ta vacancies from lattice sites by this package, LAMMPS' cg and fire, and ASE's PreconLBFGS, one core.
+"""Relaxation of Ta vacancies from lattice sites by this package, LAMMPS' cg and fire, ASE's PreconLBFGS, on one core.
 
 python benchmarks/relaxations.py --largest 8191
 """
@@ -14,7 +14,7 @@ from lammps_implicit.benchmarks.relaxations import BENCHMARK, measure
 from lammps_implicit.benchmarks.report import Say, full_size
 
 EDGES = (6, 8, 12, 16)
-"""Lattice constants: 431 to 8,191 atoms."""
+"""Edges of the cells in lattice constants: 431 to 8,191 atoms."""
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:

@@ -1,11 +1,11 @@
-"""Build a screw dislocation in W with a solute X beside it, in an easy and in a hard core, for invert_screw_core.yaml.
+"""Build the easy and the hard core of a screw dislocation in W, with a solute X, for invert_screw_core.yaml.
 
     python build_screw_core.py --radius 35
 
-Writes w_x_easy.data and w_x_hard.data, one Burgers vector long: the same atoms in the same cell, their rims the same,
-where the elastic solution of the hard core in the middle puts them. The easy core is one triangle of columns beside
-it, displaced isotropically; its deck relaxes it. Atoms of type 1 are free, type 2 is the rim, type 3 is X: the column
-of the hard core's triangle that the easy core's has not. Writes w_x.snapcoeff and w_x.snapparam too, where X is as W.
+Writes w_x_easy.data and w_x_hard.data, one Burgers vector long: the same atoms in the same cell, with the same rim,
+placed by the elastic solution of the hard core in the middle. The easy core lies in the neighbouring triangle of atomic
+columns, with isotropic displacements; its deck relaxes it. Type 1 is free, type 2 the rim, type 3 the solute X: the
+column that belongs to the hard core's triangle only. Also writes w_x.snapcoeff and w_x.snapparam, in which X is like W.
 """
 
 import argparse
@@ -28,21 +28,25 @@ from lammps_implicit.potentials.snap_files import (
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--radius", type=builder_options.positive, default=35.0, help="of the free cylinder, Å")
-    parser.add_argument("--snap", default="W_2940_2017_2", help="potential of W: path or name without its endings")
+    parser.add_argument(
+        "--radius", type=builder_options.positive, default=35.0, help="radius of the free cylinder, Å (default 35)"
+    )
+    parser.add_argument(
+        "--snap", default="W_2940_2017_2", help="potential of W: path or name without ending (default W_2940_2017_2)"
+    )
     builder_options.run(parser, build, arguments)
 
 
 def build(options: argparse.Namespace) -> None:
-    """Write both data files and the potential; --output names their folder and beginning."""
+    """Write both data files and the potential; --output gives their folder and the stem of their names."""
     stem = Path("w_x") if options.output is None else options.output.with_suffix("")
     folders = (Path(), *potential_folders())
     folder = next((path for path in folders if (path / f"{options.snap}.snapcoeff").exists()), None)
     if folder is None:
-        raise ValueError(f"--snap {options.snap}: no such .snapcoeff")
+        raise ValueError(f"--snap {options.snap}: no file {options.snap}.snapcoeff here or in LAMMPS_POTENTIALS")
     host = read_coefficients(folder / f"{options.snap}.snapcoeff")
     if len(host.blocks) != 1:
-        raise ValueError(f"--snap {options.snap}: a potential of one element is needed")
+        raise ValueError(f"--snap {options.snap}: a potential of a single element is needed")
     hard = make_slice("W", METALS["W"], options.radius, "hard")
     solute = nearest_columns(hard)[0]
     types = hard.types.copy()
@@ -64,15 +68,15 @@ def build(options: argparse.Namespace) -> None:
 
 
 def nearest_columns(hard: Slice) -> np.ndarray:
-    """Rows of the three atoms around the middle: the triangle of the core."""
+    """Rows of the three atoms nearest to the middle: the triangle of the core."""
     return np.argsort(hard.distances.round(6), kind="stable")[:3]
 
 
 def with_core_beside(hard: Slice, away_from: int) -> np.ndarray:
-    """Positions with the dislocation moved out of the triangle, away from one of its corners; the rim stays."""
+    """Positions with the dislocation moved to the triangle opposite one corner; the rim does not change."""
     plane = hard.perfect.positions[:, :2] - np.diag(hard.perfect.cell)[:2] / 2
-    moved_by = -plane[away_from]
-    angle = np.arctan2(*(plane - moved_by).T[::-1]) - np.arctan2(*plane.T[::-1])
+    shift = -plane[away_from]
+    angle = np.arctan2(*(plane - shift).T[::-1]) - np.arctan2(*plane.T[::-1])
     positions = hard.positions.copy()
     # The Burgers vector of make_screw_cyl's hard core points along -z.
     free = hard.types == 1
@@ -82,7 +86,7 @@ def with_core_beside(hard: Slice, away_from: int) -> np.ndarray:
 
 
 def with_solute(host: CoefficientFile) -> CoefficientFile:
-    """The coefficients of one element for two, the second named X."""
+    """Coefficients of one element, repeated for a second one named X."""
     rows = [line for line in host.lines if line.split("#")[0].strip()]
     count = host.coefficients_per_element
     coefficients = [line if line.endswith("\n") else line + "\n" for line in rows[2 : 2 + count]]

@@ -1,10 +1,10 @@
-"""Build a cylinder of a bcc metal around a <111>/2 screw dislocation, its rim frozen.
+"""Build a cylinder of a bcc metal around a <111>/2 screw dislocation, with a frozen rim.
 
     python build_screw_dislocation.py --radius 20 -o w_screw_dislocation.data
     python build_screw_dislocation.py --element Ta --radius 250 --atoms 1000000 -o ta_screw_dislocation.data
 
-Atoms of type 1 are free, type 2 is the rim, type 3 the solute, if any. NAME.groups beside NAME.data defines the groups
-rim and solute for decks to include. Needs matscipy and atomman: pip install "lammps_implicit[structures]".
+Type 1 is free, type 2 the rim, type 3 the solute, if any. NAME.groups, beside NAME.data, defines the groups rim and
+solute for decks to include. Needs matscipy and atomman: pip install "lammps_implicit[structures]".
 """
 
 import argparse
@@ -19,9 +19,8 @@ from ase import Atoms
 
 from lammps_implicit.files import written_whole
 
-# Lattice constant (Å), elastic constants (GPa) and cutoff (Å) of W_2940_2017_2 and Ta06A with their ZBL overlays: the
-# lattice constant is that of zero pressure, the elastic constants are differences of the stress under strains of 1e-4,
-# both measured in LAMMPS.
+# Lattice constant (Å), elastic constants (GPa) and cutoff (Å) of W_2940_2017_2 and Ta06A with their ZBL overlays.
+# Measured in LAMMPS: the lattice constant at zero pressure, elastic constants from stresses at strains of ±1e-4.
 METALS = {
     "W": {"lattice": 3.18046, "c11": 517.7, "c12": 194.5, "c44": 144.3, "cutoff": 4.8},
     "Ta": {"lattice": 3.31626, "c11": 270.3, "c12": 155.9, "c44": 73.45, "cutoff": 4.8},
@@ -37,13 +36,13 @@ class Slice:
     positions : (n, 3) float array
         Å, z from 0 to `burgers`.
     types : (n,) int array
-        1 free, 2 rim.
+        1 for free atoms, 2 for the rim.
     distances : (n,) float array
-        From the dislocation line, before the dislocation displaced the atoms: equal where symmetry makes them equal.
+        Å; distance from the dislocation line in the perfect crystal, equal for atoms equivalent by symmetry.
     burgers : float
-        Å.
+        Length of the Burgers vector, Å.
     perfect : ase.Atoms
-        The same atoms before.
+        The same atoms in the perfect crystal.
     """
 
     positions: np.ndarray
@@ -57,33 +56,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     positive, count, element = builder_options.positive, builder_options.count, builder_options.element
     parser.add_argument(
-        "--element", type=element, default="W", help="any bcc metal; constants of W and Ta are known (default W)"
+        "--element", type=element, default="W", help="bcc metal; the constants of W and Ta are known (default W)"
     )
     parser.add_argument("--lattice", type=positive, help="lattice constant, Å")
     for name in ("c11", "c12", "c44"):
         parser.add_argument(f"--{name}", type=positive, help="elastic constant, GPa")
-    parser.add_argument("--cutoff", type=positive, help="of the potential, Å: the rim is two cutoffs wide")
-    parser.add_argument("--radius", type=positive, default=20.0, help="of the free cylinder, Å (default 20)")
+    parser.add_argument("--cutoff", type=positive, help="cutoff of the potential, Å; the rim is two cutoffs wide")
+    parser.add_argument("--radius", type=positive, default=20.0, help="radius of the free cylinder, Å (default 20)")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--length", type=count, default=1, help="along the line, in Burgers vectors (default 1)")
-    size.add_argument("--atoms", type=count, help="instead: as long as comes nearest to so many atoms")
+    size.add_argument("--length", type=count, default=1, help="length in Burgers vectors (default 1)")
+    size.add_argument("--atoms", type=count, help="instead of --length: approximate number of atoms")
     parser.add_argument("--core", choices=("easy", "hard"), default="easy")
+    parser.add_argument("--solute", type=element, metavar="ELEMENT", help="replace one atom by a solute")
     parser.add_argument(
-        "--solute", type=element, metavar="ELEMENT", help="put one atom of another element into the core"
-    )
-    parser.add_argument(
-        "--solute-site", type=int, default=0, metavar="K", help="K-th free column of atoms from the line (default 0)"
+        "--solute-site",
+        type=int,
+        default=0,
+        metavar="K",
+        help="free atomic column for the solute, counted by distance from the line (default 0)",
     )
     builder_options.run(parser, build, arguments)
 
 
 def build(options: argparse.Namespace) -> None:
-    """Write the data file and the groups."""
+    """Write the data file and the file of groups."""
     host, solute = options.element, options.solute
     output = options.output or Path(f"{host.lower()}_screw_dislocation.data")
     groups = output.with_suffix(".groups")
     if groups == output:
-        raise ValueError(f"{output}: .groups is the ending of the other file")
+        raise ValueError(f"{output}: the ending .groups is that of the second file; choose another")
     with written_whole(output, options.overwrite) as data, written_whole(groups, options.overwrite) as include:
         one = make_slice(host, constants_of(options), options.radius, options.core)
         length = max(1, round(options.atoms / len(one.types))) if options.atoms else options.length
@@ -104,7 +105,7 @@ def build(options: argparse.Namespace) -> None:
 
 
 def constants_of(options: argparse.Namespace) -> dict[str, float]:
-    """Collect the constants of the metal: those given, else those known."""
+    """Constants of the metal, from the options or from `METALS`."""
     known = METALS.get(options.element, {})
     names = ("lattice", "c11", "c12", "c44", "cutoff")
     constants = {name: getattr(options, name) or known.get(name) for name in names}
@@ -114,8 +115,8 @@ def constants_of(options: argparse.Namespace) -> dict[str, float]:
     if constants["c11"] <= constants["c12"]:
         raise ValueError("--c11 must be above --c12: such a crystal is not stable")
     if constants["cutoff"] < 1.25 * constants["lattice"]:
-        # The square plate matscipy cuts the cylinder from would be too small.
-        raise ValueError("--cutoff must be at least 1.25 lattice constants, or the rim has flat sides")
+        # The square plate from which matscipy cuts the cylinder would be too small.
+        raise ValueError("--cutoff must be at least 1.25 lattice constants, otherwise the rim has flat sides")
     return constants
 
 
@@ -133,12 +134,12 @@ def make_slice(element: str, constants: dict[str, float], radius: float, core: s
         )
     except ImportError as error:
         raise ValueError(f'{error}: run pip install "lammps_implicit[structures]"') from None
-    except ValueError as error:  # isotropic constants, for one
-        raise ValueError(f"no elastic solution with these constants: {error}") from None
+    except ValueError as error:  # for example with isotropic constants
+        raise ValueError(f"there is no elastic solution with these constants: {error}") from None
     burgers = atoms.cell[2, 2]
     positions = atoms.positions.copy()
     positions[:, 2] %= burgers
-    positions[positions[:, 2] > burgers - 1e-10, 2] = 0.0  # would be printed as the upper face or beyond it
+    positions[positions[:, 2] > burgers - 1e-10, 2] = 0.0  # otherwise rounded onto the upper face when printed
     types = np.ones(len(atoms), int)
     types[atoms.constraints[0].index] = 2
     distances = np.linalg.norm(perfect.positions[:, :2] - np.diag(perfect.cell)[:2] / 2, axis=1)
@@ -146,7 +147,7 @@ def make_slice(element: str, constants: dict[str, float], radius: float, core: s
 
 
 def solute_row(one: Slice, site: int) -> int:
-    """Row of the free atom that is number `site` by distance from the line; equal distances count in file order."""
+    """Row of the free atom number `site`, counted by distance from the line; equal distances keep file order."""
     rows = np.argsort(one.distances.round(6), kind="stable")
     rows = rows[one.types[rows] == 1]
     if not 0 <= site < len(rows):
@@ -155,14 +156,14 @@ def solute_row(one: Slice, site: int) -> int:
 
 
 def box(one: Slice, length: int) -> np.ndarray:
-    """Bounds (3, 2) in Å: free surfaces around the rim, periodic along the line."""
+    """Bounds of the box, (3, 2), Å: periodic along the line, with space around the rim."""
     low, high = one.positions.min(axis=0) - 5.0, one.positions.max(axis=0) + 5.0
     low[2], high[2] = 0.0, length * one.burgers
     return np.column_stack([low, high])
 
 
 def slices(one: Slice, length: int, solute: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield types and positions of every slice along the line; the middle one has the solute."""
+    """Yield types and positions of every slice along the line; the middle slice has the solute."""
     for copy in range(length):
         types = one.types.copy()
         if solute is not None and copy == length // 2:

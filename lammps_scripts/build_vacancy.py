@@ -3,8 +3,8 @@
     python build_vacancy.py --element Ta --lattice 3.316 --repeat 20 -o ta.data
     python build_vacancy.py --element PIn --structure zincblende --lattice 5.83 --vacancies 4 -o inp.data
 
-One vacancy stands in the middle; more stand as far apart as random sites allow. In a compound the element named first,
-which is type 1, has the vacancies.
+A single vacancy is in the middle; several are chosen from random sites, as far apart as these allow. In a compound the
+vacancies are on the sites of the element named first (type 1).
 """
 
 import argparse
@@ -22,21 +22,23 @@ from lammps_implicit.files import written_whole
 
 STRUCTURES = ("sc", "bcc", "fcc", "diamond", "zincblende", "rocksalt", "cesiumchloride", "fluorite")
 CANDIDATES = 8
-"""Random sites to choose each vacancy from."""
+"""Number of random candidate sites per vacancy; more spread vacancies better, and take longer."""
 
 
 @dataclass(frozen=True)
 class Crystal:
-    """A cube of the perfect crystal, held as its lowest layer.
+    """A cube of perfect crystal, stored as its lowest layer.
 
     Attributes
     ----------
     types : (n,) int array
+        Atom types of the layer.
     positions : (n, 3) float array
         Å.
     lattice : float
-        Å: height of a layer.
+        Lattice constant, the height of a layer, Å.
     layers : int
+        Number of layers.
     """
 
     types: np.ndarray
@@ -46,22 +48,22 @@ class Crystal:
 
     @property
     def edge(self) -> float:
-        """Å."""
+        """Edge of the cube, Å."""
         return self.layers * self.lattice
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--element", required=True, help="element, or formula of a compound")
+    parser.add_argument("--element", required=True, help="element or formula of a compound")
     parser.add_argument(
-        "--structure", choices=STRUCTURES, default="bcc", help="named as in ase.build.bulk (default bcc)"
+        "--structure", choices=STRUCTURES, default="bcc", help="crystal structure as in ase.build.bulk (default bcc)"
     )
     parser.add_argument("--lattice", type=builder_options.positive, required=True, help="lattice constant, Å")
     parser.add_argument(
         "--repeat", type=builder_options.count, default=4, help="cubic cells along each edge (default 4)"
     )
-    parser.add_argument("--vacancies", type=builder_options.count, default=1, help="how many (default 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random sites, with more than one (default 0)")
+    parser.add_argument("--vacancies", type=builder_options.count, default=1, help="number of vacancies (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed for several vacancies (default 0)")
     builder_options.run(parser, build, arguments)
 
 
@@ -86,7 +88,7 @@ def build(options: argparse.Namespace) -> None:
 
 
 def cubic_cell(formula: str, structure: str, lattice: float) -> Atoms:
-    """Return the cubic cell of a crystal."""
+    """Conventional cubic cell of a crystal."""
     try:
         return bulk(formula, structure, a=lattice, cubic=True)
     except (KeyError, ValueError) as error:
@@ -94,17 +96,17 @@ def cubic_cell(formula: str, structure: str, lattice: float) -> Atoms:
 
 
 def vacancies(crystal: Crystal, count: int, seed: int) -> np.ndarray:
-    """Choose sites of type 1: the one nearest to the middle, then again and again the farthest from all chosen.
+    """Choose sites of type 1: first the one nearest to the middle, then repeatedly the one farthest from all chosen.
 
     Returns
     -------
     (count, 2) int array
-        Layer of each and row in it.
+        Layer of each vacancy, and row in that layer.
     """
     rows = np.flatnonzero(crystal.types == 1)
     total = crystal.layers * len(rows)
     if 10 * count > total:
-        raise ValueError(f"--vacancies {count}: at most a tenth of the {total} sites can be empty")
+        raise ValueError(f"--vacancies {count}: at most a tenth of the {total} sites may be vacant")
     sites = np.random.default_rng(seed).choice(total, min(total, CANDIDATES * count), replace=False, shuffle=False)
     sites = np.column_stack([sites // len(rows), rows[sites % len(rows)]])
     sites = np.vstack([[_middle(crystal, rows)], sites])
@@ -125,7 +127,7 @@ def _middle(crystal: Crystal, rows: np.ndarray) -> tuple[int, int]:
 
 
 def layers(crystal: Crystal, empty: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield types and positions of what is left of each layer."""
+    """Yield types and positions of the atoms of each layer, without vacant sites."""
     for number in range(crystal.layers):
         left = np.ones(len(crystal.types), bool)
         left[empty[empty[:, 0] == number, 1]] = False

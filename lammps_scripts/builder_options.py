@@ -1,4 +1,4 @@
-"""What the command lines of the builders share."""
+"""Command-line options shared by the builders."""
 
 import argparse
 import math
@@ -11,7 +11,7 @@ from lammps_implicit import LammpsImplicitError
 
 
 def positive(text: str) -> float:
-    """Read a number above zero."""
+    """Parse a positive number."""
     value = float(text)
     if not 0 < value < math.inf:
         raise ValueError
@@ -19,7 +19,7 @@ def positive(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Read a whole number above zero."""
+    """Parse a positive integer."""
     value = int(text)
     if value < 1:
         raise ValueError
@@ -27,16 +27,16 @@ def count(text: str) -> int:
 
 
 def element(text: str) -> str:
-    """Read a chemical symbol."""
+    """Parse a chemical symbol."""
     if atomic_numbers.get(text, 0) < 1:
         raise ValueError
     return text
 
 
 def run(parser: argparse.ArgumentParser, build: Callable, arguments: Sequence[str] | None) -> None:
-    """Add the options of all builders, read the command line and build; what fails is one message."""
+    """Add the common options, parse the command line and build; an error becomes one message."""
     parser.add_argument("-o", "--output", type=Path, metavar="NAME.data", help="LAMMPS data file to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     options = parser.parse_args(arguments)
     try:
         build(options)

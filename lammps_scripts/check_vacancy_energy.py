@@ -9,12 +9,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI  # noqa: F401  (before LAMMPS, which needs its library)
+from mpi4py import MPI  # noqa: F401  (loads libmpi before LAMMPS needs it)
 
 EDGE = 3
-"""Lattice constants of the vacancy's cell."""
+"""Edge of the vacancy cell, in lattice constants."""
 
 STRAIN = 1e-4
+"""Strain of the central differences for elastic constants."""
 GPA = 1e-4
 """GPa in one bar."""
 
@@ -22,7 +23,7 @@ GPA = 1e-4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="results of lammps-implicit invert")
-    parser.add_argument("--model", default="W_2J6", help="the potential at the start")
+    parser.add_argument("--model", default="W_2J6", help="initial potential")
     options = parser.parse_args()
     # The deck looks for potentials in ../potentials.
     tuned = os.path.relpath(options.folder.absolute() / "tuned", Path("../potentials").absolute())
@@ -34,11 +35,11 @@ def main() -> None:
 
 
 def properties(model: str) -> dict[str, float]:
-    """What LAMMPS says of a potential: eV, Å and GPa."""
+    """Properties of a potential from plain LAMMPS, in eV, Å and GPa."""
     bulk, vacancy = started(model, "none", 1), started(model, "vacancy", EDGE)
     for lmp in (bulk, vacancy):
         lmp.commands_list(["fix relax all box/relax iso 0.0 vmax 0.001", "min_modify line quadratic"])
-        for _ in range(3):  # box/relax measures strain from where it starts
+        for _ in range(3):  # box/relax measures strain from its initial cell
             lmp.command("minimize 0.0 1.0e-9 2000 20000")
         lmp.command("unfix relax")
     sites = 2 * EDGE**3
@@ -57,7 +58,7 @@ def properties(model: str) -> dict[str, float]:
 
 
 def started(model: str, defect: str, edge: int):
-    """LAMMPS after its deck."""
+    """LAMMPS instance after running the deck."""
     import lammps
 
     variables = {"model": model, "defect": defect, "n": str(edge)}
@@ -68,7 +69,7 @@ def started(model: str, defect: str, edge: int):
 
 
 def stress_slope(lmp, strained: str, component: str) -> float:
-    """Change of a component of the pressure with a strain, GPa."""
+    """Derivative of a pressure component with respect to a strain, GPa."""
     length = lmp.get_thermo("lx")
     pressures = []
     for sign in (1, -1):

@@ -1,4 +1,4 @@
-"""LAMMPS data files written block by block: memory does not grow with the number of atoms."""
+"""Writing LAMMPS data files in blocks, so that memory does not grow with the number of atoms."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from ase.data import atomic_masses, atomic_numbers
 
 @dataclass(frozen=True)
 class Header:
-    """What stands above the atoms.
+    """Header of a data file.
 
     Attributes
     ----------
     title : str
         First line of the file.
     atoms : int
+        Number of atoms.
     box : (3, 2) float array
         Lower and upper bounds, Å.
     types : sequence of (str, str)
-        Element and comment, type by type.
+        Element and comment of each atom type.
     """
 
     title: str
@@ -39,7 +40,15 @@ class Header:
 
 
 def write(path: Path, header: Header, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Write the header and blocks of types (n,) and positions (n, 3); ids count from 1 without gaps."""
+    """Write the header and the atoms.
+
+    Parameters
+    ----------
+    path : Path
+    header : Header
+    blocks : iterable of ((n,) int array, (n, 3) float array)
+        Types, and positions in Å. Ids count from 1 without gaps.
+    """
     written = 0
     with open(path, "w", encoding="utf-8") as file:
         file.write(str(header))

@@ -1,7 +1,7 @@
-"""Energy against volume of bcc W, at the potential's parameters and, predicted, at changed ones.
+"""Energy-volume curve of bcc W at the potential's parameters and, predicted, at changed parameters.
 
-At each pressure the cell is relaxed and expanded once; the curve at other parameters then costs nothing. Some points
-are relaxed again to check.
+At each pressure the cell is relaxed and expanded once; predictions for other parameters then cost nothing. Some points
+are relaxed again for comparison.
 
     python energy_volume_curve.py -o energy_volume.png
 """
@@ -16,10 +16,10 @@ from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.files import refuse_to_overwrite, write_figure
 
 PRESSURES = np.linspace(-20.0, 60.0, 9)
-"""GPa."""
+"""Pressures along the curve, GPa."""
 
 CHANGE = 0.01
-"""Relative size of the random change of the parameters."""
+"""Relative size of the random parameter change."""
 
 
 def main() -> None:
@@ -49,14 +49,14 @@ def main() -> None:
         (abs(volume - true_volume), abs(energy - true_energy))
         for (volume, energy), (true_volume, true_energy) in zip(predicted[::2], again, strict=True)
     ]
-    print(f"largest errors: {max(e[0] for e in errors):.1e} Å³, {max(e[1] for e in errors):.1e} eV an atom")
+    print(f"largest errors: {max(e[0] for e in errors):.1e} Å³, {max(e[1] for e in errors):.1e} eV per atom")
 
     figure = Figure(figsize=(5, 4), layout="constrained", dpi=150)
     axes = figure.subplots()
-    axes.plot(*np.transpose(known), "o-", ms=4, label="the potential's parameters")
-    axes.plot(*np.transpose(predicted), "s-", ms=4, mfc="white", label=f"{CHANGE:.0%} changes, predicted")
+    axes.plot(*np.transpose(known), "o-", ms=4, label="original parameters")
+    axes.plot(*np.transpose(predicted), "s-", ms=4, mfc="white", label=f"parameters changed by {CHANGE:.0%}, predicted")
     axes.plot(*np.transpose(again), "x", color="black", label="relaxed again")
-    axes.set(xlabel="volume an atom (Å³)", ylabel="energy an atom (eV)")
+    axes.set(xlabel="volume per atom (Å³)", ylabel="energy per atom (eV)")
     axes.legend(frameon=False)
     write_figure(arguments.output, figure)
     print(f"wrote {arguments.output}")

@@ -1,4 +1,4 @@
-"""A Lennard-Jones alloy in LAMMPS and in JAX: the same derivatives, exact ones besides, and those of second order.
+"""A Lennard-Jones alloy in LAMMPS and in JAX: the same first derivatives, and exact second ones from JAX.
 
 pip install "lammps_implicit[autodiff]"
 python exact_derivatives_of_an_alloy.py
@@ -25,8 +25,8 @@ def main() -> None:
     first, second = exact.jvp(change, 1e-10), autodiff.second_jvp(exact, change)
     print(f"energy {exact.energy:.9f} eV, {exact.engine.n_atoms} atoms, parameters {', '.join(exact.potential.names)}")
     print(f"LAMMPS against JAX, largest relative difference: structure {relative(by_lammps, first):.1e}, ", end="")
-    print(f"energy's gradient {relative(*gradients):.1e}")
-    print("error of the predicted structure, Å, against relaxing again:\n  change   first order  second order")
+    print(f"energy gradient {relative(*gradients):.1e}")
+    print("error of the predicted structure (Å) compared with relaxing again:\n  change   first order  second order")
     for size in (0.02, 0.01, 0.005):
         moved, _ = exact.relaxed_at(size * change, 1e-11)
         moved -= moved.mean(axis=0)

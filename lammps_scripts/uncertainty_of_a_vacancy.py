@@ -1,4 +1,4 @@
-"""Forward: how uncertain is the structure around a W vacancy when every SNAP coefficient is uncertain by 0.1 %?
+"""How uncertain is the structure around a W vacancy if every SNAP coefficient is uncertain by 0.1 %? One Jacobian.
 
 python uncertainty_of_a_vacancy.py
 """
@@ -16,7 +16,7 @@ with Minimum.from_deck(Path(__file__).parent / "in.w_vacancy") as m:
     energy_deviation = np.linalg.norm(m.energy_gradient() * sigma)
     ids = np.sort(m.ids)
     print(f"energy {m.energy:.4f} ± {energy_deviation:.4f} eV")
-    print("least certain atoms (id, standard deviation in Å):")
+    print("most uncertain atoms (id, standard deviation in Å):")
     for row in np.argsort(deviation)[:-6:-1]:
         print(f"  {ids[row]:5d}  {deviation[row]:.2e}")
     print(f"{m.engine.evaluations.forces} force evaluations")

@@ -1,8 +1,9 @@
-"""Relax a Ta vacancy with another potential, for invert_vacancy_structure.yaml to find that potential from.
+"""Relax a Ta vacancy with changed coefficients: the target from which invert_vacancy_structure.yaml finds them again.
 
     python vacancy_of_another_potential.py --change 0.03
 
-Every coefficient is changed at random by about that share. Writes ta_vacancy_target.data, and coefficients beside it.
+Every coefficient changes at random by about this fraction. Writes ta_vacancy_target.data and the coefficients beside
+it.
 """
 
 import argparse
@@ -18,8 +19,13 @@ from lammps_implicit.results import write_data
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--change", type=builder_options.positive, default=0.03, help="relative (default 0.03)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--change",
+        type=builder_options.positive,
+        default=0.03,
+        help="relative change of the coefficients (default 0.03)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     builder_options.run(parser, build, arguments)
 
 

@@ -1,8 +1,8 @@
-"""Fit a small POD potential of Ta to energies and forces of Ta06A with LAMMPS' own ``fitpod``: seconds.
+"""Fit a small POD potential of Ta to energies and forces of Ta06A with LAMMPS' ``fitpod`` (seconds).
 
     python fit_ta_pod.py -o FOLDER
 
-Writes Ta_pod.param and Ta_pod.coefficients. For decks that show POD; where tantalum matters, use another potential.
+Writes Ta_pod.param and Ta_pod.coefficients, for examples and tests of POD; not meant for research on tantalum.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from reference import Session
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 LATTICE = 3.316
+"""Å; lattice constant of Ta06A."""
 
 PARENT = [
     "pair_style hybrid/overlay zbl 4.0 4.8 snap",
@@ -57,7 +58,7 @@ basename_for_output_files Ta
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder")
+    parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder for the files")
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     files = [options.output / name for name in ("Ta_pod.param", "Ta_pod.coefficients")]
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def write_training(path: Path) -> None:
-    """Energies and forces of crystals and vacancies, strained and rattled."""
+    """Write energies and forces of crystals and vacancies, strained and rattled, as extended XYZ."""
     session, random = Session(PARENT, 180.95), np.random.default_rng(0)
     with open(path, "w", encoding="utf-8") as file:
         for number in range(60):

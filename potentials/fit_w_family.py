@@ -1,9 +1,9 @@
-"""Fit the cheap tungsten potentials W_2J4 and W_2J6 to W_2940_2017_2, each with an ensemble of its parameters.
+"""Fit the cheap tungsten potentials W_2J4 and W_2J6 to W_2940_2017_2, each with a parameter ensemble.
 
     python fit_w_family.py -o .
 
-For each of them NAME.snapcoeff, NAME.snapparam, NAME.snap (the lines to include in a deck) and NAME.ensemble.npz are
-written. Needs popsregression and matscipy: pip install "lammps_implicit[ensembles,structures]".
+Writes NAME.snapcoeff, NAME.snapparam, NAME.snap (lines to include in a deck) and NAME.ensemble.npz for each. Needs
+popsregression and matscipy: pip install "lammps_implicit[ensembles,structures]".
 """
 
 import argparse
@@ -15,29 +15,30 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from reference import Descriptor, FloatArray, Rows, Session
+from reference import Descriptor, Rows, Session
 from training_structures import training_structures
 
 from lammps_implicit import LammpsImplicitError
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 MASS = 183.84
 ZBL = "zbl 4.0 4.8"
 PARENT = "W_2940_2017_2.snapcoeff W_2940_2017_2.snapparam W"
 WHOLE = (f"pair_style hybrid/overlay {ZBL} snap", "pair_coeff 1 1 zbl 74 74", f"pair_coeff * * snap {PARENT}")
-# The overlay stays as it is, so that the SNAP part of W_2940_2017_2 is all there is to fit. `zero` widens the neighbour
-# lists for descriptors that reach farther.
+# The ZBL overlay is kept, so only the SNAP part of W_2940_2017_2 is fitted. `zero` widens the neighbour lists for
+# descriptors with a longer cutoff.
 SNAP_PART = ("pair_style hybrid/overlay snap zero 6.0 full", f"pair_coeff * * snap {PARENT}", "pair_coeff * * zero")
 
-# Of 3.8, 4.0, 4.3, 4.7 and 5.0 Å this cutoff has the smallest weighted errors. The third shell of bcc is just beyond.
+# 4.3 Å has the smallest weighted errors of 3.8, 4.0, 4.3, 4.7 and 5.0 Å. The third shell of bcc is just beyond.
 FAMILY = {"W_2J4": Descriptor(4, 4.3), "W_2J6": Descriptor(6, 4.3)}
 
 GPA = 1 / 160.2176634
-"""eV/Å³."""
+"""One GPa in eV/Å³ (from the elementary charge, exact in the SI)."""
 
 
 class Tolerance(NamedTuple):
-    """An error of a structure's energy, or root mean square of its forces or stresses, of this size counts as one.
+    """Errors that count as one: of a structure's energy, and root mean squares of its forces and stresses.
 
     Attributes
     ----------
@@ -65,11 +66,13 @@ TOLERANCES = {
     "hot defects": Tolerance(0.003, 0.15, 1.0),
     "hot surface": Tolerance(0.01, 0.2, 1.0),
 }
-"""By group: vacancies have the smallest, as tests relax them most."""
+"""Tolerances by group of structures; smallest for vacancies, which tests relax most."""
 
 SAMPLES = 1000
+"""Number of ensemble members."""
+
 LEVERAGE_PERCENTILE = 90.0
-"""Of rows that the ensemble passes through; those of less leverage alone say next to nothing of the parameters."""
+"""Rows above this percentile of leverage determine the ensemble; others hardly constrain the parameters (README.md)."""
 
 
 class Fit(NamedTuple):
@@ -78,9 +81,9 @@ class Fit(NamedTuple):
     Attributes
     ----------
     theta : (P,) float array
-        Constant term first.
-    samples : (1000, P) float array
-        Of the parameters, by POPS.
+        Coefficients, constant term first.
+    samples : (SAMPLES, P) float array
+        Ensemble of coefficients, by POPS.
     """
 
     theta: FloatArray
@@ -89,9 +92,9 @@ class Fit(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
-    parser.add_argument("--seed", type=int, default=1, help="of structures and samples (default 1)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder for the files")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of structures and samples (default 1)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     options = parser.parse_args(arguments)
     try:
         make(options.output, options.seed, options.overwrite)
@@ -100,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make(folder: Path, seed: int, overwrite: bool) -> None:
-    """Make structures, fit the family and write its files."""
+    """Generate structures, fit the family and write its files."""
     for name in FAMILY:
         for path in files(folder, name):
             refuse_to_overwrite(path, overwrite)
@@ -115,7 +118,7 @@ def make(folder: Path, seed: int, overwrite: bool) -> None:
 
 
 def fit(structures: Sequence[Atoms], rows: Sequence[Rows], seed: int) -> Fit:
-    """Fit the parameters and draw their ensemble."""
+    """Fit the coefficients and draw their ensemble."""
     from popsregression import POPSRegression
 
     matrix, target = weighted(structures, rows)
@@ -130,7 +133,7 @@ def fit(structures: Sequence[Atoms], rows: Sequence[Rows], seed: int) -> Fit:
 
 
 def weighted(structures: Sequence[Atoms], rows: Sequence[Rows]) -> tuple[FloatArray, FloatArray]:
-    """Rows of all structures and their targets, each divided by its tolerance."""
+    """Descriptor matrix and targets of all structures, each row divided by its tolerance."""
     scales = [scale_of(atoms) for atoms in structures]
     matrix = np.vstack([one.descriptors / scale[:, None] for one, scale in zip(rows, scales, strict=True)])
     target = np.concatenate([one.targets / scale for one, scale in zip(rows, scales, strict=True)])
@@ -138,7 +141,7 @@ def weighted(structures: Sequence[Atoms], rows: Sequence[Rows]) -> tuple[FloatAr
 
 
 def scale_of(atoms: Atoms) -> FloatArray:
-    """What each row of a structure is divided by, (1 + 3N + 6,)."""
+    """Tolerance of each row of a structure, (1 + 3N + 6,)."""
     tolerance = TOLERANCES[atoms.info["group"]]
     count = len(atoms)
     energy = tolerance.energy * count
@@ -149,7 +152,7 @@ def scale_of(atoms: Atoms) -> FloatArray:
 
 @contextlib.contextmanager
 def numpy_seed(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator for a while: POPSRegression draws from it and takes no generator of its own."""
+    """Seed NumPy's global generator temporarily, as POPSRegression draws from it and accepts no other."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:
@@ -159,7 +162,7 @@ def numpy_seed(seed: int) -> Iterator[None]:
 
 
 def errors(structures: Sequence[Atoms], rows: Sequence[Rows], theta: FloatArray) -> dict[str, FloatArray]:
-    """Root mean squares by group: energy (meV/atom), force (eV/Å), stress (GPa)."""
+    """Root-mean-square errors by group: energy (meV/atom), force (eV/Å), stress (GPa)."""
     squares: dict[str, list[FloatArray]] = {}
     for atoms, one in zip(structures, rows, strict=True):
         wrong = (one.descriptors @ theta - one.targets) ** 2
@@ -169,13 +172,13 @@ def errors(structures: Sequence[Atoms], rows: Sequence[Rows], theta: FloatArray)
 
 
 def table(found: dict[str, FloatArray]) -> str:
-    """Errors as rows of a table in Markdown."""
+    """Errors as a Markdown table."""
     head = "| group | meV/atom | eV/Å | GPa |\n|---|---|---|---|\n"
     return head + "\n".join(f"| {group} | {e:.2f} | {f:.3f} | {s:.2f} |" for group, (e, f, s) in found.items())
 
 
 def files(folder: Path, name: str) -> tuple[Path, Path, Path, Path]:
-    """Coefficients, hyperparameters, include file and ensemble."""
+    """Paths of coefficients, hyperparameters, include file and ensemble."""
     coefficients, hyperparameters, include, ensemble = (
         folder / f"{name}{ending}" for ending in (".snapcoeff", ".snapparam", ".snap", ".ensemble.npz")
     )
@@ -183,10 +186,10 @@ def files(folder: Path, name: str) -> tuple[Path, Path, Path, Path]:
 
 
 def write(folder: Path, name: str, descriptor: Descriptor, fitted: Fit, overwrite: bool) -> None:
-    """Write the four files."""
+    """Write the four files of one potential."""
     coefficients, hyperparameters, include, ensemble = files(folder, name)
     what = f"SNAP of W with 2J = {descriptor.twojmax}, fitted to the SNAP part of W_2940_2017_2; see README.md"
-    # LAMMPS reads the word after UNITS: and refuses to go on where it is not the deck's.
+    # LAMMPS reads the word after UNITS: and stops if it differs from the units of the deck.
     about = f"# UNITS: metal {what}\n"
     numbers = "\n".join(f"{value:.15g}" for value in fitted.theta)
     text = f"{about}\n1 {len(fitted.theta)}\nW 0.5 1\n{numbers}\n"

@@ -1,9 +1,9 @@
-"""Fit a quadratic ML-IAP model of W (2J = 4, 120 coefficients) to W_2940_2017_2: a minute.
+"""Fit a quadratic ML-IAP model of W (2J = 4, 120 coefficients) to W_2940_2017_2 (one minute).
 
     python fit_w_quadratic.py -o .
 
-Writes W_quadratic.mliap.model and W_quadratic.mliap.descriptor. For decks that show quadratic models; where tungsten
-matters, use the parent. Needs matscipy: pip install "lammps_implicit[structures]".
+Writes W_quadratic.mliap.model and W_quadratic.mliap.descriptor, for examples and tests of quadratic models; for
+research on tungsten use W_2940_2017_2. Needs matscipy: pip install "lammps_implicit[structures]".
 """
 
 import argparse
@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 from fit_w_family import MASS, SNAP_PART, WHOLE, errors, table, weighted
-from reference import Descriptor, FloatArray, Session
+from reference import Descriptor, Session
 from training_structures import training_structures
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.files import refuse_to_overwrite, written_whole
 
 DESCRIPTOR = Descriptor(4, 4.3)
 
 RIDGE = 1e-10
-"""Relative to the largest singular value, squared: of the fit's normal equations with columns of unit length."""
+"""Tikhonov parameter of the fit with columns of unit length, relative to the square of the largest singular value."""
 
 SETTINGS = """\
 # UNITS: metal descriptors of the quadratic ML-IAP model of W, see README.md
@@ -38,7 +39,7 @@ bzeroflag 0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder")
+    parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder for the files")
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     files = [options.output / f"W_quadratic.mliap.{ending}" for ending in ("model", "descriptor")]
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def ridge(matrix: FloatArray, target: FloatArray) -> FloatArray:
-    """Least squares with columns scaled to unit length and slightly regularised."""
+    """Least-squares solution with columns scaled to unit length and a slight ridge."""
     sizes = np.linalg.norm(matrix, axis=0)
     left, values, right = np.linalg.svd(matrix / sizes, full_matrices=False)
     filtered = values / (values**2 + RIDGE * values[0] ** 2)

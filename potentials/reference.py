@@ -1,4 +1,4 @@
-"""LAMMPS with one potential, into which structures are loaded one after the other."""
+"""A LAMMPS session with one potential, for evaluating many structures."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,25 +7,25 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.potential_folders import potential_folders
 
-FloatArray = NDArray[np.float64]
-
 BAR = 1.602176634e6
-"""eV/Å³ in bar."""
+"""One eV/Å³ in bar (from the elementary charge, exact in the SI)."""
 
 
 class Descriptor(NamedTuple):
-    """Hyperparameters of one element's bispectrum; the names are those of LAMMPS' parameter files.
+    """Hyperparameters of the bispectrum of one element, named as in LAMMPS' parameter files.
 
     Attributes
     ----------
     twojmax : int
+        2J, the order of the bispectrum.
     rcutfac : float
-        Å, the cutoff itself as the element's radius is 0.5.
+        Å; equals the cutoff, as the radius of the element is 0.5.
     rfac0 : float
+        Parameter of the distance-to-angle conversion; LAMMPS' default.
     """
 
     twojmax: int
@@ -34,14 +34,14 @@ class Descriptor(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Linear equations of one structure: descriptors times coefficients are energy, forces and stress.
+    """Linear equations of one structure: descriptors @ coefficients = energy, forces and stress.
 
     Attributes
     ----------
     descriptors : (1 + 3N + 6, P) float array
-        Of the energy (eV), the forces (eV/Å) and the pressure tensor (eV/Å³: xx, yy, zz, yz, xz, xy).
+        Rows for the energy (eV), the forces (eV/Å) and the pressure tensor (eV/Å³; xx, yy, zz, yz, xz, xy).
     targets : (1 + 3N + 6,) float array
-        The same of the pair style.
+        The same quantities from the pair style.
     """
 
     descriptors: FloatArray
@@ -49,14 +49,14 @@ class Rows(NamedTuple):
 
 
 class Session:
-    """LAMMPS with one potential.
+    """A LAMMPS session with one potential.
 
     Parameters
     ----------
     potential : sequence of str
         ``pair_style`` and ``pair_coeff`` lines.
     mass : float
-        Of the one element, g/mol.
+        Mass of the only element, g/mol.
     """
 
     def __init__(self, potential: Sequence[str], mass: float) -> None:
@@ -68,7 +68,7 @@ class Session:
         self.potential, self.mass = potential, mass
 
     def load(self, atoms: Atoms) -> None:
-        """Start again with these atoms."""
+        """Replace the system by these atoms."""
         cell, _ = atoms.cell.standard_form()
         turned = atoms.copy()
         turned.set_cell(cell, scale_atoms=True)
@@ -89,17 +89,17 @@ class Session:
         return float(self.lmp.get_thermo("pe"))
 
     def forces(self, count: int) -> FloatArray:
-        """Of the atoms that were evaluated last, (count, 3), eV/Å."""
+        """Forces on the atoms evaluated last, (count, 3), eV/Å."""
         return np.array(self.lmp.gather_atoms("f", 1, 3)).reshape(count, 3)
 
     def relaxed(self, atoms: Atoms, steps: int) -> Atoms:
-        """Positions after so many steps of conjugate gradients, or fewer where forces fall below 1e-4 eV/Å."""
+        """Structure after this many steps of conjugate gradients, or fewer if forces fall below 1e-4 eV/Å."""
         self.load(atoms)
         self.lmp.command(f"minimize 0 1e-4 {steps} {10 * steps}")
         return self._atoms(atoms)
 
     def snapshots(self, atoms: Atoms, temperature: float, count: int, seed: int, every: int = 40) -> Iterator[Atoms]:
-        """Yield snapshots of Langevin dynamics at fixed cell, `every` steps of 4 fs apart."""
+        """Yield snapshots of Langevin dynamics at fixed cell, `every` steps of 4 fs apart; `temperature` in K."""
         self.load(atoms)
         self.lmp.commands_list(
             [
@@ -115,9 +115,9 @@ class Session:
             yield self._atoms(atoms)
 
     def rows(self, atoms: Atoms, descriptor: Descriptor, quadratic: bool = False) -> Rows:
-        """Descriptors of a structure, constant term first, and what the pair style says of it.
+        """Descriptors of a structure, constant term first, and targets from the pair style.
 
-        Quadratic ones, B_k²/2 and B_k B_l with k < l, come after the linear ones.
+        Quadratic descriptors, B_k²/2 and B_k B_l with k < l, follow the linear ones.
         """
         twojmax, rcutfac, rfac0 = descriptor
         self.load(atoms)
@@ -130,14 +130,14 @@ class Session:
         constant = np.zeros((len(table), 1))
         constant[0] = len(atoms)
         descriptors = np.hstack([constant, table[:, :-1]])
-        # The rows of the pressure are virials, eV; the pair style's are bar.
+        # Descriptor rows of the pressure are virials (eV); those of the pair style are in bar.
         descriptors[-6:] /= volume
         targets = table[:, -1].copy()
         targets[-6:] /= BAR
         return Rows(descriptors, targets)
 
     def _atoms(self, atoms: Atoms) -> Atoms:
-        """The loaded atoms as they are now, in the cell that they came in."""
+        """The loaded atoms at their current positions, in their original cell."""
         count = len(atoms)
         positions = np.array(self.lmp.gather_atoms("x", 1, 3)).reshape(count, 3)
         cell, _ = atoms.cell.standard_form()

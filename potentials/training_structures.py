@@ -1,4 +1,4 @@
-"""Structures of bcc tungsten that a potential is fitted to: strained, defective, hot."""
+"""Training structures of bcc tungsten: strained, with defects, and at high temperature."""
 
 import contextlib
 import io
@@ -10,21 +10,21 @@ from ase.build import bcc100, bcc110, bcc111, bulk
 from reference import Session
 
 LATTICE = 3.18046
-"""Å: lattice constant of W_2940_2017_2 with its ZBL overlay."""
+"""Å; lattice constant of W_2940_2017_2 with its ZBL overlay."""
 
 DUMBBELLS = {"<111>": (1, 1, 1), "<110>": (1, 1, 0), "<100>": (1, 0, 0)}
 INTERSTICES = {"tetrahedral": (0.5, 0.25, 0.0), "octahedral": (0.5, 0.5, 0.0)}
 
 
 def training_structures(session: Session, seed: int = 1) -> list[Atoms]:
-    """Make every structure, with the name of its group in ``info["group"]``.
+    """Generate all structures, with the name of the group of each in ``info["group"]``.
 
     Parameters
     ----------
     session : Session
-        With the potential that relaxes and heats.
+        With the potential for relaxation and molecular dynamics.
     seed : int
-        Of random displacements and of the thermostats.
+        Random seed of displacements and thermostats.
     """
     random = np.random.default_rng(seed)
     makers = {
@@ -47,7 +47,7 @@ def training_structures(session: Session, seed: int = 1) -> list[Atoms]:
 
 
 def cube(repeat: int, lattice: float = LATTICE) -> Atoms:
-    """Perfect crystal of `repeat` cubic cells along each edge."""
+    """Perfect crystal with `repeat` cubic cells along each edge."""
     return bulk("W", "bcc", a=lattice, cubic=True) * (repeat, repeat, repeat)
 
 
@@ -66,7 +66,7 @@ def without(atoms: Atoms, sites: list[int]) -> Atoms:
 
 
 def elastic() -> Iterator[Atoms]:
-    """Small strains, whose energies and stresses are the lattice and elastic constants."""
+    """Small strains, which determine lattice and elastic constants."""
     for pattern in (
         np.eye(3),
         np.diag([1.0, -0.5, -0.5]),
@@ -79,7 +79,8 @@ def elastic() -> Iterator[Atoms]:
 
 
 def strained(random: np.random.Generator) -> Iterator[Atoms]:
-    """Volumes 12 % around that of zero pressure, tetragonal strains and shears, and all of them with displacements."""
+    """Volumes within 12 % of that at zero pressure, tetragonal strains and shears, and random strains with
+    displacements."""
     for volume in np.linspace(0.88, 1.12, 13):
         yield cube(2, LATTICE * np.cbrt(volume))
     for size in (-0.08, -0.05, -0.025, 0.025, 0.05, 0.08):
@@ -93,7 +94,7 @@ def strained(random: np.random.Generator) -> Iterator[Atoms]:
 
 
 def vacancies(session: Session) -> Iterator[Atoms]:
-    """Vacancies and divacancies, as cut and relaxed, at some volumes."""
+    """Vacancies and divacancies at three volumes, unrelaxed and relaxed."""
     for volume in (0.95, 1.0, 1.05):
         crystal = cube(3, LATTICE * np.cbrt(volume))
         neighbours = np.argsort(crystal.get_distances(0, range(len(crystal)), mic=True), kind="stable")
@@ -105,7 +106,7 @@ def vacancies(session: Session) -> Iterator[Atoms]:
 
 
 def dumbbells(repeat: int) -> list[Atoms]:
-    """Dumbbells in the place of one atom, and atoms in interstices."""
+    """Self-interstitials: dumbbells, and atoms in interstices."""
     found = []
     for direction in DUMBBELLS.values():
         atoms = cube(repeat)
@@ -119,7 +120,7 @@ def dumbbells(repeat: int) -> list[Atoms]:
 
 
 def interstitials(session: Session) -> Iterator[Atoms]:
-    """Self-interstitials on their way to the minimum; as built they are too high to matter."""
+    """Self-interstitials at several stages of relaxation; unrelaxed ones have irrelevantly high energies."""
     for atoms in dumbbells(3):
         yield from relaxing(session, atoms, (5, 7, 18, 60))
     yield from relaxing(session, dumbbells(4)[0], (12, 50))
@@ -136,14 +137,14 @@ def slabs() -> list[Atoms]:
 
 
 def surfaces(session: Session) -> Iterator[Atoms]:
-    """Slabs as cut and relaxed."""
+    """Slabs, unrelaxed and relaxed."""
     for atoms in slabs():
         yield atoms
         yield from relaxing(session, atoms, (4, 30))
 
 
 def screws(session: Session) -> Iterator[Atoms]:
-    """Quadrupoles of <111>/2 screw dislocations, cores at several places between lattice rows, on their way down."""
+    """Quadrupoles of <111>/2 screw dislocations at several core positions, at several stages of relaxation."""
     from matscipy.dislocation import make_screw_quadrupole
 
     for shift in (0.0, 0.25, 0.5):
@@ -153,14 +154,14 @@ def screws(session: Session) -> Iterator[Atoms]:
 
 
 def relaxing(session: Session, atoms: Atoms, stages: tuple[int, ...]) -> Iterator[Atoms]:
-    """Structures on the way to a minimum, each so many steps after the one before."""
+    """Structures during a relaxation; `stages` are the numbers of steps between them."""
     for steps in stages:
         atoms = session.relaxed(atoms, steps)
         yield atoms
 
 
 def hot(session: Session, cells: list[Atoms], temperatures: tuple[int, ...], count: int, seed: int) -> Iterator[Atoms]:
-    """Snapshots of molecular dynamics."""
+    """Snapshots of molecular dynamics; temperatures in K."""
     for number, atoms in enumerate(cells):
         for temperature in temperatures:
             yield from session.snapshots(atoms, temperature, count, seed + number)
