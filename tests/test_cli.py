@@ -182,7 +182,6 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     ("place", "said"),
     [
         (1, "relaxed energy"),
@@ -190,9 +189,6 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
         (3, "the target loss was reached"),
         (4, "('height', 'width')"),
     ],
-=======
-    ("place", "said"), [(1, "relaxed energy"), (2, "without relaxing positions"), (3, "the target loss was reached")]
->>>>>>> part-f
 )
 def test_the_readme_examples_run(tmp_path, place, said):
     from conftest import DECKS
