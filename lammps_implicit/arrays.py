@@ -13,3 +13,9 @@ IntArray = NDArray[np.int64]
 
 BoolArray = NDArray[np.bool_]
 """Boolean mask."""
+
+
+def read_only(array: FloatArray) -> FloatArray:
+    """Return the array itself, which can no longer be changed in place: what is kept is handed out without a copy."""
+    array.setflags(write=False)
+    return array

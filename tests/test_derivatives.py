@@ -1,11 +1,12 @@
 """Derivatives against brute force in plain LAMMPS, and identities that need no reference."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from brute_force import Relaxer, relative_error
-from conftest import DECKS
+from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum, testing
 
@@ -194,6 +195,58 @@ def test_nothing_is_paid_twice(write_deck):
         assert spent.forces > before.forces
         assert fixed.statistics.solves == fixed.rank
         assert fixed.freedom.fixed and fixed.relaxation_hessian == pytest.approx(minimum.energy_hessian(1e-5), rel=1e-3)
+
+
+def test_what_is_kept_cannot_be_changed_in_place(write_deck):
+    with Minimum.from_deck(write_deck(), cell="iso", pressure="1 GPa") as minimum:
+        result = minimum.sensitivity(1e-4, cell="iso")
+        for array in (
+            result.pressure,
+            result.energy_gradient,
+            result.strain_jacobian,
+            result.volume_gradient,
+            minimum.pressure,
+            minimum.target,
+            minimum.jacobian(1e-4).left,
+            minimum.relaxation_hessian(1e-4),
+        ):
+            with pytest.raises(ValueError, match="read-only"):
+                array *= 2.0
+
+
+def test_strains_of_another_cell_are_checked(write_deck):
+    slab = TA_VACANCY.replace("boundary        p p p", "boundary        p p f")
+    with Minimum.from_deck(write_deck()) as bulk, Minimum.from_deck(write_deck(slab, "in.slab")) as other:
+        before = other.engine.evaluations.copy()
+        with pytest.raises(LammpsImplicitError, match="not periodic"):
+            other.relaxed_at(np.zeros(31), cell=bulk.strain("iso"))
+        assert other.engine.evaluations == before
+        allowed = other.strain(bulk.strain("xx,yy", "1 GPa"))
+        assert allowed.key == other.strain("xx,yy", "1 GPa").key
+        lj = dataclasses.replace(bulk.strain("xx", "1 GPa"), units="lj")
+        with pytest.raises(LammpsImplicitError, match="units lj"):
+            other.jvp(np.ones(31), cell=lj)
+
+
+def test_a_tight_jacobian_outlives_a_loose_one(write_deck):
+    with Minimum.from_deck(write_deck()) as minimum:
+        minimum.jacobian(1e-6)
+        assert minimum.jacobian(1e-2, "dense").statistics.method == "dense"
+        before = minimum.engine.evaluations.copy()
+        minimum.energy_hessian(1e-5)
+        assert minimum.engine.evaluations == before
+
+
+def test_an_expansion_measures_the_cell_once(write_deck):
+    costs = []
+    for first in (True, False):
+        with Minimum.from_deck(write_deck(), cell="iso") as minimum:
+            before = minimum.engine.evaluations.copy()
+            if first:
+                minimum.jacobian(1e-5, cell="iso")
+            minimum.expansion(2, "iso")
+            costs.append(minimum.engine.evaluations.since(before))
+    assert costs[0] == costs[1]
 
 
 def true_residual(minimum, moved, change):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, read_only
 from lammps_implicit.cell.voigt import COMPONENTS, PLACES, components, tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
@@ -45,12 +45,20 @@ class StrainFreedom:
         Strain components (xx, yy, zz, yz, xz, xy) of each degree of freedom.
     target : (3, 3) float array
         Target T of the pressure tensor, energy per volume; positive in compression.
+    units : str
+        LAMMPS' unit style of the target.
     """
 
     label: str
     names: tuple[str, ...]
     basis: FloatArray
     target: FloatArray
+    units: str
+
+    def __post_init__(self) -> None:
+        # Shared with caches and results: nobody changes them in place.
+        object.__setattr__(self, "basis", read_only(np.array(self.basis, float)))
+        object.__setattr__(self, "target", read_only(np.array(self.target, float)))
 
     @property
     def fixed(self) -> bool:
@@ -60,7 +68,7 @@ class StrainFreedom:
     @property
     def without_strains(self) -> StrainFreedom:
         """The same target with a fixed cell."""
-        return StrainFreedom("none", (), np.zeros((6, 0)), self.target)
+        return StrainFreedom("none", (), np.zeros((6, 0)), self.target, self.units)
 
     @property
     def key(self) -> bytes:
@@ -141,7 +149,7 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
         free components, or external forces act.
     """
     if cell == "none":
-        return StrainFreedom("none", (), np.zeros((6, 0)), target)
+        return StrainFreedom("none", (), np.zeros((6, 0)), target, engine.deck.units)
     names, basis = strains(cell)
     needed = {axis for place, row in zip(PLACES, basis, strict=True) if row.any() for axis in place}
     fixed = [axis for axis in sorted(needed) if not engine.periodic[axis]]
@@ -166,7 +174,7 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
             f"cell '{cell}': external forces act (a wall, an indenter, a field), and how they change when the cell is "
             "strained is not known; keep the cell fixed"
         )
-    return StrainFreedom(cell, names, basis, target)
+    return StrainFreedom(cell, names, basis, target, engine.deck.units)
 
 
 def require_tiltable(engine: Evaluator, freedom: StrainFreedom) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, read_only
 from lammps_implicit.cell.freedom import CellResponse, Coupling, second_derivative
 from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
@@ -72,7 +72,7 @@ class CellSystem:
         self.stiffness = coupling.stiffness - np.asarray(engine.sum(np.einsum("nai,naj->ij", coupling.forces, relaxed)))
         self.effective = effective
         self._energetic = energetic
-        self.strain_jacobian = -np.linalg.solve(self.stiffness, self.effective).T
+        self.strain_jacobian = read_only(-np.linalg.solve(self.stiffness, self.effective).T)
 
     @property
     def volume_gradient(self) -> FloatArray:

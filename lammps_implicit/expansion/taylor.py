@@ -458,6 +458,8 @@ def expand(minimum: StationaryPoint, order: int, freedom: StrainFreedom, tol: fl
     if order not in (1, 2, 3):
         raise LammpsImplicitError(f"order {order} is not 1, 2 or 3")
     freedom.require_hydrostatic()
+    if not freedom.fixed:
+        minimum.jacobian(tol, cell=freedom)  # measures the cell's response once, as tightly as is needed below
     fixed = minimum.jacobian(tol)
     parameters = len(minimum.potential.theta)
     none, still = np.zeros((parameters, 6)), minimum.mixed.bare_second_derivative()

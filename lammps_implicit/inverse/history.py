@@ -12,7 +12,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import hdf5_opened, hdf5_written_whole
+from lammps_implicit.files import FORMAT_VERSION, hdf5_opened, hdf5_written_whole
 from lammps_implicit.inverse.descent import Descent, Iteration
 from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.minimum import Minimum
@@ -62,11 +62,14 @@ class History:
         With K iterations.
     observables : dict of str to (K,) float array
         Value of each observable at every iteration.
+    version : int
+        Of the file's format.
     """
 
     initial: InitialState
     descent: Descent
     observables: dict[str, FloatArray]
+    version: int = FORMAT_VERSION
 
 
 def write_history(path: Path, history: History, cells: Cells) -> None:
@@ -172,7 +175,7 @@ def read_history(path: Path) -> History:
         )
         names = file["observable_names"].asstr()[()]
         observables = dict(zip(names, file["observables"][()].T, strict=True)) if len(names) else {}
-        return History(initial, descent, observables)
+        return History(initial, descent, observables, int(file.attrs.get("format_version", 0)))
 
 
 def move_to_structures(path: Path, theta: FloatArray, cells: Mapping[str, Minimum], ftol: float) -> None:

@@ -130,6 +130,11 @@ def invert(
         measures = measures_of(settings.observables, cells, settings.tol)
         digest = _digest(settings, cells)
         known = first.engine.on_root(lambda: read_history(folder / HISTORY)) if resume else None
+        if known is not None and known.version == 0:
+            raise OutputError(
+                f"{folder / HISTORY} was begun by version 0.1.0, whose settings were recorded in another way: start "
+                "anew with --overwrite from the tuned potential in that folder, or resume with that version"
+            )
         if known is not None and known.initial.digest != digest:
             raise OutputError(
                 f"{folder / HISTORY} is of another configuration, deck or potential: choose another folder or "

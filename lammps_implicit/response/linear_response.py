@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, read_only
 from lammps_implicit.cell.freedom import StrainFreedom, require_tiltable
 from lammps_implicit.cell.system import AT_TARGET, CellSystem
 from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
@@ -129,7 +129,7 @@ class LinearResponse:
     ) -> None:
         self.engine = engine
         self.potential = potential
-        self.energy, self.pressure = engine.energy, engine.pressure
+        self.energy, self.pressure = engine.energy, read_only(engine.pressure)
         self.max_force = engine.max_abs(forces)
         self.state = next(_states)
         self.hessian = hessian_of(engine, forces)
@@ -255,7 +255,7 @@ class LinearResponse:
     def energy_gradient(self) -> FloatArray:
         """∂U/∂Θ, (P,), eV per unit of Θ; kept."""
         if self._gradient is None:
-            self._gradient = self.mixed.energy_gradient()
+            self._gradient = read_only(self.mixed.energy_gradient())
         return self._gradient
 
     def jacobian(
@@ -285,7 +285,8 @@ class LinearResponse:
                 found = self._fixed_jacobian(tol, freedom, method, progress)
             else:
                 found = self._coupled_jacobian(tol, freedom, method, progress)
-        self._jacobians[freedom.key] = found
+        if known is None or found.tol <= known.tol:  # a tighter one serves more
+            self._jacobians[freedom.key] = found
         return found
 
     def _fixed_jacobian(self, tol: float, freedom: StrainFreedom, method: str, progress: Progress) -> Jacobian:
@@ -317,8 +318,9 @@ class LinearResponse:
         statistics = self._meter.counting
         statistics.method = method
         statistics.residual = self._jacobian_residual(patterns, tol)
-        hessian = self._second_derivative(patterns)
-        return Jacobian(patterns.left, patterns.right, tol, freedom, statistics, gradient, hessian)
+        hessian = read_only(self._second_derivative(patterns))
+        left, right = read_only(patterns.left), read_only(patterns.right)
+        return Jacobian(left, right, tol, freedom, statistics, gradient, hessian)
 
     def _coupled_jacobian(self, tol: float, freedom: StrainFreedom, method: str, progress: Progress) -> Jacobian:
         """Jacobian of positions and cell together, from the one at fixed cell."""
@@ -328,15 +330,15 @@ class LinearResponse:
         statistics = self._meter.counting
         statistics.method, statistics.residual = fixed.statistics.method, fixed.statistics.residual
         return Jacobian(
-            np.concatenate([fixed.left, system.patterns()]),
-            np.hstack([fixed.right, system.strain_jacobian]),
+            read_only(np.concatenate([fixed.left, system.patterns()])),
+            read_only(np.hstack([fixed.right, system.strain_jacobian])),
             tol,
             freedom,
             statistics,
             fixed.energy_gradient,
-            fixed.relaxation_hessian + system.enthalpy_hessian if freedom.hydrostatic else None,
+            read_only(fixed.relaxation_hessian + system.enthalpy_hessian) if freedom.hydrostatic else None,
             system.strain_jacobian,
-            system.volume_gradient,
+            read_only(system.volume_gradient),
         )
 
     def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True) -> CellSystem:

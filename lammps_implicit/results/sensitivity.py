@@ -102,7 +102,11 @@ class _FileFactors:
 
     def left(self, rows: slice | IntArray) -> FloatArray:
         with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:
-            return file["jacobian" if "jacobian" in file else "jacobian_left"][:, rows]
+            patterns = file["jacobian" if "jacobian" in file else "jacobian_left"]
+            if isinstance(rows, slice):
+                return patterns[:, rows]
+            rising, place = np.unique(rows, return_inverse=True)  # as HDF5 reads them
+            return patterns[:, rising][:, place]
 
     def displacement(self, weights: FloatArray) -> FloatArray:
         with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:

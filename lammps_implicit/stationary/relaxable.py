@@ -222,8 +222,13 @@ class RelaxablePoint:
             raise LammpsImplicitError(
                 f"a pressure is given for {given}: name the strains of the cell, such as cell='iso'"
             )
-        if isinstance(cell, StrainFreedom):
-            return cell
+        if isinstance(cell, StrainFreedom):  # it may come from another cell
+            if cell.units != self.engine.deck.units and not cell.fixed:
+                raise LammpsImplicitError(
+                    f"strains '{cell.label}' at a pressure in units {cell.units} are given to a cell in units "
+                    f"{self.engine.deck.units}: make them with its own strain(...)"
+                )
+            return strain_freedom(cell.label, cell.target, self.engine)
         target = self.target if pressure is None else self.units.pressure_tensor(pressure)
         return strain_freedom(cell, target, self.engine)
 
