@@ -10,8 +10,8 @@ from conftest import TA_VACANCY_READ, ta_data
 from mpi4py import MPI
 
 from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import (
-    copy_structure,
     read_rows,
     read_structure,
     stream_structure,
@@ -139,16 +139,16 @@ def test_data_files_written_are_read_to_the_last_digit(tmp_path, write_deck):
         assert rows.cell == pytest.approx(minimum.engine.cell, rel=1e-15)
 
 
-def test_structures_in_hdf5_are_read_in_pieces_and_copied(tmp_path, monkeypatch, ta_vacancy):
+def test_structures_in_hdf5_are_read_in_pieces(tmp_path, monkeypatch, ta_vacancy):
     monkeypatch.setattr("lammps_implicit.results.structure.PIECE", 7)
-    with h5py.File(tmp_path / "one.h5", "w") as one, h5py.File(tmp_path / "two.h5", "w") as two:
-        stream_structure(one.create_group("deep/inside"), ta_vacancy)
-        copy_structure(one["deep/inside"], two)
+    with h5py.File(tmp_path / "one.h5", "w") as one:
+        two = one.create_group("deep/inside")
+        stream_structure(two, snapshot(ta_vacancy), MPI.COMM_SELF, "Å")
         pieces = list(structure_pieces(two))
         assert [len(piece.ids) for piece in pieces] == [7] * 7 + [4]
         whole = read_structure(two)
         rows = read_rows(MPI.COMM_SELF, lambda: structure_pieces(two))
-        assert two["positions"].attrs["units"] == one["deep/inside/positions"].attrs["units"]
+        assert two["positions"].attrs["units"] == "Å"
     assert np.array_equal(rows.ids, whole.ids)
     assert np.array_equal(rows.positions, whole.positions)
     assert np.array_equal(rows.cell, whole.cell)
