@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -56,6 +57,7 @@ def main() -> NoReturn:
     An exception on one rank ends all ranks within seconds, so that none waits for it forever.
     """
     stop_on_signals()
+    os.environ["JAX_ENABLE_X64"] = "1"  # for whichever command needs JAX: nobody else uses it in this process
     try:
         app(prog_name="lammps-implicit", args=hand_to_petsc(sys.argv[1:]), standalone_mode=True)
     except LammpsImplicitError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -142,8 +141,6 @@ def sensitivity(
     if autodiff and evaluator not in (None, "jax"):
         raise LammpsImplicitError(f"--autodiff is '--evaluator jax', and '--evaluator {evaluator}' is given: take one")
     chosen = "jax" if autodiff else evaluator or "lammps"
-    if chosen == "jax":
-        os.environ["JAX_ENABLE_X64"] = "1"
     with Minimum.from_deck(
         deck,
         evaluator=chosen,
