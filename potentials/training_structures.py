@@ -79,8 +79,7 @@ def elastic() -> Iterator[Atoms]:
 
 
 def strained(random: np.random.Generator) -> Iterator[Atoms]:
-    """Volumes within 12 % of that at zero pressure, tetragonal strains and shears, and random strains with
-    displacements."""
+    """Volumes within 12 % of equilibrium, tetragonal strains and shears, and random strains with displacements."""
     for volume in np.linspace(0.88, 1.12, 13):
         yield cube(2, LATTICE * np.cbrt(volume))
     for size in (-0.08, -0.05, -0.025, 0.025, 0.05, 0.08):

@@ -61,8 +61,7 @@ def dense_hessian(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]:
 
 
 def lgmres_per_parameter(minimum: Minimum, tol: float) -> tuple[FloatArray, Spent]:
-    """SciPy's LGMRES without preconditioner, one solve per parameter, products from one-sided differences; (P, n,
-    3)."""
+    """SciPy's LGMRES without preconditioner, one solve per parameter, one-sided differences of forces; (P, n, 3)."""
     return _counted(minimum, lambda minimum, mixed, project: _lgmres(minimum, mixed, project, tol))
 
 

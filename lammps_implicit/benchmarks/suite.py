@@ -1,5 +1,4 @@
-"""Small versions of four benchmarks, which take a few minutes on two cores; they use the same functions as full
-sizes."""
+"""Small versions of four benchmarks, by the same functions as full sizes; a few minutes on two cores."""
 
 from __future__ import annotations
 
