@@ -258,7 +258,7 @@ def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_
         (EAM.replace("CuNi.eam.alloy", "Ta06A.snapcoeff"), None, "LAMMPS stopped"),
         (TWICE, None, "the deck has mliap 2 times"),
         (LJ, "lj/cut *", "no parameter matches 'lj/cut *'"),
-        (LJ, "var:nothing", "the variable 'nothing' of the deck is not a number, or does not exist"),
+        (LJ, "var:nothing", "the variable 'nothing' does not exist in the deck, or is not a number"),
         (MORSE.replace("${depth}", "0.3429"), "var:depth", "no pair_style or pair_coeff of the deck uses"),
         (MORSE, "var:depth,morse*", "variables are taken by themselves"),
         (LJ + "pair_coeff 1*2 2 0.41 2.42\n" + RELAX, "lj/smooth 1-2 *", "'lj/smooth 1-2 epsilon' has no effect"),
