@@ -9,7 +9,7 @@ in the same way::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, cast
 
@@ -27,11 +27,14 @@ class Registry(Generic[T]):
         Entry point group, for example ``lammps_implicit.potentials``.
     what : str
         Name of the kind in error messages, for example ``potential family``.
+    valid : callable
+        Whether an imported object is of this kind.
     """
 
-    def __init__(self, group: str, what: str) -> None:
+    def __init__(self, group: str, what: str, valid: Callable[[object], bool] = callable) -> None:
         self.group = group
         self.what = what
+        self._valid = valid
         self._loaded: dict[str, T] = {}
         self._found: dict[str, EntryPoint] | None = None
 
@@ -77,11 +80,17 @@ class Registry(Generic[T]):
                 self._loaded[name] = cast(T, entry.load())
             except LammpsImplicitError:  # its message already says what is missing
                 raise
-            except Exception as error:  # importing third-party code may raise anything
+            except (Exception, SystemExit) as error:  # importing third-party code may raise anything
                 raise LammpsImplicitError(
                     f"the {self.what} '{name}' of {_package(entry)} cannot be imported from {entry.value} "
                     f"({type(error).__name__}: {error}): fix or uninstall that package"
                 ) from None
+            if not self._valid(self._loaded[name]):
+                found = self._loaded.pop(name)
+                raise LammpsImplicitError(
+                    f"the {self.what} '{name}' of {_package(entry)} is {found!r}, which is none: fix or uninstall that "
+                    "package"
+                )
         return self._loaded[name]
 
     def items(self) -> Iterator[tuple[str, T]]:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TA_VACANCY
+from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError
 from lammps_implicit.mpi.libraries import loaded_mpi_libraries, require_one_mpi
@@ -64,6 +64,30 @@ def test_a_rank_that_raises_ends_them_all_with_one_message(tmp_path, who):
     assert outcome.returncode != 0
     assert outcome.stderr.count("that went wrong") == 2  # once in the traceback's source line, once as its message
     assert time.monotonic() - start < 60
+
+
+LONE = """
+from mpi4py import MPI
+from lammps_implicit import Minimum
+calls = []
+def progress(done, total):
+    calls.append(done)
+    if MPI.COMM_WORLD.rank == {rank} and len(calls) == 2:
+        raise ValueError("only here")
+with Minimum.from_deck({deck!r}) as minimum:
+    minimum.jacobian(1e-4, progress=progress)
+"""
+"""Raises on one rank in the middle of a sweep, where parameters are to be restored by all."""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_raises_alone_in_a_sweep_ends_them_all(tmp_path, rank):
+    script = tmp_path / "script.py"
+    script.write_text(LONE.format(rank=rank, deck=str(DECKS / "in.lj_alloy")))
+    command = [MPIRUN, "-n", "2", sys.executable, str(script)]
+    outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert outcome.returncode != 0
+    assert "only here" in outcome.stderr
 
 
 def test_mpi_libraries_are_found_in_the_map_of_a_process():

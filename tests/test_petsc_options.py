@@ -77,6 +77,23 @@ def test_options_as_a_dictionary_reach_the_solvers(deck):
 
 
 @pytest.mark.parallel(nprocs=2)
+def test_a_solver_that_stops_short_by_its_own_measure_is_seen(deck):
+    change = np.cos(np.arange(31))
+    with (
+        Minimum.from_deck(deck, petsc_options={"ksp_type": "preonly", "pc_type": "jacobi"}) as minimum,
+        pytest.raises(ConvergenceError, match="but the residual is"),
+    ):
+        minimum.jvp(change, 1e-6)
+    with (
+        Minimum.from_deck(deck, petsc_options={"ksp_type": "nonsense"}) as minimum,
+        pytest.raises(LammpsImplicitError, match="does not accept the options"),
+    ):
+        minimum.jvp(change, 1e-6)
+    with pytest.raises(LammpsImplicitError, match="write a dictionary"):
+        Minimum.from_deck(deck, petsc_options="pc_type jacobi")
+
+
+@pytest.mark.parallel(nprocs=2)
 def test_a_krylov_solver_asked_for_solves_jacobians_too(deck):
     with Minimum.from_deck(deck) as minimum:
         ours = minimum.jacobian(1e-4)

@@ -102,6 +102,35 @@ def test_a_failure_leaves_everything_as_it_was(write_deck):
         assert minimum.hessian.reference_forces == pytest.approx(forces, abs=1e-9)
 
 
+def test_an_interrupted_relaxation_leaves_everything_as_it_was(write_deck):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with Minimum.from_deck(write_deck(TA_VACANCY), ftol=1e-9) as minimum:
+        before = minimum.energy, minimum.engine.cell, minimum.positions, minimum.hessian.reference_forces
+        with pytest.raises(KeyboardInterrupt):
+            minimum.relax(1e-9, progress=interrupt, cell="iso", pressure="1 GPa")
+        minimum.engine.forces()
+        after = minimum.engine.energy, minimum.engine.cell, minimum.positions, minimum.hessian.reference_forces
+        for one, other in zip(before, after, strict=True):
+            assert other == pytest.approx(one, abs=1e-9)
+        assert minimum.cell == "none"
+
+
+def test_visits_to_places_that_are_none_are_refused(write_deck):
+    with Minimum.from_deck(write_deck(TA_VACANCY)) as minimum:
+        still, before = np.zeros(31), minimum.engine.evaluations.copy()
+        for displacement, strain in ((np.full((53, 3), np.nan), None), (np.zeros(3), None), (None, np.zeros(6))):
+            with (
+                pytest.raises(LammpsImplicitError, match=r"displacement|strain"),
+                minimum.excursion(still, displacement, strain),
+            ):
+                pass
+        assert minimum.engine.evaluations == before
+    with pytest.raises(LammpsImplicitError, match="closed"):
+        minimum.jvp(np.ones(31))
+
+
 def test_the_inverse_hessian_meets_the_secant_equation(ta_vacancy):
     inverse = InverseHessian(ta_vacancy.engine, lambda v: 0.1 * v)
     rng = np.random.default_rng(4)

@@ -31,7 +31,7 @@ from lammps_implicit.cli.options import (
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.expansion.directions import leading_directions
-from lammps_implicit.files import refuse_to_overwrite
+from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ranks import rank
@@ -75,6 +75,7 @@ def relax(
     Runs the deck, relaxes what it ends with to a tight force tolerance, and writes the structure.
     """
     refuse_to_overwrite(output, overwrite)
+    refuse_inputs(output, deck)
     settings = read_variables(variables)
     with progress("relaxing", rank() == 0) as update:
         minimum = Minimum.from_deck(
@@ -136,6 +137,7 @@ def sensitivity(
     Runs the deck, relaxes what it ends with, and writes the derivatives with respect to all parameters.
     """
     refuse_to_overwrite(output, overwrite)
+    refuse_inputs(output, deck, *([] if ensemble is None else [ensemble]))
     require_exists(ensemble)
     settings = read_variables(variables)
     if autodiff and evaluator not in (None, "jax"):
@@ -196,6 +198,8 @@ def predict(
 def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     known = read_sensitivity(result)
     prediction = predictions.predict(known, predictions.read_theta(theta, known) - known.theta)
+    for path in (output, *beside(output, ".xyz", ".data")):
+        refuse_inputs(path, result, theta)
     files = predictions.write_prediction(output, known, prediction, overwrite)
     energy, length = known.attributes["energy_unit"], known.attributes["length_unit"]
     zeroth, first, second = prediction.enthalpy_terms

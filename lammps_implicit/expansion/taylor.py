@@ -262,7 +262,7 @@ class Expansion:
         """
         if self.minimum.state != self.state:
             raise LammpsImplicitError(
-                "the minimum has been relaxed or moved since this expansion was made: make another"
+                "the minimum has been relaxed or moved since this expansion was made: make a new one"
             )
 
     def _natural_coupling(self) -> Coupling:

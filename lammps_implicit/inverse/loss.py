@@ -114,7 +114,9 @@ class LossKind(Strict):
         """
 
 
-LOSSES: Registry[type[LossKind]] = Registry("lammps_implicit.losses", "loss term")
+LOSSES: Registry[type[LossKind]] = Registry(
+    "lammps_implicit.losses", "loss term", lambda item: isinstance(item, type) and issubclass(item, LossKind)
+)
 """Registered kinds of loss terms, by name."""
 
 RegisteredLoss = Annotated[SerializeAsAny[LossKind], BeforeValidator(partial(parse_registered_kind, LOSSES))]

@@ -82,7 +82,11 @@ class ObservableKind(Strict):
         """
 
 
-OBSERVABLES: Registry[type[ObservableKind]] = Registry("lammps_implicit.observables", "observable")
+OBSERVABLES: Registry[type[ObservableKind]] = Registry(
+    "lammps_implicit.observables",
+    "observable",
+    lambda item: isinstance(item, type) and issubclass(item, ObservableKind),
+)
 """Registered kinds of observables, by name."""
 
 RegisteredObservable = Annotated[

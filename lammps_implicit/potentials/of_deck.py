@@ -17,7 +17,9 @@ from lammps_implicit.potentials.interface import Potential, PotentialFamily, Sel
 from lammps_implicit.potentials.labels import matches, select, split_patterns
 from lammps_implicit.registry import Registry
 
-FAMILIES: Registry[PotentialFamily] = Registry("lammps_implicit.potentials", "potential family")
+FAMILIES: Registry[PotentialFamily] = Registry(
+    "lammps_implicit.potentials", "potential family", lambda item: isinstance(item, PotentialFamily)
+)
 """Potential families by name."""
 
 

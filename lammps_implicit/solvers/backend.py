@@ -11,6 +11,7 @@ from typing import Any
 from mpi4py import MPI
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.conjugate_gradients import ConjugateGradients
@@ -55,12 +56,15 @@ def backend(comm: MPI.Comm, petsc_options: Mapping[str, Any] | None = None) -> B
     LammpsImplicitError
         If there are several ranks and petsc4py cannot be imported.
     """
+    given = petsc_options or {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise LammpsImplicitError(f'petsc_options {given!r}: write a dictionary such as {{"pc_type": "jacobi"}}')
     if comm.size == 1:
         return Backend(spring_inverse, ConjugateGradients, lambda: MinimalResidual(scipy_pass))
     # PETSc is loaded on several ranks only, so that one process works without it.
     inverses = importlib.import_module("lammps_implicit.solvers.petsc_spring_inverse")
     krylov = importlib.import_module("lammps_implicit.solvers.petsc_krylov")
-    options = dict(petsc_options or {})
+    options = dict(given)
     return Backend(
         partial(inverses.petsc_spring_inverse, options=options),
         partial(krylov.PetscKrylov, options),

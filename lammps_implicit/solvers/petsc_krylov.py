@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, product_accuracy
@@ -46,8 +48,13 @@ class PetscKrylov:
             reason, residual = krylov.getConvergedReason(), float(krylov.getResidualNorm()) / scale
             iterations = krylov.getIterationNumber()
         reason_text = f"PETSc's reason: {REASONS.get(reason, reason)}"
-        x = system.null_space.project(x)
-        return Solution(x, _status(reason), iterations, residual, tuple(context.history), reason_text)
+        x, status = system.null_space.project(x), _status(reason)
+        if krylov_options_are_set(self.options):  # which may stop by other measures than ours, or report none
+            product = system.product(x, tol)[0] if system.engine.norm(x) > 0 else np.zeros_like(x)
+            residual = system.engine.norm(right - product) / scale
+            if status is Status.CONVERGED and residual > 2 * tol:
+                status, reason_text = Status.STAGNATED, f"{reason_text}, but the residual is {residual:.1e}"
+        return Solution(x, status, iterations, residual, tuple(context.history), reason_text)
 
 
 def petsc_pass(options: Options) -> Callable[[LinearSystem, FloatArray, float, float], tuple[FloatArray, int]]:
@@ -60,6 +67,12 @@ def petsc_pass(options: Options) -> Callable[[LinearSystem, FloatArray, float, f
             return context.run(krylov, right), krylov.getIterationNumber()
 
     return run
+
+
+def krylov_options_are_set(options: Options) -> bool:
+    """Whether somebody has set options of the Krylov solver itself."""
+    names = [*options, *PETSc.Options().getAll()]
+    return any("ksp_" in name and "mg_levels" not in name and "monitor" not in name for name in names)
 
 
 def type_is_set(options: Options) -> bool:
@@ -130,8 +143,12 @@ class _Context:
 
     def run(self, krylov: Any, right: FloatArray) -> FloatArray:
         """Apply the user's options, solve, and return x; raises the error of a product, if any."""
-        with petsc_options(self._options):
-            krylov.setFromOptions()
+        try:
+            with petsc_options(self._options):
+                krylov.setFromOptions()
+        except (PETSc.Error, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise LammpsImplicitError(f"PETSc does not accept the options -{PREFIX}ksp_...: {reason}") from None
         b, x = krylov.getOperators()[0].createVecs()
         b.array[:] = right.reshape(-1)
         try:

@@ -59,8 +59,9 @@ def petsc_spring_inverse(engine: Evaluator, springs: Springs, options: Options) 
             inner.setFromOptions()
             inner.setUp()
     except PETSc.Error as error:
+        reason = " ".join(str(error).split())
         raise LammpsImplicitError(
-            f"PETSc cannot set up the preconditioner (check the options -{PREFIX}pc_...): {error}"
+            f"PETSc cannot set up the preconditioner (check the options -{PREFIX}pc_...): {reason}"
         ) from None
     given, taken = matrix.createVecs()
 

@@ -198,7 +198,9 @@ class StationaryPoint(DifferentiablePoint):
         """
         dtheta = checked_vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         engine, trip = self.engine, Excursion()
-        strain = np.zeros((3, 3)) if strain is None else strain
+        strain = checked_vector(engine, np.zeros((3, 3)) if strain is None else strain, (3, 3), "strain")
+        if displacement is not None:
+            displacement = checked_vector(engine, displacement, self.positions.shape, "displacement")
         require_strainable(engine, strain)
         saved = SavedState(
             engine.reference(), self.response, self.freedom, self.preconditioner.fitted, self._meter.statistics

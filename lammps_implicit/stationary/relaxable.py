@@ -18,6 +18,7 @@ from lammps_implicit.cell.freedom import (
 )
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Parameters, Potential
@@ -265,7 +266,7 @@ class RelaxablePoint:
         ConvergenceError
             If forces stop decreasing, or the minimum is further away than `within`.
         NotAMinimumError
-            If the enthalpy has negative curvature under strain. After either error the structure is as before.
+            If the enthalpy has negative curvature under strain. After any error the structure is as before.
 
         Examples
         --------
@@ -278,15 +279,18 @@ class RelaxablePoint:
         if not ftol > 0:
             raise LammpsImplicitError(f"force tolerance ftol = {ftol:g} is not positive")
         freedom, start = self.strain(cell, pressure), self.engine.reference()
-        with self._meter.measured("relaxation", ftol * self.units.force_factor):
-            try:
-                self._relax_within(ftol, freedom, within, progress, may_tilt=True)
-            except (ConvergenceError, NotAMinimumError):
-                self.engine.set_reference(start)
-                # Neighbour lists may have been built far from it.
-                far = self.engine.drift > self.engine.skin / 4
-                self._take(self.engine.settle() if far else self.engine.forces())
-                raise
+
+        def come_back() -> None:
+            self.engine.set_reference(start)
+            # Neighbour lists may have been built far from it.
+            far = self.engine.drift > self.engine.skin / 4
+            self._take(self.engine.settle() if far else self.engine.forces())
+
+        with (
+            self._meter.measured("relaxation", ftol * self.units.force_factor),
+            restoring(self.engine, come_back, "the structure before relaxing", after_success=False),
+        ):
+            self._relax_within(ftol, freedom, within, progress, may_tilt=True)
 
     def _relax_within(
         self,
