@@ -120,7 +120,7 @@ def draw(output: Path) -> None:
             text = f"{room}  ({count} files)" if count > 1 else room
             axes.text(middle[room], number, text, ha="center", va="center", fontsize=8, zorder=3)
     for upper, lowers in without_shortcuts(rooms_imported()).items():
-        for lower in lowers:
+        for lower in sorted(lowers):
             fall = floor_of(upper) - floor_of(lower)
             # Longer ways bend around the floors between; what went upwards would be red.
             bend = 0.0 if fall <= 1 else (0.12 if middle[lower] >= 3.5 else -0.12)
