@@ -1,5 +1,6 @@
 """The package is one column of rooms: each imports only rooms below it, and nothing goes round in a circle."""
 
+import ast
 import sys
 from pathlib import Path
 
@@ -97,3 +98,22 @@ def test_the_column_is_drawn_without_shortcuts(tmp_path):
     draw(tmp_path / "column.svg")
     text = (tmp_path / "column.svg").read_text()
     assert "#c0392b" not in text  # the colour of an arrow that goes upwards
+
+
+def test_every_public_name_is_documented():
+    documented, bare = set(), []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if ast.get_docstring(node) is None and "overload" not in map(ast.unparse, node.decorator_list):
+                bare.append((f"{path.stem}.{node.name}", ""))
+            for member in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
+                    overloads = [ast.unparse(decorator) for decorator in member.decorator_list]
+                    if ast.get_docstring(member) is not None:
+                        documented.add(member.name)
+                    elif "overload" not in overloads and not any(d.endswith(".setter") for d in overloads):
+                        bare.append((f"{path.stem}.{node.name}.{member.name}", member.name))
+    # What implements a method of an interface is documented there.
+    assert [name for name, method in bare if method not in documented] == []
