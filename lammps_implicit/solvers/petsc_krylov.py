@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,7 @@ class PetscKrylov:
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
         """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale; see `LinearSolver.solve`."""
         system = self._system
-        accuracy = lambda residual: product_accuracy(tol, residual)  # noqa: E731
-        context = _Context(system, right.shape, scale, accuracy, self.options)
+        context = _Context(system, right.shape, scale, partial(product_accuracy, tol), self.options)
         with _krylov(context, PETSc.KSP.Type.CG) as krylov:
             krylov.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
             krylov.setTolerances(rtol=1e-50, atol=tol * scale, divtol=1e10, max_it=self.maxiter)

@@ -205,8 +205,12 @@ class StationaryPoint(DifferentiablePoint):
         saved = SavedState(
             engine.reference(), self.response, self.freedom, self.preconditioner.fitted, self._meter.statistics
         )
-        back = lambda: None if trip.stay else self._restore(saved)  # noqa: E731
-        with restoring(engine, back, "where the structure stood before"):
+
+        def come_back() -> None:
+            if not trip.stay:
+                self._restore(saved)
+
+        with restoring(engine, come_back, "where the structure stood before"):
             try:
                 changed = self.potential.changed(dtheta)
                 forces = changed.install(engine, np.zeros_like(dtheta))
