@@ -21,5 +21,9 @@ class ConvergenceError(LammpsImplicitError):
     """A linear solve or a relaxation stopped before it reached its tolerance."""
 
 
+class AccuracyError(LammpsImplicitError):
+    """A result misses the tolerance that was asked for by far: its own checks contradict it."""
+
+
 class OutputError(LammpsImplicitError):
     """A result file already exists, or cannot be written or read."""

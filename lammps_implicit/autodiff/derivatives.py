@@ -148,7 +148,7 @@ class ExactMixedDerivative:
         """∂²U/∂Θ² at fixed positions, (P, P)."""
         return self.engine.apply(self.engine.derivatives.theta_hessian, count=2 * len(self.theta))
 
-    def coupling(self, freedom: StrainFreedom) -> Coupling:
+    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
         """Exact strain derivatives at the reference: see `cell.freedom.Coupling`."""
         engine, volume = self.engine, self.engine.volume
         no_displacement, no_change = np.zeros_like(engine.positions), np.zeros_like(self.theta)
@@ -160,7 +160,7 @@ class ExactMixedDerivative:
             mixed.append(engine.apply(engine.derivatives.mixed_transposed, no_displacement, strain))
         residual = freedom.basis.T @ driving_force(volume, engine.pressure, np.zeros((3, 3)), freedom.target)
         curvature = freedom.basis.T @ np.stack(stiffness, axis=1)
-        return Coupling(freedom, np.stack(forces, axis=2), curvature, np.array(mixed), np.array(mixed), residual)
+        return Coupling(freedom, np.stack(forces, axis=2), curvature, np.array(mixed), np.array(mixed), residual, 0.0)
 
 
 def _work_curvature(strain: FloatArray, target: FloatArray, volume: float) -> FloatArray:

@@ -254,6 +254,8 @@ class Coupling:
         The same from LAMMPS' energy; it differs for parameters whose forces are not derivatives of the energy.
     residual : (k,) float array
         ∂(U + TV)/∂e at the reference, eV.
+    error : float
+        Relative error, from comparing two difference steps; NaN if they were not compared.
     """
 
     freedom: StrainFreedom
@@ -262,6 +264,7 @@ class Coupling:
     mixed: FloatArray
     energetic: FloatArray
     residual: FloatArray
+    error: float
 
 
 def second_derivative(energetic: FloatArray, effective: FloatArray, strain_jacobian: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from mpi4py import MPI
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import (
+    AcceptAccuracyOption,
     CellOption,
     DeckArgument,
     EnsembleDirectionsOption,
@@ -130,6 +131,7 @@ def sensitivity(
             "(Lennard-Jones, Morse, ...).",
         ),
     ] = False,
+    accept_accuracy: AcceptAccuracyOption = 0.0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Differentiate a relaxed structure and its energy.
@@ -153,6 +155,7 @@ def sensitivity(
         saddle=saddle,
         cell=cell,
         pressure=pressure,
+        accept_accuracy=accept_accuracy,
     ) as minimum:
         changes = None if ensemble is None else _changes(minimum, ensemble)
         held = minimum.strain(cell, None if cell == "none" else pressure)
@@ -171,10 +174,10 @@ def sensitivity(
                 *_cell_rows(minimum),
                 ("method", f"{cost.method}, {jacobian.rank} independent directions"),
                 ("residual of a random check", f"{cost.residual:.1e}"),
-                ("estimated error of finite differences", f"{cost.differencing_error:.1e}"),
                 ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
                 *_third_rows(minimum),
                 ("time", f"{cost.seconds:.1f} s, of which {cost.seconds_in_lammps:.1f} s in {where}"),
+                ("accuracy", f"{cost.verdict} (found by checks: {cost.accuracy:.1e})"),
             ]
         )
     say(f"wrote {output}")

@@ -61,6 +61,13 @@ EnsembleDirectionsOption = Annotated[
         "volumes are computed along the directions it varies.",
     ),
 ]
+AcceptAccuracyOption = Annotated[
+    float,
+    typer.Option(
+        "--accept-accuracy",
+        help="Relative error up to which results are written although their checks miss --tol by more than ten times.",
+    ),
+]
 SaddleOption = Annotated[bool, typer.Option("--saddle", help="Accept a saddle point, such as a transition state.")]
 
 

@@ -205,6 +205,7 @@ def _relaxed(cell: CellSettings, settings: InversionSettings, comm: MPI.Comm | N
         force_limit=np.inf if cell.relax else cell.force_limit,
         cell=cell.cell,
         pressure=cell.pressure,
+        accept_accuracy=cell.accept_accuracy,
     )
 
 

@@ -16,6 +16,9 @@ class DeckSettings(Strict):
     deck: Path
     variables: dict[str, Union[str, int, float]] = Field(default_factory=dict, description="variables of the deck")
     force_limit: float = Field(default=1e-2, gt=0, description="eV/Å; a deck that ends with a larger force is an error")
+    accept_accuracy: float = Field(
+        default=0.0, ge=0, lt=1, description="relative error up to which products that miss tol tenfold are accepted"
+    )
 
     def index_variables(self) -> dict[str, str]:
         """Values of the variables as strings, as LAMMPS takes them."""

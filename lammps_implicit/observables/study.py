@@ -266,6 +266,7 @@ def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.C
         force_limit=deck.force_limit,
         cell=cell,
         pressure=settings.pressure,
+        accept_accuracy=deck.accept_accuracy,
     )
 
 

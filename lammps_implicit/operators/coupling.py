@@ -1,23 +1,42 @@
-"""Derivatives with respect to strain, by central differences of forces, pressures and descriptors."""
+"""Derivatives with respect to strain, by central differences of forces, pressures and descriptors.
+
+Two steps are compared. Where they disagree, because a pair crosses its cutoff within the step or tables are rough,
+others are tried, and the neighbouring steps that agree best are taken; their difference is the error of the result.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom, driving_force
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.operators.interface import StrainedDerivative
 
-STRAIN_STEP = 5e-5
-"""Strain step of the central differences. Truncation and round-off together leave a relative error of about 1e-6 in G
-and S, measured from a few atoms to a million."""
+STRAIN_STEPS = (5e-5, 1.25e-5, 3e-6, 8e-7)
+"""Strain steps of the central differences, the usual one first. With it truncation and round-off together leave a
+relative error of about 1e-6 in G and S, measured from a few atoms to a million."""
+
+AGREEMENT = 1e-5
+"""Relative difference of the derivatives with two steps at which shorter ones are not tried. Chosen: ten times what
+smooth forces leave."""
 
 
-def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom) -> Coupling:
+class _Change(NamedTuple):
+    """Derivatives along one strain: of the forces (n, 3), of the driving force (6,), of what `collect` returns."""
+
+    forces: FloatArray
+    drive: FloatArray
+    collected: FloatArray
+
+
+def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom, compare: bool = True) -> Coupling:
     """Differentiate forces, pressure and descriptors with respect to strain by central differences.
 
-    Costs two force and two descriptor evaluations per strain, and one force evaluation to return to the reference,
-    which also happens after an error.
+    Costs four force and four descriptor evaluations per strain, half of that if steps are not compared, and up to eight
+    where they disagree; and one force evaluation to return to the reference, which also happens after an error.
 
     Parameters
     ----------
@@ -25,6 +44,8 @@ def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom) -> Coupl
         C at the reference; it supplies the descriptors.
     freedom : StrainFreedom
         The k strains, and the pressure at which the cell is held.
+    compare : bool
+        Whether to compare steps; if not, the error is not known.
 
     Returns
     -------
@@ -37,20 +58,63 @@ def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom) -> Coupl
         If an evaluation fails. If the cell cannot be restored afterwards, the engine is void.
     """
     engine = mixed.engine
-    forces, stiffness, changes = [], [], []
     with restoring(engine, engine.unstrain, "the cell"):
-        for strain in freedom.tensors():
-            strained, drives, descriptors = [], [], []
-            for step in (STRAIN_STEP, -STRAIN_STEP):
-                # Forces in the strained axes. Rotating them back would change them in proportion to the forces at the
-                # reference, which nearly vanish.
-                strained.append(engine.strained_forces(step * strain).copy())
-                drives.append(driving_force(engine.volume, engine.pressure, step * strain, freedom.target))
-                descriptors.append(mixed.collect())
-            forces.append((strained[1] - strained[0]) / (2 * STRAIN_STEP))
-            stiffness.append((drives[0] - drives[1]) / (2 * STRAIN_STEP))
-            changes.append((descriptors[0] - descriptors[1]) / (2 * STRAIN_STEP))
+        if compare:
+            found = [_agreeing(mixed, strain, freedom.target) for strain in freedom.tensors()]
+        else:
+            found = [(_difference(mixed, s, STRAIN_STEPS[0], freedom.target), np.nan) for s in freedom.tensors()]
+    changes = [change for change, _ in found]
     residual = freedom.basis.T @ driving_force(engine.volume, engine.pressure, np.zeros((3, 3)), freedom.target)
-    derivative, energetic = mixed.under_strain(freedom.basis, changes)
-    curvature = freedom.basis.T @ np.stack(stiffness, axis=1)
-    return Coupling(freedom, np.stack(forces, axis=2), curvature, derivative, energetic, residual)
+    derivative, energetic = mixed.under_strain(freedom.basis, [change.collected for change in changes])
+    curvature = freedom.basis.T @ np.stack([change.drive for change in changes], axis=1)
+    forces = np.stack([change.forces for change in changes], axis=2)
+    error = max(error for _, error in found)
+    return Coupling(freedom, forces, curvature, derivative, energetic, residual, error)
+
+
+def _agreeing(mixed: StrainedDerivative, strain: FloatArray, target: FloatArray) -> tuple[_Change, float]:
+    """Derivatives along a strain, (3, 3), with the step that agrees best with the next shorter one, and their error."""
+    best, error = _difference(mixed, strain, STRAIN_STEPS[0], target), np.inf
+    longer = best
+    for step in STRAIN_STEPS[1:]:
+        shorter = _difference(mixed, strain, step, target)
+        missed = _disagreement(mixed, longer, shorter)
+        if missed < error:
+            best, error = longer, missed
+        if error <= AGREEMENT:
+            break
+        longer = shorter
+    return best, error
+
+
+def _difference(mixed: StrainedDerivative, strain: FloatArray, step: float, target: FloatArray) -> _Change:
+    """Derivatives along a strain, (3, 3), by a central difference; the engine is left strained."""
+    engine = mixed.engine
+    states = []
+    for signed in (step, -step):
+        # Forces in the strained axes. Rotating them back would change them in proportion to the forces at the
+        # reference, which nearly vanish.
+        forces = engine.strained_forces(signed * strain).copy()
+        drive = driving_force(engine.volume, engine.pressure, signed * strain, target)
+        states.append(_Change(forces, drive, mixed.collect()))
+    ahead, behind = states
+    forces, drive, collected = ((a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True))
+    return _Change(-forces, drive, collected)
+
+
+def _disagreement(mixed: StrainedDerivative, one: _Change, other: _Change) -> float:
+    """Relative difference of the derivatives with two steps: the largest of those of its parts."""
+    engine = mixed.engine
+    stiffness = float(np.linalg.norm(one.drive))
+    # In a perfect crystal no atom feels a force under strain: a force is compared with that which would do the work of
+    # the elastic energy over the distance of atoms.
+    spacing = (engine.volume / engine.n_atoms) ** (1 / 3)
+    force = engine.norm(one.forces) + stiffness / (spacing * engine.n_atoms**0.5)
+    missed = [
+        float(np.linalg.norm(one.drive - other.drive)) / stiffness if stiffness > 0 else 0.0,
+        engine.norm(one.forces - other.forces) / force if force > 0 else 0.0,
+    ]
+    collected = engine.norm(one.collected)
+    if collected > 0:
+        missed.append(engine.norm(one.collected - other.collected) / collected)
+    return max(missed)

@@ -126,9 +126,9 @@ class DescriptorDerivative:
         """∂²U/∂Θ² at fixed positions, (P, P): zero, as U is linear in Θ."""
         return np.zeros((len(self.potential.theta),) * 2)
 
-    def coupling(self, freedom: StrainFreedom) -> Coupling:
+    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
         """Derivatives with respect to strain: see `measure_coupling`."""
-        return measure_coupling(self, freedom)
+        return measure_coupling(self, freedom, compare)
 
     def collect(self) -> FloatArray:
         """Per-atom descriptors of the strained state that LAMMPS is in, (n, K), for `under_strain`."""

@@ -6,9 +6,17 @@ positions: a coordinate of 300 Å is rounded to a multiple of 6e-14 Å, and the 
 of the crystal. In a small cell one-sided products with 1e-7 Å are accurate to 5e-7 and central ones with 1e-5 Å to 1e-9
 (measured). In a cell of a million atoms a displacement that is large on a few atoms only would drown in the noise of
 all the others, so the steps must be longer.
+
+This model holds where forces are smooth, and round-off is all that disturbs them. A pair within the step of a cutoff or
+of a switching radius, tabulated forces, and forces from a mesh break it. So the longest step used is compared once with
+the short one of `calibrate`. Where both disagree, or the model promises less than was asked for, `measure` compares
+steps over four decades and takes the one that agrees best with the next; their difference is reported as the error.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,6 +39,41 @@ ROUND_OFF_LENGTH = 16.0
 """Å; smaller coordinates do not reduce round-off further, as that of the forces themselves remains."""
 
 
+MEASURED_STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+"""Å; steps that `DifferencedHessian.measure` compares: from `LONGEST_STEP` to `ONE_SIDED_STEP`."""
+
+_DISAGREEMENT = 10.0
+"""Factor by which products with two steps may disagree beyond the error model before steps are measured. Chosen: the
+model is good to a factor of two or three where forces are smooth; a kink within the step exceeds it by far."""
+
+_LEAST_CURVATURE = 1e-15
+"""Least relative error of one-sided products that the model reckons with."""
+
+_OUT_OF_REACH = 10.0
+"""Factor by which the error that the model promises may exceed what was asked for before steps are measured."""
+
+
+_SECOND = 3.0
+"""Factor between the step of products and that of `DifferencedHessian.second`. Chosen: apart enough to notice
+truncation and kinks, near enough that round-off stays small."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A step found by comparing steps.
+
+    Attributes
+    ----------
+    step : float
+        Å.
+    error : float
+        Difference of the products with this step and with the next shorter one, relative to that of a random vector.
+    """
+
+    step: float
+    error: float
+
+
 class DifferencedHessian:
     """H = ∂²U/∂X² at the engine's reference, restricted to free components.
 
@@ -49,6 +92,8 @@ class DifferencedHessian:
         ‖Hw‖/‖w‖ of a random w, eV/Å², measured by `calibrate`.
     excess : float
         Root of the sum of squares of the estimated errors of all products, each divided by its allowed error.
+    measured : Measured or None
+        Step found by `measure`, which all products use from then on.
     """
 
     def __init__(self, engine: Evaluator, forces: FloatArray) -> None:
@@ -56,7 +101,9 @@ class DifferencedHessian:
         self.reference_forces = forces
         self.one_sided_error = np.inf
         self.excess = 0.0
+        self.measured: Measured | None = None
         self._noise = 0.0  # norm of the error of a force difference, eV/Å
+        self._agreed = 2 * ONE_SIDED_STEP  # Å; longest step found to agree with that of the calibration
 
     def product(self, v: FloatArray, accuracy: float = 0.0, size: float | None = None) -> FloatArray:
         """H v to a given relative accuracy: one-sided if that suffices, else central, each with its optimal step.
@@ -75,22 +122,70 @@ class DifferencedHessian:
             eV/Å² times the unit of `v`; zero at frozen components.
         """
         largest = self.engine.max_abs(v)
-        if not np.isfinite(self.one_sided_error) or largest == 0:
+        if largest == 0:
+            return np.zeros_like(v)
+        if not np.isfinite(self.one_sided_error):
             return self.central(v)
         size = self.stiffness * self.engine.norm(v) if size is None else size
-        noise = self._noise * largest / size
-        curvature = self.one_sided_error / ONE_SIDED_STEP
-        step = float(np.clip(np.sqrt(noise / curvature), ONE_SIDED_STEP, LONGEST_STEP))
-        error = curvature * step + noise / step
-        if error <= accuracy:
-            product = self.one_sided(v, step)
-        else:
-            step = float(np.clip(np.cbrt(noise / (8 * curvature**2)), CENTRAL_STEP, LONGEST_STEP))
-            error = (2 * curvature * step) ** 2 + noise / step
-            product = self.central(v, step)
+        one_sided, step, error = self._chosen(self._noise * largest / size, accuracy)
+        if self.measured is None and self._doubtful(step, error, accuracy):
+            self.measure(self._probe)
+            one_sided, step, error = self._chosen(self._noise * largest / size, accuracy)
         if accuracy > 0:
             self.excess = float(np.hypot(self.excess, error / accuracy))
-        return product
+        return self.one_sided(v, step) if one_sided else self.central(v, step)
+
+    def _chosen(self, noise: float, accuracy: float) -> tuple[bool, float, float]:
+        """Whether a one-sided product suffices, the step in Å, and the relative error, for round-off `noise`/step."""
+        curvature = max(self.one_sided_error, _LEAST_CURVATURE) / ONE_SIDED_STEP  # zero in a harmonic crystal
+        step = float(np.clip(np.sqrt(noise / curvature), ONE_SIDED_STEP, LONGEST_STEP))
+        error = curvature * step + noise / step
+        if error <= accuracy and (self.measured is None or step <= self._agreed):
+            return True, step, error
+        if self.measured is not None:
+            return False, self.measured.step, max(self.measured.error, noise / self.measured.step)
+        step = float(np.clip(np.cbrt(noise / (8 * curvature**2)), CENTRAL_STEP, LONGEST_STEP))
+        return False, step, (2 * curvature * step) ** 2 + noise / step
+
+    def _doubtful(self, step: float, error: float, accuracy: float) -> bool:
+        """Whether the error model is not to be trusted for a step. Two force evaluations for each longer step."""
+        if 0 < accuracy * _OUT_OF_REACH < error:
+            return True
+        if step <= self._agreed:
+            return False
+        engine, size = self.engine, self.engine.norm(self._probe_product)
+        noise = self._noise * engine.max_abs(self._probe) / size
+        expected = 3 * noise / ONE_SIDED_STEP + noise / step + (2 * self.one_sided_error * step / ONE_SIDED_STEP) ** 2
+        missed = engine.norm(self.central(self._probe, step) - self._probe_product) / size
+        if missed > _DISAGREEMENT * expected:
+            return True
+        self._agreed = step
+        return False
+
+    def measure(self, v: FloatArray) -> FloatArray:
+        """Find the best step of central products by comparing steps along v; return H v with it, (n, 3).
+
+        Of `MEASURED_STEPS` the longer one of the two neighbours whose products agree best is taken for all later
+        products; the difference is its error. Ten force evaluations.
+
+        Parameters
+        ----------
+        v : (n, 3) float array
+        """
+        products = [self.central(v, step) for step in MEASURED_STEPS]
+        missed = [self.engine.norm(long - short) for long, short in pairwise(products)]
+        best = int(np.argmin(missed))
+        size = self.stiffness * self.engine.norm(v)
+        step = MEASURED_STEPS[best] if self.measured is None else min(MEASURED_STEPS[best], self.measured.step)
+        error = missed[best] / size if size > 0 else 0.0
+        self.measured = Measured(step, error if self.measured is None else max(error, self.measured.error))
+        return products[best]
+
+    def second(self, v: FloatArray) -> FloatArray:
+        """H v, (n, 3), by a central difference whose step differs from those of `product`. Two force evaluations."""
+        if self.measured is not None:
+            return self.central(v, self.measured.step / _SECOND)
+        return self.central(v, max(self._agreed, CENTRAL_STEP) / _SECOND)
 
     def one_sided(self, v: FloatArray, step: float = ONE_SIDED_STEP) -> FloatArray:
         """H v ≈ [F(X) - F(X + εv)]/ε, (n, 3), with max|εv| = step in Å. One force evaluation."""
@@ -116,6 +211,7 @@ class DifferencedHessian:
         # Rounding to multiples of the spacing has a standard deviation of 1/√12 of it (uniform distribution).
         spacing = np.spacing(np.maximum(np.abs(engine.positions), ROUND_OFF_LENGTH)) * engine.free
         self._noise = self.stiffness * engine.norm(spacing) / np.sqrt(12)
+        self._probe, self._probe_product = v, product
         return product
 
     def _scale(self, v: FloatArray, step: float) -> float:

@@ -27,7 +27,7 @@ class ExactHessian:
         """H v, (n, 3), to round-off whatever accuracy is requested."""
         return self.engine.hessian_product(v * self.engine.free) * self.engine.free
 
-    one_sided = central = product
+    one_sided = central = measure = second = product
 
     def calibrate(self, v: FloatArray) -> FloatArray:
         """H v of a random v, (n, 3); measures `stiffness`."""

@@ -47,6 +47,14 @@ class Hessian(Protocol):
         """H v of a random v, (n, 3); measures `stiffness`."""
         ...
 
+    def measure(self, v: FloatArray) -> FloatArray:
+        """H v, (n, 3), with the difference step that a measurement along v shows to be best; later products use it."""
+        ...
+
+    def second(self, v: FloatArray) -> FloatArray:
+        """H v, (n, 3), found in another way than by `product`, with another step: to check solutions with."""
+        ...
+
 
 class MixedDerivative(Protocol):
     """C = ∂²U/∂X∂Θ at a reference, (3N, P), restricted to free components.
@@ -95,8 +103,8 @@ class MixedDerivative(Protocol):
         """∂²U/∂Θ² at fixed positions, (P, P)."""
         ...
 
-    def coupling(self, freedom: StrainFreedom) -> Coupling:
-        """Derivatives with respect to the strains of `freedom`."""
+    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
+        """Derivatives with respect to the strains of `freedom`; `compare` two steps to know their error."""
         ...
 
 

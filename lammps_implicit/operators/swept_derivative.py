@@ -75,10 +75,10 @@ class SweptDerivative:
         # Along δΘ itself, scaled so that no parameter changes by more than its own step.
         scale = 1.0 / float((np.abs(dtheta) / self.potential.steps()).max())
         with trial_parameters(self.potential, self.engine) as install:
-            product = _along(install, scale * dtheta) / scale
+            change = _along(install, scale * dtheta)
             if not self.potential.linear[dtheta != 0].all():
-                require_smooth(self.engine, _along(install, 2 * scale * dtheta) / (2 * scale), product)
-        return product
+                require_smooth(self.engine, _along(install, 2 * scale * dtheta) / 2, change)
+        return change / scale
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,), for v of shape (n, 3)."""
@@ -101,9 +101,9 @@ class SweptDerivative:
             self._bare = bare_second_derivative(self.potential, self.engine)
         return self._bare
 
-    def coupling(self, freedom: StrainFreedom) -> Coupling:
+    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
         """Derivatives with respect to strain: see `measure_coupling`."""
-        return measure_coupling(self, freedom)
+        return measure_coupling(self, freedom, compare)
 
     def collect(self) -> FloatArray:
         """An empty array: `under_strain` uses ∂P/∂Θ at the reference, and nothing of strained states."""

@@ -18,7 +18,7 @@ from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian, Patterns, singular_directions, solve_directions
-from lammps_implicit.response.statistics import Meter
+from lammps_implicit.response.statistics import GOOD, Meter
 from lammps_implicit.solvers.backend import Backend
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import Dense
@@ -51,6 +51,14 @@ feel no force under strain but that of differences, about 1e-6 of the coupling: 
 
 RECYCLING_MEMORY = 512 * 2**20
 """Bytes per rank for the search directions shared by the solves of a Jacobian. Chosen: memory against iterations."""
+
+DENSE_LIMIT = 2_000
+"""Free degrees of freedom up to which H is evaluated whole where iterations make no progress. Chosen: slow solves that
+are left alone take as many."""
+
+STRAIN_TOLERANCE = 1e-5
+"""Least tolerance that strain derivatives are held to, which are differences of differences: with the steps of
+`operators.coupling` they agree to 1e-6 where forces are smooth (measured)."""
 
 METHODS = ("auto", "iterative", "dense")
 """Methods for a Jacobian: see `StationaryPoint.jacobian`."""
@@ -152,6 +160,11 @@ class LinearResponse:
         """Number of free degrees of freedom on all ranks."""
         return int(self.engine.sum(np.count_nonzero(self.engine.free)))
 
+    @property
+    def _dense_is_affordable(self) -> bool:
+        """Whether evaluating H whole costs no more than the iterations that a slow solve has left."""
+        return self.engine.comm.size == 1 and self.free_count <= DENSE_LIMIT
+
     def prepared(self) -> Prepared:
         """Fit the springs and find the null space, once: three force evaluations, one if earlier springs hold."""
         if self._prepared is None:
@@ -171,7 +184,9 @@ class LinearResponse:
                 self.preconditioner.fit(around, product)
             apply = self.preconditioner.apply
             null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
-            system = LinearSystem(engine, hessian.product, apply, null_space, hessian.stiffness, self.saddle)
+            system = LinearSystem(
+                engine, hessian.product, apply, null_space, hessian.stiffness, self.saddle, hessian.measure
+            )
             self._prepared = Prepared(system, probe, product)
         return self._prepared
 
@@ -183,6 +198,7 @@ class LinearResponse:
         solver: LinearSolver | None = None,
         probe: bool = True,
         progress: Progress = no_progress,
+        may_be_dense: bool = True,
     ) -> FloatArray:
         """Solve H x = b to ‖b - H x‖ ≤ tol·scale; the meter counts it.
 
@@ -201,6 +217,8 @@ class LinearResponse:
             Whether to look for unstable modes to which b, by symmetry, may be orthogonal.
         progress : callable
             Callback called with (iterations done, iterations expected).
+        may_be_dense : bool
+            Whether H may be evaluated whole if iterations make no progress, on one process and in a small cell.
 
         Returns
         -------
@@ -218,7 +236,7 @@ class LinearResponse:
         project = known.system.null_space.project
         right = project(right)
         scale = self.engine.norm(right) if scale is None else scale
-        if solver is None and self._dense is not None and self._dense.accuracy <= tol:
+        if self._dense is not None and self._dense.accuracy <= tol and (solver is None or may_be_dense):
             solver = self._dense
         probe = probe and not isinstance(solver, Dense)  # which sees negative eigenvalues itself
         start = np.zeros_like(right)
@@ -234,7 +252,12 @@ class LinearResponse:
         size = self.engine.norm(right)
         self.hessian.excess = 0.0
         if size > tol * scale:
-            solution = solver.solve(right, tol, scale).require_converged(tol)
+            solution = solver.solve(right, tol, scale)
+            if solution.status is Status.SLOW and may_be_dense and self._dense_is_affordable:
+                solver = self._dense = Dense(tol, progress)
+                solver.prepare(known.system)
+                solution = solver.solve(right, tol, scale)
+            solution.require_converged(tol)
         else:
             solution = Solution(np.zeros_like(right), Status.CONVERGED, 0, size / scale if scale > 0 else 0.0)
         # Only a tight solve proves that no mode is unstable: in a loose one it may stay below the tolerance.
@@ -251,6 +274,30 @@ class LinearResponse:
         counting.solves += 1
         counting.residual = max(counting.residual, solution.residual)
         return start + solution.x
+
+    def checked_solve(self, right: FloatArray, tol: float, progress: Progress = no_progress) -> FloatArray:
+        """`solve`, then check the solution with another difference step; the meter takes in what was found.
+
+        Costs two force evaluations more. If the check contradicts the solution, steps are measured and the rest is
+        solved for, once.
+        """
+        x = self.solve(right, tol, progress=progress)
+        size = self.engine.norm(self.prepared().system.null_space.project(right))
+        if size == 0:
+            return x
+        rest = self._rest(x, right)
+        if self.engine.norm(rest) > GOOD * tol * size:
+            self.hessian.measure(self.prepared().probe)
+            better = x + self.solve(rest, tol, size, probe=False)
+            smaller = self._rest(better, right)
+            if self.engine.norm(smaller) < self.engine.norm(rest):
+                x, rest = better, smaller
+        self._meter.counting.checked(self.engine.norm(rest) / size, tol, "the linear solve is")
+        return x
+
+    def _rest(self, x: FloatArray, right: FloatArray) -> FloatArray:
+        """b - H x, (n, 3), with a difference step other than that of the solve."""
+        return self.prepared().system.null_space.project(right - self.hessian.second(x))
 
     def energy_gradient(self) -> FloatArray:
         """∂U/∂Θ, (P,), eV per unit of Θ; kept."""
@@ -300,6 +347,7 @@ class LinearResponse:
         gram = self.mixed.gram()
         directions = self.engine.on_root(lambda: singular_directions(gram, inner))
         expected = directions.iterations_expected(inner)
+        asked = method
         if method == "auto":
             method = "dense" if self.free_count < expected and self.engine.comm.size == 1 else "iterative"
         system = self.prepared().system
@@ -314,10 +362,20 @@ class LinearResponse:
             room = RECYCLING_MEMORY // max(16 * self.engine.positions.size, 1)
             solver = self._backend.for_many(min(room, int(4 * expected) + 50))
             solver.prepare(system.reporting(expected, progress))
-        patterns = solve_directions(directions, mixed, partial(self.solve, solver=solver), inner)
+        solve = partial(self.solve, solver=solver, may_be_dense=asked != "iterative")
+        patterns = solve_directions(directions, mixed, solve, inner)
+        residual = self._jacobian_residual(patterns)
+        if residual > GOOD * tol:  # once more, with steps that are measured
+            self.hessian.measure(self.prepared().probe)
+            solver.prepare(system.reporting(expected, progress))
+            again = solve_directions(directions, mixed, solve, inner)
+            second = self._jacobian_residual(again)
+            if second < residual:
+                patterns, residual = again, second
         statistics = self._meter.counting
-        statistics.method = method
-        statistics.residual = self._jacobian_residual(patterns, tol)
+        statistics.method = method if self._dense is None else "dense"
+        statistics.residual = residual
+        statistics.checked(residual, tol, "the Jacobian is")
         hessian = read_only(self._second_derivative(patterns))
         left, right = read_only(patterns.left), read_only(patterns.right)
         return Jacobian(left, right, tol, freedom, statistics, gradient, hessian)
@@ -341,7 +399,7 @@ class LinearResponse:
             read_only(system.volume_gradient),
         )
 
-    def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True) -> CellSystem:
+    def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True, checked: bool = True) -> CellSystem:
         """Measure strain derivatives at the reference and solve for the response of positions to each strain.
 
         Parameters
@@ -351,14 +409,19 @@ class LinearResponse:
             Relative residual of the solves.
         follow : bool
             Whether positions respond to strain beyond the homogeneous deformation; if not, nothing is solved.
+        checked : bool
+            Whether to compare two steps of strain, and to check the solves: not needed on the way to a relaxed cell.
         """
-        coupling = self.mixed.coupling(freedom)
+        coupling = self.mixed.coupling(freedom, checked)
+        solve = self.checked_solve if checked else self.solve
         relaxed = np.zeros_like(coupling.forces)
         noise = NO_COUPLING * self.prepared().system.stiffness * self.free_count**0.5
         for index in range(relaxed.shape[2]):
             if follow and self.engine.norm(coupling.forces[:, :, index]) > noise:
-                relaxed[:, :, index] = self.solve(coupling.forces[:, :, index], tol)
+                relaxed[:, :, index] = solve(coupling.forces[:, :, index], tol)
         patterns, mixed = np.moveaxis(relaxed, 2, 0), self.mixed
+        if checked:
+            self._meter.counting.checked(coupling.error, max(tol, STRAIN_TOLERANCE), "strain derivatives are")
         effective = coupling.mixed - np.stack([mixed.transposed_times(pattern) for pattern in patterns])
         energetic = effective
         if mixed.odd.size:
@@ -388,6 +451,7 @@ class LinearResponse:
                 "pressure=...), or give the pressure that it is at"
             )
         system.require_minimum()
+        self._meter.counting.require_accurate()
         self._cells[freedom.key] = system, tol
         return system
 
@@ -402,13 +466,15 @@ class LinearResponse:
         hessian = gradients - 0.5 * mixed
         return hessian + hessian.T
 
-    def _jacobian_residual(self, patterns: Patterns, tol: float) -> float:
-        """‖H J δ + C δ‖ / ‖C δ‖ for a random δ, each parameter weighted by its size. One Hessian product."""
+    def _jacobian_residual(self, patterns: Patterns) -> float:
+        """‖H J δ + C δ‖ / ‖C δ‖ for a random δ, each parameter weighted by its size, with another difference step.
+
+        Two force evaluations.
+        """
         theta = self.potential.theta
         dtheta = np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
         expected = self.mixed.times(dtheta)
         size = self.engine.norm(expected)
         if size == 0:
             return 0.0
-        product = self.hessian.product(patterns.dot(dtheta), tol)
-        return self.engine.norm(self.prepared().system.null_space.project(product + expected)) / size
+        return self.engine.norm(self._rest(patterns.dot(dtheta), -expected)) / size

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lammps_implicit.errors import AccuracyError
 from lammps_implicit.evaluators.interface import Evaluations, Evaluator
+
+GOOD = 3.0
+"""Multiple of its tolerance by which the check of a result may miss and still be called good: the error of the check
+itself, and that of the products in the solve, each may be as large as the tolerance."""
+
+REFUSED = 10.0
+"""Multiple of its tolerance beyond which a result is refused."""
 
 
 @dataclass
@@ -30,8 +39,18 @@ class Statistics:
         Largest relative residual ‖b - Hx‖/‖b‖ of the solves; for a Jacobian, that of a random direction, evaluated
         anew.
     differencing_error : float
-        Estimated error of the residual, relative to the right-hand side, due to differences in place of exact Hessian
-        products. It exceeds the tolerance where round-off in a large cell prevents better.
+        Error of the residual, relative to the right-hand side, due to differences in place of exact Hessian products.
+        It exceeds the tolerance where round-off in a large cell, or forces that are not smooth, prevent better. Of a
+        result that was checked it is at least what the check found.
+    accuracy : float
+        Accuracy found by checks: the largest relative residual of a solution when H is applied with another step, and
+        the largest relative difference of strain derivatives with two steps. Zero if nothing was checked.
+    missed : float
+        The largest ratio of what a check found to the tolerance of what it checked.
+    limits : str
+        What `missed` is about.
+    accepted : float
+        Relative error that the user accepts whatever the tolerance.
     seconds, seconds_in_lammps : float
         Wall time, and the part of it spent in LAMMPS.
     """
@@ -43,6 +62,10 @@ class Statistics:
     solves: int = 0
     residual: float = 0.0
     differencing_error: float = 0.0
+    accuracy: float = 0.0
+    missed: float = 0.0
+    limits: str = ""
+    accepted: float = 0.0
     seconds: float = 0.0
     seconds_in_lammps: float = 0.0
 
@@ -52,6 +75,61 @@ class Statistics:
         self.solves += part.solves
         self.residual = max(self.residual, part.residual)
         self.differencing_error = max(self.differencing_error, part.differencing_error)
+        if part.missed > self.missed:
+            self.missed, self.limits = part.missed, part.limits
+        self.accuracy = max(self.accuracy, part.accuracy)
+
+    def checked(self, found: float, tol: float, what: str) -> None:
+        """Take in what a check found.
+
+        Parameters
+        ----------
+        found : float
+            Relative error found.
+        tol : float
+            That which was asked for.
+        what : str
+            What was checked, for messages.
+        """
+        self.accuracy = max(self.accuracy, found)
+        self.differencing_error = max(self.differencing_error, found)
+        if not found / tol <= self.missed:
+            self.missed, self.limits = found / tol, f"{what} accurate to {found:.1e}, where {tol:.0e} was asked for"
+
+    @property
+    def verdict(self) -> str:
+        """``good``, ``limited: …`` or ``refused: …`` with the numbers; ``not checked`` if there was no check."""
+        if not self.limits:
+            return "not checked"
+        if self.missed <= GOOD:
+            return "good"
+        return f"{'refused' if self._is_refused else 'limited'}: {self.limits}"
+
+    @property
+    def _is_refused(self) -> bool:
+        return not (self.missed <= REFUSED or self.accuracy <= self.accepted)
+
+    def require_accurate(self) -> None:
+        """Check that the result is not to be refused.
+
+        Raises
+        ------
+        AccuracyError
+            If a check found more than `REFUSED` times the tolerance, and more than is accepted.
+        """
+        if self._is_refused:
+            raise AccuracyError(
+                f"the accuracy that was asked for cannot be had: {self.limits}. Energies or forces are not smooth at "
+                "this structure (a pair near a cutoff, tables, a mesh; 'lammps-implicit check' says which), or too "
+                "noisy. Ask for a looser --tol, or take the result as it is: --accept-accuracy "
+                f"{_rounded_up(self.accuracy):g}, in Python and configurations accept_accuracy"
+            )
+
+
+def _rounded_up(number: float) -> float:
+    """A number rounded up to one digit."""
+    digit = 10.0 ** math.floor(math.log10(number)) if 0 < number < math.inf else 1.0
+    return math.ceil(number / digit) * digit
 
 
 class Meter:
@@ -60,6 +138,8 @@ class Meter:
     Parameters
     ----------
     engine : Evaluator
+    accept : float
+        Relative error of products that is accepted, see `Statistics.require_accurate`.
 
     Attributes
     ----------
@@ -69,8 +149,9 @@ class Meter:
         To which solves add now; discarded outside of `measured`.
     """
 
-    def __init__(self, engine: Evaluator) -> None:
+    def __init__(self, engine: Evaluator, accept: float = 0.0) -> None:
         self.engine = engine
+        self.accept = accept
         self.statistics = self.counting = Statistics("none", 0.0)
         self._depth = 0
 
@@ -87,8 +168,13 @@ class Meter:
         Yields
         ------
         Statistics
+
+        Raises
+        ------
+        AccuracyError
+            At the end, if a check found the result to be refused.
         """
-        outer, counted = self.counting, Statistics(method, tol)
+        outer, counted = self.counting, Statistics(method, tol, accepted=self.accept)
         evaluations, inside, start = self.engine.evaluations.copy(), self.engine.seconds, time.perf_counter()
         self.counting, self._depth = counted, self._depth + 1
         try:
@@ -103,3 +189,4 @@ class Meter:
                 outer.include(counted)
             else:
                 self.statistics = counted
+        counted.require_accurate()

@@ -446,5 +446,7 @@ def _attributes(point: StationaryPoint, jacobian: Jacobian, tol: float) -> dict[
         "iterations": cost.iterations,
         "residual": cost.residual,
         "differencing_error": cost.differencing_error,
+        "accuracy": cost.accuracy,
+        "verdict": cost.verdict,
         "seconds": cost.seconds,
     }

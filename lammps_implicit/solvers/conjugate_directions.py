@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem, Solution, Status
+from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, hardly_falls
 
 
 class ConjugateDirections:
@@ -50,6 +50,9 @@ class ConjugateDirections:
                 status = Status.ITERATION_LIMIT
                 break
             history.append(engine.norm(residual) / scale)
+            if hardly_falls(history):
+                status = Status.SLOW
+                break
             v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))
             # Products are reused for other right-hand sides of any size: all must be equally accurate.
             product, curvature = self._system.product(v, tol, engine.norm(residual))

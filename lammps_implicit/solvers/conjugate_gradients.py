@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, product_accuracy
+from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, hardly_falls, product_accuracy
 
 
 class ConjugateGradients:
@@ -43,19 +43,31 @@ class ConjugateGradients:
             history.append(float(np.linalg.norm(flat)) / scale)
             return system.preconditioned(flat.reshape(right.shape)).reshape(-1)
 
+        def after_iteration(x: FloatArray) -> None:
+            last.moved_to(x)
+            if hardly_falls(history):
+                raise _SlowError
+
         shape = (right.size, right.size)
-        x, failed = cg(
-            LinearOperator(shape, matvec=apply, dtype=float),
-            right.reshape(-1),
-            rtol=0.0,
-            atol=tol * scale,
-            maxiter=self.maxiter,
-            M=LinearOperator(shape, matvec=apply_inverse, dtype=float),
-            callback=last.moved_to,
-        )
+        try:
+            x, failed = cg(
+                LinearOperator(shape, matvec=apply, dtype=float),
+                right.reshape(-1),
+                rtol=0.0,
+                atol=tol * scale,
+                maxiter=self.maxiter,
+                M=LinearOperator(shape, matvec=apply_inverse, dtype=float),
+                callback=after_iteration,
+            )
+            status = Status.ITERATION_LIMIT if failed else Status.CONVERGED
+        except _SlowError:
+            x, status = last.x, Status.SLOW
         x = system.null_space.project(x.reshape(right.shape))
-        status = Status.ITERATION_LIMIT if failed else Status.CONVERGED
         return Solution(x, status, len(history), float(np.linalg.norm(last.residual)) / scale, tuple(history))
+
+
+class _SlowError(Exception):
+    """Ends SciPy's loop, whose callback has no other way to."""
 
 
 class _LastStep:
@@ -64,9 +76,9 @@ class _LastStep:
     def __init__(self, right: FloatArray) -> None:
         self.residual = right.copy()
         self.direction = self.product = np.zeros_like(right)
-        self._x = np.zeros_like(right)
+        self.x = np.zeros_like(right)
 
     def moved_to(self, x: FloatArray) -> None:
-        length = np.dot(x - self._x, self.direction) / np.dot(self.direction, self.direction)
+        length = np.dot(x - self.x, self.direction) / np.dot(self.direction, self.direction)
         self.residual -= length * self.product
-        self._x = x.copy()
+        self.x = x.copy()

@@ -48,21 +48,32 @@ class Dense:
         self._values, self._vectors, self._hessian = np.ones(0), np.zeros((free.size, 0)), np.zeros((free.size,) * 2)
         if len(null_space.vectors) == free.size:  # only rigid motions are possible
             return
+        self._evaluate()
+        if not (system.saddle or self._values[0] > 0) and system.measure is not None:
+            # Once more, with steps measured along the mode that looks unstable.
+            mode = np.zeros(engine.free.shape)
+            mode.flat[free] = self._vectors[:, 0]
+            if engine.dot(mode, system.measure(mode)) > 0:
+                self._evaluate()
+        lowest = float(np.abs(self._values).min()) if system.saddle else float(self._values[0])
+        require_positive_curvature(lowest, system.stiffness)
+
+    def _evaluate(self) -> None:
+        """Evaluate H and diagonalise it outside the null space."""
+        system, free = self._system, self._free
         hessian = np.empty((free.size, free.size))
-        unit = np.zeros(engine.free.shape)
+        unit = np.zeros(system.engine.free.shape)
         for count, index in enumerate(free):
             unit.flat[index] = 1.0
             hessian[:, count] = system.operator(unit, self.accuracy, None).reshape(-1)[free]
             unit.flat[index] = 0.0
             self.progress(count + 1, free.size)
         self._hessian, hessian = hessian, 0.5 * (hessian + hessian.T)
-        null = np.array([vector.reshape(-1)[free] for vector in null_space.vectors]).reshape(-1, free.size)
+        null = np.array([vector.reshape(-1)[free] for vector in system.null_space.vectors]).reshape(-1, free.size)
         # The null space gets an eigenvalue above all others and is projected out of solutions: exact, unlike a shift.
         hessian -= null.T @ (null @ hessian)
         hessian -= (hessian @ null.T) @ null
         self._values, self._vectors = eigh(hessian + np.linalg.norm(hessian) * null.T @ null)
-        lowest = float(np.abs(self._values).min()) if system.saddle else float(self._values[0])
-        require_positive_curvature(lowest, system.stiffness)
 
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
         """Return H⁻¹b; the residual is that of the columns as evaluated, before H was symmetrised."""

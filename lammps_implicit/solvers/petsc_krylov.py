@@ -11,7 +11,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, product_accuracy
+from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, hardly_falls, product_accuracy
 from lammps_implicit.solvers.minimal_residual import MINRES_ITERATIONS
 from lammps_implicit.solvers.petsc_options import PREFIX, REASONS, Options, PETSc, petsc_options
 
@@ -40,7 +40,8 @@ class PetscKrylov:
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
         """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale; see `LinearSolver.solve`."""
         system = self._system
-        context = _Context(system, right.shape, scale, partial(product_accuracy, tol), self.options)
+        watched = None if krylov_options_are_set(self.options) else tol  # what the user chose may be slow
+        context = _Context(system, right.shape, scale, partial(product_accuracy, tol), self.options, watched)
         with _krylov(context, PETSc.KSP.Type.CG) as krylov:
             krylov.setNormType(PETSc.KSP.NormType.UNPRECONDITIONED)
             krylov.setTolerances(rtol=1e-50, atol=tol * scale, divtol=1e10, max_it=self.maxiter)
@@ -123,6 +124,8 @@ class _Context:
         Maps the relative residual to the relative error that a product may have.
     options : mapping
         See `petsc_options.Options`.
+    tol : float, optional
+        Relative tolerance of a solve that is ended when its residual hardly falls. Default: it is not.
     """
 
     def __init__(
@@ -132,8 +135,10 @@ class _Context:
         scale: float,
         accuracy: Callable[[float], float],
         options: Options,
+        tol: float | None = None,
     ) -> None:
         self.system = system
+        self._tol = tol
         self._options = options
         self._shape = shape
         self._scale = scale
@@ -178,4 +183,12 @@ class _Context:
         residual = x.array_r.reshape(self._shape)
         if self._scale > 0:
             self.history.append(self.system.engine.norm(residual) / self._scale)
+            if self._tol is not None and hardly_falls(self.history):
+                iterations, last = len(self.history), self.history[-1]
+                slow = Solution(residual, Status.SLOW, iterations, last, tuple(self.history))
+                try:
+                    slow.require_converged(self._tol)
+                except LammpsImplicitError as error:
+                    self._failure = error
+                    raise
         y.array[:] = self.system.preconditioned(residual).reshape(-1)

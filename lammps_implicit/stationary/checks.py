@@ -31,6 +31,19 @@ def check_tolerance(tol: float) -> None:
         )
 
 
+def checked_acceptance(accept_accuracy: float) -> float:
+    """Return a relative error that is to be accepted, after checking it.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it is not a number from 0 to below 1.
+    """
+    if not 0 <= accept_accuracy < 1:
+        raise LammpsImplicitError(f"accept_accuracy {accept_accuracy:g} is not a relative error from 0 to below 1")
+    return accept_accuracy
+
+
 def checked_vector(engine: Evaluator, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
     """Convert to a float array and check its shape and values.
 

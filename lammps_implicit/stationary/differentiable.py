@@ -114,7 +114,7 @@ class DifferentiablePoint(RelaxablePoint):
         freedom, response = self.strain(cell, pressure), self.response
         with self._meter.measured("iterative", tol):
             system = None if freedom.fixed else response.held_cell_system(freedom, tol)
-            displacement = response.solve(-response.mixed.times(direction), tol, progress=progress)
+            displacement = response.checked_solve(-response.mixed.times(direction), tol, progress)
             return displacement if system is None else system.forward(displacement, direction)
 
     def vjp(
@@ -179,7 +179,7 @@ class DifferentiablePoint(RelaxablePoint):
             system = None if freedom.fixed else response.held_cell_system(freedom, tol)
             sweeping, progress = in_two_parts(progress)
             response.mixed.prepare(sweeping)
-            adjoint = response.solve(g * self.engine.free, tol, progress=progress)
+            adjoint = response.checked_solve(g * self.engine.free, tol, progress)
             gradient = -response.mixed.transposed_times(adjoint)
             return gradient if system is None else gradient + system.backward(g, by_strain)
 

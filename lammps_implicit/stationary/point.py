@@ -68,6 +68,7 @@ class StationaryPoint(DifferentiablePoint):
         pressure: Pressure = None,
         evaluator: str = "lammps",
         petsc_options: Mapping[str, Any] | None = None,
+        accept_accuracy: float = 0.0,
     ) -> Self:
         """Run a LAMMPS input deck unchanged and take over at its final state.
 
@@ -98,6 +99,9 @@ class StationaryPoint(DifferentiablePoint):
             ``lammps_implicit.evaluators``.
         petsc_options : mapping, optional
             PETSc options without prefix, ``{"ksp_monitor": None, "pc_type": "jacobi"}``; used on several ranks only.
+        accept_accuracy : float
+            Products whose own checks find a relative error of more than ten times their tolerance are refused, unless
+            the error is at most this.
 
         Raises
         ------
@@ -123,7 +127,18 @@ class StationaryPoint(DifferentiablePoint):
         settings = {"ftol": ftol, "force_limit": force_limit, "saddle": saddle}
         engine, potential = EVALUATORS.load(evaluator)(deck, comm, parameters, variables or {}, **settings)
         try:
-            point = cls(engine, potential, ftol, force_limit, saddle, progress, cell, pressure, petsc_options)
+            point = cls(
+                engine,
+                potential,
+                ftol,
+                force_limit,
+                saddle,
+                progress,
+                cell,
+                pressure,
+                petsc_options,
+                accept_accuracy,
+            )
         except BaseException:
             engine.close()
             raise
@@ -138,6 +153,7 @@ class StationaryPoint(DifferentiablePoint):
             "cell": cell,
             "pressure": pressure if pressure is None or isinstance(pressure, str) else np.asarray(pressure).tolist(),
             "evaluator": evaluator,
+            "accept_accuracy": float(accept_accuracy),
         }
         return point
 

@@ -16,6 +16,7 @@ from lammps_implicit.cell.freedom import (
     require_tiltable,
     strain_freedom,
 )
+from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.restoring import restoring
@@ -31,6 +32,7 @@ from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.response.statistics import Meter, Statistics
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
+from lammps_implicit.stationary.checks import checked_acceptance
 from lammps_implicit.units import Pressure, Units, units_of
 
 CellRequest = Union[str, StrainFreedom]
@@ -67,6 +69,8 @@ class RelaxablePoint:
         If the cell is to be relaxed too: as for `relax`.
     petsc_options : mapping, optional
         PETSc options without prefix, ``{"ksp_monitor": None, "pc_type": "jacobi"}``; used on several ranks only.
+    accept_accuracy : float
+        Relative error up to which products are returned although it is more than ten times their tolerance.
 
     Attributes
     ----------
@@ -92,6 +96,7 @@ class RelaxablePoint:
         cell: CellRequest = "none",
         pressure: Pressure = None,
         petsc_options: Mapping[str, Any] | None = None,
+        accept_accuracy: float = 0.0,
     ) -> None:
         self.engine = engine
         self.deck_name = ""
@@ -101,7 +106,7 @@ class RelaxablePoint:
         self.saddle = saddle
         self._backend = backend(engine.comm, petsc_options)
         self.preconditioner = Preconditioner(engine, partial(_cheap_product, engine), self._backend.spring_inverse)
-        self._meter = Meter(engine)
+        self._meter = Meter(engine, checked_acceptance(accept_accuracy))
         self.freedom = strain_freedom("none", self.units.pressure_tensor(engine.deck.pressure), engine)
         freedom = self.strain(cell, pressure)
         self._take(engine.settle(), potential)
@@ -312,12 +317,16 @@ class RelaxablePoint:
         relax_cell(
             self.engine,
             freedom,
-            lambda *request, **how: self.response.cell_system(*request, **how),
+            self._cell_system_on_the_way,
             lambda: self.pressure,
             self._take,
             lambda: self._relax_atoms(ftol, np.inf, progress),
         )
         self.freedom = freedom
+
+    def _cell_system_on_the_way(self, freedom: StrainFreedom, tol: float, follow: bool = True) -> CellSystem:
+        """Coupled system of cell and positions at the current reference, whatever that now is; not checked."""
+        return self.response.cell_system(freedom, tol, follow, checked=False)
 
     def _relax_atoms(self, ftol: float, within: float, progress: Progress) -> None:
         """Relax positions at fixed cell; `ftol` in LAMMPS' unit of force."""
