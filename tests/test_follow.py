@@ -108,3 +108,34 @@ def test_neighbours_change_when_an_atom_hops(write_deck):
         told = graph.difference(engine)
         assert "part" in told
         assert "meet" in told
+
+
+INTERSTITIAL = """\
+units metal
+lattice fcc 4.05 origin 0.05 0.05 0.05
+region cell block 0 3 0 3 0 3
+create_box 1 cell
+create_atoms 1 box
+create_atoms 1 single 1.05 1.05 1.30
+mass 1 26.98
+pair_style eam/alloy
+pair_coeff * * Al_zhou.eam.alloy Al
+delete_atoms overlap 0.3 all all
+minimize 0 1e-10 10000 100000
+"""
+
+
+def test_softening_modes_of_another_symmetry_are_seen(write_deck):
+    """The mode that is softest at the start is not the one that becomes unstable."""
+    with Minimum.from_deck(write_deck(INTERSTITIAL), ftol=1e-9) as minimum:
+        path = minimum.follow([1.0, -0.5])
+        assert not path.reached and "disappears" in path.reason
+        size = minimum.positions.size
+        hessian, unit = np.empty((size, size)), np.zeros(minimum.positions.shape)
+        for index in range(size):
+            unit.flat[index] = 1.0
+            hessian[:, index] = minimum.hessian.central(unit, 1e-4).reshape(-1)
+            unit.flat[index] = 0.0
+        values = np.linalg.eigvalsh((hessian + hessian.T) / 2)
+        assert values[0] > -1e-9  # the last minimum is one
+        assert values[3] < 0.01 * values[-1]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.continuation.neighbours import NeighbourGraph
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.progress import Progress
@@ -125,7 +126,24 @@ def follow(
         raise LammpsImplicitError(
             f"theta has shape {end.shape}: an array of shape {start.shape} with finite numbers is expected"
         )
-    way = end - start
+    with minimum.excursion(np.zeros_like(start)) as whole:  # undone by any error on the way
+        path = _followed(minimum, end, ftol, cell, pressure, missed, stop_at_new_neighbours, progress)
+        whole.stay = True
+    return path
+
+
+def _followed(
+    minimum: StationaryPoint,
+    end: FloatArray,
+    ftol: float,
+    cell: CellRequest,
+    pressure: Pressure,
+    missed: float,
+    stop_at_new_neighbours: bool,
+    progress: Progress,
+) -> ContinuationPath:
+    """Follow the minimum step by step; it is left at the last step."""
+    way = end - minimum.potential.theta
     before = minimum.engine.evaluations.forces
     path, share, length = ContinuationPath(), 0.0, FIRST_SHARE
     mode = minimum.softest_mode()

@@ -28,6 +28,10 @@ from lammps_implicit.stationary.checks import check_tolerance, checked_vector
 from lammps_implicit.stationary.relaxable import CellRequest, RelaxablePoint
 from lammps_implicit.units import Pressure
 
+ADMIXTURE = 1.0
+"""Size of the random part of the initial guess for a softest mode, relative to the mode it starts from. Chosen: enough
+for a mode of another symmetry to grow within the ten or so iterations of a search."""
+
 
 class DifferentiablePoint(RelaxablePoint):
     """A stationary point X*(Θ), differentiated implicitly: H dX*/dΘ = -C. Base class of `StationaryPoint`."""
