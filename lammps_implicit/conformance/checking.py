@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,12 +159,14 @@ class _Session:
         names, why = allowed_strains(engine)
         self.add(lambda: [measure_gradients(engine).finding(units.force)])
         self.add(lambda: [measure_pressures(engine, names, why).finding()])
-        self.add(lambda: [measure_asymmetry(engine).finding(units.length)])
+        self.add(lambda: self._steps(names))
+        best = self.steps[0].best
+        step = best if np.isfinite(best).all() else (1e-5, np.inf)
+        self.add(lambda: [measure_asymmetry(engine, *step).finding(units.length)])
         self.smoothness = measure_smoothness(engine, noise, lines, self.advance)
         known = self.smoothness
         self.add(lambda: known.findings(units.length, units.energy))
         self.add(lambda: [noise.finding(units.force)])
-        self.add(lambda: self._steps(names))
         self.add(lambda: [found.finding(units.energy) for found in measure_invariance(engine)])
         self.add(lambda: [measure_lists(engine).finding(units.energy)])
         self.findings += estimate_costs(engine, potential, reason, len(names)).findings()

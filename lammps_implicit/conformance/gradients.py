@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def _slope(engine: Evaluator, away: FloatArray, v: FloatArray) -> tuple[float, f
     """Derivative of the energy along v by central differences with three steps, extrapolated, and its uncertainty."""
     steps = [STEP * angstrom(engine) / 2**k for k in range(3)]
     plain = [_difference(engine, away, step * v) / (2 * step) for step in steps]
-    once = [(4 * fine - coarse) / 3 for coarse, fine in zip(plain, plain[1:], strict=False)]
+    once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(plain)]
     round_off = 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1]
     return (16 * once[1] - once[0]) / 15, abs(once[1] - once[0]) + round_off
 

@@ -46,15 +46,11 @@ class Kink:
     force_jump: float
     pair: Pair | None
 
-    def described(self, length: str) -> str:
-        """Describe it in words; `length` is the unit."""
-        size = (
-            f"forces jump as by a displacement of {self.force_jump:.0e} {length}"
-            if self.force_jump
-            else f"slopes change by {self.slope_jump:.0e}"
-        )
-        who = "no single pair explains it" if self.pair is None else self.pair.described(length)
-        return f"at {self.t:+.2e} {length} {size}: {who}"
+    def size_described(self, length: str) -> str:
+        """Describe its size in words; `length` is the unit."""
+        if self.force_jump:
+            return f"forces jump as by a displacement of {self.force_jump:.0e} {length}"
+        return f"slopes change by {self.slope_jump:.0e}"
 
 
 def look_closer(engine: Evaluator, found: Scan, index: int) -> Kink:

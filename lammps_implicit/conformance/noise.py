@@ -8,6 +8,7 @@ standard deviation the k-th column gives as σ² = (k!)²/(2k)! ⟨(Δᵏf)²⟩
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import factorial
 
 import numpy as np
@@ -105,7 +106,7 @@ def _levels(engine: Evaluator, table: list[FloatArray], count: int) -> list[floa
     """Estimates of σ from the columns of the table of differences."""
     levels = []
     for order in range(1, POINTS - 1):
-        table = [right - left for left, right in zip(table, table[1:], strict=False)]
+        table = [right - left for left, right in pairwise(table)]
         square = sum(engine.dot(row, row) for row in table) / (len(table) * count)
         levels.append(float(np.sqrt(factorial(order) ** 2 / factorial(2 * order) * square)))
     return levels

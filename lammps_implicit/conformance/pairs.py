@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
 INVOLVED = 0.2
 """Atoms whose force changes by this share of the largest change are taken for those of the pair."""
 
+MOST = 8
+"""With more atoms than this it is not a pair."""
+
 ALIGNED = 0.999
 """Least cosine between the change of the force and the line between the atoms."""
 
@@ -22,6 +26,9 @@ SHARED = 1e-4, 1e-2
 
 _WRITTEN = 2e-5
 """Å; a number of the deck within this of the radius is taken for it."""
+
+_CROSSED = 5e-6
+"""Å; pairs this close to a number of the deck cross it, where the force of one of their atoms changes."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,14 @@ class Pair:
     sharing: tuple[int, ...]
     written: str
 
-    def described(self, length: str) -> str:
-        """Describe it in words; `length` is the unit."""
-        others = f"{self.sharing[1]} pairs within {SHARED[1]:.0e} Å of it"
-        radius = f"r = {self.radius:.6f} {length}" + (f" ({self.written})" if self.written else "")
+    def radius_described(self, length: str) -> str:
+        """Describe the radius in words; `length` is the unit."""
+        where = self.written or "no number of the deck"
         what = "a cutoff or switching radius" if self.written or self.sharing[1] > 1 else "perhaps a cutoff"
-        return f"atoms {self.ids[0]}-{self.ids[1]} (types {self.types[0]}-{self.types[1]}) cross {radius}, {what}, {others}"
+        return (
+            f"r = {self.radius:.6f} {length} of types {self.types[0]}-{self.types[1]} ({where}; {what}, with "
+            f"{self.sharing[1]} pairs within {SHARED[1]:.0e} Å of it)"
+        )
 
 
 def pair_of(engine: Evaluator, number: int, t: float, change: FloatArray) -> Pair | None:
@@ -80,19 +89,23 @@ def pair_of(engine: Evaluator, number: int, t: float, change: FloatArray) -> Pai
     sizes = np.linalg.norm(change, axis=1)
     largest = engine.max(float(sizes.max(initial=0.0)))
     involved = np.flatnonzero(sizes >= INVOLVED * largest) if largest > 0 else np.empty(0, int)
+    if not 0 < engine.sum(len(involved)) <= MOST:
+        return None
     changes = {
         int(id_): row
         for part in engine.comm.allgather([(engine.ids[i], change[i]) for i in involved])
         for id_, row in part
     }
     moved = around.positions + t * line_of(around.ids, around.free, number)
-    candidates = [_partner(around, moved, int(i), changes) for i in involved] if len(changes) <= 8 else []
+    candidates = [_partner(around, moved, int(i), changes) for i in involved]
     best = max(
         (found for part in engine.comm.allgather(candidates) for found in part if found is not None),
         default=None,
         key=lambda found: found[0],
     )
     if best is None or best[0] < ALIGNED:
+        best = _at_written_radius(engine, around, moved, set(changes))
+    if best is None:
         return None
     _, ids, types, radius, distance = best
     sharing = tuple(_sharing(engine, around, types, radius, width * angstrom(engine)) for width in SHARED)
@@ -121,12 +134,7 @@ def _partner(around: Neighbourhood, moved: FloatArray, i: int, changes: dict[int
         return None
     best = along.max()
     j = min(np.flatnonzero(along >= best - 1e-6), key=lambda k: distances[k])
-    ids = (int(around.ids[i]), int(around.ids[j]))
-    types = (int(around.types[i]), int(around.types[j]))
-    before = float(np.linalg.norm(around.positions[j] - around.positions[i]))
-    order = slice(None) if ids[0] <= ids[1] else slice(None, None, -1)
-    first, second = ids[order], types[order]
-    return float(best), (first[0], first[1]), (second[0], second[1]), float(distances[j]), before
+    return _as_found(around, i, int(j), float(best), float(distances[j]))
 
 
 def _sharing(engine: Evaluator, around: Neighbourhood, types: tuple[int, int], radius: float, width: float) -> int:
@@ -142,15 +150,45 @@ def _sharing(engine: Evaluator, around: Neighbourhood, types: tuple[int, int], r
     return int(engine.sum(count)) // 2
 
 
-def _written(engine: Evaluator, radius: float) -> str:
-    """Where the deck has a number within round-off of a radius."""
+def _at_written_radius(
+    engine: Evaluator, around: Neighbourhood, moved: FloatArray, involved: set[int]
+) -> _Found | None:
+    """A pair of the atoms involved whose distance is a number of the deck: where several pairs cross it together."""
+    tree, width = cKDTree(moved), _CROSSED * angstrom(engine)
+    mine: list[_Found] = []
+    for i in np.flatnonzero(np.isin(around.ids[: len(engine.ids)], sorted(involved))):
+        for radius in _numbers(engine):
+            near = np.array(tree.query_ball_point(moved[i], radius + width), int)
+            distances = np.linalg.norm(moved[near] - moved[i], axis=1)
+            mine += [
+                _as_found(around, int(i), int(j), 1.0, float(distance))
+                for j, distance in zip(near, distances, strict=True)
+                if distance > radius - width
+            ]
+    return min((one for part in engine.comm.allgather(mine[:1]) for one in part), default=None)
+
+
+def _as_found(around: Neighbourhood, i: int, j: int, fit: float, distance: float) -> _Found:
+    if around.ids[i] > around.ids[j]:
+        i, j = j, i
+    ids, types = (int(around.ids[i]), int(around.ids[j])), (int(around.types[i]), int(around.types[j]))
+    return fit, ids, types, distance, float(np.linalg.norm(around.positions[j] - around.positions[i]))
+
+
+def _numbers(engine: Evaluator) -> dict[float, str]:
+    """Positive numbers of the deck's pair commands, and where they stand."""
     commands = {"pair_style": engine.deck.pair_style}
     commands |= {f"pair_coeff {' '.join(line.args[:2])}": line.args[2:] for line in engine.deck.pair_coeffs}
+    found: dict[float, str] = {}
     for command, words in commands.items():
         for word in words:
-            try:
-                if abs(float(word) - radius) <= _WRITTEN * angstrom(engine):
-                    return f"{word} of {command}"
-            except ValueError:
-                continue
-    return ""
+            with contextlib.suppress(ValueError):
+                if 0 < float(word) < float("inf"):
+                    found.setdefault(float(word), f"{word} of {command}")
+    return found
+
+
+def _written(engine: Evaluator, radius: float) -> str:
+    """Where the deck has a number within round-off of a radius."""
+    close = (text for number, text in _numbers(engine).items() if abs(number - radius) <= _WRITTEN * angstrom(engine))
+    return next(close, "")

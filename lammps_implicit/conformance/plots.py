@@ -29,7 +29,8 @@ def plot_conformance(report: Conformance) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 8.5), layout="constrained", dpi=130)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.0, 1.1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.1))
+    above, below = parts
     left, right = above.subplots(1, 2)
     _plot_slopes(left, report.smoothness, report.length)
     _plot_steps(right, report.steps)
@@ -48,6 +49,7 @@ def _plot_slopes(axes: Any, known: Smoothness | None, length: str) -> None:
         middle = (one.t[1:] + one.t[:-1]) / 2
         axes.plot(middle, np.maximum(one.roughness(), 1e-16), ".-", lw=0.8, ms=3, label=f"line {one.number}")
     axes.set_yscale("log")
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     for kink in known.kinks:
         axes.axvline(kink.t, color="#b3261e", lw=0.8, ls=":")
         if kink.pair is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class PressureMismatch:
         remedies = {
             Verdict.good: "",
             Verdict.limited: "Energies jump or are interpolated, or sums over the reciprocal lattice are rough.",
-            Verdict.bad: "The virial is not that of the energy: cells relaxed with this potential are wrong. Correct it.",
+            Verdict.bad: "The virial is not that of the energy: cells relaxed with this potential are wrong.",
         }
         return Finding(
             name,
@@ -111,7 +112,7 @@ def measure_pressures(engine: Evaluator, names: list[str], reason: str = "") -> 
                     energies.append(engine.energy)
                     change = max(change, float(np.abs(engine.pressure - start).max()) / step)
                 plain.append((energies[1] - energies[0]) / (2 * step * volume))
-            once = [(4 * fine - coarse) / 3 for coarse, fine in zip(plain, plain[1:], strict=False)]
+            once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(plain)]
             round_off = 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1] / volume
             found[name] = (16 * once[1] - once[0]) / 15, abs(once[1] - once[0]) + round_off
     finally:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.conformance.directions import line
 from lammps_implicit.evaluators.interface import Evaluator
 
 PROBES = 3
-"""Number of random vectors, besides the line itself, that forces are projected on. The mean square of the projections of
-a vector of forces is its mean square component, so that what acts on two atoms only is not lost among all."""
+"""Number of random vectors, besides the line itself, that forces are projected on. The mean square of the projections
+of a vector of forces is a third of its square, so that what acts on two atoms only is not lost among all."""
 
 _KEPT = 6.0
 """Residuals beyond this many times the median are left out of a smooth fit."""
@@ -70,9 +71,9 @@ class Scan:
         h, g = self.spacing, self.projections[:, 0]
         slope = np.gradient(g, h, edge_order=2)
         work = h * (g[1:] + g[:-1]) / 2 - h**2 / 12 * np.diff(slope)
-        bends = np.abs(np.diff(g, 2))
-        bends = np.concatenate([bends[:1], bends, bends[-1:]])
-        allowed = h * np.maximum(bends[1:], bends[:-1]) + 64 * np.finfo(float).eps * np.abs(self.energies).max()
+        bends = np.pad(np.abs(np.diff(g, 2)), 1, mode="edge")
+        nearby = maximum_filter1d(np.maximum(bends[1:], bends[:-1]), 5)
+        allowed = 2 * h * nearby + 64 * np.finfo(float).eps * np.abs(self.energies).max()
         return np.diff(self.energies) + work, allowed
 
 

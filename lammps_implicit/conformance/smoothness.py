@@ -93,14 +93,14 @@ class Smoothness:
         if self.rough:
             text = f"rough everywhere on {lines}: slopes of forces vary by {self.roughness:.1e}, as if interpolated"
             remedy = (
-                "Coulomb tables: add 'pair_modify table 0'. Tabulated potentials (eam, table): finer tables, or splines "
-                "with continuous second derivatives; until then products are those of one interval of the table."
+                "Coulomb tables: add 'pair_modify table 0'. Tabulated potentials (eam, table): finer tables, or "
+                "splines with continuous second derivatives; until then products are those of one interval of it."
             )
         elif not self.places:
             verdict, text = Verdict.good, f"smooth on {lines}"
         else:
             text = f"{len(self.places)} kinks on {lines}, the nearest {self.nearest:.1e} {length} away"
-            text += "".join(f"; {kink.described(length)}" for kink in self.kinks)
+            text += "".join(f"; {cause}" for cause in _causes(self.kinks, length))
             if self.nearest > near:
                 verdict = Verdict.good
                 remedy = "Products do not feel kinks so far away; displacements that cross them do."
@@ -130,8 +130,8 @@ class Smoothness:
             Verdict.limited,
             f"{len(self.energy_jumps)} jumps that forces do not explain, the largest {size:+.1e} {energy} at "
             f"{t:+.1e} {length}",
-            "Energies jump where pairs cross a cutoff: shift them ('pair_modify shift yes') or take a style that goes to "
-            "zero smoothly.",
+            "Energies jump where pairs cross a cutoff: shift them ('pair_modify shift yes') or take a style that "
+            "goes to zero smoothly.",
             numbers,
         )
 
@@ -168,7 +168,7 @@ def measure_smoothness(
         tuple(scans),
         tuple(far),
         tuple((place.found.number, place.t) for place in places),
-        tuple(look_closer(engine, place.found, place.index) for place in _chosen(places, 1 if rough else CLOSER)),
+        tuple(look_closer(engine, place.found, place.inner) for place in _chosen(places, 1 if rough else CLOSER)),
         max((float(np.sqrt(np.mean(one.roughness() ** 2))) for one in scans), default=0.0),
         rough,
         tuple(jump for one in (*scans, *far) for jump in _jumps(one)),
@@ -176,16 +176,33 @@ def measure_smoothness(
     )
 
 
+def _causes(kinks: tuple[Kink, ...], length: str) -> list[str]:
+    """Kinks in words, those of pairs at one radius together."""
+    together: dict[str, list[Kink]] = {}
+    for kink in kinks:
+        radius = "no single pair explains it" if kink.pair is None else kink.pair.radius_described(length)
+        together.setdefault(radius, []).append(kink)
+    found = []
+    for radius, alike in together.items():
+        sizes = max(alike, key=lambda kink: (kink.force_jump, kink.slope_jump)).size_described(length)
+        places = ", ".join(
+            f"{kink.t:+.2e} {length}" + ("" if kink.pair is None else f" atoms {kink.pair.ids[0]}-{kink.pair.ids[1]}")
+            for kink in alike
+        )
+        found.append(f"{radius}: {sizes}, at {places}")
+    return found
+
+
 class _Place(NamedTuple):
     """A kink as a scan shows it: the scan, its inner point, the distance along the line."""
 
     found: Scan
-    index: int
+    inner: int
     t: float
 
     @property
     def size(self) -> float:
-        return float(self.found.deviations()[self.index])
+        return float(self.found.deviations()[self.inner])
 
 
 def _chosen(places: list[_Place], count: int) -> list[_Place]:

@@ -1,8 +1,8 @@
 """Which steps differences of forces may take, and what accuracy they reach: measured over four decades of steps.
 
-A difference taken with too short a step drowns in round-off, one with too long a step is that of a curved function, and
-one that spans a kink is neither. Products with neighbouring steps are compared, and the accuracy of a step is the larger
-of its differences from both neighbours: no model of the error enters.
+A difference taken with too short a step drowns in round-off, one with too long a step is that of a curved function,
+and one that spans a kink is neither. Products with neighbouring steps are compared, and the accuracy of a step is the
+larger of its differences from both neighbours: no model of the error enters.
 """
 
 from __future__ import annotations
