@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -95,10 +96,9 @@ def _show(report: Conformance) -> None:
         f"{report.deck}: {about['atoms']} atoms, {about['types']} types{held}, boundary {about['periodic']}, "
         f"{about['ranks']} ranks, pair_style {about['pair style']}"
     )
-    console.print(
-        f"energy {about['energy']:.9g} {about['energy unit']}, largest force {about['largest force']:.2e} "
-        f"{about['force unit']}"
-    )
+    if math.isfinite(about["energy"]):
+        force = f"largest force {about['largest force']:.2e} {about['force unit']}"
+        console.print(f"energy {about['energy']:.9g} {about['energy unit']}, {force}")
     for remark in report.remarks:
         console.print(remark)
     width = max(len(finding.name) for finding in report.findings)

@@ -25,7 +25,9 @@ STEP = 1e-3
 BEAM = 3
 """Number of groups of atoms followed while the atoms with the largest mismatch are searched by bisection."""
 
-GOOD, LIMITED = 1e-6, 1e-4
+GOOD, ROUGH, LIMITED = 1e-6, 1e-4, 1e-3
+"""Relative mismatch up to which forces are those of the energy; up to which an energy is smooth, where the mismatch is
+within its noise; up to which forces that differ from the energy's are not yet wrong (PPPM)."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ class GradientMismatch:
             shown = ", ".join(f"{id_} (type {kind}): {size:.1e}" for id_, kind, size in self.atoms)
             text += f"; worst atoms, {force}: {shown}" if shown else ""
             remedy = (
-                "The forces are not those of the energy: correct the potential's files or its pair style; relaxed "
-                "structures follow the forces, derivatives of energies do not."
+                "The forces are not those of the energy: correct the potential's files or its pair style, tighten "
+                "'kspace_style'; relaxed structures follow the forces, derivatives of energies do not."
             )
-        elif max(self.relative) > LIMITED:
+        elif max(self.relative) > ROUGH:
             verdict = Verdict.limited
             remedy = "The energy is not smooth (it jumps, or is interpolated): see smoothness; shift it at its cutoff."
         else:

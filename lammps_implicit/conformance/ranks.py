@@ -24,7 +24,6 @@ from lammps_implicit.conformance.directions import angstrom, line
 from lammps_implicit.conformance.finding import Finding, Verdict, graded
 from lammps_implicit.conformance.starting import start_tolerant
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.evaluators.images import images
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.on_root import on_root
@@ -142,16 +141,14 @@ def _compared(engine: Evaluator, wanted: _Structure) -> _Found:
     """Evaluate an engine that has been settled at the positions of another run; collective."""
     if engine.n_atoms != len(wanted.positions):
         return f"the deck leaves {engine.n_atoms} atoms on {engine.comm.size} ranks, {len(wanted.positions)} otherwise"
-    if not np.allclose(engine.cell, wanted.cell, rtol=1e-9, atol=1e-9 * float(wanted.cell.max())):
+    held = np.flatnonzero(engine.periodic)  # other boundaries may follow the atoms
+    if not np.allclose(engine.cell[held], wanted.cell[held], rtol=1e-9, atol=1e-9 * float(wanted.cell.max())):
         return "the deck ends with another cell on another number of ranks: minimise in a fixed cell last"
     near = SAME * angstrom(engine)
-    indices, shifts = images(wanted.positions, wanted.cell, engine.periodic, 2 * near)
-    there = wanted.positions[indices] + shifts @ wanted.cell
-    displacement, partner = np.zeros((len(engine.ids), 3)), np.zeros(len(engine.ids), np.int64)
-    far = 0.0
-    if len(engine.ids):
-        distances, found = cKDTree(there).query(engine.positions)
-        displacement, partner, far = there[found] - engine.positions, indices[found], float(distances.max())
+    tree = cKDTree(_fractional(engine, wanted.positions), boxsize=np.array(engine.periodic, float))
+    partner = np.asarray(tree.query(_fractional(engine, engine.positions))[1], np.int64)
+    displacement = engine.nearest_image(wanted.positions[partner] - engine.positions)
+    far = float(np.linalg.norm(displacement, axis=1).max(initial=0.0))
     if engine.any(far > near or not np.array_equal(wanted.types[partner], engine.types)):
         return "the deck ends in another structure on another number of ranks"
     forces = np.array(engine.forces(displacement))
@@ -159,10 +156,18 @@ def _compared(engine: Evaluator, wanted: _Structure) -> _Found:
     return difference / max(float(np.abs(wanted.forces).max(initial=0.0)), np.finfo(float).tiny), energy
 
 
+def _fractional(engine: Evaluator, positions: FloatArray) -> FloatArray:
+    """Fractional coordinates, within [0, 1) along periodic directions."""
+    fractional = (positions - engine.origin) @ np.linalg.inv(engine.cell)
+    wrapped = fractional - np.floor(fractional)
+    wrapped[wrapped >= 1.0] = 0.0  # what is below zero by less than round-off
+    return np.where(engine.periodic, wrapped, fractional)
+
+
 def _alone(wanted: _Structure, deck: Path, variables: Mapping[str, str] | None) -> _Found:
     """Comparison with a run on this rank alone."""
     try:
-        engine, _, _ = start_tolerant(deck, MPI.COMM_SELF, variables)
+        engine = start_tolerant(deck, MPI.COMM_SELF, variables).engine
         try:
             engine.settle()
             return _compared(engine, wanted)
@@ -204,7 +209,7 @@ def main(request: Path, answer: Path) -> None:
     wanted = on_root(comm, lambda: dict(np.load(request.with_name("structure.npz"))))
     wanted["energy"] = float(wanted["energy"])
     try:
-        engine, _, _ = start_tolerant(settings["deck"], comm, settings["variables"])
+        engine = start_tolerant(settings["deck"], comm, settings["variables"]).engine
         try:
             engine.settle()
             found: _Found = _compared(engine, _Structure(**wanted))

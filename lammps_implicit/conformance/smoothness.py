@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -164,11 +163,12 @@ def measure_smoothness(
     found = [(one, _standing_out(one, noise)) for one in scans]
     rough = any(_rough(one, noise) for one, _ in found)
     places = [_Place(one, k, place_between(one.t, one.deviations(), k)) for one, indices in found for k in indices]
+    kinks = {place: look_closer(engine, place.found, place.inner) for place in _chosen(places, 1 if rough else CLOSER)}
     return Smoothness(
         tuple(scans),
         tuple(far),
-        tuple((place.found.number, place.t) for place in places),
-        tuple(look_closer(engine, place.found, place.inner) for place in _chosen(places, 1 if rough else CLOSER)),
+        tuple((place.found.number, kinks[place].t if place in kinks else place.t) for place in places),
+        tuple(kinks.values()),
         max((float(np.sqrt(np.mean(one.roughness() ** 2))) for one in scans), default=0.0),
         rough,
         tuple(jump for one in (*scans, *far) for jump in _jumps(one)),
@@ -193,7 +193,8 @@ def _causes(kinks: tuple[Kink, ...], length: str) -> list[str]:
     return found
 
 
-class _Place(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Place:
     """A kink as a scan shows it: the scan, its inner point, the distance along the line."""
 
     found: Scan

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mpi4py import MPI
 
-from lammps_implicit.errors import PotentialError
+from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.registry import EVALUATORS
 from lammps_implicit.potentials.of_deck import from_engine
+
+
+@dataclass(frozen=True)
+class Started:
+    """An evaluator that has run a deck.
+
+    Attributes
+    ----------
+    engine : Evaluator
+        To be settled next, unless it was refused.
+    potential : Potential or None
+    reason : str
+        Why there is no potential with parameters; empty if there is.
+    refused : str
+        Why LAMMPS could not be taken over: fixes that act; empty if it was.
+    """
+
+    engine: Evaluator
+    potential: Any
+    reason: str = ""
+    refused: str = ""
 
 
 def start_tolerant(
@@ -22,7 +45,7 @@ def start_tolerant(
     variables: Mapping[str, str] | None = None,
     parameters: str | None = None,
     evaluator: str = "lammps",
-) -> tuple[Evaluator, Any, str]:
+) -> Started:
     """Run a deck and take over, also where nothing can be differentiated.
 
     Parameters
@@ -38,20 +61,16 @@ def start_tolerant(
 
     Returns
     -------
-    engine : Evaluator
-        To be settled next.
-    potential : Potential or None
-    reason : str
-        Why there is no potential with parameters; empty if there is.
+    Started
 
     Raises
     ------
     DeckError
-        If the deck does not run, or LAMMPS cannot be taken over; it has been closed then.
+        If the deck does not run; LAMMPS has been closed then.
     """
     path = deck_path(deck)
     if evaluator != "lammps":
-        return (*EVALUATORS.load(evaluator)(path, comm, parameters, variables or {}), "")
+        return Started(*EVALUATORS.load(evaluator)(path, comm, parameters, variables or {}, force_limit=math.inf))
     engine = Engine.start(comm, variables)
     try:
         engine.run_deck(path)
@@ -60,8 +79,11 @@ def start_tolerant(
             potential = from_engine(engine, parameters)
         except PotentialError as error:
             reason = str(error)
-        engine.take_over()
+        try:
+            engine.take_over()
+        except DeckError as error:
+            return Started(engine, potential, reason, str(error))
     except BaseException:
         engine.close()
         raise
-    return engine, potential, reason
+    return Started(engine, potential, reason)
