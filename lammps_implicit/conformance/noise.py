@@ -55,7 +55,7 @@ class Noise:
         numbers = {"repeat": self.repeat, "sigma": self.sigma, "stiffness": self.size}
         if not np.isfinite(self.sigma):
             return Finding("noise of forces", Verdict.bad, "forces are not finite", "Look at the deck's end.", numbers)
-        if self.repeat > max(1e-10 * self.size, 1e3 * self.sigma):
+        if self.repeat > 1e-11 * self.size:
             return Finding(
                 "noise of forces",
                 Verdict.bad,

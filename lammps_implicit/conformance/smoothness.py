@@ -35,7 +35,7 @@ STANDS_OUT = 10.0
 SEEN = 1e-7
 """Least change of slope, relative to the slope, that counts."""
 
-EVERYWHERE = 0.03
+EVERYWHERE = 1e-3
 """If the median change of slope on a line is this share of the largest, slopes change everywhere."""
 
 ROUND_OFF = 1e-12
@@ -91,6 +91,7 @@ class Smoothness:
         verdict, remedy = Verdict.limited, ""
         if self.rough:
             text = f"rough everywhere on {lines}: slopes of forces vary by {self.roughness:.1e}, as if interpolated"
+            text += "".join(f"; besides, {cause}" for cause in _causes(self.kinks, length))
             remedy = (
                 "Coulomb tables: add 'pair_modify table 0'. Tabulated potentials (eam, table): finer tables, or "
                 "splines with continuous second derivatives; until then products are those of one interval of it."
