@@ -15,6 +15,9 @@ PROBES = 3
 """Number of random vectors, besides the line itself, that forces are projected on. The mean square of the projections
 of a vector of forces is a third of its square, so that what acts on two atoms only is not lost among all."""
 
+ENERGY_ROUND_OFF = 1e-12
+"""Jumps of the energy smaller than this share of it are not looked for."""
+
 _KEPT = 6.0
 """Residuals beyond this many times the median are left out of a smooth fit."""
 
@@ -73,7 +76,7 @@ class Scan:
         work = h * (g[1:] + g[:-1]) / 2 - h**2 / 12 * np.diff(slope)
         bends = np.pad(np.abs(np.diff(g, 2)), 1, mode="edge")
         nearby = maximum_filter1d(np.maximum(bends[1:], bends[:-1]), 5)
-        allowed = 2 * h * nearby + 64 * np.finfo(float).eps * np.abs(self.energies).max()
+        allowed = 2 * h * nearby + ENERGY_ROUND_OFF * np.abs(self.energies).max()
         return np.diff(self.energies) + work, allowed
 
 

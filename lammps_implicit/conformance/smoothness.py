@@ -38,6 +38,9 @@ SEEN = 1e-7
 EVERYWHERE = 1e-3
 """If the median change of slope on a line is this share of the largest, slopes change everywhere."""
 
+SMALL = 1e-6
+"""Slopes that vary by less than this share of them are smooth enough, even if they do so everywhere."""
+
 ROUND_OFF = 1e-12
 """Å; forces change by more than round-off if they change by more than this displacement does: noise beyond it is
 roughness."""
@@ -92,6 +95,7 @@ class Smoothness:
         if self.rough:
             text = f"rough everywhere on {lines}: slopes of forces vary by {self.roughness:.1e}, as if interpolated"
             text += "".join(f"; besides, {cause}" for cause in _causes(self.kinks, length))
+            verdict = Verdict.good if self.roughness <= SMALL else Verdict.limited
             remedy = (
                 "Coulomb tables: add 'pair_modify table 0'. Tabulated potentials (eam, table): finer tables, or "
                 "splines with continuous second derivatives; until then products are those of one interval of it."
@@ -164,7 +168,7 @@ def measure_smoothness(
     found = [(one, _standing_out(one, noise)) for one in scans]
     rough = any(_rough(one, noise) for one, _ in found)
     places = [_Place(one, k, place_between(one.t, one.deviations(), k)) for one, indices in found for k in indices]
-    kinks = {place: look_closer(engine, place.found, place.inner) for place in _chosen(places, 1 if rough else CLOSER)}
+    kinks = {place: look_closer(engine, place.found, place.inner) for place in _chosen(places, rough)}
     return Smoothness(
         tuple(scans),
         tuple(far),
@@ -207,11 +211,14 @@ class _Place:
         return float(self.found.deviations()[self.inner])
 
 
-def _chosen(places: list[_Place], count: int) -> list[_Place]:
-    """The nearest kink, and the largest on other lines."""
+def _chosen(places: list[_Place], rough: bool) -> list[_Place]:
+    """The nearest kink, and the largest on other lines; where forces are rough, the largest of all."""
+    by_size = sorted(places, key=lambda place: -place.size)
+    if rough:
+        return by_size[:1]
     chosen: list[_Place] = []
-    for place in [*sorted(places, key=lambda p: abs(p.t))[:1], *sorted(places, key=lambda p: -p.size)]:
-        if len(chosen) < count and all(place.found is not other.found for other in chosen):
+    for place in [*sorted(places, key=lambda place: abs(place.t))[:1], *by_size]:
+        if len(chosen) < CLOSER and all(place.found is not other.found for other in chosen):
             chosen.append(place)
     return chosen
 

@@ -67,6 +67,8 @@ def start_tolerant(
     ------
     DeckError
         If the deck does not run; LAMMPS has been closed then.
+    PotentialError
+        If there are none of the parameters asked for.
     """
     path = deck_path(deck)
     if evaluator != "lammps":
@@ -78,6 +80,8 @@ def start_tolerant(
         try:
             potential = from_engine(engine, parameters)
         except PotentialError as error:
+            if parameters is not None:
+                raise
             reason = str(error)
         try:
             engine.take_over()

@@ -17,6 +17,9 @@ from lammps_implicit.conformance.directions import angstrom, line
 from lammps_implicit.conformance.finding import Finding, graded
 from lammps_implicit.evaluators.interface import Evaluator
 
+FAIR = 1e-4
+"""Relative error that marks the longest step: beyond it differences span kinks, or are those of a curved function."""
+
 GOOD, LIMITED = 1e-6, 1e-2
 """Relative errors of the best central difference up to which a potential is good, and not yet bad, for derivatives."""
 
@@ -53,19 +56,29 @@ class Steps:
         """Step of the most accurate one-sided difference, and its relative error."""
         return _best(self.steps, self.one_sided)
 
+    @property
+    def longest(self) -> float:
+        """Longest step with which central differences are off by no more than `FAIR`; NaN if there is none."""
+        fair = self.steps[np.nan_to_num(self.central, nan=np.inf) <= FAIR]
+        return float(fair.max()) if len(fair) else float("nan")
+
     def finding(self) -> Finding:
         """Report it."""
         (step, error), (short, rough) = self.best, self.best_one_sided
         verdict = graded(error, GOOD, LIMITED)
         unit = f" {self.unit}" if self.unit else ""
+        text = f"central: {error:.0e} with a step of {step:.0e}{unit}; one-sided: {rough:.0e} with {short:.0e}{unit}"
+        if np.isfinite(self.longest):
+            text += f"; central within {FAIR:.0e} up to {self.longest:.0e}{unit}"
         return Finding(
             f"steps of {self.what}",
             verdict,
-            f"central: {error:.0e} with a step of {step:.0e}{unit}; one-sided: {rough:.0e} with {short:.0e}{unit}",
+            text,
             "" if error <= GOOD else f"Ask for no tolerance below {error:.0e}; see smoothness for the cause.",
             {
                 "step": step,
                 "accuracy": error,
+                "longest_fair_step": self.longest,
                 "one_sided_step": short,
                 "one_sided_accuracy": rough,
                 "steps": self.steps.tolist(),
