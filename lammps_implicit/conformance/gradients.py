@@ -106,12 +106,17 @@ def _wrong(relative: tuple[float, ...] | list[float], noise: tuple[float, ...] |
 
 
 def _slope(engine: Evaluator, away: FloatArray, v: FloatArray) -> tuple[float, float]:
-    """Derivative of the energy along v by central differences with three steps, extrapolated, and its uncertainty."""
+    """Derivative of the energy along v by central differences with three steps, and its uncertainty.
+
+    Extrapolated where the energy is smooth; where it is interpolated from a table, the mean of the differences is
+    better.
+    """
     steps = [STEP * angstrom(engine) / 2**k for k in range(3)]
     plain = [_difference(engine, away, step * v) / (2 * step) for step in steps]
     once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(plain)]
-    round_off = 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1]
-    return (16 * once[1] - once[0]) / 15, abs(once[1] - once[0]) + round_off
+    extrapolated = (16 * once[1] - once[0]) / 15, abs(once[1] - once[0])
+    value, uncertain = min(extrapolated, (float(np.mean(plain)), float(np.std(plain))), key=lambda found: found[1])
+    return value, uncertain + 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1]
 
 
 def _difference(engine: Evaluator, away: FloatArray, step: FloatArray) -> float:
