@@ -20,6 +20,7 @@ COLUMN = (
     ("relaxation",),
     ("operators",),
     ("potentials",),
+    ("conformance",),
     ("response",),
     ("stationary",),
     ("expansion", "results", "continuation"),

@@ -13,6 +13,7 @@ from mpi4py import MPI
 from typer.core import TyperCommand
 
 from lammps_implicit.cli import ensembles, installation, minima
+from lammps_implicit.cli.check import check
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
@@ -34,6 +35,7 @@ app = typer.Typer(
 COMMANDS: tuple[tuple[Callable[..., None], type[TyperCommand]], ...] = (
     (installation.doctor, TyperCommand),
     (installation.demo, TyperCommand),
+    (check, TyperCommand),
     (minima.relax, TyperCommand),
     (minima.sensitivity, TyperCommand),
     (minima.predict, TyperCommand),

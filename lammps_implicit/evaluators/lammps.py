@@ -196,7 +196,7 @@ class Engine(LammpsSession):
     def set_reference(self, reference: Reference) -> None:
         """Restore an earlier reference, including the owners and the order of atoms.
 
-        No force evaluation if these and the cell are unchanged.
+        No force evaluation if these and the cell are unchanged, and the neighbour lists serve the reference.
         """
         if not self.order_unchanged(reference.ids):
             self._restore_order(reference)
@@ -207,6 +207,8 @@ class Engine(LammpsSession):
             self.unstrain()
         self._owned("image", len(self.ids))[:] = self._images
         self._displaced = True
+        if self.drift > self.skin / 4:  # lists were built far away, or with atoms on the other side of the cell
+            self._return_to(reference)
 
     def return_to_reference(self) -> None:
         """Return to the reference, so that energy, pressure and computes are those of the reference.
