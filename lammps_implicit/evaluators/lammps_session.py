@@ -21,6 +21,7 @@ from typing_extensions import Self
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import read_transcript
+from lammps_implicit.evaluators.defined import require_as_read
 from lammps_implicit.evaluators.failures import lammps_message, quit_reported
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.interface import Evaluator
@@ -106,7 +107,8 @@ class LammpsSession(Evaluator):
         Raises
         ------
         DeckError
-            If LAMMPS stops, or there are no atoms afterwards.
+            If LAMMPS stops, there are no atoms afterwards, or LAMMPS has other fixes or another pair style than were
+            read from the deck's commands.
         """
         start = Path.cwd()
         os.chdir(path.parent)
@@ -117,6 +119,7 @@ class LammpsSession(Evaluator):
             os.chdir(start)
         self.lmp.flush_buffers()
         self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
+        self._compare_with_lammps()
         # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
@@ -290,6 +293,13 @@ class LammpsSession(Evaluator):
         if self.deck.dimension == 2:
             free[:, 2] = False
         return free
+
+    def _compare_with_lammps(self) -> None:
+        """Check that LAMMPS has what was read from the transcript."""
+        answer = self.scratch / "fixes"
+        self.command(f'info fixes out overwrite "{answer}"')
+        fixes = self.on_root(lambda: answer.read_text(encoding="utf-8"))
+        require_as_read(self.deck, fixes, self.lmp.extract_global("pair_style"))
 
     def _transcript(self) -> str:
         return (self.scratch / "transcript").read_text(encoding="utf-8", errors="replace")
