@@ -171,7 +171,7 @@ class Engine(LammpsSession):
         x[:] = target
         self._timed(self.command, "run 1 pre no post no")
         self.evaluations.forces += 1
-        if self.any(n > 0 and not np.array_equal(self._owned("x", n), target)):
+        if self.max_abs(self._owned("x", n) - target) > self._rounding:
             raise DeckError(
                 "a fix that the deck leaves defined moves atoms at every step: unfix it after the minimisation"
             )
@@ -278,6 +278,8 @@ class Engine(LammpsSession):
         if not self.triclinic:
             self._owned("x", len(self.ids))[:] = self.positions
             self.command("change_box all triclinic")
+            for words in self.deck.kspace:  # LAMMPS wants solvers to be set up anew
+                self.command(" ".join(words))
             self._displaced = False  # atoms may have changed owner
 
     def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
@@ -353,6 +355,14 @@ class Engine(LammpsSession):
             tilts = [(row, column) for row, column in ((1, 0), (2, 0), (2, 1)) if periodic[row]]
             words += [f"{'xyz'[column]}{'xyz'[row]} final {cell[row, column]:.17g}" for row, column in tilts]
         self.command(f"change_box all {' '.join(words)} remap units box")
+
+    @property
+    def _rounding(self) -> float:
+        """Bound on what is rounded off coordinates, Å.
+
+        Some solvers of long-range forces take them to fractions of the cell and back.
+        """
+        return 64 * float(np.finfo(float).eps * np.abs([self._origin, self._origin + self._cell.sum(axis=0)]).max())
 
     def _current_ids(self) -> IntArray:
         """Ids of the atoms on this rank in LAMMPS' present order: different from `ids` while the cell is strained."""

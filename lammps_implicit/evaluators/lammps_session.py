@@ -26,6 +26,7 @@ from lammps_implicit.evaluators.failures import lammps_message, quit_reported
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
@@ -127,12 +128,13 @@ class LammpsSession(Evaluator):
             raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate; create or read some")
 
     def take_over(self) -> None:
-        """Remove the deck's output and passive fixes, and check the others; call `settle` next.
+        """Remove the deck's output, passive fixes and tables of forces, and check other fixes; call `settle` next.
 
         Raises
         ------
         DeckError
-            If a fix moves atoms, exerts forces without a potential energy, or is unknown, or atoms have no ids.
+            If a fix moves atoms, exerts forces without a potential energy, or is unknown, atoms have no ids, or tables
+            of long-range forces change the energy.
         """
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
@@ -168,6 +170,8 @@ class LammpsSession(Evaluator):
         if self.lmp.extract_setting("tag_enable") == 0:
             raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
         self.external = any(has_energy(fix) for fix in acting)
+        if uses_tables(self.deck):
+            self._leave_tables()
 
     def command(self, line: str) -> None:
         """Issue one LAMMPS command.
@@ -294,6 +298,18 @@ class LammpsSession(Evaluator):
             free[:, 2] = False
         return free
 
+    def _leave_tables(self) -> None:
+        """Have long-range forces computed at each distance instead of looked up in tables. Two force evaluations."""
+        energies = []
+        for words in ((), WITHOUT):
+            if words:
+                self.command(f"pair_modify {' '.join(words)}")
+                self.deck.pair_modifies.append(words)
+            self._timed(self.command, "run 0 post no")
+            self.evaluations.forces += 1
+            energies.append(self.energy)
+        require_alike(*energies)
+
     def _compare_with_lammps(self) -> None:
         """Check that LAMMPS has what was read from the transcript."""
         answer = self.scratch / "fixes"
@@ -302,7 +318,8 @@ class LammpsSession(Evaluator):
         require_as_read(self.deck, fixes, self.lmp.extract_global("pair_style"))
 
     def _transcript(self) -> str:
-        return (self.scratch / "transcript").read_text(encoding="utf-8", errors="replace")
+        # Carriage returns are kept: they end no line of LAMMPS'.
+        return (self.scratch / "transcript").read_bytes().decode(errors="replace")
 
     def _minimizer_evaluations(self) -> int:
         self.lmp.flush_buffers()
