@@ -308,24 +308,29 @@ class Engine(LammpsSession):
             self._displaced = False  # the final positions become the reference
             return self.settle()
 
-    def compute_atom(self, id: str) -> FloatArray:
+    def compute_atom(self, id: str, copy: bool = True) -> FloatArray:
         """Evaluate a per-atom compute at the last evaluated positions.
 
         Parameters
         ----------
         id : str
             ID of the compute.
+        copy : bool
+            Whether to copy the array. Otherwise it is LAMMPS' own memory: overwritten by the next evaluation of this
+            compute, invalid after `settle`, freed by `close`.
 
         Returns
         -------
         (n, columns) float array
-            A view of LAMMPS' memory: overwritten by the next evaluation of this compute, invalid after `settle`.
 
         Raises
         ------
         DeckError
             If LAMMPS cannot evaluate it.
+        LammpsImplicitError
+            If the evaluator is void.
         """
+        self.require_valid()
         with self._reporting(f"LAMMPS could not evaluate compute {id}"):
             array = self._timed(self.lmp.numpy.extract_compute, id, STYLE_ATOM, TYPE_ARRAY)
         self.evaluations.descriptors += 1
@@ -334,7 +339,9 @@ class Engine(LammpsSession):
         if not len(present):
             array = np.empty((0, self.lmp.extract_compute(id, STYLE_ATOM, SIZE_COLUMNS)))
         values = np.asarray(array, dtype=float)
-        return self._reordered(present, values[: len(present)], self.ids) if self._strained else values
+        if self._strained:
+            values = self._reordered(present, values[: len(present)], self.ids)
+        return values.copy() if copy else values
 
     def neighbourhood(self) -> Neighbourhood:
         """Return owned and ghost atoms at the reference; one force evaluation if LAMMPS is elsewhere."""

