@@ -110,5 +110,5 @@ def test_no_array_is_memory_of_lammps(ta_vacancy):
     for array in arrays:
         if isinstance(array, np.ndarray):
             while isinstance(array.base, np.ndarray):
-                array = array.base  # noqa: PLW2901
+                array = array.base
             assert array.flags.owndata

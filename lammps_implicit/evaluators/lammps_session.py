@@ -24,6 +24,7 @@ from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import require_as_read
 from lammps_implicit.evaluators.failures import lammps_message, quit_reported
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
+from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
@@ -76,12 +77,12 @@ class LammpsSession(Evaluator):
         comm : MPI.Comm, optional
             Default: ``MPI.COMM_WORLD``.
         variables : mapping of str to str, optional
-            Index variables set before the deck runs, as with ``lmp -var name value``; a value may be several words.
+            Index variables set before the deck runs: see `index_variables`.
 
         Raises
         ------
         LammpsImplicitError
-            If LAMMPS cannot be loaded or uses another MPI library than mpi4py.
+            If LAMMPS cannot be loaded or uses another MPI library than mpi4py, or does not accept a variable.
         """
         try:
             import lammps
@@ -92,19 +93,25 @@ class LammpsSession(Evaluator):
         comm = MPI.COMM_WORLD if comm is None else comm
         end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)
+        settings = index_variables(variables or {})
         potential_folders()
         scratch = Path(on_root(comm, lambda: tempfile.mkdtemp(prefix="lammps-implicit-")))
         if comm.rank == 0:
             remember_temporary(scratch)
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
-        for name, value in (variables or {}).items():
-            arguments += ["-var", name, *str(value).split()]
-        return cls(
+        session = cls(
             lmp=lammps.lammps(cmdargs=arguments, comm=comm),
             comm=comm,
             scratch=scratch,
             aside=comm.Dup() if comm.size > 1 else None,
         )
+        try:
+            for line in settings:
+                session.command(line)
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     # -- running -----------------------------------------------------------------------------------------------------
 
