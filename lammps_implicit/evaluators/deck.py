@@ -26,6 +26,10 @@ _LONGEST_VALUE = 1000
 """Lines by which variables may lengthen the output of a ``print`` command."""
 
 
+BONDED = {f"{kind}_coeff": kind for kind in ("bond", "angle", "dihedral", "improper")}
+"""Commands that set coefficients of bonded interactions, and their kinds."""
+
+
 @dataclass(frozen=True)
 class PairCoeff:
     """One ``pair_coeff`` command: its arguments, and the working directory when it was issued."""
@@ -69,6 +73,8 @@ class Deck:
         Arguments of the ``pair_modify`` commands issued for that pair style.
     kspace : list of tuple of str
         Words of the last ``kspace_style`` command and of the ``kspace_modify`` commands, which apply to it.
+    bonded : set of str
+        Which ``*_coeff`` commands of bonded interactions were issued: ``bond``, ``angle``, ``dihedral``, ``improper``.
     raw_potential : list of (tuple of str, Path)
         Words of the last ``pair_style`` command and its ``pair_coeff`` commands before variables were substituted,
         each with the working directory when it was issued.
@@ -82,6 +88,7 @@ class Deck:
     fixes: dict[str, Fix] = field(default_factory=dict)
     pair_modifies: list[tuple[str, ...]] = field(default_factory=list)
     kspace: list[tuple[str, ...]] = field(default_factory=list)
+    bonded: set[str] = field(default_factory=set)
     raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
 
     @property
@@ -195,6 +202,8 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.kspace = [(command, *args)]
     elif command == "kspace_modify" and args:
         deck.kspace.append((command, *args))
+    elif command in BONDED and args:
+        deck.bonded.add(BONDED[command])
     elif command == "fix" and len(args) >= 3:
         deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
     elif command == "unfix" and len(args) == 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -237,6 +238,17 @@ class Evaluator(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release all resources."""
+
+    def write_structure(self) -> Path | None:
+        """Write all that the evaluator knows of its atoms at the reference as a LAMMPS data file.
+
+        Returns
+        -------
+        Path or None
+            The temporary file, on a disk that rank 0 can read, to be moved or removed by the caller; None if the
+            evaluator knows no more than ids, types, positions, cell and masses.
+        """
+        return None
 
     # -- state -------------------------------------------------------------------------------------------------------
 

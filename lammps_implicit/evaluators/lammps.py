@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
 from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
 from lammps_implicit.evaluators.restoring import restoring
@@ -349,6 +350,25 @@ class Engine(LammpsSession):
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         return Neighbourhood(self._owned("x", total).copy(), ids, types, self._free_components(total))
+
+    def write_structure(self) -> Path | None:
+        """Write the atoms at the reference with all that their ``atom_style`` has as a data file; see `Evaluator`.
+
+        None for ``atomic``, which has nothing more.
+
+        Velocities, image flags and per-atom data of fixes are in it. Coefficients of bonded interactions are if the
+        deck sets them by no command: it then has them from a data file, and expects them in this one.
+        """
+        self.require_valid()
+        if self.lmp.extract_global("atom_style") == "atomic":
+            return None
+        self._owned("x", len(self.ids))[:] = self.positions
+        self._displaced = True  # the forces may be those of another place
+        path = self.scratch / "structure.data"
+        kinds = [kind for kind in BONDED.values() if self.lmp.extract_setting(f"n{kind}types") > 0]
+        coefficients = "" if any(kind not in self.deck.bonded for kind in kinds) else " nocoeff"
+        self.command(f'write_data "{path}" noinit{coefficients}')
+        return path
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
