@@ -13,14 +13,14 @@ _SUFFIXES = ("/omp", "/opt", "/intel", "/gpu", "/kk", "/kk/host", "/kk/device")
 """What ``suffix`` adds to the names of styles (LAMMPS documentation)."""
 
 
-def require_as_read(deck: Deck, fixes: str, pair_style: str | None) -> None:
+def require_as_read(deck: Deck, info: str, pair_style: str | None) -> None:
     """Check that LAMMPS has the fixes and the pair style that were read from the deck.
 
     Parameters
     ----------
     deck : Deck
         As read from the transcript.
-    fixes : str
+    info : str
         What LAMMPS' ``info fixes`` wrote.
     pair_style : str or None
         LAMMPS' pair style; None or ``none`` if there is none.
@@ -30,7 +30,7 @@ def require_as_read(deck: Deck, fixes: str, pair_style: str | None) -> None:
     DeckError
         If they differ.
     """
-    defined = {id: (style, group) for id, style, group in _FIX.findall(fixes) if not style.isupper()}
+    defined = {id: (style, group) for id, style, group in _FIX.findall(info) if not style.isupper()}
     for id, (style, group) in defined.items():
         if id not in deck.fixes:
             # Commands and potentials define fixes of their own, which hold data of atoms or models.
@@ -45,6 +45,12 @@ def require_as_read(deck: Deck, fixes: str, pair_style: str | None) -> None:
         raise _misread(f"LAMMPS does not have '{missing[0]}', but this fix")
     if deck.pair_style and _plain(deck.pair_style[0]) != _plain(pair_style or "none"):
         raise _misread(f"LAMMPS has 'pair_style {pair_style}', but 'pair_style {' '.join(deck.pair_style)}'")
+
+
+def boundary_follows_atoms(info: str) -> bool:
+    """Whether a boundary is shrink-wrapped (``s``, ``m``), from what LAMMPS' ``info system`` wrote."""
+    boundaries = re.search(r"^Boundaries = (.*)", info, re.MULTILINE)
+    return boundaries is not None and any(kind in boundaries[1] for kind in "sm")
 
 
 def _plain(style: str) -> str:

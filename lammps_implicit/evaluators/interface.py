@@ -121,6 +121,8 @@ class Evaluator(ABC):
         False for components that are held fixed.
     external : bool
         Whether external forces act (walls, indenters, springs, fields).
+    follows_atoms : bool
+        Whether a boundary of the cell follows the outermost atoms, and the volume with it.
     evaluations : Evaluations
         Evaluations done since the deck ended.
     seconds : float
@@ -138,6 +140,7 @@ class Evaluator(ABC):
     positions: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
     free: BoolArray = field(default_factory=lambda: np.empty((0, 3), bool))
     external: bool = False
+    follows_atoms: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
     void: str = ""

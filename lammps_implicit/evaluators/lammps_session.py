@@ -21,7 +21,7 @@ from typing_extensions import Self
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import read_transcript
-from lammps_implicit.evaluators.defined import require_as_read
+from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import lammps_message, quit_reported
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.index_variables import index_variables
@@ -154,6 +154,7 @@ class LammpsSession(Evaluator):
             If a fix moves atoms, exerts forces without a potential energy, or is unknown, atoms have no ids, or tables
             of long-range forces change the energy.
         """
+        self.command("timer timeout off")
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
         for fix in known:
@@ -242,7 +243,8 @@ class LammpsSession(Evaluator):
     @property
     def energy(self) -> float:
         """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``."""
-        return float(self.lmp.get_thermo("pe"))
+        with self._reporting("LAMMPS has no energy"):
+            return float(self.lmp.get_thermo("pe"))
 
     @property
     def pressure(self) -> FloatArray:
@@ -250,7 +252,8 @@ class LammpsSession(Evaluator):
 
         Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
         """
-        vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
+        with self._reporting("LAMMPS has no pressure"):
+            vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
         xx, yy, zz, xy, xz, yz = np.array(vector, float) / self.lmp.extract_global("nktv2p")
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
@@ -329,10 +332,11 @@ class LammpsSession(Evaluator):
 
     def _compare_with_lammps(self) -> None:
         """Check that LAMMPS has what was read from the transcript."""
-        answer = self.scratch / "fixes"
-        self.command(f'info fixes out overwrite "{answer}"')
-        fixes = self.on_root(lambda: answer.read_text(encoding="utf-8"))
-        require_as_read(self.deck, fixes, self.lmp.extract_global("pair_style"))
+        file = self.scratch / "info"
+        self.command(f'info system fixes out overwrite "{file}"')
+        answer = self.on_root(lambda: file.read_text(encoding="utf-8"))
+        require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
+        self.follows_atoms = boundary_follows_atoms(answer)
 
     def _transcript(self) -> str:
         # Carriage returns are kept: they end no line of LAMMPS'.
