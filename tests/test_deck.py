@@ -43,7 +43,7 @@ def test_printed_text_is_not_a_command():
 
 def test_printed_blocks_and_variables_are_not_commands():
     deck = read_transcript(
-        'print """\npair_style lj/cut 3\nfix ${id} all nve\n"""\npair_style lj/cut 3\nfix 7 all nve\nunits metal\n',
+        'print """\npair_style lj/cut 3\nfix ${id} all nve\n"""\n\npair_style lj/cut 3\nfix 7 all nve\n\nunits metal\n',
         HERE,
     )
     assert (deck.pair_style, deck.fixes, deck.units) == ((), {}, "metal")

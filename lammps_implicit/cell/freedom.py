@@ -146,7 +146,7 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
     ------
     LammpsImplicitError
         If a name is unknown, a strained direction is not periodic, the deck is two-dimensional, a shear mixes fixed and
-        free components, or external forces act.
+        free components, external forces act, or a boundary follows the atoms of a cell under pressure.
     """
     if cell == "none":
         return StrainFreedom("none", (), np.zeros((6, 0)), target, engine.deck.units)
@@ -173,6 +173,11 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
         raise LammpsImplicitError(
             f"cell '{cell}': external forces act (a wall, an indenter, a field), and how they change when the cell is "
             "strained is not known; keep the cell fixed"
+        )
+    if engine.follows_atoms and target.any():
+        raise LammpsImplicitError(
+            f"cell '{cell}' under pressure: a boundary of the cell follows its atoms, whose motion would do work "
+            "against the pressure; write 'boundary ... f' with room for the atoms, or leave out the pressure"
         )
     return StrainFreedom(cell, names, basis, target, engine.deck.units)
 

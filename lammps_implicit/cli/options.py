@@ -21,7 +21,7 @@ ParametersOption = Annotated[
 VariableOption = Annotated[
     Optional[list[str]],
     typer.Option(
-        "--var", metavar="NAME=VALUE", help="Set an index variable of the deck, like 'lmp -var'; may be repeated."
+        "--var", metavar="NAME=VALUE", help="Set an index variable of the deck, as LAMMPS' -var does; may be repeated."
     ),
 ]
 ForceLimitOption = Annotated[

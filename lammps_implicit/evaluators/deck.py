@@ -9,12 +9,25 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lammps_implicit.errors import DeckError
 
 _BLOCK = '"""'
+
+_QUOTED = r'""".*?"""|"[^"]*"|\'[^\']*\''
+"""Text in which LAMMPS substitutes no variables when it reads a command."""
+
+_TRUE = ("yes", "on", "true")
+
+_LONGEST_VALUE = 1000
+"""Lines by which variables may lengthen the output of a ``print`` command."""
+
+
+BONDED = {f"{kind}_coeff": kind for kind in ("bond", "angle", "dihedral", "improper")}
+"""Commands that set coefficients of bonded interactions, and their kinds."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,10 @@ class Deck:
         Fixes still defined, by ID.
     pair_modifies : list of tuple of str
         Arguments of the ``pair_modify`` commands issued for that pair style.
+    kspace : list of tuple of str
+        Words of the last ``kspace_style`` command and of the ``kspace_modify`` commands, which apply to it.
+    bonded : set of str
+        Which ``*_coeff`` commands of bonded interactions were issued: ``bond``, ``angle``, ``dihedral``, ``improper``.
     raw_potential : list of (tuple of str, Path)
         Words of the last ``pair_style`` command and its ``pair_coeff`` commands before variables were substituted,
         each with the working directory when it was issued.
@@ -70,6 +87,8 @@ class Deck:
     pair_coeffs: list[PairCoeff] = field(default_factory=list)
     fixes: dict[str, Fix] = field(default_factory=dict)
     pair_modifies: list[tuple[str, ...]] = field(default_factory=list)
+    kspace: list[tuple[str, ...]] = field(default_factory=list)
+    bonded: set[str] = field(default_factory=set)
     raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
 
     @property
@@ -129,18 +148,14 @@ def read_transcript(text: str, directory: Path) -> Deck:
     """
     deck = Deck()
     raw: list[str] = []
-    printed: list[re.Pattern[str]] = []
-    lines = iter(text.splitlines())
+    lines = iter(text.split("\n"))  # not `splitlines`: LAMMPS ends lines at line feeds only
     for line in lines:
-        if printed and printed[0].fullmatch(line.strip()):
-            printed.pop(0)  # output of a print command is not a command, even if it looks like one
-            continue
         while line.count(_BLOCK) % 2:  # a quoted string of several lines
             line += "\n" + next(lines, _BLOCK)
         words = _words(line)
         if not words:
             continue
-        if words[0] != "print" and any("$" in word for word in words):
+        if _to_be_substituted(line):
             # LAMMPS echoes the line again each time it has substituted a variable.
             raw = raw or words
             continue
@@ -149,7 +164,8 @@ def read_transcript(text: str, directory: Path) -> Deck:
         if command == "clear":
             deck = Deck()
         elif command == "print" and args:
-            printed = [_as_printed(row) for row in args[0].strip("\n").splitlines()]
+            # Its output follows at once, and is no command even if it looks like one.
+            lines = _after_output(lines, _printed_rows(args))
         elif command == "shell" and args[:1] == ("cd",) and len(args) > 1:
             directory = Path(os.path.normpath(directory / args[1]))
         elif command == "echo" and args and args[0] not in ("screen", "both"):
@@ -182,6 +198,12 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.pair_coeffs.append(PairCoeff(args, directory))
     elif command == "pair_modify" and args:
         deck.pair_modifies.append(args)
+    elif command == "kspace_style" and args:
+        deck.kspace = [(command, *args)]
+    elif command == "kspace_modify" and args:
+        deck.kspace.append((command, *args))
+    elif command in BONDED and args:
+        deck.bonded.add(BONDED[command])
     elif command == "fix" and len(args) >= 3:
         deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
     elif command == "unfix" and len(args) == 1:
@@ -193,10 +215,48 @@ def _same_style(deck: Deck, args: tuple[str, ...]) -> bool:
     return args[:1] == deck.pair_style[:1] and args[:1] not in ((), ("hybrid",), ("hybrid/overlay",))
 
 
-def _as_printed(row: str) -> re.Pattern[str]:
-    """Pattern of the output of a line of a ``print`` command; variables, substituted on output, match anything."""
-    parts = re.split(r"\$\{[^}]*\}|\$\([^)]*\)|\$\w", row.strip())
-    return re.compile(".*".join(map(re.escape, parts)))
+def _printed_rows(args: Sequence[str]) -> list[str]:
+    """The rows that a ``print`` command with these arguments writes to the screen, before variables are substituted."""
+    options = dict(zip(args[1::2], args[2::2], strict=False))
+    rows = args[0].split("\n")
+    # LAMMPS' universe has the same screen.
+    copies = (options.get("screen", "yes") in _TRUE) + (options.get("universe", "no") in _TRUE)
+    return rows * copies
+
+
+def _after_output(lines: Iterator[str], rows: Sequence[str]) -> Iterator[str]:
+    """The lines after the output of a ``print`` command; warnings raised by its variables may come before it.
+
+    Raises
+    ------
+    DeckError
+        If the output is not found.
+    """
+    if not rows:
+        return lines
+    pattern = re.compile("\n".join(map(_as_printed, rows)), re.DOTALL)
+    found: list[str] = []
+    for line in lines:
+        if found or not line.startswith("WARNING"):
+            found.append(line)
+        if len(found) >= len(rows) and pattern.fullmatch("\n".join(row.rstrip() for row in found)):
+            return lines
+        if len(found) > len(rows) + _LONGEST_VALUE:
+            break
+    raise DeckError(f"the output of 'print {rows[0]}' is not found in LAMMPS' output: remove that line from the deck")
+
+
+def _as_printed(row: str) -> str:
+    """Pattern of the output of a row of a ``print`` command; variables, substituted on output, match anything."""
+    parts = re.split(r"\$\{[^}]*\}|\$\([^$]*\)|\$\w", row)
+    pattern = ".*".join(map(re.escape, [*parts[:-1], parts[-1].rstrip()]))
+    return re.sub(r"[^\x00-\x7f]", ".{0,3}", pattern)  # LAMMPS replaces other characters by similar ones
+
+
+def _to_be_substituted(line: str) -> bool:
+    """Whether LAMMPS is about to substitute a variable in a command: a ``$`` outside quotes and comments."""
+    bare = re.sub(_QUOTED, "", line, flags=re.DOTALL)
+    return "$" in bare.split("#", 1)[0]
 
 
 def _words(line: str) -> list[str]:
@@ -208,7 +268,7 @@ def _words(line: str) -> list[str]:
         return [*start.split(), block, *end.split()]
     try:
         lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
-        lexer.whitespace_split = True
+        lexer.whitespace, lexer.whitespace_split = " \t\r\n\f", True
         lexer.commenters = "#"
         lexer.escape = ""
         return list(lexer)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -120,6 +121,8 @@ class Evaluator(ABC):
         False for components that are held fixed.
     external : bool
         Whether external forces act (walls, indenters, springs, fields).
+    follows_atoms : bool
+        Whether a boundary of the cell follows the outermost atoms, and the volume with it.
     evaluations : Evaluations
         Evaluations done since the deck ended.
     seconds : float
@@ -137,6 +140,7 @@ class Evaluator(ABC):
     positions: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
     free: BoolArray = field(default_factory=lambda: np.empty((0, 3), bool))
     external: bool = False
+    follows_atoms: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
     void: str = ""
@@ -237,6 +241,17 @@ class Evaluator(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release all resources."""
+
+    def write_structure(self) -> Path | None:
+        """Write all that the evaluator knows of its atoms at the reference as a LAMMPS data file.
+
+        Returns
+        -------
+        Path or None
+            The temporary file, on a disk that rank 0 can read, to be moved or removed by the caller; None if the
+            evaluator knows no more than ids, types, positions, cell and masses.
+        """
+        return None
 
     # -- state -------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
 from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
 from lammps_implicit.evaluators.restoring import restoring
@@ -171,7 +172,7 @@ class Engine(LammpsSession):
         x[:] = target
         self._timed(self.command, "run 1 pre no post no")
         self.evaluations.forces += 1
-        if self.any(n > 0 and not np.array_equal(self._owned("x", n), target)):
+        if self.max_abs(self._owned("x", n) - target) > self._rounding:
             raise DeckError(
                 "a fix that the deck leaves defined moves atoms at every step: unfix it after the minimisation"
             )
@@ -280,6 +281,8 @@ class Engine(LammpsSession):
         if not self.triclinic:
             self._owned("x", len(self.ids))[:] = self.positions
             self.command("change_box all triclinic")
+            for words in self.deck.kspace:  # LAMMPS wants solvers to be set up anew
+                self.command(" ".join(words))
             self._displaced = False  # atoms may have changed owner
 
     def minimize(self, ftol: float, maxiter: int, maxeval: int) -> FloatArray:
@@ -308,24 +311,29 @@ class Engine(LammpsSession):
             self._displaced = False  # the final positions become the reference
             return self.settle()
 
-    def compute_atom(self, id: str) -> FloatArray:
+    def compute_atom(self, id: str, copy: bool = True) -> FloatArray:
         """Evaluate a per-atom compute at the last evaluated positions.
 
         Parameters
         ----------
         id : str
             ID of the compute.
+        copy : bool
+            Whether to copy the array. Otherwise it is LAMMPS' own memory: overwritten by the next evaluation of this
+            compute, invalid after `settle`, freed by `close`.
 
         Returns
         -------
         (n, columns) float array
-            A view of LAMMPS' memory: overwritten by the next evaluation of this compute, invalid after `settle`.
 
         Raises
         ------
         DeckError
             If LAMMPS cannot evaluate it.
+        LammpsImplicitError
+            If the evaluator is void.
         """
+        self.require_valid()
         with self._reporting(f"LAMMPS could not evaluate compute {id}"):
             array = self._timed(self.lmp.numpy.extract_compute, id, STYLE_ATOM, TYPE_ARRAY)
         self.evaluations.descriptors += 1
@@ -334,7 +342,9 @@ class Engine(LammpsSession):
         if not len(present):
             array = np.empty((0, self.lmp.extract_compute(id, STYLE_ATOM, SIZE_COLUMNS)))
         values = np.asarray(array, dtype=float)
-        return self._reordered(present, values[: len(present)], self.ids) if self._strained else values
+        if self._strained:
+            values = self._reordered(present, values[: len(present)], self.ids)
+        return values.copy() if copy else values
 
     def neighbourhood(self) -> Neighbourhood:
         """Return owned and ghost atoms at the reference; one force evaluation if LAMMPS is elsewhere."""
@@ -342,6 +352,25 @@ class Engine(LammpsSession):
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         return Neighbourhood(self._owned("x", total).copy(), ids, types, self._free_components(total))
+
+    def write_structure(self) -> Path | None:
+        """Write the atoms at the reference with all that their ``atom_style`` has as a data file; see `Evaluator`.
+
+        None for ``atomic``, which has nothing more.
+
+        Velocities, image flags and per-atom data of fixes are in it. Coefficients of bonded interactions are if the
+        deck sets them by no command: it then has them from a data file, and expects them in this one.
+        """
+        self.require_valid()
+        if self.lmp.extract_global("atom_style") == "atomic":
+            return None
+        self._owned("x", len(self.ids))[:] = self.positions
+        self._displaced = True  # the forces may be those of another place
+        path = self.scratch / "structure.data"
+        kinds = [kind for kind in BONDED.values() if self.lmp.extract_setting(f"n{kind}types") > 0]
+        coefficients = "" if any(kind not in self.deck.bonded for kind in kinds) else " nocoeff"
+        self.command(f'write_data "{path}" noinit{coefficients}')
+        return path
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -355,6 +384,14 @@ class Engine(LammpsSession):
             tilts = [(row, column) for row, column in ((1, 0), (2, 0), (2, 1)) if periodic[row]]
             words += [f"{'xyz'[column]}{'xyz'[row]} final {cell[row, column]:.17g}" for row, column in tilts]
         self.command(f"change_box all {' '.join(words)} remap units box")
+
+    @property
+    def _rounding(self) -> float:
+        """Bound on what is rounded off coordinates, Å.
+
+        Some solvers of long-range forces take them to fractions of the cell and back.
+        """
+        return 64 * float(np.finfo(float).eps * np.abs([self._origin, self._origin + self._cell.sum(axis=0)]).max())
 
     def _current_ids(self) -> IntArray:
         """Ids of the atoms on this rank in LAMMPS' present order: different from `ids` while the cell is strained."""

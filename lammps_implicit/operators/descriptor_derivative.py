@@ -132,7 +132,7 @@ class DescriptorDerivative:
 
     def collect(self) -> FloatArray:
         """Per-atom descriptors of the strained state that LAMMPS is in, (n, K), for `under_strain`."""
-        return self.potential.atom_descriptors(self.engine).copy()
+        return self.potential.atom_descriptors(self.engine)
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         """D = ∂²U/∂e∂Θ, from LAMMPS' pressure and from its energy.
@@ -159,6 +159,7 @@ class DescriptorDerivative:
 
     def _evaluate(self) -> FloatArray:
         """∂B/∂X at the reference, in LAMMPS' own memory and layout."""
+        self.engine.require_valid()  # after it has been closed, this memory is no longer there
         computed = dict(self.engine.computed)
         if self._gradients is None or any(computed[id] != count for id, count in self._computed.items()):
             self.engine.return_to_reference()
@@ -196,7 +197,7 @@ class DescriptorDerivative:
             return np.zeros(len(self.potential.theta))
         scale = CENTRAL_STEP / largest
         self.engine.forces(scale * vector)
-        ahead = self.potential.atom_descriptors(self.engine).copy()
+        ahead = self.potential.atom_descriptors(self.engine)
         self.engine.forces(-scale * vector)
         # Differences before sums: the sums are large and cancel.
         difference = (ahead - self.potential.atom_descriptors(self.engine)) / (2 * scale)

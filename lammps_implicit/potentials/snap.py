@@ -222,9 +222,12 @@ class SnapPotential:
         return 8 * n_atoms * len(self.elements) * 3 * (self.coefficients.coefficients_per_element - 1)
 
     def gradients(self, engine: Engine) -> FloatArray:
-        """-∂B/∂X in the layout of ``snad/atom``, (n, types, 3, K), where B is summed over the atoms of each type."""
+        """-∂B/∂X in the layout of ``snad/atom``, (n, types, 3, K), where B is summed over the atoms of each type.
+
+        This is LAMMPS' own memory: see `Engine.compute_atom`.
+        """
         shape = len(engine.ids), len(self.elements), 3, self.coefficients.coefficients_per_element - 1
-        return engine.compute_atom(_GRADIENTS).reshape(shape)
+        return engine.compute_atom(_GRADIENTS, copy=False).reshape(shape)
 
     def gradients_times(self, gradients: FloatArray, dtheta: FloatArray) -> FloatArray:
         """∂B/∂X δΘ, (n, 3)."""

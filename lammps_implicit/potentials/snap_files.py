@@ -23,6 +23,10 @@ from lammps_implicit.files import written_whole
 _WORD = re.compile(r"[^ \t\r\n\f\"']+")
 
 
+LARGEST_TWOJMAX = 40
+"""Beyond this LAMMPS asks for so much memory that it ends the process; potentials in use have up to 14."""
+
+
 @dataclass(frozen=True)
 class ElementBlock:
     """First line of an element's block of coefficients.
@@ -224,7 +228,7 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
     Raises
     ------
     PotentialError
-        If a line is not ``keyword value`` or a required keyword is missing.
+        If a line is not ``keyword value``, a required keyword is missing, or ``twojmax`` exceeds `LARGEST_TWOJMAX`.
     """
     values: dict[str, tuple[str, ...]] = {}
     for row, line in enumerate(io.StringIO(text, newline="\n")):
@@ -236,6 +240,9 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
     for keyword in ("rcutfac", "twojmax"):
         if keyword not in values:
             raise PotentialError(f"{source}: required keyword '{keyword}' is missing")
+    for word in values["twojmax"]:
+        if word.isdecimal() and int(word) > LARGEST_TWOJMAX:
+            raise PotentialError(f"{source}: twojmax {word} is more than LAMMPS has memory for ({LARGEST_TWOJMAX})")
     return ParameterFile(values, text)
 
 

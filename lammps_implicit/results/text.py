@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -21,6 +23,8 @@ from lammps_implicit.structures import write_data_header, write_data_rows, write
 def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: str, overwrite: bool = False) -> None:
     """Write the structure of a minimum as a LAMMPS data file.
 
+    From LAMMPS it has all that its ``atom_style`` has: charges, molecules, bonds, and so on.
+
     Parameters
     ----------
     path : path-like
@@ -36,6 +40,10 @@ def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: st
         If the file exists or cannot be written; no partial file is left.
     """
     engine = minimum.engine
+    written = engine.write_structure()
+    if written is not None:
+        _take_over(written, path, minimum, title, overwrite)
+        return
     box = engine.cell, engine.origin, engine.masses(), elements_of(minimum)
 
     def head(file: IO[str], total: int) -> None:
@@ -45,6 +53,32 @@ def write_data(path: str | os.PathLike[str], minimum: StationaryPoint, title: st
         write_data_rows(file, piece[:, 0], piece[:, 1], piece[:, 2:])
 
     _write_text(path, minimum, overwrite, head, rows)
+
+
+def _take_over(
+    written: Path, path: str | os.PathLike[str], minimum: StationaryPoint, title: str, overwrite: bool
+) -> None:
+    """Copy a data file that LAMMPS has written, with a title, and with the names of elements beside their masses."""
+    elements = elements_of(minimum)
+
+    def copy() -> None:
+        with written_whole(path, overwrite) as temporary, open(written, "rb") as source, open(temporary, "wb") as file:
+            source.readline()
+            file.write(f"{title}\n".encode())
+            for line in source:
+                words = line.split()
+                if words[:1] == [b"Atoms"]:
+                    file.write(line)
+                    break
+                named = len(words) == 2 and words[0].isdigit() and int(words[0]) <= len(elements)
+                named = named and words[1] not in (b"atoms", b"bonds", b"angles", b"dihedrals", b"impropers")
+                file.write(line.rstrip() + f"  # {elements[int(words[0]) - 1]}\n".encode() if named else line)
+            shutil.copyfileobj(source, file, 2**20)
+
+    try:
+        minimum.engine.on_root(copy)
+    finally:
+        minimum.engine.on_root(lambda: written.unlink(missing_ok=True))
 
 
 def write_xyz(path: str | os.PathLike[str], minimum: StationaryPoint, overwrite: bool = False) -> None:

@@ -125,6 +125,7 @@ class StationaryPoint(DifferentiablePoint):
         comm = MPI.COMM_WORLD if comm is None else comm
         backend(comm)  # raises before a long deck runs if a library is missing
         settings = {"ftol": ftol, "force_limit": force_limit, "saddle": saddle}
+        digest = sha256(deck)  # a deck may remove its own file
         engine, potential = EVALUATORS.load(evaluator)(deck, comm, parameters, variables or {}, **settings)
         try:
             point = cls(
@@ -142,7 +143,7 @@ class StationaryPoint(DifferentiablePoint):
         except BaseException:
             engine.close()
             raise
-        point.deck_name, point.deck_sha256 = deck.name, sha256(deck)
+        point.deck_name, point.deck_sha256 = deck.name, digest
         point.recipe = {
             "path": str(deck),
             "parameters": parameters if parameters is None or isinstance(parameters, str) else list(parameters),

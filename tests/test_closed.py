@@ -1,0 +1,114 @@
+"""After LAMMPS has been closed: one clear error from everything that would ask it, and all results still there."""
+
+import inspect
+
+import numpy as np
+import pytest
+from conftest import TA_VACANCY
+
+from lammps_implicit import Minimum
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.evaluators import Engine
+
+PRODUCTS = {
+    "jvp": lambda m: m.jvp(np.ones(31)),
+    "vjp": lambda m: m.vjp(np.ones((53, 3))),
+    "jacobian": lambda m: m.jacobian(1e-7),
+    "sensitivity": lambda m: m.sensitivity(),
+    "energy_gradient": lambda m: m.energy_gradient(),
+    "energy_hessian": lambda m: m.energy_hessian(),
+    "strain_jacobian": lambda m: m.strain_jacobian(),
+    "volume_gradient": lambda m: m.volume_gradient(),
+    "preconditioned": lambda m: m.preconditioned(np.ones((53, 3))),
+    "softest_mode": lambda m: m.softest_mode(),
+    "hessian": lambda m: m.hessian.times(np.ones((53, 3))),
+    "null_space": lambda m: m.null_space(),
+    "mixed": lambda m: m.mixed.to_array(),
+    "relax": lambda m: m.relax(1e-9),
+    "strain": lambda m: m.strain("iso"),
+    "expansion": lambda m: m.expansion(2),
+    "relaxed_at": lambda m: m.relaxed_at(np.zeros(31)),
+    "excursion": lambda m: m.excursion(np.zeros(31)).__enter__(),
+    "energy_at": lambda m: m.energy_at(np.zeros(31), np.zeros((53, 3))),
+}
+
+
+KEPT = ("reference", "shift", "parameter_stem", "skin", "computed", "installed", "installs")
+"""What an engine knows without LAMMPS."""
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory):
+    deck = tmp_path_factory.mktemp("closed") / "in.ta"
+    deck.write_text(TA_VACANCY)
+    with Minimum.from_deck(deck) as minimum:
+        mixed = minimum.mixed
+        mixed.prepare()
+        results = minimum.jacobian(1e-5), minimum.jvp(np.ones(31)), minimum.energy, minimum.positions.copy()
+    minimum.close()  # a second time
+    return minimum, mixed, results
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_products_raise(closed, product):
+    with pytest.raises(LammpsImplicitError, match="LAMMPS has been closed"):
+        PRODUCTS[product](closed[0])
+
+
+@pytest.mark.parametrize("call", ["times", "transposed_times", "energy_gradient", "gradients_transposed_times"])
+def test_operators_that_were_kept_raise(closed, call):
+    argument = {"times": [np.ones(31)], "energy_gradient": []}.get(call, [np.ones((53, 3))])
+    with pytest.raises(LammpsImplicitError, match="LAMMPS has been closed"):
+        getattr(closed[1], call)(*argument)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in vars(Engine) if not name.startswith("_") and name not in KEPT))
+def test_what_the_evaluator_asks_lammps_raises(closed, name):
+    engine = closed[0].engine
+    arguments = {
+        "reissue": [["run 0"]],
+        "set_reference": [engine.reference()._replace(cell=np.eye(3))],
+        "strained_forces": [np.zeros((3, 3))],
+        "strain_reference": [np.zeros((3, 3))],
+        "minimize": [1e-8, 1, 1],
+        "compute_atom": ["x"],
+    }
+    with pytest.raises(LammpsImplicitError, match="LAMMPS has been closed"):
+        value = getattr(engine, name)
+        value(*arguments.get(name, [])) if callable(value) else value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["n_atoms", "n_types", "energy", "pressure", "triclinic", "periodic", "cell", "origin", "volume", "packages"],
+)
+def test_properties_of_the_evaluator_raise(closed, name):
+    assert isinstance(inspect.getattr_static(type(closed[0].engine), name), property)
+    with pytest.raises(LammpsImplicitError, match="LAMMPS has been closed"):
+        getattr(closed[0].engine, name)
+
+
+def test_results_stay(closed):
+    minimum, _, (jacobian, change, energy, positions) = closed
+    assert jacobian.dot(np.ones(31)) == pytest.approx(change, abs=1e-3 * np.abs(change).max())
+    assert minimum.energy == energy
+    assert np.array_equal(minimum.positions, positions)
+    assert len(minimum.potential.theta) == 31
+
+
+def test_no_array_is_memory_of_lammps(ta_vacancy):
+    """Arrays own their memory, or are views of arrays that do: those of LAMMPS lie on pointers of ctypes."""
+    engine = ta_vacancy.engine
+    atoms = engine.neighbourhood()
+    arrays = [
+        *(engine.forces(), engine.settle(), engine.positions, engine.free, engine.ids, engine.types, engine.cell),
+        *(engine.origin, engine.pressure, engine.masses(), *engine.reference(), engine.unstrain()),
+        *(atoms.positions, atoms.ids, atoms.types, atoms.free),
+        *(ta_vacancy.mixed.to_array(), ta_vacancy.mixed.gradients_array(), ta_vacancy.mixed.collect()),
+        *(ta_vacancy.jvp(np.ones(31)), ta_vacancy.vjp(np.ones((53, 3))), ta_vacancy.jacobian(1e-5).to_array()),
+    ]
+    for array in arrays:
+        if isinstance(array, np.ndarray):
+            while isinstance(array.base, np.ndarray):
+                array = array.base
+            assert array.flags.owndata
