@@ -153,6 +153,9 @@ class PriorLoss(LossKind):
     covariance: Optional[Path] = Field(
         default=None, description="ensemble file; the inverse of its covariance is the strength"
     )
+    matrix: bool = Field(
+        default=False, description="whether a .npy or .csv file there holds the covariance itself, not samples"
+    )
     weight: float = Field(default=1.0, gt=0, description="factor of the term with the covariance")
 
     def cells(self) -> list[str]:
@@ -165,7 +168,7 @@ class PriorLoss(LossKind):
         if self.covariance is not None:
             file, parameters = self.covariance, context.first.parameters
             covariance = context.first.engine.on_root(
-                lambda: read_ensemble(file, parameters, allow_singular=True).covariance
+                lambda: read_ensemble(file, parameters, allow_singular=True, covariance=self.matrix).covariance
             )
             # Directions without spread get a large but finite stiffness.
             values, vectors = np.linalg.eigh(covariance * np.outer(1 / scale, 1 / scale))
