@@ -162,7 +162,7 @@ def from_samples(
         raise PotentialError(f"{source}: {parameters.names[column]} of sample {row + 1} is {array[row, column]}")
     if count > 1 and _is_symmetric(array):
         raise PotentialError(
-            f"{source}: {count} rows of {count} numbers that are a symmetric matrix, as a covariance is, samples are not: "
+            f"{source}: {count} rows of {count} numbers that are a symmetric matrix, as covariances are: "
             "pass --covariance if it is one ('matrix: true' in a configuration, from_covariance in Python)"
         )
     if not accept_mean:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from lammps_implicit.inverse.kinds import Aim, FunctionLoss, ObservableLoss, PositionsLoss, PriorLoss
 from lammps_implicit.inverse.loss import LossKind, RegisteredLoss
 from lammps_implicit.inverse.problem import JUMP, TRUST
-from lammps_implicit.observables.configuration import Name, Strict, path_fields, validate_cell
+from lammps_implicit.observables.configuration import Force, Length, Name, Strict, path_fields, validate_cell
 from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.kind import RegisteredObservable
 
@@ -119,11 +119,11 @@ class InversionSettings(Strict):
     )
     first_step: float = Field(default=1.0, gt=0, description="longest first step, in units of the scales")
     tol: float = Field(default=1e-5, ge=1e-10, lt=1, description="relative tolerance of linear solves")
-    ftol: float = Field(default=1e-8, gt=0, description="eV/Å; force tolerance of relaxations")
-    trust: float = Field(
+    ftol: Force = Field(default=1e-8, gt=0, description="eV/Å; force tolerance of relaxations")
+    trust: Length = Field(
         default=TRUST, gt=0, description="Å; largest estimated error of a predicted structure that is tried"
     )
-    jump: float = Field(
+    jump: Length = Field(
         default=JUMP, gt=0, description="Å; deviation from the prediction above which a structure is in another basin"
     )
     structures: bool = Field(default=True, description="whether to write structures at every iteration")

@@ -52,6 +52,8 @@ class Inversion:
         With the history of all iterations.
     start, end : dict of str to float
         Initial and final values of the observables.
+    units : dict of str to str
+        Their units.
     names : tuple of str
         Labels of the free parameters.
     change : (P,) float array
@@ -65,6 +67,7 @@ class Inversion:
     descent: Descent
     start: dict[str, float]
     end: dict[str, float]
+    units: dict[str, str]
     names: tuple[str, ...]
     change: FloatArray
     scale: FloatArray
@@ -81,7 +84,7 @@ class Inversion:
             ("iterations", str(last.number)),
             ("loss", f"{first.loss:.6g} -> {last.loss:.6g}"),
             *((f"loss: {name}", f"{value:.6g} -> {last.terms[name]:.6g}") for name, value in terms.items()),
-            *((name, f"{value:.8g} -> {self.end[name]:.8g}") for name, value in self.start.items()),
+            *((name, f"{value:.8g} -> {self.end[name]:.8g} {self.units[name]}") for name, value in self.start.items()),
             ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
             ("largest change", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
             ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
@@ -436,6 +439,14 @@ class _Recorder:
         plot = self.folder / PLOT
         first.engine.on_root(lambda: write_figure(plot, plot_history(self._history(descent)), overwrite=True))
         initial, change = self.initial, self.problem.theta - self.initial.theta
+        units = {name: measure(cells, 0).units for name, measure in self.measures.items()}
         return Inversion(
-            descent, initial.observables, self.seen[-1], initial.names, change, self.problem.scale, [*files, plot]
+            descent,
+            initial.observables,
+            self.seen[-1],
+            units,
+            initial.names,
+            change,
+            self.problem.scale,
+            [*files, plot],
         )

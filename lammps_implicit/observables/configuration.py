@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.observables.yaml_text import line_of, repeated_key, require_limits
 from lammps_implicit.registry import Registry
+from lammps_implicit.units import in_unit, split_unit
 
 
 class Strict(BaseModel):
@@ -49,6 +59,41 @@ def require_name(name: str) -> str:
     return name
 
 
+def require_quantity(value: object) -> object:
+    """Check that a value is a finite number, or one with a known unit; a validator of fields.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            split_unit(value)
+        except LammpsImplicitError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+Quantity = Annotated[Union[float, str], BeforeValidator(require_quantity)]
+"""Type of a field that holds a number in a unit that follows from others, or a number with its own: ``160 GPa``."""
+
+
+def _converted(value: object, unit: str) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return in_unit(value, unit)
+    except LammpsImplicitError as error:
+        raise ValueError(str(error)) from None
+
+
+Length = Annotated[float, BeforeValidator(partial(_converted, unit="Å"))]
+"""Type of a length in Å, that may be written with another unit."""
+
+Force = Annotated[float, BeforeValidator(partial(_converted, unit="eV/Å"))]
+"""Type of a force in eV/Å, that may be written with another unit."""
+
 MAX_NAME = 100
 """Longest name: file systems allow 255 bytes, and names get numbers and endings."""
 
@@ -76,7 +121,7 @@ def read_configuration(path: str | os.PathLike[str], model: type[Model]) -> Mode
     Raises
     ------
     LammpsImplicitError
-        If the file is not valid, or one that it refers to does not exist; the message gives all places in the file, with
+        If the file is not valid, or one that it refers to does not exist; the message gives all places in it, with
         their lines, and what is wrong there.
     """
     import yaml
