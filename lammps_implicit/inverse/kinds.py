@@ -26,6 +26,9 @@ from lammps_implicit.units import PRESSURES, in_unit, split_unit
 FAR = 1000.0
 """Ratio of a target to the initial value beyond which another unit was probably meant: GPa and bar are 10,000 apart."""
 
+MAX_DEVIATION = 1e50
+"""Largest initial deviation from a target in units of its scale, whose square is still a number."""
+
 TINY = 1e-4
 """Ratio of a change without a unit to a value in bar or atm below which GPa was probably meant."""
 
@@ -119,7 +122,12 @@ class ObservableLoss(LossKind, Aim):
         name, start = self.observable, context.start[self.observable]
         unit = context.measures[name](context.cells, 0).units
         with errors_about(f"target of {name}"):
-            return Number(name, context.measures[name], self._target(start, unit), in_unit(self.scale, unit))
+            target, scale = self._target(start, unit), in_unit(self.scale, unit)
+            if abs(target - start) > MAX_DEVIATION * scale:
+                raise LammpsImplicitError(
+                    f"{target:g} {unit} is {abs(target - start) / scale:.1e} scales away: raise it"
+                )
+            return Number(name, context.measures[name], target, scale)
 
     def _target(self, start: float, unit: str) -> float:
         """The target in the observable's unit; asks for its unit where it is far from the initial value."""
@@ -167,8 +175,8 @@ class FunctionLoss(LossKind):
         try:
             spec.loader.exec_module(module)
             function: UserFunction = getattr(module, self.function)
-        except Exception as error:  # the user's file may raise anything
-            raise LammpsImplicitError(f"{self.file}: {self.function} cannot be imported ({error})") from None
+        except (Exception, SystemExit) as error:  # the user's file may raise anything
+            raise LammpsImplicitError(f"{self.file}: {self.function} cannot be imported ({error!r})") from None
         return function
 
 

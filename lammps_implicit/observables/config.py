@@ -30,7 +30,9 @@ class Bulk(DeckSettings):
 class Defect(DeckSettings):
     """A cell with a defect."""
 
-    sites: Union[int, None] = Field(default=None, gt=0, description="lattice sites of the cell without the defect")
+    sites: Union[int, None] = Field(
+        default=None, gt=0, lt=10**12, description="lattice sites of the cell without the defect"
+    )
 
 
 class Binding(Strict):
