@@ -105,7 +105,7 @@ def invert(
     ----------
     settings : InversionSettings
     folder : Path
-        Existing folder for the history, the tuned potential and structures.
+        Folder for the history, the tuned potential and structures; it exists at the latest after `clear`.
     comm : MPI.Comm, optional
         Default: all ranks.
     resume : bool
@@ -113,7 +113,7 @@ def invert(
     say : callable
         Called with a line for each step.
     clear : callable
-        Called on rank 0 after all input has been read and before anything is written.
+        Called on rank 0 after all input has been read, and the loss evaluated, before anything is written.
 
     Returns
     -------
@@ -157,8 +157,8 @@ def invert(
             say(f"resuming after iteration {count - 1}")
         else:
             _meet_equalities(settings.parameters, problem)
-        first.engine.on_root(clear)
         start = descent.history[0].loss if descent.history else problem.value()
+        first.engine.on_root(clear)  # from here on files are written: whatever can be refused has been
         recorder = _Recorder(folder, settings, initial, problem, measures, seen, say)
         descent.reason, descent.converged = "", False
         target, limit = settings.reduction * start, settings.iterations

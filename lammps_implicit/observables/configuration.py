@@ -263,7 +263,8 @@ def describe_errors(error: ValidationError, root: Any = None) -> str:
         found.append((0 if root is None else line_of(root, one["loc"]), f"{place}: {message}" if place else message))
     shown = [text if root is None else f"line {line}: {text}" for line, text in sorted(found)]
     more = [f"and {len(shown) - MAX_FAULTS} more"] if len(shown) > MAX_FAULTS else []
-    return "; ".join([*shown[:MAX_FAULTS], *more])
+    text = "; ".join([*shown[:MAX_FAULTS], *more])
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 MAX_FAULTS = 20
