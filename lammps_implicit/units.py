@@ -18,6 +18,104 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _BAR = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
 """Units of pressure that users may write, in bar."""
 
+PRESSURES = frozenset(_BAR)
+"""Names of units of pressure."""
+
+
+_NAMED = {
+    "eV": (1, 0, 1.0),
+    "meV": (1, 0, 1e-3),
+    "kJ/mol": (1, 0, 1 / 96.485332),
+    "kcal/mol": (1, 0, 1 / 23.060549),
+    "J": (1, 0, 1 / 1.602176634e-19),
+    "Ry": (1, 0, 13.605693),
+    "Ha": (1, 0, 27.211386),
+    "Å": (0, 1, 1.0),
+    "Angstrom": (0, 1, 1.0),
+    "angstrom": (0, 1, 1.0),
+    "A": (0, 1, 1.0),
+    "nm": (0, 1, 10.0),
+    "pm": (0, 1, 0.01),
+    "Bohr": (0, 1, 0.529177211),
+    "bohr": (0, 1, 0.529177211),
+    **{name: (1, -3, bar / 1.6021765e6) for name, bar in _BAR.items()},
+}
+"""Units by name: powers of energy and length, and size in eV and Å; molar energies are per particle."""
+
+
+def _dimension(unit: str) -> tuple[int, int, float]:
+    """Powers of energy and length of a product of units, such as ``eV/Å^3``, and its size in eV and Å."""
+    energy, length, size = 0, 0, 1.0
+    names = "|".join(re.escape(name) for name in sorted(_NAMED, key=len, reverse=True))
+    parts = list(re.finditer(rf"(^|[*/])\s*({names})(?:\^?(-?[1-6])|([²³]))?\s*", unit.strip()))
+    if not parts or "".join(part[0] for part in parts) != unit.strip():
+        raise LammpsImplicitError(f"'{unit[:40]}' is no unit that is known: {', '.join(_NAMED)}, with / and ^")
+    for part in parts:
+        named = _NAMED[part[2]]
+        power = int(part[3] or {"²": 2, "³": 3}.get(part[4], 1)) * (-1 if part[1] == "/" else 1)
+        energy, length, size = energy + power * named[0], length + power * named[1], size * named[2] ** power
+    return energy, length, size
+
+
+def split_unit(value: float | str) -> tuple[float, str]:
+    """Split a quantity into its number and its unit.
+
+    Parameters
+    ----------
+    value : float or str
+        ``160``, ``"160"`` or ``"160 GPa"``.
+
+    Returns
+    -------
+    number : float
+    unit : str
+        Empty if there is none.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it is not a finite number, or the unit is not known.
+    """
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*(\D.*)?", str(value))
+    if match is None or not np.isfinite(float(match[1])):
+        raise LammpsImplicitError(f"'{str(value)[:40]}' is not a number with or without a unit, as '160 GPa'")
+    unit = (match[2] or "").strip()
+    if unit:
+        _dimension(unit)
+    return float(match[1]), unit
+
+
+def in_unit(value: float | str, unit: str) -> float:
+    """Convert a quantity to a unit.
+
+    Parameters
+    ----------
+    value : float or str
+        A number in this unit, or with a unit of its own: ``"160 GPa"``.
+    unit : str
+        For example ``bar``, ``eV/Å`` or ``Å^3``.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it is not a finite number, or its unit is not known or of another dimension.
+    """
+    number, given = split_unit(value)
+    if given in ("", unit):
+        return number
+    try:
+        wanted = _dimension(unit)
+    except LammpsImplicitError:
+        raise LammpsImplicitError(f"'{value}' cannot be converted to {unit}: give a plain number") from None
+    energy, length, size = _dimension(given)
+    if (energy, length) != wanted[:2]:
+        raise LammpsImplicitError(f"'{value}' is not a quantity in {unit} or units like it")
+    return number * size / wanted[2]
+
 
 @dataclass(frozen=True)
 class Units:

@@ -52,6 +52,36 @@ def test_all_forms_hold_the_same_samples(files, name):
     assert read_ensemble(files / name, PARAMETERS).samples == pytest.approx(SAMPLES, rel=1e-14)
 
 
+@pytest.mark.parametrize("form", ["npy", "csv", "labelled.csv"])
+def test_a_covariance_in_a_table_is_taken_as_one_only_when_asked(tmp_path, form):
+    file, names = tmp_path / f"c.{form}", PARAMETERS.names
+    if form == "npy":
+        np.save(file, COVARIANCE)
+    else:
+        write_csv(file, names if form == "labelled.csv" else (), COVARIANCE)
+    with pytest.raises(LammpsImplicitError, match="--covariance"):
+        read_ensemble(file, PARAMETERS)
+    found = read_ensemble(file, PARAMETERS, draws=100, covariance=True)
+    assert found.samples == pytest.approx(from_covariance(COVARIANCE, PARAMETERS, draws=100).samples, rel=1e-9)
+
+
+def test_labels_may_head_the_rows_of_a_covariance(tmp_path):
+    rows = [",".join([name, *map(repr, row)]) for name, row in zip(PARAMETERS.names, COVARIANCE.tolist(), strict=True)]
+    (tmp_path / "c.csv").write_text("\n".join([",".join(["", *PARAMETERS.names]), *rows]))
+    found = read_ensemble(tmp_path / "c.csv", PARAMETERS, draws=100, covariance=True)
+    assert found.samples == pytest.approx(from_covariance(COVARIANCE, PARAMETERS, draws=100).samples, rel=1e-9)
+    (tmp_path / "c.csv").write_text("\n".join([",".join(["", *PARAMETERS.names]), *rows[::-1]]))
+    with pytest.raises(LammpsImplicitError, match="another order"):
+        read_ensemble(tmp_path / "c.csv", PARAMETERS, covariance=True)
+
+
+def test_a_mean_far_away_is_accepted_when_asked():
+    far = SAMPLES + 100.0
+    with pytest.raises(LammpsImplicitError, match="--accept-mean"):
+        from_samples(far, PARAMETERS)
+    assert from_samples(far, PARAMETERS, accept_mean=True).samples == pytest.approx(far)
+
+
 def test_a_covariance_is_drawn_from(tmp_path):
     np.savez(tmp_path / "c.npz", covariance=COVARIANCE, mean=PARAMETERS.theta)
     found = read_ensemble(tmp_path / "c.npz", PARAMETERS, draws=20_000, seed=3)

@@ -325,7 +325,7 @@ def test_the_command_writes_a_table_a_file_and_a_plot(config, tmp_path, tantalum
     ("text", "message"),
     [
         (CONFIG.replace("bulk:", "bulc:"), "Field required|Extra inputs"),
-        (CONFIG.replace("in.vacancy", "in.nothing"), "defects: vacancy: deck in.nothing does not exist"),
+        (CONFIG.replace("in.vacancy", "in.nothing"), "defects: vacancy: deck: in.nothing does not exist"),
         (CONFIG.replace("20 GPa", "20 eV"), "pressure: pressure in 'eV'"),
         (CONFIG.replace("20 GPa", "[1, 1, 2, 0, 0, 0]"), "pressure: an enthalpy needs a hydrostatic pressure"),
         (CONFIG.replace("20 GPa", "1, 1, 1, 0, 0, 2 GPa"), "pressure: an enthalpy needs a hydrostatic pressure"),

@@ -145,7 +145,7 @@ def test_the_inverse_hessian_meets_the_secant_equation(ta_vacancy):
 
 def test_saddles_are_followed_where_asked_for(write_deck):
     # An atom half-way between two vacancies, by symmetry on the saddle of its migration.
-    from test_bad_input import SADDLE
+    from test_bad_decks_and_files import SADDLE
 
     text = SADDLE + "minimize 0.0 1.0e-6 1000 10000\n"
     with Minimum.from_deck(write_deck(text), saddle=True) as saddle:

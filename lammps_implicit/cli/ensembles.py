@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,7 +12,7 @@ import typer
 from mpi4py import MPI
 
 from lammps_implicit.cli.console import columns, say
-from lammps_implicit.cli.options import FtolOption, OverwriteOption
+from lammps_implicit.cli.options import AcceptMeanOption, CovarianceOption, FtolOption, OverwriteOption, above_zero
 from lammps_implicit.ensembles import plots, propagation, validation
 from lammps_implicit.ensembles.agreement import agreement, agreement_rows
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
@@ -23,6 +25,7 @@ from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.observables.distances import distance_from_sensitivity
 from lammps_implicit.observables.files import Derivatives, read_derivatives
+from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.progress import progress
 from lammps_implicit.results.format import SENSITIVITY_KIND
 from lammps_implicit.results.sensitivity import read_sensitivity
@@ -47,7 +50,9 @@ SingularOption = Annotated[
 LimitOption = Annotated[
     float,
     typer.Option(
-        "--limit", help="Flag samples whose estimated error exceeds this fraction of both their change and the spread."
+        "--limit",
+        callback=above_zero,
+        help="Flag samples whose estimated error exceeds this fraction of both their change and the spread.",
     ),
 ]
 
@@ -61,6 +66,8 @@ def propagate(
     draws: DrawsOption = 100_000,
     draw_seed: DrawSeedOption = 0,
     allow_singular: SingularOption = False,
+    covariance: CovarianceOption = False,
+    accept_mean: AcceptMeanOption = False,
     limit: LimitOption = 0.1,
     distances: Annotated[
         Optional[list[str]],
@@ -76,9 +83,16 @@ def propagate(
 
     Computes the distribution of every observable from its derivatives, without running LAMMPS.
     """
-    _on_root(
-        lambda: _propagate(result, ensemble, output, (draws, draw_seed, allow_singular), limit, distances, overwrite)
+    reader = partial(
+        read_ensemble,
+        ensemble,
+        draws=draws,
+        seed=draw_seed,
+        allow_singular=allow_singular,
+        covariance=covariance,
+        accept_mean=accept_mean,
     )
+    _on_root(lambda: _propagate(result, ensemble, output, reader, limit, distances, overwrite))
 
 
 def validate(
@@ -101,6 +115,8 @@ def validate(
     draws: DrawsOption = 100_000,
     draw_seed: DrawSeedOption = 0,
     allow_singular: SingularOption = False,
+    covariance: CovarianceOption = False,
+    accept_mean: AcceptMeanOption = False,
     limit: LimitOption = 0.1,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -112,7 +128,10 @@ def validate(
 
     def read() -> tuple[Derivatives, Ensemble]:
         derivatives = read_derivatives(result)
-        return derivatives, read_ensemble(ensemble, derivatives.parameters, draws, draw_seed, allow_singular)
+        known = read_ensemble(
+            ensemble, derivatives.parameters, draws, draw_seed, allow_singular, covariance, accept_mean
+        )
+        return derivatives, known
 
     derivatives, known = on_root(MPI.COMM_WORLD, read)
     with progress("validating", rank() == 0) as update:
@@ -155,7 +174,7 @@ def _propagate(
     result: Path,
     ensemble: Path,
     output: Path,
-    drawing: tuple[int, int, bool],
+    reader: Callable[[Parameters], Ensemble],
     limit: float,
     distances: list[str] | None,
     overwrite: bool,
@@ -173,7 +192,7 @@ def _propagate(
                 f"--distance {pair}: {result} holds no structure; give a file from 'lammps-implicit sensitivity'"
             )
         observables[f"distance {pair}"] = distance_from_sensitivity(sensitivity, _pair(pair))
-    known = read_ensemble(ensemble, derivatives.parameters, *drawing)
+    known = reader(derivatives.parameters)
     found = propagation.propagate(observables, derivatives.parameters.theta, known, limit, derivatives.response_metric)
     files = write_propagation(output, found, derivatives, sensitivity, overwrite)
     distributions, names = found.distributions, known.names
@@ -228,9 +247,13 @@ def _report(result: Path, validation: Path | None, output: Path, overwrite: bool
 
 def _pair(text: str) -> tuple[int, int]:
     first, dash, second = text.partition("-")
-    if not (dash and first.isdigit() and second.isdigit()):
+    if not (dash and _is_id(first) and _is_id(second)):
         raise LammpsImplicitError(f"--distance {text}: write two atom ids, as 12-57")
     return int(first), int(second)
+
+
+def _is_id(word: str) -> bool:
+    return re.fullmatch("[0-9]{1,18}", word) is not None
 
 
 def _on_root(task: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -75,16 +76,22 @@ def invert(
     """
     folder = Path(f"{config.stem}-output") if output is None else output
     settings = on_root(MPI.COMM_WORLD, lambda: read_configuration(config, InversionSettings))
-    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, inputs(settings), settings.structures))
+    on_root(MPI.COMM_WORLD, lambda: _check(folder, resume, overwrite, [config, *inputs(settings)]))
     inversion = run.invert(
-        settings, folder, resume=resume, say=say, clear=lambda: _clear(folder) if overwrite else None
+        settings, folder, resume=resume, say=say, clear=lambda: _begin(folder, overwrite, settings.structures)
     )
     columns(inversion.rows())
     say("wrote " + ", ".join(map(str, inversion.files)))
 
 
-def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path], structures: bool) -> None:
-    """Create the results folder; refuse to mix two runs in it, or to overwrite input files."""
+def _check(folder: Path, resume: bool, overwrite: bool, inputs: list[Path]) -> None:
+    """Refuse to mix two runs in a folder, to overwrite input files, or a folder that cannot be made."""
+    try:
+        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {str(folder)[:80]}: {getattr(error, 'strerror', None) or error}") from None
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise OutputError(f"cannot write {folder}: {nearest} is not a folder that can be written")
     if resume and overwrite:
         raise OutputError("give either --resume or --overwrite, not both")
     if resume and not (folder / HISTORY).exists():
@@ -94,10 +101,6 @@ def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path], st
         raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
     for path in there:
         refuse_inputs(path, *inputs)
-    try:
-        (folder / STRUCTURES if structures else folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror}") from None
 
 
 def _results(folder: Path) -> list[Path]:
@@ -107,6 +110,11 @@ def _results(folder: Path) -> list[Path]:
     return [path for path in (*names, *tuned, *(folder / STRUCTURES).glob("[0-9][0-9][0-9]_*.*")) if path.exists()]
 
 
-def _clear(folder: Path) -> None:
-    for path in _results(folder):
+def _begin(folder: Path, overwrite: bool, structures: bool) -> None:
+    """Remove the files of an earlier run if they may be overwritten, and make the folder."""
+    for path in _results(folder) if overwrite else []:
         path.unlink()
+    try:
+        (folder / STRUCTURES if structures else folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror}") from None

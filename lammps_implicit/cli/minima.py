@@ -15,7 +15,9 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import (
     AcceptAccuracyOption,
+    AcceptMeanOption,
     CellOption,
+    CovarianceOption,
     DeckArgument,
     EnsembleDirectionsOption,
     EvaluatorOption,
@@ -122,6 +124,8 @@ def sensitivity(
         typer.Option("--form", help="Store the Jacobian in full or as two factors; auto: in full up to 1 GiB."),
     ] = Form.auto,
     ensemble: EnsembleDirectionsOption = None,
+    covariance: CovarianceOption = False,
+    accept_mean: AcceptMeanOption = False,
     evaluator: EvaluatorOption = None,
     autodiff: Annotated[
         bool,
@@ -157,7 +161,7 @@ def sensitivity(
         pressure=pressure,
         accept_accuracy=accept_accuracy,
     ) as minimum:
-        changes = None if ensemble is None else _changes(minimum, ensemble)
+        changes = None if ensemble is None else _changes(minimum, ensemble, covariance, accept_mean)
         held = minimum.strain(cell, None if cell == "none" else pressure)
         with progress("solving", minimum.engine.comm.rank == 0) as update:
             jacobian = minimum.jacobian(tol, method.value, update, cell=held)
@@ -222,15 +226,21 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     say("wrote " + ", ".join(map(str, files)))
 
 
-def read_ensemble_directions(path: Path, parameters: Parameters) -> Ensemble:
+def read_ensemble_directions(
+    path: Path, parameters: Parameters, covariance: bool = False, accept_mean: bool = False
+) -> Ensemble:
     """Read an ensemble of which only the directions are used, so that its covariance may be singular."""
-    return read_ensemble(path, parameters, allow_singular=True)
+    return read_ensemble(path, parameters, allow_singular=True, covariance=covariance, accept_mean=accept_mean)
 
 
-def _changes(minimum: Minimum, ensemble: Path) -> FloatArray:
+def _changes(minimum: Minimum, ensemble: Path, covariance: bool, accept_mean: bool) -> FloatArray:
     """Parameter changes δΘ of an ensemble's samples; read before any solve, so that a bad file fails early."""
     parameters = minimum.parameters
-    return minimum.engine.on_root(lambda: read_ensemble_directions(ensemble, parameters).changes(parameters.theta))
+
+    def read() -> FloatArray:
+        return read_ensemble_directions(ensemble, parameters, covariance, accept_mean).changes(parameters.theta)
+
+    return minimum.engine.on_root(read)
 
 
 def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:

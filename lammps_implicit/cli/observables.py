@@ -13,7 +13,13 @@ from pydantic import BaseModel
 from lammps_implicit.cli.configuration_help import ConfiguredCommand
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.minima import read_ensemble_directions
-from lammps_implicit.cli.options import EnsembleDirectionsOption, OverwriteOption, require_exists
+from lammps_implicit.cli.options import (
+    AcceptMeanOption,
+    CovarianceOption,
+    EnsembleDirectionsOption,
+    OverwriteOption,
+    require_exists,
+)
 from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.config import Binding, Bulk, Defect, StudySettings
@@ -48,6 +54,8 @@ def observables(
         Path, typer.Option("-o", "--output", help="HDF5 file; a plot is written beside it, with the ending .png.")
     ] = Path("observables.h5"),
     ensemble: EnsembleDirectionsOption = None,
+    covariance: CovarianceOption = False,
+    accept_mean: AcceptMeanOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Compute observables with their derivatives.
@@ -60,7 +68,9 @@ def observables(
         refuse_inputs(path, config, *([] if ensemble is None else [ensemble]))
     require_exists(ensemble)
     settings = read_configuration(config, StudySettings)
-    read = None if ensemble is None else partial(read_ensemble_directions, ensemble)
+    read = None
+    if ensemble is not None:
+        read = partial(read_ensemble_directions, ensemble, covariance=covariance, accept_mean=accept_mean)
     study = run_study(settings, say=say, ensemble=read)
 
     def write() -> None:

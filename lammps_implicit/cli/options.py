@@ -9,6 +9,20 @@ import typer
 
 from lammps_implicit.errors import LammpsImplicitError
 
+
+def above_zero(parameter: typer.CallbackParam, value: float) -> float:
+    """Check the value of an option that must be positive; infinity is. A callback of options.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it is zero, negative or NaN.
+    """
+    if not value > 0:
+        raise LammpsImplicitError(f"{parameter.opts[0]} {value:g}: give a positive number")
+    return value
+
+
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 DeckArgument = Annotated[Path, typer.Argument(help="LAMMPS input deck; the structure it ends with is taken over.")]
 ParametersOption = Annotated[
@@ -25,7 +39,12 @@ VariableOption = Annotated[
     ),
 ]
 ForceLimitOption = Annotated[
-    float, typer.Option("--force-limit", help="Refuse decks that end with a larger force (eV/Å) than this.")
+    float,
+    typer.Option(
+        "--force-limit",
+        callback=above_zero,
+        help="Refuse decks that end with a larger force (eV/Å) than this; inf for none.",
+    ),
 ]
 EvaluatorOption = Annotated[
     Optional[str],
@@ -36,7 +55,10 @@ EvaluatorOption = Annotated[
         "file that it reads.",
     ),
 ]
-FtolOption = Annotated[float, typer.Option("--ftol", help="Relax until no force component exceeds this (eV/Å).")]
+FtolOption = Annotated[
+    float,
+    typer.Option("--ftol", callback=above_zero, help="Relax until no force component exceeds this (eV/Å)."),
+]
 CellOption = Annotated[
     str,
     typer.Option(
@@ -67,6 +89,17 @@ AcceptAccuracyOption = Annotated[
         "--accept-accuracy",
         help="Relative error up to which results are written although their checks miss --tol by more than ten times.",
     ),
+]
+CovarianceOption = Annotated[
+    bool,
+    typer.Option(
+        "--covariance",
+        help="The .npy or .csv file of --ensemble holds a covariance, one row and one column for each parameter.",
+    ),
+]
+AcceptMeanOption = Annotated[
+    bool,
+    typer.Option("--accept-mean", help="Accept an ensemble whose mean is far from the parameters of the result."),
 ]
 SaddleOption = Annotated[bool, typer.Option("--saddle", help="Accept a saddle point, such as a transition state.")]
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.ensembles.tables import read_csv, read_folder, read_numpy
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.expansion.covariance import covariance_factor
 from lammps_implicit.potentials.interface import Parameters
-from lammps_implicit.potentials.number_files import is_number
-from lammps_implicit.potentials.snap_files import is_coefficient_file, parse_coefficients, read_coefficients
 
 DRAWS = 100_000
 """Default number of samples drawn from a covariance: standard errors of means are 0.3 % of the standard deviation."""
@@ -29,7 +28,16 @@ unrelated numbers.
 """
 
 MIN_SAMPLES = 10
-"""Number of samples below which their spread is too uncertain, by a quarter and more, for that comparison."""
+"""Number of samples below which their spread is too uncertain, by a quarter and more, for that comparison.
+
+Fewer are compared in units of the parameters themselves where these are larger than the spread.
+"""
+
+MAX_NUMBERS = 2**28
+"""Largest number of values that are drawn, 2 GiB."""
+
+SYMMETRIC = 1e-9
+"""Difference of a matrix from its transpose, relative to its largest element, below which it is symmetric."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,9 @@ class Ensemble:
         return np.sort(np.random.default_rng(seed).choice(len(self.samples), count, replace=False))
 
 
-def from_samples(samples: ArrayLike, parameters: Parameters, source: str = "samples") -> Ensemble:
+def from_samples(
+    samples: ArrayLike, parameters: Parameters, source: str = "samples", accept_mean: bool = False
+) -> Ensemble:
     """Make an ensemble of samples, and check them against a potential.
 
     Parameters
@@ -126,6 +136,8 @@ def from_samples(samples: ArrayLike, parameters: Parameters, source: str = "samp
         Of the potential.
     source : str
         Description of where they come from, for messages.
+    accept_mean : bool
+        Whether the mean may be far from the potential's parameters.
 
     Returns
     -------
@@ -134,9 +146,10 @@ def from_samples(samples: ArrayLike, parameters: Parameters, source: str = "samp
     Raises
     ------
     PotentialError
-        If the shape is wrong, a value is not finite, or the mean is far from the potential's parameters.
+        If the shape is wrong, a value is not finite, the array is a symmetric matrix as covariances are, or the mean is
+        far from the potential's parameters.
     """
-    array = np.asarray(samples, float)
+    array = _numbers(samples, source)
     count = len(parameters.names)
     if array.ndim != 2 or array.shape[1] != count or not len(array):
         raise PotentialError(
@@ -147,8 +160,16 @@ def from_samples(samples: ArrayLike, parameters: Parameters, source: str = "samp
     if len(bad):
         row, column = bad[0]
         raise PotentialError(f"{source}: {parameters.names[column]} of sample {row + 1} is {array[row, column]}")
-    if len(array) >= MIN_SAMPLES:
-        _require_near(array.mean(axis=0), array.std(axis=0), parameters, source)
+    if count > 1 and _is_symmetric(array):
+        raise PotentialError(
+            f"{source}: {count} rows of {count} numbers that are a symmetric matrix, as covariances are: "
+            "pass --covariance if it is one ('matrix: true' in a configuration, from_covariance in Python)"
+        )
+    if not accept_mean:
+        spread = array.std(axis=0)
+        if len(array) < MIN_SAMPLES:
+            spread = np.maximum(spread, np.abs(parameters.theta))
+        _require_near(array.mean(axis=0), spread, parameters, source)
     return Ensemble(array, parameters.names, source)
 
 
@@ -160,6 +181,7 @@ def from_covariance(
     seed: int = 0,
     allow_singular: bool = False,
     source: str = "covariance",
+    accept_mean: bool = False,
 ) -> Ensemble:
     """Draw an ensemble from a normal distribution.
 
@@ -176,6 +198,8 @@ def from_covariance(
         Whether the variance of parameters, or of combinations of them, may vanish.
     source : str
         Description of where the covariance comes from, for messages.
+    accept_mean : bool
+        Whether the mean may be far from the potential's parameters.
 
     Returns
     -------
@@ -187,8 +211,8 @@ def from_covariance(
         If the matrix is not a covariance of these parameters.
     """
     count = len(parameters.names)
-    matrix = np.asarray(covariance, float)
-    centre = parameters.theta if mean is None else np.asarray(mean, float)
+    matrix = _numbers(covariance, source)
+    centre = parameters.theta if mean is None else _numbers(mean, source)
     if matrix.shape != (count, count):
         raise PotentialError(f"{source}: covariance of shape {matrix.shape}, expected ({count}, {count})")
     if centre.shape != (count,):
@@ -197,13 +221,20 @@ def from_covariance(
         raise PotentialError(f"{source}: the covariance or the mean has values that are not finite")
     if draws < 1:
         raise PotentialError(f"{source}: cannot draw {draws} samples: give a positive number")
+    if draws > MAX_NUMBERS // count:
+        raise PotentialError(
+            f"{source}: {draws} samples of {count} parameters do not fit in memory: draw at most {MAX_NUMBERS // count}"
+        )
+    if seed < 0:
+        raise PotentialError(f"{source}: the random seed is {seed}: give one that is not negative")
     factor = covariance_factor(matrix, source)
     if factor.shape[1] < count and not allow_singular:
         raise PotentialError(
             f"{source}: the covariance is singular, of rank {factor.shape[1]} for {count} parameters; allow this "
             "(--allow-singular) if the variance of some parameters or combinations is meant to vanish"
         )
-    _require_near(centre, np.sqrt(np.diag(matrix)), parameters, source)
+    if not accept_mean:
+        _require_near(centre, np.sqrt(np.diag(matrix)), parameters, source)
     coordinates = np.random.default_rng(seed).standard_normal((draws, factor.shape[1]))
     origin = matrix.tobytes() + centre.tobytes() + f"{draws} {seed}".encode()
     return Ensemble(centre + coordinates @ factor.T, parameters.names, source, factor, coordinates, origin)
@@ -284,6 +315,8 @@ def read_ensemble(
     draws: int = DRAWS,
     seed: int = 0,
     allow_singular: bool = False,
+    covariance: bool = False,
+    accept_mean: bool = False,
 ) -> Ensemble:
     """Read an ensemble from a file or a folder.
 
@@ -297,6 +330,11 @@ def read_ensemble(
         Of the potential.
     draws, seed, allow_singular
         For a covariance; see `from_covariance`.
+    covariance : bool
+        Whether a ``.npy`` or ``.csv`` file holds a covariance (P, P) instead of samples; in a ``.csv`` file labels may
+        head columns, or columns and rows.
+    accept_mean : bool
+        Whether the mean may be far from the potential's parameters.
 
     Returns
     -------
@@ -308,100 +346,63 @@ def read_ensemble(
         If it cannot be read or does not fit the potential.
     """
     file = Path(path)
-    if file.is_dir():
-        return from_samples(_read_folder(file, parameters), parameters, file.name)
-    if not file.is_file():
+    if not file.exists():
         raise PotentialError(f"ensemble {path} does not exist")
-    kind = file.suffix.lower()
-    if kind == ".csv":
-        return from_samples(_read_csv(file, parameters), parameters, file.name)
-    if kind not in (".npy", ".npz"):
+    kind = "folder" if file.is_dir() else file.suffix.lower()
+    if kind not in ("folder", ".csv", ".npy", ".npz"):
         raise PotentialError(f"ensemble {path}: expected .npy, .npz, .csv or a folder of .snapcoeff files")
-    arrays = _read_numpy(file)
+    if kind == "folder":
+        arrays: dict[str, Any] = {"samples": read_folder(file, parameters)}
+    elif kind == ".csv":
+        table, labels = read_csv(file, covariance)
+        arrays = {"samples": table}
+        for given in labels:
+            _require_same_order(given, parameters, file.name)
+    else:
+        arrays = read_numpy(file)
+    _require_made_for(arrays, parameters, file.name)
+    if covariance and "samples" in arrays:
+        if kind in ("folder", ".npz"):
+            raise PotentialError(f"{file.name}: --covariance was given, but it holds samples: leave the option out")
+        arrays["covariance"] = arrays.pop("samples")
+    if "covariance" in arrays:
+        mean, matrix = arrays.get("mean"), arrays["covariance"]
+        return from_covariance(matrix, parameters, mean, draws, seed, allow_singular, file.name, accept_mean)
+    if "samples" not in arrays:
+        raise PotentialError(f"{file.name} has neither 'samples' nor 'covariance', but {', '.join(arrays)}")
+    return from_samples(arrays["samples"], parameters, file.name, accept_mean)
+
+
+def _require_made_for(arrays: dict[str, Any], parameters: Parameters, source: str) -> None:
+    """Refuse arrays that say that they are of other parameters or of another potential, or that are ambiguous."""
     if "names" in arrays:
-        _require_same_order([str(name) for name in np.ravel(arrays["names"])], parameters, file.name)
+        _require_same_order([str(name) for name in np.ravel(arrays["names"])], parameters, source)
     made_for = str(arrays.get("potential_sha256", parameters.digest))
     if made_for != parameters.digest:
         raise PotentialError(
-            f"{file.name}: the ensemble is for another potential: its coefficient file has SHA-256 {made_for[:12]}…, "
+            f"{source}: the ensemble is for another potential: its coefficient file has SHA-256 {made_for[:12]}…, "
             f"that of the result {parameters.digest[:12]}…"
         )
     if "covariance" in arrays and "samples" in arrays:
-        raise PotentialError(f"{file.name} has both 'samples' and 'covariance': remove one")
-    if "covariance" in arrays:
-        mean = arrays.get("mean")
-        return from_covariance(arrays["covariance"], parameters, mean, draws, seed, allow_singular, file.name)
-    if "samples" not in arrays:
-        raise PotentialError(f"{file.name} has neither 'samples' nor 'covariance', but {', '.join(arrays)}")
-    return from_samples(arrays["samples"], parameters, file.name)
+        raise PotentialError(f"{source} has both 'samples' and 'covariance': remove one")
 
 
-def _read_numpy(file: Path) -> dict[str, NDArray[Any]]:
-    """Arrays of a file by name; the array of a ``.npy`` file is called ``samples``."""
+def _numbers(given: ArrayLike, source: str) -> FloatArray:
+    """As an array of floats."""
     try:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            arrays = {"samples": loaded}
-        else:
-            with loaded:
-                arrays = dict(loaded)
-        for name in {"samples", "covariance", "mean"} & set(arrays):
-            if arrays[name].dtype.kind not in "fiu":
-                raise ValueError(f"'{name}' has type {arrays[name].dtype}")
-    except Exception as error:  # damaged files raise zip, struct and codec errors of all kinds
-        raise PotentialError(f"{file.name}: not arrays of numbers ({' '.join(str(error).split())})") from None
-    return arrays
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"type {array.dtype}")
+        return array.astype(float)
+    except (TypeError, ValueError) as error:
+        raise PotentialError(f"{source}: not an array of numbers ({error})") from None
 
 
-def _read_csv(file: Path, parameters: Parameters) -> FloatArray:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-        rows = [line for line in lines if line.strip() and not line.startswith("#")]
-        words = [word.strip() for word in rows[0].split(",")] if rows else []
-        labelled = not all(is_number(word) for word in words)
-        if len(rows) <= labelled:
-            raise PotentialError(f"{file.name} has no samples")
-        samples = np.loadtxt(rows[labelled:], delimiter=",", ndmin=2, comments=None)
-    except (OSError, ValueError) as error:
-        raise PotentialError(f"{file.name}: not a table of numbers ({' '.join(str(error).split())})") from None
-    if labelled:
-        _require_same_order(words, parameters, file.name)
-    return samples
-
-
-def _read_folder(folder: Path, parameters: Parameters) -> FloatArray:
-    """Coefficients of all SNAP files in a folder, in natural order of their names."""
-    files = sorted(folder.glob("*.snapcoeff"), key=lambda file: _natural_key(file.name))
-    if not files:
-        raise PotentialError(f"{folder.name}: there is no .snapcoeff file in this folder")
-    if not is_coefficient_file(parameters.text):
-        raise PotentialError(f"{folder.name}: the potential of the result is not SNAP: give samples as .npy or .csv")
-    expected = parse_coefficients(parameters.text, "the potential of the result")
-    chosen = [expected.names.index(name) for name in parameters.names]
-    fixed = np.ones(len(expected.names), bool)
-    fixed[chosen] = False
-    rows = []
-    for file in files:
-        found = read_coefficients(file)
-        if found.names != expected.names or found.blocks != expected.blocks:
-            raise PotentialError(
-                f"{folder.name}/{file.name} is for another potential: elements, radii, weights or the number of "
-                "coefficients differ"
-            )
-        if np.any(found.theta[fixed] != expected.theta[fixed]):
-            name = expected.names[int(np.argmax(fixed & (found.theta != expected.theta)))]
-            raise PotentialError(
-                f"{folder.name}/{file.name}: {name} differs from the result's potential, which has no derivatives with "
-                "respect to it"
-            )
-        rows.append(found.theta[chosen])
-    return np.array(rows)
-
-
-def _natural_key(name: str) -> tuple[list[int], str]:
-    """Sort key that puts file 10 after file 9."""
-    digits = "".join(character if character.isdigit() else " " for character in name).split()
-    return [int(part) for part in digits], name
+def _is_symmetric(array: FloatArray) -> bool:
+    """Whether an array is a square matrix that equals its transpose."""
+    if array.shape[0] != array.shape[1]:
+        return False
+    return bool(np.abs(array - array.T).max() <= SYMMETRIC * np.abs(array).max())
 
 
 def _require_same_order(names: list[str], parameters: Parameters, source: str) -> None:
@@ -430,5 +431,6 @@ def _require_near(mean: FloatArray, spread: FloatArray, parameters: Parameters, 
     if not float(np.median(offset)) <= MAX_OFFSET:
         raise PotentialError(
             f"{source}: the mean of the ensemble is {np.median(offset):.3g} standard deviations away from the "
-            "potential's parameters (median over parameters): is it for another potential?"
+            "potential's parameters (median over parameters): is it for another potential? Pass --accept-mean "
+            "(accept_mean=True in Python) if it is meant"
         )

@@ -35,7 +35,7 @@ from lammps_implicit.files import sha256
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
 from lammps_implicit.observables.config import ENERGIES_PER_ATOM, StudySettings
-from lammps_implicit.observables.configuration import describe_error
+from lammps_implicit.observables.configuration import describe_errors
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.study import observables_of, open_cells
@@ -361,7 +361,7 @@ def _settings(derivatives: Derivatives) -> StudySettings:
         return StudySettings.model_validate_json(str(derivatives.attributes["configuration"]))
     except ValidationError as error:
         raise LammpsImplicitError(
-            f"the configuration in {derivatives.path.name} cannot be read ({describe_error(error)}): run the command "
+            f"the configuration in {derivatives.path.name} cannot be read ({describe_errors(error)}): run the command "
             "that wrote it again"
         ) from None
 

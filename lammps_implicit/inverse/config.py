@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional, Union
+from typing import Literal, Optional, Union
 
 from pydantic import Field, field_validator, model_validator
 
 from lammps_implicit.inverse.kinds import Aim, FunctionLoss, ObservableLoss, PositionsLoss, PriorLoss
 from lammps_implicit.inverse.loss import LossKind, RegisteredLoss
 from lammps_implicit.inverse.problem import JUMP, TRUST
-from lammps_implicit.observables.configuration import Strict, path_fields, validate_cell
+from lammps_implicit.observables.configuration import Force, Length, Name, Strict, path_fields, validate_cell
 from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.kind import RegisteredObservable
-
-Name = Annotated[str, Field(min_length=1)]
-
-CellName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
-"""A name that can be part of a file name."""
 
 
 class CellSettings(DeckSettings):
@@ -78,7 +73,7 @@ class Bound(Strict):
 class Equality(Strict):
     """A linear equality Σ a_k Θ_k = value."""
 
-    coefficients: dict[Name, float] = Field(min_length=1, description="a_k, by parameter label")
+    coefficients: dict[str, float] = Field(min_length=1, description="a_k, by parameter label")
     value: Optional[float] = Field(default=None, description="default: the initial value")
 
 
@@ -89,7 +84,7 @@ class ParameterSettings(Strict):
     scale: Literal["relative", "uniform"] = Field(
         default="relative", description="unit of changes: each parameter's own size, or one typical size for all"
     )
-    bounds: dict[Name, Bound] = Field(default_factory=dict, description="limits, by patterns of labels")
+    bounds: dict[str, Bound] = Field(default_factory=dict, description="limits, by patterns of labels")
     equalities: list[Equality] = Field(default_factory=list, description="linear constraints")
 
 
@@ -103,7 +98,7 @@ class Hold(Strict):
 class InversionSettings(Strict):
     """All settings of the command ``invert``."""
 
-    cells: dict[CellName, CellSettings] = Field(
+    cells: dict[Name, CellSettings] = Field(
         min_length=1, description="structures by name, each the final structure of a deck"
     )
     loss: Loss = Field(description="what is minimised")
@@ -124,11 +119,11 @@ class InversionSettings(Strict):
     )
     first_step: float = Field(default=1.0, gt=0, description="longest first step, in units of the scales")
     tol: float = Field(default=1e-5, ge=1e-10, lt=1, description="relative tolerance of linear solves")
-    ftol: float = Field(default=1e-8, gt=0, description="eV/Å; force tolerance of relaxations")
-    trust: float = Field(
+    ftol: Force = Field(default=1e-8, gt=0, description="eV/Å; force tolerance of relaxations")
+    trust: Length = Field(
         default=TRUST, gt=0, description="Å; largest estimated error of a predicted structure that is tried"
     )
-    jump: float = Field(
+    jump: Length = Field(
         default=JUMP, gt=0, description="Å; deviation from the prediction above which a structure is in another basin"
     )
     structures: bool = Field(default=True, description="whether to write structures at every iteration")

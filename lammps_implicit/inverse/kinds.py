@@ -15,11 +15,22 @@ from lammps_implicit.ensembles.ensemble import read_ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.inverse.loss import LossContext, LossKind
 from lammps_implicit.inverse.terms import Number, Positions, Prior, Term, UserFunction, UserTerm, positions
-from lammps_implicit.observables.configuration import Strict
+from lammps_implicit.observables.configuration import Length, Quantity, Strict
 from lammps_implicit.observables.decks import PositionSource
+from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.kind import Cells
 from lammps_implicit.observables.targets import read_positions
 from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.units import PRESSURES, in_unit, split_unit
+
+FAR = 1000.0
+"""Ratio of a target to the initial value beyond which another unit was probably meant: GPa and bar are 10,000 apart."""
+
+MAX_DEVIATION = 1e50
+"""Largest initial deviation from a target in units of its scale, whose square is still a number."""
+
+TINY = 1e-4
+"""Ratio of a change without a unit to a value in bar or atm below which GPa was probably meant."""
 
 MIN_VARIANCE = 1e-10
 """Smallest variance of a direction relative to the largest: keeps the inverse of a singular covariance finite."""
@@ -34,7 +45,7 @@ class PositionsLoss(LossKind):
     target: PositionSource
     ids: Optional[list[int]] = Field(default=None, min_length=1, description="ids of the atoms; default: all")
     near: Optional[int] = Field(default=None, description="or all atoms around the atom with this id")
-    radius: float = Field(default=10.0, gt=0, description="Å; within this distance of it")
+    radius: Length = Field(default=10.0, gt=0, description="Å; within this distance of it")
     weight: float = Field(default=1.0, gt=0, description="Å⁻²")
 
     @model_validator(mode="after")
@@ -78,14 +89,19 @@ class PositionsLoss(LossKind):
 class Aim(Strict):
     """Target value of an observable."""
 
-    target: Optional[float] = Field(default=None, description="target value")
-    change: Optional[float] = Field(default=None, description="or the change from the initial value")
-    scale: float = Field(default=1.0, gt=0, description="unit of deviations from the target")
+    target: Optional[Quantity] = Field(default=None, description="target value, as 3.2 or '160 GPa'")
+    change: Optional[Quantity] = Field(default=None, description="or the change from the initial value")
+    scale: Quantity = Field(default=1.0, description="unit of deviations from the target")
+    accept: bool = Field(
+        default=False, description=f"whether the target may be {FAR:g} times the initial value, or a {FAR:g}th of it"
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Aim:
         if (self.target is None) == (self.change is None):
             raise ValueError("give either target or change")
+        if not split_unit(self.scale)[0] > 0:
+            raise ValueError("scale: give a positive one")
         return self
 
 
@@ -103,11 +119,31 @@ class ObservableLoss(LossKind, Aim):
         return [self.observable]
 
     def build(self, context: LossContext) -> Number:
-        name, target = self.observable, self.target
-        if target is None:
-            assert self.change is not None
-            target = context.start[name] + self.change
-        return Number(name, context.measures[name], target, self.scale)
+        name, start = self.observable, context.start[self.observable]
+        unit = context.measures[name](context.cells, 0).units
+        with errors_about(f"target of {name}"):
+            target, scale = self._target(start, unit), in_unit(self.scale, unit)
+            if abs(target - start) > MAX_DEVIATION * scale:
+                raise LammpsImplicitError(
+                    f"{target:g} {unit} is {abs(target - start) / scale:.1e} scales away: raise it"
+                )
+            return Number(name, context.measures[name], target, scale)
+
+    def _target(self, start: float, unit: str) -> float:
+        """The target in the observable's unit; asks for its unit where it is far from the initial value."""
+        given = self.target if self.change is None else self.change
+        assert given is not None
+        value = in_unit(given, unit)
+        ratio = abs(value / start) if start else 1.0
+        far = ratio > FAR or (self.change is None and 0 < ratio < 1 / FAR)
+        if self.change is not None and unit in PRESSURES and not split_unit(given)[1]:
+            far = far or 0 < ratio < TINY
+        if far and not self.accept:
+            raise LammpsImplicitError(
+                f"{value:g} {unit} is {ratio:.3g} times the initial value, {start:.6g} {unit}: give the unit that is "
+                "meant, as '160 GPa', or 'accept: true'"
+            )
+        return value if self.change is None else start + value
 
 
 class FunctionLoss(LossKind):
@@ -139,8 +175,8 @@ class FunctionLoss(LossKind):
         try:
             spec.loader.exec_module(module)
             function: UserFunction = getattr(module, self.function)
-        except Exception as error:  # the user's file may raise anything
-            raise LammpsImplicitError(f"{self.file}: {self.function} cannot be imported ({error})") from None
+        except (Exception, SystemExit) as error:  # the user's file may raise anything
+            raise LammpsImplicitError(f"{self.file}: {self.function} cannot be imported ({error!r})") from None
         return function
 
 
@@ -152,6 +188,9 @@ class PriorLoss(LossKind):
     ridge: float = Field(default=0.0, ge=0, description="strength, in units of the parameters' scales")
     covariance: Optional[Path] = Field(
         default=None, description="ensemble file; the inverse of its covariance is the strength"
+    )
+    matrix: bool = Field(
+        default=False, description="whether a .npy or .csv file there holds the covariance itself, not samples"
     )
     weight: float = Field(default=1.0, gt=0, description="factor of the term with the covariance")
 
@@ -165,7 +204,7 @@ class PriorLoss(LossKind):
         if self.covariance is not None:
             file, parameters = self.covariance, context.first.parameters
             covariance = context.first.engine.on_root(
-                lambda: read_ensemble(file, parameters, allow_singular=True).covariance
+                lambda: read_ensemble(file, parameters, allow_singular=True, covariance=self.matrix).covariance
             )
             # Directions without spread get a large but finite stiffness.
             values, vectors = np.linalg.eigh(covariance * np.outer(1 / scale, 1 / scale))

@@ -52,6 +52,8 @@ class Inversion:
         With the history of all iterations.
     start, end : dict of str to float
         Initial and final values of the observables.
+    units : dict of str to str
+        Their units.
     names : tuple of str
         Labels of the free parameters.
     change : (P,) float array
@@ -65,6 +67,7 @@ class Inversion:
     descent: Descent
     start: dict[str, float]
     end: dict[str, float]
+    units: dict[str, str]
     names: tuple[str, ...]
     change: FloatArray
     scale: FloatArray
@@ -81,7 +84,7 @@ class Inversion:
             ("iterations", str(last.number)),
             ("loss", f"{first.loss:.6g} -> {last.loss:.6g}"),
             *((f"loss: {name}", f"{value:.6g} -> {last.terms[name]:.6g}") for name, value in terms.items()),
-            *((name, f"{value:.8g} -> {self.end[name]:.8g}") for name, value in self.start.items()),
+            *((name, f"{value:.8g} -> {self.end[name]:.8g} {self.units[name]}") for name, value in self.start.items()),
             ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
             ("largest change", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
             ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
@@ -102,7 +105,7 @@ def invert(
     ----------
     settings : InversionSettings
     folder : Path
-        Existing folder for the history, the tuned potential and structures.
+        Folder for the history, the tuned potential and structures; it exists at the latest after `clear`.
     comm : MPI.Comm, optional
         Default: all ranks.
     resume : bool
@@ -110,7 +113,7 @@ def invert(
     say : callable
         Called with a line for each step.
     clear : callable
-        Called on rank 0 after all input has been read and before anything is written.
+        Called on rank 0 after all input has been read, and the loss evaluated, before anything is written.
 
     Returns
     -------
@@ -154,8 +157,8 @@ def invert(
             say(f"resuming after iteration {count - 1}")
         else:
             _meet_equalities(settings.parameters, problem)
-        first.engine.on_root(clear)
         start = descent.history[0].loss if descent.history else problem.value()
+        first.engine.on_root(clear)  # from here on files are written: whatever can be refused has been
         recorder = _Recorder(folder, settings, initial, problem, measures, seen, say)
         descent.reason, descent.converged = "", False
         target, limit = settings.reduction * start, settings.iterations
@@ -437,6 +440,14 @@ class _Recorder:
         plot = self.folder / PLOT
         first.engine.on_root(lambda: write_figure(plot, plot_history(self._history(descent)), overwrite=True))
         initial, change = self.initial, self.problem.theta - self.initial.theta
+        units = {name: measure(cells, 0).units for name, measure in self.measures.items()}
         return Inversion(
-            descent, initial.observables, self.seen[-1], initial.names, change, self.problem.scale, [*files, plot]
+            descent,
+            initial.observables,
+            self.seen[-1],
+            units,
+            initial.names,
+            change,
+            self.problem.scale,
+            [*files, plot],
         )

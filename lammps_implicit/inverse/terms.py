@@ -294,7 +294,7 @@ class UserTerm:
         try:
             found = _Evaluated.of(self.function(minimum))
             problem = found.problem(minimum)
-        except Exception as error:  # the user's code may raise anything
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             found, problem = _Evaluated(0.0, np.zeros(0), None), f"{type(error).__name__}: {error}"
         problems = [text for text in engine.comm.allgather(problem) if text]
         if problems:

@@ -4,21 +4,101 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import deck_path
+from lammps_implicit.observables.yaml_text import line_of, repeated_key, require_limits
 from lammps_implicit.registry import Registry
+from lammps_implicit.units import in_unit, split_unit
 
 
 class Strict(BaseModel):
     """Base class for settings: unknown names, infinities and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _path_exists(cls, value: object, info: ValidationInfo) -> object:
+        """Paths are relative to the folder of the file that is read, and exist."""
+        if not isinstance(value, Path) or info.context is None:
+            return value
+        try:
+            return deck_path(info.context["folder"] / value)
+        except (DeckError, OSError, ValueError):  # too long a name, or one with NUL
+            raise ValueError(f"{str(value)[:80]} does not exist or cannot be read") from None
+
+
+def require_name(name: str) -> str:
+    """Check a name that a configuration gives; it may become part of file names, of plots and of HDF5 paths.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name in (".", "..") or set(name) & set("/\\$"):
+        shown = name[:40].encode("ascii", "backslashreplace").decode()
+        raise ValueError(
+            f"the name '{shown}' cannot be used: 1 to {MAX_NAME} printable characters without / \\ and $, not . or .."
+        )
+    return name
+
+
+def require_quantity(value: object) -> object:
+    """Check that a value is a finite number, or one with a known unit; a validator of fields.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            split_unit(value)
+        except LammpsImplicitError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+Quantity = Annotated[Union[float, str], BeforeValidator(require_quantity)]
+"""Type of a field that holds a number in a unit that follows from others, or a number with its own: ``160 GPa``."""
+
+
+def _converted(value: object, unit: str) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return in_unit(value, unit)
+    except LammpsImplicitError as error:
+        raise ValueError(str(error)) from None
+
+
+Length = Annotated[float, BeforeValidator(partial(_converted, unit="Å"))]
+"""Type of a length in Å, that may be written with another unit."""
+
+Force = Annotated[float, BeforeValidator(partial(_converted, unit="eV/Å"))]
+"""Type of a force in eV/Å, that may be written with another unit."""
+
+MAX_NAME = 100
+"""Longest name: file systems allow 255 bytes, and names get numbers and endings."""
+
+Name = Annotated[str, AfterValidator(require_name)]
+"""Type of names in a configuration."""
 
 
 Model = TypeVar("Model", bound=Strict)
@@ -41,19 +121,32 @@ def read_configuration(path: str | os.PathLike[str], model: type[Model]) -> Mode
     Raises
     ------
     LammpsImplicitError
-        If the file is not valid; the message gives the place in the file and what is wrong there.
-    DeckError
-        If a file that it refers to does not exist.
+        If the file is not valid, or one that it refers to does not exist; the message gives all places in it, with
+        their lines, and what is wrong there.
     """
-    settings = _read_yaml(path, model)
-    folder = Path(path).absolute().parent
-    for place, holder, field in path_fields(settings):
-        file = getattr(holder, field)
-        try:
-            setattr(holder, field, deck_path(folder / file))
-        except DeckError:
-            raise DeckError(f"{path}: {place}: {field} {file} does not exist or cannot be read") from None
-    return settings
+    import yaml
+
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "no such file" if not file.exists() else getattr(error, "strerror", None) or "not a text file"
+        raise LammpsImplicitError(f"cannot read the configuration {path}: {reason}") from None
+    try:
+        require_limits(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, such as 2024-13-01
+        raise LammpsImplicitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if (repeated := repeated_key(root)) is not None:
+        raise LammpsImplicitError(f"{path}, line {repeated.start_mark.line + 1}: {repeated.value} is given twice")
+    if not isinstance(values, dict):
+        expected = next(iter(model.model_fields))
+        raise LammpsImplicitError(f"{path} holds no settings: '{expected}:' and others are expected")
+    try:
+        return model.model_validate(values, context={"folder": file.absolute().parent})
+    except ValidationError as error:
+        raise LammpsImplicitError(f"{path}, {describe_errors(error, root)}") from None
 
 
 def path_fields(settings: BaseModel, place: str = "") -> Iterator[tuple[str, BaseModel, str]]:
@@ -88,7 +181,7 @@ def _nested(value: object) -> Iterator[tuple[str, BaseModel]]:
         yield from ((str(number), inner) for number, inner in enumerate(value, 1) if isinstance(inner, BaseModel))
 
 
-def parse_registered_kind(registry: Registry[type[Model]], value: object) -> Model:
+def parse_registered_kind(registry: Registry[type[Model]], value: object, info: ValidationInfo) -> Model:
     """Validate settings with the registered model that their ``kind`` names; a validator of fields.
 
     Parameters
@@ -97,6 +190,8 @@ def parse_registered_kind(registry: Registry[type[Model]], value: object) -> Mod
         Models by kind.
     value : object
         A mapping from the file, or a model.
+    info : ValidationInfo
+        Its context, the folder of the file, is handed on.
 
     Returns
     -------
@@ -114,9 +209,9 @@ def parse_registered_kind(registry: Registry[type[Model]], value: object) -> Mod
     if not isinstance(kind, str):
         raise ValueError(f"'kind' is missing: one of {', '.join(registry.names)}")
     try:
-        return registry.load(kind).model_validate(value)
+        return registry.load(kind).model_validate(value, context=info.context)
     except ValidationError as error:
-        raise ValueError(describe_error(error)) from None
+        raise ValueError(describe_errors(error)) from None
     except LammpsImplicitError as error:
         raise ValueError(str(error)) from None
 
@@ -147,53 +242,30 @@ def validate_cell(cell: str) -> str:
     return cell
 
 
-def _read_yaml(path: str | os.PathLike[str], model: type[Model]) -> Model:
-    import yaml
+def describe_errors(error: ValidationError, root: Any = None) -> str:
+    """Describe all validation errors on one line: their places in the settings and what is wrong.
 
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if not file.exists() else getattr(error, "strerror", None) or "not a text file"
-        raise LammpsImplicitError(f"cannot read the configuration {path}: {reason}") from None
-    try:
-        repeated = _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader))
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, such as 2024-13-01
-        raise LammpsImplicitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if repeated is not None:
-        raise LammpsImplicitError(f"{path}, line {repeated.start_mark.line + 1}: {repeated.value} is given twice")
-    if not isinstance(values, dict):
-        expected = next(iter(model.model_fields))
-        raise LammpsImplicitError(f"{path} holds no settings: '{expected}:' and others are expected")
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise LammpsImplicitError(f"{path}: {describe_error(error)}") from None
+    Parameters
+    ----------
+    error : ValidationError
+    root : yaml.Node, optional
+        Of the text, for the numbers of lines.
 
-
-def _repeated_key(node: Any) -> Any:
-    """First key that occurs twice in one mapping, of which YAML would silently take the last; None if there is none."""
-    import yaml
-
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                return key
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-            if (found := _repeated_key(value)) is not None:
-                return found
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            if (found := _repeated_key(item)) is not None:
-                return found
-    return None
+    Returns
+    -------
+    str
+        Separated by semicolons, in the order of the file.
+    """
+    found = []
+    for one in error.errors(include_url=False, include_input=False, include_context=False):
+        place = ": ".join(str(part) for part in one["loc"])
+        message = str(one["msg"]).removeprefix("Value error, ")
+        found.append((0 if root is None else line_of(root, one["loc"]), f"{place}: {message}" if place else message))
+    shown = [text if root is None else f"line {line}: {text}" for line, text in sorted(found)]
+    more = [f"and {len(shown) - MAX_FAULTS} more"] if len(shown) > MAX_FAULTS else []
+    text = "; ".join([*shown[:MAX_FAULTS], *more])
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def describe_error(error: ValidationError) -> str:
-    """Describe the first validation error on one line: its place in the settings and what is wrong."""
-    first = error.errors(include_url=False)[0]
-    place = ": ".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+MAX_FAULTS = 20
+"""Largest number of faults that a message lists."""

@@ -7,7 +7,7 @@ from typing import Optional, Union
 
 from pydantic import Field, model_validator
 
-from lammps_implicit.observables.configuration import Strict
+from lammps_implicit.observables.configuration import Force, Strict
 
 
 class DeckSettings(Strict):
@@ -15,10 +15,10 @@ class DeckSettings(Strict):
 
     deck: Path
     variables: dict[str, Union[str, int, float]] = Field(default_factory=dict, description="variables of the deck")
-    force_limit: float = Field(default=1e-2, gt=0, description="eV/Å; a deck that ends with a larger force is an error")
     accept_accuracy: float = Field(
         default=0.0, ge=0, lt=1, description="relative error up to which products that miss tol tenfold are accepted"
     )
+    force_limit: Force = Field(default=1e-2, gt=0, description="eV/Å; a deck that ends with a larger force is an error")
 
     def index_variables(self) -> dict[str, str]:
         """Values of the variables as strings, as LAMMPS takes them."""

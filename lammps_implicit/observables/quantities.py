@@ -119,7 +119,7 @@ class RelaxationVolume(ObservableKind):
     kind: Literal["relaxation volume"]
     defect: str
     bulk: str
-    sites: int = Field(gt=0, description="lattice sites of the cell without the defect")
+    sites: int = Field(gt=0, lt=10**12, description="lattice sites of the cell without the defect")
 
     def cells(self) -> list[str]:
         return [self.defect, self.bulk]

@@ -158,7 +158,12 @@ def parse_coefficients(text: str, source: str) -> CoefficientFile:
                 f"(element {len(blocks) + 1} is cut short or its line 'name radius weight' is missing)"
             )
         row, (name, radius, weight) = chunk[0]
-        blocks.append(ElementBlock(name.group(), _number(radius, source, row), _number(weight, source, row)))
+        block = ElementBlock(name.group(), _number(radius, source, row), _number(weight, source, row))
+        if block.radius <= 0:
+            raise PotentialError(
+                f"{source}, line {row + 1}: the radius of {block.element} is {block.radius:g}, not above 0"
+            )
+        blocks.append(block)
         for row, words in chunk[1:]:
             if len(words) != 1:
                 raise PotentialError(f"{source}, line {row + 1}: one coefficient expected, {len(words)} words found")

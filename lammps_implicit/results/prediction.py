@@ -185,10 +185,10 @@ def _name(sensitivity: Sensitivity) -> str:
 def _read_npy(path: Path, sensitivity: Sensitivity) -> FloatArray:
     try:
         array = np.load(path, allow_pickle=False)
-        if np.iscomplexobj(array):
-            raise ValueError("complex numbers")
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"type {array.dtype}")
         return np.asarray(array, dtype=float)
-    except (ValueError, OSError, EOFError, TypeError) as error:
+    except (ValueError, OSError, EOFError, TypeError, MemoryError, AttributeError) as error:
         raise PotentialError(f"{path}: not an array of numbers ({error})") from None
 
 
@@ -203,6 +203,9 @@ def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
         if all(len(row) == 2 for row in rows) and not is_number(rows[0][0] if rows else "0"):
             header = rows[0][0] not in sensitivity.names and not is_number(rows[0][1])
             labelled = {row[0]: row[1] for row in rows[header:]}
+            if len(labelled) < len(rows) - header:
+                twice = next(name for name in labelled if [row[0] for row in rows].count(name) > 1)
+                raise PotentialError(f"{path}: {twice} is given twice")
             missing = [name for name in sensitivity.names if name not in labelled]
             unknown = [name for name in labelled if name not in sensitivity.names]
             if missing or unknown:
