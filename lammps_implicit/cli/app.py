@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from typing import NoReturn
 
 import typer
+from click import ClickException
 from mpi4py import MPI
-from typer.core import TyperCommand
 
 from lammps_implicit.cli import ensembles, installation, minima
+from lammps_implicit.cli.commands import Command
+from lammps_implicit.cli.console import require_printed
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.interrupts import stop_on_signals
+from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.mpi.shutdown import end_together
 
 app = typer.Typer(
@@ -31,19 +37,19 @@ app = typer.Typer(
 )
 
 
-COMMANDS: tuple[tuple[Callable[..., None], type[TyperCommand]], ...] = (
-    (installation.doctor, TyperCommand),
-    (installation.demo, TyperCommand),
-    (minima.relax, TyperCommand),
-    (minima.sensitivity, TyperCommand),
-    (minima.predict, TyperCommand),
+COMMANDS: tuple[tuple[Callable[..., None], type[Command]], ...] = (
+    (installation.doctor, Command),
+    (installation.demo, Command),
+    (minima.relax, Command),
+    (minima.sensitivity, Command),
+    (minima.predict, Command),
     (observables, ObservablesCommand),
-    (ensembles.propagate, TyperCommand),
-    (ensembles.validate, TyperCommand),
-    (ensembles.merge, TyperCommand),
-    (ensembles.report, TyperCommand),
+    (ensembles.propagate, Command),
+    (ensembles.validate, Command),
+    (ensembles.merge, Command),
+    (ensembles.report, Command),
     (invert, InvertCommand),
-    (installation.bench, TyperCommand),
+    (installation.bench, Command),
 )
 """Functions of the commands, in the order in which the help lists them, and how each shows its help."""
 
@@ -58,17 +64,31 @@ def main() -> NoReturn:
     """
     stop_on_signals()
     os.environ["JAX_ENABLE_X64"] = "1"  # for whichever command needs JAX: nobody else uses it in this process
+    silenced = nullcontext() if rank() == 0 else redirect_stdout(io.StringIO())  # help and usage: once, by rank 0
+    status = 1
     try:
-        app(prog_name="lammps-implicit", args=hand_to_petsc(sys.argv[1:]), standalone_mode=True)
+        with silenced:
+            status = int(app(prog_name="lammps-implicit", args=hand_to_petsc(sys.argv[1:]), standalone_mode=False) or 0)
+        require_printed()
     except LammpsImplicitError as error:
-        message = f"error: {error}"
-        _end(lambda: print(message, file=sys.stderr, flush=True))
+        _end(partial(_print_error, f"error: {error}"))
+    except ClickException as error:
+        _end(error.show, error.exit_code)
+    except SystemExit as leaving:
+        _end(partial(_print_error, f"error: sys.exit({leaving.code!r}) was called while a command ran"))
     except Exception:
         _end(traceback.print_exc)
-    sys.exit(0)
+    sys.exit(status)
 
 
-def _end(report: Callable[[], None]) -> NoReturn:
+def _print_error(message: str) -> None:
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except UnicodeEncodeError:  # a locale without the characters of units
+        print(message.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def _end(report: Callable[[], None], status: int = 1) -> NoReturn:
     """Report an error and end all ranks."""
     end_together(MPI.COMM_WORLD, report)
-    sys.exit(1)
+    sys.exit(status)

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from lammps_implicit.evaluators.failures import lammps_message, quit_reported
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.files import forget_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
@@ -80,9 +79,7 @@ class LammpsSession(Evaluator):
         end_all_on_exceptions(comm)
         require_one_mpi(MPI.COMM_WORLD.size)
         potential_folders()
-        scratch = Path(on_root(comm, lambda: tempfile.mkdtemp(prefix="lammps-implicit-")))
-        if comm.rank == 0:
-            remember_temporary(scratch)
+        scratch = on_root(comm, temporary_folder)
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
         for name, value in (variables or {}).items():
             arguments += ["-var", name, *str(value).split()]
