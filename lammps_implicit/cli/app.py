@@ -9,10 +9,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
-from click import ClickException
 from mpi4py import MPI
 
 from lammps_implicit.cli import ensembles, installation, minima
@@ -57,6 +56,10 @@ for function, kind in COMMANDS:
     app.command(cls=kind)(function)
 
 
+_UsageError: Any = typer.BadParameter.__mro__[2]
+"""Class of errors in the use of the command line: click's, or that of the copy of click which newer typers bring."""
+
+
 def main() -> NoReturn:
     """Run the command line; an error the user can act on becomes one message and exit status 1.
 
@@ -72,7 +75,7 @@ def main() -> NoReturn:
         require_printed()
     except LammpsImplicitError as error:
         _end(partial(_print_error, f"error: {error}"))
-    except ClickException as error:
+    except _UsageError as error:
         _end(error.show, error.exit_code)
     except SystemExit as leaving:
         _end(partial(_print_error, f"error: sys.exit({leaving.code!r}) was called while a command ran"))
