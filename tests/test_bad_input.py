@@ -1,217 +1,128 @@
-"""Bad input gives one message, a non-zero exit status, and leaves every file as it was."""
+"""Bad input as data: each case of ``bad_input/*.yaml`` is refused with one message and leaves everything as it was."""
 
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
+import yaml
 from brute_force import SHIPPED
 from conftest import TA_VACANCY
 
-SETUP = TA_VACANCY.split("minimize")[0]
-RELAX = "minimize 0.0 1.0e-8 1000 10000\n"
-COEFFICIENTS = (SHIPPED / "Ta06A.snapcoeff").read_text()
-PARAMETERS = (SHIPPED / "Ta06A.snapparam").read_text()
+CASES = Path(__file__).parent / "bad_input"
+POTENTIALS = Path(__file__).parent.parent / "potentials"
+MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
+KEYS = {"id", "files", "run", "python", "message", "ranks"}
 
-SADDLE = SETUP.replace("0 3 0 3 0 3", "0 3 0 3 0 4").replace(
-    # An atom half-way between two neighbouring vacancies: symmetry keeps the minimiser on the migration saddle.
-    "delete_atoms    group vacancy compress no",
-    "group other region neighbour\ndelete_atoms group vacancy compress no\ndelete_atoms group other compress no\n"
-    "create_atoms 1 single 0.25 0.25 0.25",
-)
-SADDLE = SADDLE.replace("create_atoms    1 box", "create_atoms 1 box\nregion neighbour sphere 0.5 0.5 0.5 0.1", 1)
+SMALL = TA_VACANCY.replace("0 3 0 3 0 3", "0 2 0 2 0 2")
+"""15 atoms."""
 
-DECKS = {
-    "no atoms": ("units metal\natom_style atomic\n", "leaves no atoms"),
-    "empty box": (SETUP.replace("group           vacancy id 1", "group vacancy region cell"), "leaves no atoms"),
-    "not relaxed": (SETUP + "displace_atoms all random 0.1 0.1 0.1 7\nrun 0\n", "largest force component is"),
-    "saddle": (SADDLE + RELAX, "not a minimum"),
-    "missing potential": (TA_VACANCY.replace("Ta06A.snapcoeff", "none.snapcoeff"), "none.snapcoeff"),
-    "unsupported style": (
-        SETUP[: SETUP.index("pair_style")] + "pair_style eam\npair_coeff 1 1 Cu_u3.eam\n" + RELAX,
-        "has no parameters that can be differentiated",
-    ),
-    "no pair style": (SETUP[: SETUP.index("pair_style")], "no pair_style"),
-    "integrator": (TA_VACANCY + "fix move all nve\n", "unfix move"),
-    "thermostat": (TA_VACANCY + "fix heat all langevin 300 300 0.1 7\n", "unfix heat"),
-    "moving force": (TA_VACANCY + "fix f all setforce 0.1 0 0\n", "only zero or NULL"),
-    "command error": (SETUP + "minimise 0 1e-8 100 100\n", "minimise"),
-    "hidden echo": ("echo none\n" + TA_VACANCY, "echo both"),
-    "units": (TA_VACANCY.replace("metal", "electron").replace("Ta06A", "plain"), "units electron"),
-    "short file": (TA_VACANCY.replace("Ta06A.snapcoeff", "short.snapcoeff"), "SNAP coefficient file"),
-    "quit": (TA_VACANCY + "quit\n", "with 'quit'"),
-    "everything frozen": (SETUP + "fix f all setforce 0 0 0\n" + RELAX, "every atom is frozen"),
-    "pull on the frozen": (
-        SETUP + "group held id 9\nfix h held setforce 0 0 0\nfix p all addforce 0.001 0 0\n" + RELAX,
-        "'fix setforce' last",
-    ),
-    "an atom alone": (
-        SETUP.replace("block 0 3 0 3 0 3", "block 0 3 0 3 0 9\nregion film block 0 3 0 3 0 2.9").replace(
-            "create_atoms    1 box", "create_atoms 1 region film\ncreate_atoms 1 single 1 1 6"
-        )
-        + RELAX,
-        "without any restoring force",
-    ),
-    "pairs taken away from SNAP": (
-        SETUP[: SETUP.index("pair_style")].replace("create_box      1", "create_box 2")
-        + "mass 2 180.95\nset atom 9 type 2\npair_style hybrid snap morse 4.0\n"
-        "pair_coeff * * snap Ta06A.snapcoeff Ta06A.snapparam Ta Ta\npair_coeff 1 2 morse 0.05 1.3 2.7\n" + RELAX,
-        "takes pairs away from SNAP",
-    ),
-    "wrong count": (TA_VACANCY.replace("Ta06A.snapcoeff", "wrong.snapcoeff"), "SNAP parameter file"),
-}
+TUNGSTEN = SMALL.replace("3.316", "3.18").replace("180.95", "183.84").replace("zbl 73 73", "zbl 74 74")
+TUNGSTEN = TUNGSTEN.replace("Ta06A.snapcoeff Ta06A.snapparam Ta", "W_2J4.snapcoeff W_2J4.snapparam W")
 
-
-# Limits the size of files once MPI has made its own.
-LIMITED = """\
-import resource, sys
-from lammps_implicit.cli import main
-import lammps_implicit
-resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-main()
+PYTHON = """\
+import sys
+from lammps_implicit import LammpsImplicitError
+try:
+    exec(compile(open(sys.argv[1]).read(), "case", "exec"), {})
+except LammpsImplicitError as error:
+    from mpi4py import MPI
+    from lammps_implicit.mpi.shutdown import end_together
+    end_together(MPI.COMM_WORLD, lambda: print(f"error: {error}", file=sys.stderr, flush=True))
+    sys.exit(1)
 """
+"""Runs a file of Python and reports its error as a command would."""
 
 
-def _run(folder: Path, *arguments: str, limited: bool = False):
-    start = ["-c", LIMITED] if limited else ["-m", "lammps_implicit"]
-    command = [sys.executable, *start, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+def _cases():
+    """Every case of every file on each number of ranks; those on several ranks want the cores for themselves."""
+    for file in sorted(CASES.glob("*.yaml")):
+        for case in yaml.safe_load(file.read_text(encoding="utf-8")):
+            assert set(case) <= KEYS, f"{file.name}: {case['id']}: unknown keys {set(case) - KEYS}"
+            assert ("run" in case) != ("python" in case), f"{file.name}: {case['id']}: give run or python"
+            for ranks in case.get("ranks", [1]):
+                marks = [pytest.mark.alone] if ranks > 1 else []
+                yield pytest.param(case, ranks, id=f"{file.stem}-{case['id']}-{ranks}", marks=marks)
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
-def _refused(folder: Path, message: str, *arguments: str, limited: bool = False) -> None:
-    before = _contents(folder)
-    outcome = _run(folder, *arguments, limited=limited)
-    assert outcome.returncode not in (0, None)
-    assert outcome.returncode > 0, f"killed by signal: {outcome.stderr}"
-    assert "Traceback" not in outcome.stderr + outcome.stdout
-    errors = [line for line in outcome.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, outcome.stderr
-    assert message in errors[0]
-    assert _contents(folder) == before
-
-
-@pytest.mark.parametrize("name", DECKS)
-def test_decks_that_cannot_be_differentiated(name, tmp_path):
-    text, message = DECKS[name]
-    (tmp_path / "in.bad").write_text(text)
-    (tmp_path / "plain.snapcoeff").write_text(COEFFICIENTS.replace("UNITS: metal", ""))
-    (tmp_path / "plain.snapparam").write_text(PARAMETERS.replace("UNITS: metal", ""))
-    (tmp_path / "short.snapcoeff").write_text("".join(COEFFICIENTS.splitlines(True)[:-3]))
-    (tmp_path / "wrong.snapcoeff").write_text(COEFFICIENTS.replace("1 31", "1 30"))
-    _refused(tmp_path, message, "sensitivity", "in.bad", "-o", "out.h5")
-
-
-def test_a_missing_deck(tmp_path):
-    _refused(tmp_path, "does not exist", "sensitivity", "in.none", "-o", "out.h5")
-    _refused(tmp_path, "does not exist", "relax", "in.none", "-o", "out.data")
-
-
-def test_options_out_of_range(tmp_path):
-    (tmp_path / "in.ta").write_text(TA_VACANCY)
-    for message, *options in (
-        ("no parameter matches 'W:*'", "--parameters", "W:*"),
-        ("tolerance 2", "--tol", "2"),
-        ("NAME=VALUE", "--var", "n"),
-        ("folder", "-o", "nowhere/out.h5"),
-    ):
-        _refused(tmp_path, message, "sensitivity", "in.ta", "-o", "out.h5", *options)
-
-
-def test_an_output_that_exists_stays_unless_overwritten(tmp_path):
-    (tmp_path / "in.ta").write_text(TA_VACANCY)
-    (tmp_path / "out.h5").write_text("precious")
-    (tmp_path / "out.data").write_text("precious")
-    _refused(tmp_path, "--overwrite", "sensitivity", "in.ta", "-o", "out.h5")
-    _refused(tmp_path, "--overwrite", "relax", "in.ta", "-o", "out.data")
-    assert _run(tmp_path, "sensitivity", "in.ta", "-o", "out.h5", "--overwrite").returncode == 0
-    assert h5py.is_hdf5(tmp_path / "out.h5")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.ta", "out.data", "out.h5"]
-
-
-def test_no_space_left(tmp_path):
-    (tmp_path / "in.ta").write_text(TA_VACANCY)
-    _refused(tmp_path, "cannot write", "sensitivity", "in.ta", "-o", "out.h5", limited=True)
-
-
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("result")
-    (folder / "in.ta").write_text(TA_VACANCY)
-    assert _run(folder, "sensitivity", "in.ta", "-o", "out.h5", "--parameters", "Ta:[0-4]").returncode == 0
-    (folder / "in.ta").unlink()
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """A folder with what every case may use: two decks, a finished result and an ensemble."""
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "in.ta").write_text(SMALL)
+    (folder / "in.w").write_text(TUNGSTEN)
+    for name in ("W_2J4.snapcoeff", "W_2J4.snapparam"):
+        shutil.copy(POTENTIALS / name, folder)
+    shutil.copy(POTENTIALS / "W_2J4.ensemble.npz", folder / "ensemble.npz")
+    command = [sys.executable, "-m", "lammps_implicit", "sensitivity", "in.ta", "-o", "ta.h5"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("theta.npy", np.zeros(4), "5 parameters expected"),
-        ("theta.npy", np.array([0, 1, np.nan, 3, 4]), "Ta:2 is not finite"),
-        ("theta.npy", np.array([{}] * 5, dtype=object), "not an array of numbers"),
-        ("theta.npy", np.zeros(5) + 1j, "not an array of numbers"),
-        ("theta.npy", b"", "not an array of numbers"),
-        ("theta.csv", b"\xff\xfe\x00", "not a text file"),
-        ("theta.csv", "1,2,3\n", "5 parameters expected"),
-        ("theta.csv", "Ta:0,1\nTa:1,2\nTa:2,3\nTa:3,x\nTa:4,1\n", "not a number"),
-        ("theta.csv", "Ta:0,1\nTa:1,2\nTa:2,3\nTa:4,3\n", "no value for Ta:3"),
-        ("theta.csv", "Ta:0,1\nTa:1,2\nTa:2,3\nTa:3,0\nTa:4,3\nTa:9,3\n", "Ta:9 is not one"),
-        ("theta.snapcoeff", "1 2\nTa 0.5 1\n1.0\n2.0\n", "2 coefficients"),
-        ("theta.snapcoeff", COEFFICIENTS.replace("Ta 0.5 1", "Ta 0.6 1"), "radii"),
-        ("theta.snapcoeff", COEFFICIENTS.replace("0.09157", "0.1"), "Ta:5 differs"),
-        ("theta.snapcoeff", "garbage", "not a SNAP coefficient file"),
-    ],
-)
-def test_parameters_that_do_not_fit_a_result(result, tmp_path, name, content, message):
-    (tmp_path / "out.h5").write_bytes((result / "out.h5").read_bytes())
+def _make(folder, name, content):
+    """Create a file: a text, a copy of another, bytes in hexadecimal, or whatever code that runs there writes."""
     if isinstance(content, str):
-        (tmp_path / name).write_text(content)
-    elif isinstance(content, bytes):
-        (tmp_path / name).write_bytes(content)
+        (folder / name).write_text(content, encoding="utf-8")
+    elif "copy" in content:
+        source = next(place / content["copy"] for place in (folder, SHIPPED) if (place / content["copy"]).exists())
+        shutil.copy(source, folder / name)
+    elif "hex" in content:
+        (folder / name).write_bytes(bytes.fromhex(content["hex"]))
     else:
-        np.save(tmp_path / name, content, allow_pickle=content.dtype == object)
-    _refused(tmp_path, message, "predict", "out.h5", "--theta", name, "-o", "new.h5")
+        subprocess.run([sys.executable, "-c", content["python"]], cwd=folder, check=True, timeout=60)
+        assert (folder / name).exists(), f"the code for {name} did not write it"
 
 
-def test_results_that_are_none(result, tmp_path):
-    np.save(tmp_path / "theta.npy", np.zeros(5))
-    (tmp_path / "text.h5").write_text("text")
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["x"] = 1
-    whole = (result / "out.h5").read_bytes()
-    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    for name, message in (
-        ("text", "cannot read"),
-        ("other", "is not a result"),
-        ("cut", "cannot read"),
-        ("no", "no such"),
-    ):
-        _refused(tmp_path, message, "predict", f"{name}.h5", "--theta", "theta.npy", "-o", "new.h5")
+def _contents(folder):
+    """Every file below a folder with its bytes; folders and devices with None."""
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
-def test_predictions_overwrite_none_of_their_three_files(result, tmp_path):
-    (tmp_path / "out.h5").write_bytes((result / "out.h5").read_bytes())
-    np.save(tmp_path / "theta.npy", np.zeros(5))
-    for suffix in ("h5", "xyz", "data"):
-        (tmp_path / f"new.{suffix}").write_text("precious")
-        _refused(tmp_path, "--overwrite", "predict", "out.h5", "--theta", "theta.npy", "-o", "new.h5")
-        (tmp_path / f"new.{suffix}").unlink()
+def _command(case, folder, scratch):
+    """Command line of a case, for the shell."""
+    if "python" in case:
+        (scratch.parent / "case.py").write_text(case["python"])
+        (scratch.parent / "run.py").write_text(PYTHON)
+        return f"{sys.executable} {scratch.parent / 'run.py'} {scratch.parent / 'case.py'}"
+    return case["run"].replace("lammps-implicit", f"{sys.executable} -m lammps_implicit", 1)
 
 
-def test_prediction_files_do_not_collide(result, tmp_path):
-    (tmp_path / "out.h5").write_bytes((result / "out.h5").read_bytes())
-    np.save(tmp_path / "theta.npy", np.zeros(5))
-    _refused(tmp_path, "name it .h5", "predict", "out.h5", "--theta", "theta.npy", "-o", "new.xyz")
+def _ended(command, folder, environment):
+    """Exit status, output and errors of a shell command that must end within a minute, with all its children."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    process = subprocess.Popen(command, shell=True, cwd=folder, env=environment, **pipes)
+    try:
+        output, errors = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return process.returncode, output, errors
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission(tmp_path):
-    (tmp_path / "in.ta").write_text(TA_VACANCY)
-    (tmp_path / "locked").mkdir(mode=0o500)
-    _refused(tmp_path, "permission", "sensitivity", "in.ta", "-o", "locked/out.h5")
+@pytest.mark.parametrize(("case", "ranks"), list(_cases()))
+def test_bad_input_is_refused(case, ranks, inputs, tmp_path):
+    if ranks > 1 and MPIRUN is None:
+        pytest.skip("no mpirun")
+    folder, scratch = tmp_path / "case", tmp_path / "scratch"
+    shutil.copytree(inputs, folder)
+    scratch.mkdir()
+    for name, content in case.get("files", {}).items():
+        _make(folder, name, content)
+    before = _contents(folder)
+    command = _command(case, folder, scratch)
+    launch = f"{MPIRUN} -n {ranks} " if ranks > 1 else ""
+    environment = {**os.environ, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    code, output, errors = _ended(launch + command, folder, environment)
+    messages = [line for line in errors.splitlines() if line.lower().startswith("error:")]
+    assert "Traceback" not in output + errors, errors
+    assert len(messages) == 1, errors + output[-500:]
+    assert re.search(case["message"], messages[0]), messages[0]
+    assert code in (1, 2)
+    changed = {str(path.relative_to(folder)) for path, _ in before.items() ^ _contents(folder).items()}
+    assert not changed, "changed or new files"
+    assert not list(scratch.glob("lammps-implicit-*")), "leftovers in the temporary folder"

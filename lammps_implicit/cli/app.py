@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -79,9 +80,32 @@ def main() -> NoReturn:
         _end(error.show, error.exit_code)
     except SystemExit as leaving:
         _end(partial(_print_error, f"error: sys.exit({leaving.code!r}) was called while a command ran"))
-    except Exception:
-        _end(traceback.print_exc)
+    except Exception as error:
+        limit = _limit(error)
+        _end(partial(_print_error, f"error: {limit}") if limit else traceback.print_exc)
     sys.exit(status)
+
+
+_LIMITS = {
+    errno.ENOSPC: "make room, or set TMPDIR to a folder with space",
+    errno.EDQUOT: "make room, or set TMPDIR to a folder with space",
+    errno.EFBIG: "raise the limit of the size of files ('ulimit -f')",
+    errno.EMFILE: "raise the limit of open files ('ulimit -n')",
+    errno.ENFILE: "close other programs, or ask for more open files of this host",
+    errno.EROFS: "choose a folder that can be written to, also for TMPDIR",
+    errno.ENOMEM: "use more ranks or nodes, or raise the limit of memory ('ulimit -v')",
+}
+"""What to do about limits of the system."""
+
+
+def _limit(error: Exception) -> str:
+    """Say which limit of the system was met, and what to do; empty for other errors."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error or 'no size given'}): {_LIMITS[errno.ENOMEM]}"
+    if isinstance(error, OSError) and error.errno in _LIMITS:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{where}: {_LIMITS[error.errno]}"
+    return ""
 
 
 def _print_error(message: str) -> None:
