@@ -35,7 +35,7 @@ PATIENCE = 20.0
 FIND = """\
 cells: {vacancy: {deck: in.ta}}
 observables: {e: {kind: energy, cell: vacancy}}
-loss: {observables: {e: {target: -632.0, weight: 1.0}}, terms: [{kind: prior, ridge: 1.0e-9}]}
+loss: {observables: {e: {target: -632.0}}, terms: [{kind: prior, ridge: 1.0e-9}]}
 iterations: 6
 """
 
@@ -73,7 +73,9 @@ VICTIMS = (
     Victim(
         "validate ta.h5 --ensemble e.npy --samples 8 -o v", "", ("v/shard-0-of-1.h5",), ("true", "estimates", "status")
     ),
-    Victim("observables study.yaml -o o.h5", "--overwrite", ("o.h5",), ("observables/formation_energy/value",)),
+    Victim(
+        "observables study.yaml -o o.h5", "--overwrite", ("o.h5",), ("observables/vacancy: formation energy/value",)
+    ),
     Victim("invert find.yaml -o f", "--resume", ("f/history.h5",), ("loss", "theta")),
 )
 

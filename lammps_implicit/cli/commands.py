@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ def _words(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
         if isinstance(value, list | tuple):
             yield from _words(value)
-        elif isinstance(value, str):
-            yield value
-            yield from value.partition("=")[2].split()
+        elif isinstance(value, str | os.PathLike):
+            text = os.fspath(value)
+            yield text
+            yield from text.partition("=")[2].split()
