@@ -2,7 +2,15 @@
 
 from lammps_implicit.files.hdf5 import group_name, hdf5_opened, hdf5_written_whole
 from lammps_implicit.files.inputs import protect_inputs, refuse_inputs
-from lammps_implicit.files.outputs import beside, refuse_to_overwrite, sha256, write_figure, written_whole
+from lammps_implicit.files.outputs import (
+    beside,
+    make_folder,
+    refuse_folder,
+    refuse_to_overwrite,
+    sha256,
+    write_figure,
+    written_whole,
+)
 from lammps_implicit.files.schema import FORMAT_VERSION, Field, Schema, flags, integers, numbers, texts
 from lammps_implicit.files.temporary import (
     forget_temporary,
@@ -22,8 +30,10 @@ __all__ = [
     "hdf5_opened",
     "hdf5_written_whole",
     "integers",
+    "make_folder",
     "numbers",
     "protect_inputs",
+    "refuse_folder",
     "refuse_inputs",
     "refuse_to_overwrite",
     "remember_temporary",

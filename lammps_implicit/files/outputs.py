@@ -57,6 +57,37 @@ def refuse_to_overwrite(path: str | os.PathLike[str], overwrite: bool) -> None:
         raise OutputError(f"cannot write {target}: no permission to write in {folder}")
 
 
+def refuse_folder(folder: str | os.PathLike[str]) -> None:
+    """Check that a folder for outputs can be made and written to, without making it.
+
+    Raises
+    ------
+    OutputError
+    """
+    path = Path(folder)
+    try:
+        there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {_shown(path)}: {_reason(error)}") from None
+    if not there.is_dir():
+        raise OutputError(f"cannot write in {path}: {there} is not a folder")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"cannot write in {path}: no permission to write in {there}")
+
+
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder for outputs, if it is not there.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write in {_shown(Path(folder))}: {_reason(error)}") from None
+
+
 def beside(path: str | os.PathLike[str], *endings: str) -> list[Path]:
     """Return the paths of files written beside an HDF5 file: its name with other suffixes.
 
