@@ -137,24 +137,26 @@ def numbers(victim: Victim, folder: Path) -> list[np.ndarray]:
         return [file[name][()] for name in victim.numbers]
 
 
-def ranks_of(process: subprocess.Popen[str]) -> list[int]:
-    """Processes of Python in the session of a command."""
-    found = subprocess.run(["ps", "-s", str(process.pid), "-o", "pid=,comm="], capture_output=True, text=True)
-    rows = [line.split(None, 1) for line in found.stdout.splitlines()]
-    python = [int(pid) for pid, name in rows if "python" in name]
-    if python:
-        return python
-    children = subprocess.run(["pgrep", "-f", "-P", str(process.pid), "."], capture_output=True, text=True)
-    return [int(pid) for pid in children.stdout.split()] or [process.pid]
+def ranks_of(process: subprocess.Popen[str], folder: Path) -> list[int]:
+    """Processes of Python that run in a folder: launchers start ranks in sessions of their own."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if (entry / "cwd").resolve() == folder.resolve() and b"python" in Path(os.fsdecode(words[0])).name.encode():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found or [process.pid]
 
 
-def kill(process: subprocess.Popen[str], number: int, target: str, chance: random.Random) -> None:
+def kill(process: subprocess.Popen[str], number: int, target: str, folder: Path, chance: random.Random) -> None:
     """Send a signal to one rank, the launcher, or all of a session."""
     try:
         if target == "all":
             os.killpg(process.pid, number)
         else:
-            os.kill(process.pid if target == "launcher" else chance.choice(ranks_of(process)), number)
+            os.kill(process.pid if target == "launcher" else chance.choice(ranks_of(process, folder)), number)
     except ProcessLookupError:
         pass  # it has ended
 
@@ -167,7 +169,7 @@ def torture(victim: Victim, ranks: int, folder: Path, reference: dict[str, objec
     moment = chance.uniform(0.3, 1.2) * float(reference["seconds"])  # type: ignore[arg-type]
     time.sleep(moment)
     ended = process.poll() is not None
-    kill(process, number, target, chance)
+    kill(process, number, target, folder, chance)
     told = f"{victim.words.split()[0]} x{ranks}, {signal.Signals(number).name} to {target} after {moment:.1f} s"
     wrong = []
     begun = time.monotonic()
@@ -249,9 +251,12 @@ def main() -> int:
             shutil.copytree(base, folder)
             line = torture(victim, ranks, folder, references[victim.words, ranks], chance)
             shutil.rmtree(folder)
-            counts["wrong" if "WRONG" in line else "clean"] += 1
+            counts["wrong" if "WRONG" in line else "late" if "(before)" in line else "clean"] += 1
             tell(line)
-        tell(f"{counts.total()} kills: {counts['clean']} clean, {counts['wrong']} wrong (seed {given.seed})")
+        tell(
+            f"{counts.total()} kills: {counts['clean']} clean, {counts['wrong']} wrong, {counts['late']} after the end "
+            f"(seed {given.seed})"
+        )
     return min(counts["wrong"], 1)
 
 
