@@ -8,7 +8,7 @@ OUTPUT ?= demo-output
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo install test test-slow lint clean
+.PHONY: demo install test test-slow torture lint clean
 
 demo: $(VENV)/.package
 	$(BIN)/lammps-implicit demo -o $(OUTPUT) --overwrite
@@ -22,6 +22,11 @@ test: $(VENV)/.dev $(VENV)/.petsc
 
 test-slow: $(VENV)/.dev $(VENV)/.petsc
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# Kills every command that writes at random moments; MINUTES=60 for long. The log is benchmarks/results/torture.log.
+MINUTES ?= 5
+torture: $(VENV)/.dev $(VENV)/.petsc
+	$(BIN)/python tests/torture.py --minutes $(MINUTES)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check

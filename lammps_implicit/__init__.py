@@ -1,5 +1,8 @@
 """Implicit derivatives of atomic minima with respect to the parameters of their potential."""
 
+import lammps_implicit.files.descriptors  # noqa: F401 - before anything opens files
+
+# isort: split
 from mpi4py import MPI as _MPI  # noqa: F401 - loaded before lammps everywhere: it brings libmpi
 
 from lammps_implicit.errors import LammpsImplicitError

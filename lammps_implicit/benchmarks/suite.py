@@ -11,8 +11,8 @@ from typing import Any
 from lammps_implicit.benchmarks import iterations, jacobians, ranks, relaxations, report
 from lammps_implicit.benchmarks.cells import up_to, vacancies
 from lammps_implicit.benchmarks.processes import Record, why_not_ranks
-from lammps_implicit.errors import LammpsImplicitError, OutputError
-from lammps_implicit.files import refuse_to_overwrite, remember_temporary
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.files import make_folder, refuse_to_overwrite, remember_temporary
 
 # Edges of the cells of each benchmark, in lattice constants.
 ITERATIONS = (4, 6, 8, 12)
@@ -43,7 +43,7 @@ def run_suite(folder: Path, overwrite: bool = False, largest: float = math.inf) 
         If a file it would write exists.
     """
     _require_no_mpirun()
-    _create(folder)
+    make_folder(folder)
     for benchmark in BENCHMARKS:
         for path in benchmark.files(folder):
             refuse_to_overwrite(path, overwrite)
@@ -79,10 +79,3 @@ def _require_no_mpirun() -> None:
 
     if MPI.COMM_WORLD.size > 1:
         raise LammpsImplicitError("the benchmarks start MPI ranks themselves: run them without mpirun")
-
-
-def _create(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create the folder {folder}: {error.strerror or error}") from None

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
+from typing import Any, NoReturn
 
 import typer
 from mpi4py import MPI
-from typer.core import TyperCommand
 
 from lammps_implicit.cli import ensembles, installation, minima
 from lammps_implicit.cli.check import check
+from lammps_implicit.cli.commands import Command
+from lammps_implicit.cli.console import require_printed
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.interrupts import stop_on_signals
+from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.mpi.shutdown import end_together
 
 app = typer.Typer(
@@ -32,25 +38,29 @@ app = typer.Typer(
 )
 
 
-COMMANDS: tuple[tuple[Callable[..., None], type[TyperCommand]], ...] = (
-    (installation.doctor, TyperCommand),
-    (installation.demo, TyperCommand),
-    (check, TyperCommand),
-    (minima.relax, TyperCommand),
-    (minima.sensitivity, TyperCommand),
-    (minima.predict, TyperCommand),
+COMMANDS: tuple[tuple[Callable[..., None], type[Command]], ...] = (
+    (installation.doctor, Command),
+    (installation.demo, Command),
+    (check, Command),
+    (minima.relax, Command),
+    (minima.sensitivity, Command),
+    (minima.predict, Command),
     (observables, ObservablesCommand),
-    (ensembles.propagate, TyperCommand),
-    (ensembles.validate, TyperCommand),
-    (ensembles.merge, TyperCommand),
-    (ensembles.report, TyperCommand),
+    (ensembles.propagate, Command),
+    (ensembles.validate, Command),
+    (ensembles.merge, Command),
+    (ensembles.report, Command),
     (invert, InvertCommand),
-    (installation.bench, TyperCommand),
+    (installation.bench, Command),
 )
 """Functions of the commands, in the order in which the help lists them, and how each shows its help."""
 
 for function, kind in COMMANDS:
     app.command(cls=kind)(function)
+
+
+_UsageError: Any = typer.BadParameter.__mro__[2]
+"""Class of errors in the use of the command line: click's, or that of the copy of click which newer typers bring."""
 
 
 def main() -> NoReturn:
@@ -60,17 +70,54 @@ def main() -> NoReturn:
     """
     stop_on_signals()
     os.environ["JAX_ENABLE_X64"] = "1"  # for whichever command needs JAX: nobody else uses it in this process
+    silenced = nullcontext() if rank() == 0 else redirect_stdout(io.StringIO())  # help and usage: once, by rank 0
+    status = 1
     try:
-        app(prog_name="lammps-implicit", args=hand_to_petsc(sys.argv[1:]), standalone_mode=True)
+        with silenced:
+            status = int(app(prog_name="lammps-implicit", args=hand_to_petsc(sys.argv[1:]), standalone_mode=False) or 0)
+        require_printed()
     except LammpsImplicitError as error:
-        message = f"error: {error}"
-        _end(lambda: print(message, file=sys.stderr, flush=True))
-    except Exception:
-        _end(traceback.print_exc)
-    sys.exit(0)
+        _end(partial(_print_error, f"error: {error}"))
+    except _UsageError as error:
+        _end(error.show, error.exit_code)
+    except SystemExit as leaving:
+        _end(partial(_print_error, f"error: sys.exit({leaving.code!r}) was called while a command ran"))
+    except Exception as error:
+        limit = _limit(error)
+        _end(partial(_print_error, f"error: {limit}") if limit else traceback.print_exc)
+    sys.exit(status)
 
 
-def _end(report: Callable[[], None]) -> NoReturn:
+_LIMITS = {
+    errno.ENOSPC: "make room, or set TMPDIR to a folder with space",
+    errno.EDQUOT: "make room, or set TMPDIR to a folder with space",
+    errno.EFBIG: "raise the limit of the size of files ('ulimit -f')",
+    errno.EMFILE: "raise the limit of open files ('ulimit -n')",
+    errno.ENFILE: "close other programs, or ask for more open files of this host",
+    errno.EROFS: "choose a folder that can be written to, also for TMPDIR",
+    errno.ENOMEM: "use more ranks or nodes, or raise the limit of memory ('ulimit -v')",
+}
+"""What to do about limits of the system."""
+
+
+def _limit(error: Exception) -> str:
+    """Say which limit of the system was met, and what to do; empty for other errors."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error or 'no size given'}): {_LIMITS[errno.ENOMEM]}"
+    if isinstance(error, OSError) and error.errno in _LIMITS:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{where}: {_LIMITS[error.errno]}"
+    return ""
+
+
+def _print_error(message: str) -> None:
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except UnicodeEncodeError:  # a locale without the characters of units
+        print(message.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def _end(report: Callable[[], None], status: int = 1) -> NoReturn:
     """Report an error and end all ranks."""
     end_together(MPI.COMM_WORLD, report)
-    sys.exit(1)
+    sys.exit(status)

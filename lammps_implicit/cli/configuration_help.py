@@ -7,10 +7,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from typer.core import TyperCommand
+
+from lammps_implicit.cli.commands import Command
 
 
-class ConfiguredCommand(TyperCommand):
+class ConfiguredCommand(Command):
     """Command whose help ends with the settings of its configuration; subclasses say which."""
 
     def sections(self) -> Iterable[tuple[str, type[BaseModel]]]:

@@ -13,7 +13,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cli import demo_plots as plots
 from lammps_implicit.errors import OutputError
 from lammps_implicit.evaluators.images import nearest_image
-from lammps_implicit.files import refuse_to_overwrite, written_whole
+from lammps_implicit.files import make_folder, refuse_to_overwrite, written_whole
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.progress import progress
@@ -133,7 +133,7 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
 
 
 def _prepare(folder: Path, paths: dict[str, Path], overwrite: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for path in paths.values():
         refuse_to_overwrite(path, overwrite)
 

@@ -1,138 +1,108 @@
-"""Checks of an installation, for the command ``doctor``."""
+"""Checks of an installation, for the command ``doctor``: all that is looked at, and how it is shown."""
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 from mpi4py import MPI
 
-from lammps_implicit.evaluators.lammps import Engine
-from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.minimum import Minimum
+from lammps_implicit.benchmarks.processes import why_not_ranks
+from lammps_implicit.cli import doctor_libraries as libraries
+from lammps_implicit.cli import doctor_places as places
+from lammps_implicit.cli import doctor_self_test as tests
+from lammps_implicit.cli.console import say
+from lammps_implicit.cli.doctor_check import Check, attempt, on_every_rank
 
-FAMILY_PACKAGES = ("ML-IAP", "ML-POD", "ML-UF3", "MANYBODY")
-"""LAMMPS packages with the pair styles of the supported potential families other than SNAP."""
 
+def examine(comm: MPI.Comm = MPI.COMM_WORLD) -> Iterator[Check]:
+    """Check what this package depends on, on all ranks; yields each check when it is done.
 
-@dataclass(frozen=True)
-class Check:
-    """Result of one check.
-
-    Attributes
+    Parameters
     ----------
-    name : str
-        What was checked.
-    finding : str
-        Version found, or what is wrong.
-    good : bool
-        Whether the check passed.
-    needed : bool
-        False if only some features depend on it.
+    comm : MPI.Comm
+        All ranks.
     """
 
-    name: str
-    finding: str
-    good: bool
-    needed: bool = True
+    def checked(name: str, find: Callable[[], str], needed: bool = True) -> Check:
+        return on_every_rank(comm, attempt(name, find, needed=needed))
+
+    yield on_every_rank(comm, libraries.python())
+    for package in libraries.packages():
+        yield on_every_rank(comm, package)
+    one_mpi = checked("one MPI library", libraries.mpi)
+    yield one_mpi
+    yield checked("potential files", places.potentials)
+    yield checked("temporary files", places.temporary)
+    yield checked("working folder", places.working_folder, needed=False)
+    yield checked("HDF5 files", places.hdf5)
+    yield checked("threads", libraries.threads, needed=False)
+    petsc = checked("PETSc (several ranks)", libraries.petsc, needed=comm.size > 1)
+    yield petsc
+    if one_mpi.good:  # LAMMPS would crash otherwise
+        yield from _of_lammps(comm, checked, petsc)
+    # At last, because no process should be started once JAX has its threads.
+    yield checked("JAX (exact derivatives)", libraries.jax, needed=False)
 
 
-def examine() -> list[Check]:
-    """Check every library the package depends on, and differentiate a 15-atom cell."""
-    checks = [Check("Python", sys.version.split()[0], sys.version_info >= (3, 10))]
-    checks += [_package(name) for name in ("numpy", "scipy", "mpi4py", "lammps", "h5py", "ase", "pyamg")]
-    checks += [_attempt("MPI library", _mpi), _attempt("LAMMPS", _lammps), _attempt("potential files", _potentials)]
-    checks.append(_attempt("LAMMPS' other potential families", _families, needed=False))
-    checks.append(_attempt("PETSc (distributed solver)", _petsc, needed=False))
-    checks.append(_attempt("JAX (exact derivatives)", _jax, needed=False))
-    checks.append(_attempt("self-test: 15-atom Ta vacancy", _self_test))
-    return checks
+def _of_lammps(comm: MPI.Comm, checked: Callable[..., Check], petsc: Check) -> Iterator[Check]:
+    lammps = checked("LAMMPS", libraries.lammps)
+    yield lammps
+    yield checked("LAMMPS' other potential families", libraries.families, needed=False)
+    if not lammps.good or (comm.size > 1 and not petsc.good):
+        return
+    yield checked(_on(comm.size), tests.self_test)
+    if comm.size == 1:
+        reason = why_not_ranks(2)
+        if reason:
+            yield Check(_on(2), f"left out: {reason}", False, False, "install petsc4py and an MPI library to use ranks")
+        else:
+            yield attempt(_on(2), tests.self_test_on_two_ranks, needed=False)
 
 
-def _package(name: str) -> Check:
-    try:
-        return Check(name, importlib.metadata.version(name), True)
-    except importlib.metadata.PackageNotFoundError:
-        try:
-            module = __import__(name)  # installed without metadata, as on some module systems
-            return Check(name, str(getattr(module, "__version__", "version unknown")), True)
-        except ImportError:
-            return Check(name, f"missing: pip install {name}", False)
+def ready(checks: Sequence[Check]) -> bool:
+    """Whether everything that is needed is good."""
+    return all(check.good or not check.needed for check in checks)
 
 
-def _attempt(name: str, find: Callable[[], str], needed: bool = True) -> Check:
-    try:
-        return Check(name, find(), True, needed)
-    except Exception as error:  # any failure is the finding
-        return Check(name, f"{type(error).__name__}: {error}".splitlines()[0], False, needed)
-
-
-def _mpi() -> str:
-    return MPI.Get_library_version().split("\n")[0].strip("\0 ")
-
-
-def _lammps() -> str:
-    engine = Engine.start()
-    try:
-        missing = [package for package in ("ML-SNAP",) if package not in engine.packages]
-        if missing:
-            raise RuntimeError(f"built without {', '.join(missing)}")
-        return f"version {engine.version}, {len(engine.packages)} packages including ML-SNAP"
-    finally:
-        engine.close()
-
-
-def _families() -> str:
-    engine = Engine.start()
-    try:
-        missing = [package for package in FAMILY_PACKAGES if package not in engine.packages]
-    finally:
-        engine.close()
-    if missing:
-        raise RuntimeError(f"built without {', '.join(missing)}: decks that use their pair styles will not run")
-    return f"{', '.join(FAMILY_PACKAGES)} available"
-
-
-def _potentials() -> str:
-    found = [folder for folder in potential_folders() if any(folder.glob("*.snapcoeff"))]
-    if not found:
-        raise RuntimeError(
-            "no .snapcoeff file in the folders of LAMMPS_POTENTIALS: add LAMMPS' own folder 'potentials'"
-        )
-    return str(found[0])
-
-
-def _petsc() -> str:
-    from lammps_implicit.solvers.petsc_options import PETSc
-
-    return ".".join(map(str, PETSc.Sys.getVersion()))
-
-
-def _jax() -> str:
-    try:
-        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jax-md"))
-    except importlib.metadata.PackageNotFoundError as error:
-        raise RuntimeError(f"{error.name} is missing: pip install 'lammps-implicit[autodiff]'") from None
-
-
-def _self_test() -> str:
-    import numpy as np
-    from ase.build import bulk
-
-    atoms = bulk("Ta", "bcc", a=3.316, cubic=True) * (2, 2, 2)
-    del atoms[0]
-    lines = [
-        "pair_style hybrid/overlay zbl 4.0 4.8 snap",
-        "pair_coeff 1 1 zbl 73 73",
-        "pair_coeff * * snap Ta06A.snapcoeff Ta06A.snapparam Ta",
+def as_json(checks: Sequence[Check]) -> str:
+    """Return checks as JSON: ``ready``, and of each check its ``name``, ``state``, ``finding`` and ``remedy``."""
+    rows = [
+        {"name": check.name, "state": check.state, "finding": check.finding, "remedy": check.remedy} for check in checks
     ]
-    with Minimum.from_ase(atoms, lines) as minimum:
-        direction = np.linspace(-1, 1, len(minimum.potential.theta))
-        pull = np.cos(minimum.ids[:, None] * np.array([1.0, 2.0, 3.0]))
-        forward = minimum.engine.dot(pull, minimum.jvp(direction, 1e-8))
-        backward = float(minimum.vjp(pull, 1e-8) @ direction)
-        if not abs(forward - backward) < 1e-6 * abs(forward):
-            raise RuntimeError(f"jvp and vjp disagree: {forward:.9g} and {backward:.9g}")
-    return "jvp and vjp agree"
+    return json.dumps({"ready": ready(checks), "checks": rows}, indent=1)
+
+
+def show(checks: Iterator[Check]) -> list[Check]:
+    """Show checks: as a table on a terminal, as lines elsewhere; returns them."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        found = list(checks)
+        _show_table(found)
+        return found
+    found = []
+    for check in checks:
+        found.append(check)
+        say(f"{check.state:<3}  {check.name}: {check.finding}")
+        if check.remedy:
+            say(f"       -> {check.remedy}")
+    return found
+
+
+def _show_table(checks: Sequence[Check]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("", "", "found", "what to do", box=box.SIMPLE)
+    colours = {"ok": "green", "BAD": "bold red", "--": "yellow"}
+    for check in checks:
+        state = Text(check.state, colours[check.state])
+        table.add_row(state, Text(check.name), Text(check.finding), Text(check.remedy))
+    if MPI.COMM_WORLD.rank == 0:
+        Console().print(table)
+
+
+def _on(ranks: int) -> str:
+    return f"self-test on {ranks} {'rank' if ranks == 1 else 'ranks'}: Ta vacancy, 15 atoms"

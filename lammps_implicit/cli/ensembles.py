@@ -18,7 +18,15 @@ from lammps_implicit.ensembles.agreement import agreement, agreement_rows
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
 from lammps_implicit.ensembles.files import read_propagation, write_propagation
 from lammps_implicit.ensembles.report import driver_rows, html_report, summary_rows
-from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, merge_shards, read_records, shard_index, write_records
+from lammps_implicit.ensembles.shards import (
+    FAILED,
+    MERGED_KIND,
+    merge_shards,
+    read_records,
+    shard_files,
+    shard_index,
+    write_records,
+)
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure, written_whole
 from lammps_implicit.mpi.on_root import on_root
@@ -212,7 +220,7 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
     (plot,) = beside(output, ".png")
     for path in (output, plot):
         refuse_to_overwrite(path, overwrite)
-        refuse_inputs(path, *shards)
+        refuse_inputs(path, *shard_files(shards))
     records, settings = merge_shards(shards)
     write_records(output, records, settings, MERGED_KIND)
     write_figure(plot, plots.parity(records), overwrite)

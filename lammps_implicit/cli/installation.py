@@ -11,22 +11,29 @@ import typer
 from lammps_implicit.benchmarks.suite import run_suite
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.demo import run_demo
-from lammps_implicit.cli.doctor import examine
+from lammps_implicit.cli.doctor import as_json as shown_as_json
+from lammps_implicit.cli.doctor import examine, ready, show
 from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import LammpsImplicitError
 
 
-def doctor() -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
     """Check the installation.
 
-    Looks at versions, LAMMPS' packages, MPI and potential files, and solves a small system.
+    Looks at versions, MPI, LAMMPS, PETSc, JAX, threads, folders and files, says what to do about what is wrong, and
+    compares derivatives of a small cell with relaxing it again; under mpirun on every rank.
     """
-    checks = examine()
-    for check in checks:
-        say(f"{'ok ' if check.good else 'BAD' if check.needed else '-- '}  {check.name}: {check.finding}")
-    if any(check.needed and not check.good for check in checks):
-        raise LammpsImplicitError("the installation is incomplete: see the lines marked BAD")
-    say("ready")
+    if as_json:
+        checks = list(examine())
+        say(shown_as_json(checks))
+    else:
+        checks = show(examine())
+    if not ready(checks):
+        raise LammpsImplicitError("the installation is incomplete: see what is marked BAD, and what to do about it")
+    if not as_json:
+        say("ready")
 
 
 def demo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -14,7 +14,7 @@ from lammps_implicit.cli.configuration_help import ConfiguredCommand
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import refuse_inputs
+from lammps_implicit.files import make_folder, refuse_folder, refuse_inputs, refuse_to_overwrite
 from lammps_implicit.inverse import run
 from lammps_implicit.inverse.config import (
     Bound,
@@ -76,22 +76,16 @@ def invert(
     """
     folder = Path(f"{config.stem}-output") if output is None else output
     settings = on_root(MPI.COMM_WORLD, lambda: read_configuration(config, InversionSettings))
-    on_root(MPI.COMM_WORLD, lambda: _check(folder, resume, overwrite, [config, *inputs(settings)]))
+    on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, [config, *inputs(settings)]))
     inversion = run.invert(
-        settings, folder, resume=resume, say=say, clear=lambda: _begin(folder, overwrite, settings.structures)
+        settings, folder, resume=resume, say=say, clear=partial(_begin, folder, overwrite, settings.structures)
     )
     columns(inversion.rows())
     say("wrote " + ", ".join(map(str, inversion.files)))
 
 
-def _check(folder: Path, resume: bool, overwrite: bool, inputs: list[Path]) -> None:
-    """Refuse to mix two runs in a folder, to overwrite input files, or a folder that cannot be made."""
-    try:
-        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    except (OSError, ValueError) as error:
-        raise OutputError(f"cannot write {str(folder)[:80]}: {getattr(error, 'strerror', None) or error}") from None
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
-        raise OutputError(f"cannot write {folder}: {nearest} is not a folder that can be written")
+def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path]) -> None:
+    """Refuse to mix two runs in the results folder, or to overwrite input files; nothing is written yet."""
     if resume and overwrite:
         raise OutputError("give either --resume or --overwrite, not both")
     if resume and not (folder / HISTORY).exists():
@@ -101,6 +95,10 @@ def _check(folder: Path, resume: bool, overwrite: bool, inputs: list[Path]) -> N
         raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
     for path in there:
         refuse_inputs(path, *inputs)
+    refuse_folder(folder)
+    if folder.is_dir():
+        for name in (HISTORY, PLOT):
+            refuse_to_overwrite(folder / name, True)
 
 
 def _results(folder: Path) -> list[Path]:
@@ -111,10 +109,7 @@ def _results(folder: Path) -> list[Path]:
 
 
 def _begin(folder: Path, overwrite: bool, structures: bool) -> None:
-    """Remove the files of an earlier run if they may be overwritten, and make the folder."""
-    for path in _results(folder) if overwrite else []:
+    """Make the results folder, without the results of an earlier run; called once all input has been read."""
+    make_folder(folder / STRUCTURES if structures else folder)
+    for path in _results(folder) if overwrite else ():
         path.unlink()
-    try:
-        (folder / STRUCTURES if structures else folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror}") from None

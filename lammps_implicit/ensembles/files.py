@@ -13,15 +13,49 @@ import numpy as np
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.ensembles.displacements import displacement_covariances
 from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, PrincipalDirections, Propagation
-from lammps_implicit.files import hdf5_opened, hdf5_written_whole, sha256, written_whole
+from lammps_implicit.files import (
+    Schema,
+    flags,
+    group_name,
+    hdf5_opened,
+    hdf5_written_whole,
+    numbers,
+    sha256,
+    texts,
+    written_whole,
+)
 from lammps_implicit.mpi.id_order import PIECE
 from lammps_implicit.observables.files import Derivatives
-from lammps_implicit.results.format import __version__
+from lammps_implicit.results.format import __version__, structure_fields
 from lammps_implicit.results.sensitivity import Sensitivity
 from lammps_implicit.results.structure import stream_structure
 from lammps_implicit.structures import write_rows, write_xyz_header
 
 KIND = "lammps-implicit propagation"
+
+SCHEMA = Schema(
+    KIND,
+    {
+        **structure_fields(needed=False),
+        "theta": numbers("P"),
+        "parameter_names": texts("P"),
+        "flagged": flags("S"),
+        "displacement_covariance": numbers("N", 3, 3, needed=False),
+    },
+    {
+        "principal": {"vectors": numbers("P", "R"), "shares": numbers("R"), "scores": numbers("S", ...)},
+        "observables/*": {
+            "value": numbers(),
+            "estimates": numbers("o", "S"),
+            "error": numbers("S", finite=False),  # not known without third derivatives
+            "flagged": flags("S"),
+            "parameter_shares": numbers("P"),
+            "direction_shares": numbers("R"),
+        },
+    },
+    attributes=("ensemble_sha256", "from_sha256", "samples", "limit"),
+)
+"""Files of `write_propagation`: P parameters, S samples, R principal directions, N atoms."""
 
 SCORES = 5
 """Number of principal directions whose scores are written for every sample: plots show four, and files stay small."""
@@ -107,7 +141,9 @@ def write_propagation(
         principal["scores"] = propagation.principal.scores[:, :SCORES]
         groups = file.create_group("observables", track_order=True)
         for name, distribution in propagation.distributions.items():
-            _write_distribution(groups.create_group(name), distribution)
+            group = groups.create_group(group_name(name))
+            group.attrs["name"] = name
+            _write_distribution(group, distribution)
         if sensitivity is not None:
             stream_structure(file, sensitivity.structure, sensitivity.comm, str(sensitivity.attributes["length_unit"]))
             _write_covariances(file, sensitivity, ensemble.covariance)
@@ -115,7 +151,7 @@ def write_propagation(
         return [target]
     xyz = target.with_suffix(".xyz")
     with (
-        hdf5_opened(target, [KIND], "a result of 'lammps-implicit propagate'") as file,
+        hdf5_opened(target, [SCHEMA], "a result of 'lammps-implicit propagate'") as file,
         written_whole(xyz, overwrite) as temporary,
         open(temporary, "w", encoding="utf-8") as text,
     ):
@@ -139,13 +175,16 @@ def read_propagation(path: str | os.PathLike[str]) -> Propagated:
     OutputError
         If the file does not exist, is damaged, or is not a result of ``propagate``.
     """
-    with hdf5_opened(path, [KIND], "a result of 'lammps-implicit propagate'") as file:
+    with hdf5_opened(path, [SCHEMA], "a result of 'lammps-implicit propagate'") as file:
         principal = PrincipalDirections(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
         deviations = np.concatenate(list(_deviations(file))) if "displacement_covariance" in file else None
         return Propagated(
             Path(path),
             tuple(file["parameter_names"].asstr()[()]),
-            {name: _read_distribution(group) for name, group in file["observables"].items()},
+            {
+                str(group.attrs.get("name", key)): _read_distribution(group)
+                for key, group in file["observables"].items()
+            },
             principal,
             file["flagged"][()],
             deviations,

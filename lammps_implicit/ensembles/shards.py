@@ -9,7 +9,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +19,46 @@ import numpy as np
 
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import LammpsImplicitError, OutputError
-from lammps_implicit.files import hdf5_opened, hdf5_written_whole
+from lammps_implicit.files import (
+    Schema,
+    flags,
+    forget_temporary,
+    hdf5_opened,
+    hdf5_written_whole,
+    integers,
+    numbers,
+    remember_temporary,
+    texts,
+)
 
 SHARD_KIND = "lammps-implicit validation shard"
 MERGED_KIND = "lammps-implicit validation"
 
 PENDING, DONE, FAILED = 0, 1, 2
 """Status of a sample: not yet relaxed, relaxed, or impossible to relax."""
+
+_FIELDS = {
+    "names": texts("O"),
+    "units": texts("O"),
+    "reasons": texts("M"),
+    "rows": integers("M"),
+    "true": numbers("M", "O", finite=False),
+    "estimates": numbers("M", "O", 3, finite=False),
+    "errors": numbers("M", "O", finite=False),
+    "flagged": flags("M"),
+    "status": integers("M"),
+    "moved": numbers("M", finite=False),
+    "forces": integers("M"),
+    "seconds": numbers("M"),
+    "values": numbers("O"),
+    "spread": numbers("O"),
+}
+"""Datasets of M samples and O observables; what has not been computed is NaN."""
+
+SCHEMAS = {
+    SHARD_KIND: Schema(SHARD_KIND, _FIELDS, attributes=("settings", "shard")),
+    MERGED_KIND: Schema(MERGED_KIND, _FIELDS, attributes=("settings",)),
+}
 
 _ARRAYS = ("rows", "true", "estimates", "errors", "flagged", "status", "moved", "forces", "seconds")
 
@@ -194,12 +227,25 @@ def read_records(path: Path, kind: str) -> tuple[Records, ValidationSettings]:
     OutputError
         If the file does not exist, is damaged, or is of another kind.
     """
-    with hdf5_opened(path, [kind], f"a {kind.removeprefix('lammps-implicit ')}") as file:
+    with hdf5_opened(path, [SCHEMAS[kind]], f"a {kind.removeprefix('lammps-implicit ')}") as file:
         arrays = {name: file[name][()] for name in (*_ARRAYS, "values", "spread")}
         texts = {name: list(file[name].asstr()[()]) for name in ("names", "units", "reasons")}
         names, units = tuple(texts["names"]), tuple(texts["units"])
         settings = ValidationSettings(**json.loads(file.attrs["settings"]))
+        _require_sensible(path, arrays, settings)
         return Records(names=names, units=units, reasons=texts["reasons"], **arrays), settings
+
+
+def _require_sensible(path: Path, arrays: dict[str, Any], settings: ValidationSettings) -> None:
+    rows, status = arrays["rows"], arrays["status"]
+    if not (type(settings.shards) is int and settings.shards > 0 and type(settings.samples) is int):
+        raise OutputError(f"cannot read {path}: its settings make no sense")
+    if len(np.unique(rows)) < len(rows) or (len(rows) and rows.min() < 0):
+        raise OutputError(f"cannot read {path}: a sample is there twice, or has no number")
+    if not np.isin(status, (PENDING, DONE, FAILED)).all():
+        raise OutputError(f"cannot read {path}: a sample is neither pending nor done nor failed")
+    if not np.isfinite(arrays["true"][status == DONE]).all():
+        raise OutputError(f"cannot read {path}: an observable of a relaxed sample is not finite")
 
 
 @contextmanager
@@ -229,14 +275,25 @@ def locked(path: Path) -> Iterator[None]:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise OutputError(f"another process works on {path}") from None
             # Any other error: the file system has no locks, so proceed without.
-        yield
-        lock.unlink(missing_ok=True)
+        remember_temporary(lock)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            forget_temporary(lock)
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove temporary files that killed writers of this file left behind."""
     for leftover in path.parent.glob(f".{path.name}.*.partial"):
         leftover.unlink(missing_ok=True)
+
+
+def shard_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return the files of shards: those given, and those in the folders given."""
+    return [
+        file for path in map(Path, paths) for file in (sorted(path.glob("shard-*.h5")) if path.is_dir() else [path])
+    ]
 
 
 def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, ValidationSettings]:
@@ -258,9 +315,7 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Vali
     OutputError
         If a shard is damaged, unfinished, missing, given twice, or has other settings.
     """
-    files = [
-        file for path in map(Path, paths) for file in (sorted(path.glob("shard-*.h5")) if path.is_dir() else [path])
-    ]
+    files = shard_files(paths)
     if not files:
         raise OutputError(f"there is no shard in {', '.join(map(str, paths))}")
     found: dict[int, Records] = {}
@@ -274,6 +329,7 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Vali
         elif difference := first[1].difference(settings):
             raise OutputError(f"{file} was made with other settings than {first[0]}: {difference}")
         shard = _shard_number(file)
+        _require_alike(file, records, found)
         pending = int(np.count_nonzero(records.status == PENDING))
         if pending:
             raise OutputError(
@@ -287,7 +343,26 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Vali
     if missing:
         some = ", ".join(f"{shard}/{first[1].shards}" for shard in missing[:10]) + (", ..." if missing[10:] else "")
         raise OutputError(f"{len(missing)} of {first[1].shards} shards are missing: run --shard {some}")
+    _require_whole_selection(found, first[1])
     return _concatenated([found[shard] for shard in sorted(found)]), first[1]
+
+
+def _require_alike(file: Path, records: Records, found: dict[int, Records]) -> None:
+    """Check that a shard is of the same observables as those before it."""
+    for other in found.values():
+        same = (other.names, other.units) == (records.names, records.units)
+        if not (same and np.allclose(other.values, records.values) and np.allclose(other.spread, records.spread)):
+            raise OutputError(f"{file} has other observables than the shards before it: run it again")
+
+
+def _require_whole_selection(found: dict[int, Records], settings: ValidationSettings) -> None:
+    """Check that each shard holds its own samples: of all of them in order, every n-th."""
+    rows = np.sort(np.concatenate([records.rows for records in found.values()]))
+    if len(rows) != settings.samples or len(np.unique(rows)) < len(rows):
+        raise OutputError(f"the shards hold {len(np.unique(rows))} different samples instead of {settings.samples}")
+    for shard, records in found.items():
+        if not np.array_equal(records.rows, rows[shard :: settings.shards]):
+            raise OutputError(f"shard {shard} of {settings.shards} holds samples of another one: run it again")
 
 
 def _concatenated(parts: list[Records]) -> Records:
@@ -298,8 +373,12 @@ def _concatenated(parts: list[Records]) -> Records:
 
 
 def _shard_number(file: Path) -> int:
-    with hdf5_opened(file, [SHARD_KIND], "a shard") as opened:
-        return int(opened.attrs["shard"])
+    with hdf5_opened(file, [SCHEMAS[SHARD_KIND]], "a shard") as opened:
+        shard = int(opened.attrs["shard"])
+        shards = int(json.loads(opened.attrs["settings"])["shards"])
+        if not 0 <= shard < shards:
+            raise OutputError(f"cannot read {file}: there is no shard {shard} of {shards}")
+        return shard
 
 
 def _abbreviated(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from mpi4py import MPI
 
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.files import forget_temporary, temporary_folder
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import all_arrive
 from lammps_implicit.structures import from_ase, frozen_ids
@@ -65,8 +64,7 @@ def temporary_deck(
 
 def _written(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> Path:
     """Write a deck into a new temporary folder."""
-    folder = Path(tempfile.mkdtemp(prefix="lammps-implicit-"))
-    remember_temporary(folder)
+    folder = temporary_folder()
     try:
         _write_deck(folder, atoms, potential)
     except BaseException:

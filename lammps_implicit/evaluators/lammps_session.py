@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
-from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.files import forget_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
@@ -95,9 +94,7 @@ class LammpsSession(Evaluator):
         require_one_mpi(MPI.COMM_WORLD.size)
         settings = index_variables(variables or {})
         potential_folders()
-        scratch = Path(on_root(comm, lambda: tempfile.mkdtemp(prefix="lammps-implicit-")))
-        if comm.rank == 0:
-            remember_temporary(scratch)
+        scratch = on_root(comm, temporary_folder)
         arguments = ["-screen", str(scratch / "transcript"), "-log", "none", "-echo", "screen", "-nocite"]
         session = cls(
             lmp=lammps.lammps(cmdargs=arguments, comm=comm),

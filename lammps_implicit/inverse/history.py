@@ -12,12 +12,13 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import FORMAT_VERSION, hdf5_opened, hdf5_written_whole
+from lammps_implicit.files import FORMAT_VERSION, Schema, hdf5_opened, hdf5_written_whole, numbers, texts
 from lammps_implicit.inverse.descent import Descent, Iteration
 from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.observables.kind import Cells
+from lammps_implicit.results.format import structure_fields
 from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import read_rows, stream_structure, structure_pieces
 from lammps_implicit.structures import Rows
@@ -27,6 +28,26 @@ HISTORY_KIND = "inversion"
 
 _NUMBERS = ("loss", "step", "slope", "missed", "refused", "forces", "descriptors")
 """Attributes of iterations that are datasets of the same name."""
+
+SCHEMA = Schema(
+    HISTORY_KIND,
+    {
+        **{name: numbers("K") for name in _NUMBERS},
+        "parameter_names": texts("P"),
+        "theta_start": numbers("P"),
+        "theta": numbers("K", "P"),
+        "term_names": texts("T"),
+        "terms": numbers("K", "T"),
+        "observable_names": texts("O"),
+        "observables": numbers("K", "O"),
+        "pairs": numbers("L", 2, "P"),
+        "gradient": numbers("P", needed=False),
+        "place": numbers("P", needed=False),
+    },
+    {"structures/*": structure_fields("n", "e")},
+    attributes=("digest", "start", "radius", "converged", "reason"),
+)
+"""Histories of K iterations of P parameters, with L pairs of the optimiser."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +166,7 @@ def read_history(path: Path) -> History:
     OutputError
         If the file does not exist, is damaged, or is not a history.
     """
-    with hdf5_opened(path, [HISTORY_KIND], "a history of 'lammps-implicit invert'") as file:
+    with hdf5_opened(path, [SCHEMA], "a history of 'lammps-implicit invert'") as file:
         terms = file["term_names"].asstr()[()]
         thetas, values = file["theta"][()], file["terms"][()]
         numbers = {name: file[name][()].tolist() for name in _NUMBERS}
@@ -208,7 +229,7 @@ def _read_structure(path: Path, name: str, cell: Minimum) -> SavedStructure:
     """Read the structure of a cell, distributed over its ranks."""
 
     def pieces() -> Iterator[Rows]:
-        with hdf5_opened(path, [HISTORY_KIND], "a history of 'lammps-implicit invert'") as file:
+        with hdf5_opened(path, [SCHEMA], "a history of 'lammps-implicit invert'") as file:
             yield from structure_pieces(file[f"structures/{name}"])
 
     return SavedStructure(*read_rows(cell.engine.comm, pieces))

@@ -13,11 +13,11 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import hdf5_opened
+from lammps_implicit.files import group_name, hdf5_opened
 from lammps_implicit.observables.observable import Observable, stability
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import Cubic, LeadingDirections, ResponseMetric
-from lammps_implicit.results.format import OBSERVABLES_KIND, SENSITIVITY_KIND
+from lammps_implicit.results.format import OBSERVABLES, OBSERVABLES_KIND, SENSITIVITY, SENSITIVITY_KIND
 
 _GROUP = "observables"
 
@@ -74,7 +74,7 @@ def write_observables(
         file["response"], file["metric"] = directions.response, directions.metric
     groups = file.create_group(_GROUP, track_order=True)
     for name, observable in observables.items():
-        group = groups.create_group(name.replace("/", "|"))
+        group = groups.create_group(group_name(name))
         group.attrs["name"], group.attrs["units"] = name, observable.units
         group["value"], group["gradient"] = observable.value, observable.gradient
         if observable.bound is not None:
@@ -102,8 +102,8 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
     OutputError
         If the file does not exist, is damaged, or is not such a result.
     """
-    kinds = [OBSERVABLES_KIND, SENSITIVITY_KIND]
-    with hdf5_opened(path, kinds, "a result of 'lammps-implicit sensitivity' or 'observables'") as file:
+    schemas = [OBSERVABLES, SENSITIVITY]
+    with hdf5_opened(path, schemas, "a result of 'lammps-implicit sensitivity' or 'observables'") as file:
         if "potential" not in file or (_GROUP not in file and file.attrs["kind"] == OBSERVABLES_KIND):
             raise OutputError(f"{path} was written by an older version: run the command that wrote it again")
         names = tuple(file["parameter_names"].asstr()[()])

@@ -1,4 +1,6 @@
-"""Kinds of result files, as they stand in their attributes, and the version that wrote them."""
+"""Kinds of result files and what they hold, and the version that wrote them."""
+
+from lammps_implicit.files import Field, Schema, flags, integers, numbers, texts
 
 __version__ = "0.1.0"
 
@@ -7,3 +9,70 @@ OBSERVABLES_KIND = "lammps-implicit observables"
 
 SENSITIVITY_KIND = "lammps-implicit sensitivity"
 """Attribute ``kind`` of files of `Sensitivity`."""
+
+
+def structure_fields(atoms: str = "N", types: str = "E", needed: bool = True) -> dict[str, Field]:
+    """Return the datasets of a structure, with names for the number of its atoms and of their types: see `Field`."""
+    return {
+        "elements": texts(types, needed=needed),
+        "ids": integers(atoms, needed=needed),
+        "types": integers(atoms, needed=needed),
+        "positions": numbers(atoms, 3, needed=needed),
+        "cell": numbers(3, 3, needed=needed),
+        "origin": numbers(3, needed=needed),
+        "periodic": flags(3, needed=needed),
+        "masses": numbers(types, needed=needed),
+    }
+
+
+_PARAMETERS = {"theta": numbers("P"), "parameter_names": texts("P")}
+
+_DIRECTIONS = {"response": numbers("P", "K", needed=False), "metric": numbers("P", "P", needed=False)}
+"""The K directions along which third derivatives were taken."""
+
+_THIRD = {
+    "duals": numbers("P", "K", needed=False),
+    "third": numbers("K", "K", "P", needed=False),
+    "third_inner": numbers("K", "K", "K", needed=False),
+}
+
+SENSITIVITY = Schema(
+    SENSITIVITY_KIND,
+    {
+        **structure_fields(),
+        **_PARAMETERS,
+        **_DIRECTIONS,
+        **_THIRD,
+        "potential": texts(needed=False),
+        "energy": numbers(),
+        "energy_gradient": numbers("P"),
+        "energy_hessian": numbers("P", "P"),
+        "jacobian": numbers("P", "N", 3, needed=False),
+        "jacobian_left": numbers("R", "N", 3, needed=False),
+        "jacobian_right": numbers("P", "R", needed=False),
+        "strain_jacobian": numbers("P", "C", needed=False),
+        "strain_basis": numbers(6, "C", needed=False),
+        "volume": numbers(needed=False),
+        "volume_gradient": numbers("P", needed=False),
+        "volume_hessian": numbers("P", "P", needed=False),
+        "pressure": numbers(3, 3, needed=False),
+        "enthalpy": numbers(needed=False),
+        "softening": numbers("P", needed=False),
+    },
+    attributes=("units", "length_unit", "energy_unit", "deck"),
+)
+"""Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the cell."""
+
+OBSERVABLES = Schema(
+    OBSERVABLES_KIND,
+    {**_PARAMETERS, **_DIRECTIONS, "potential": texts(needed=False)},
+    {
+        "observables/*": {
+            **_THIRD,
+            "value": numbers(...),
+            "gradient": numbers("P", ...),
+            "hessian": numbers("P", "P", needed=False),
+        }
+    },
+)
+"""Files of `observables`."""

@@ -22,7 +22,7 @@ from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian
-from lammps_implicit.results.format import SENSITIVITY_KIND, __version__
+from lammps_implicit.results.format import SENSITIVITY, SENSITIVITY_KIND, __version__
 from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import read_structure, stream_rows, stream_structure, write_dataset
 from lammps_implicit.stationary.point import StationaryPoint
@@ -97,11 +97,11 @@ class _FileFactors:
 
     @property
     def right(self) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:
+        with hdf5_opened(self.path, [SENSITIVITY], _WHAT) as file:
             return np.eye(self.parameters) if "jacobian" in file else file["jacobian_right"][()]
 
     def left(self, rows: slice | IntArray) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:
+        with hdf5_opened(self.path, [SENSITIVITY], _WHAT) as file:
             patterns = file["jacobian" if "jacobian" in file else "jacobian_left"]
             if isinstance(rows, slice):
                 return patterns[:, rows]
@@ -109,7 +109,7 @@ class _FileFactors:
             return patterns[:, rising][:, place]
 
     def displacement(self, weights: FloatArray) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY_KIND], _WHAT) as file:
+        with hdf5_opened(self.path, [SENSITIVITY], _WHAT) as file:
             patterns = file["jacobian" if "jacobian" in file else "jacobian_left"]
             moved = np.zeros(patterns.shape[1:])
             for index in np.flatnonzero(weights):
@@ -373,7 +373,9 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
     OutputError
         If the file does not exist, is damaged, is something else, or was written by a later version of this package.
     """
-    with hdf5_opened(path, [SENSITIVITY_KIND], _WHAT) as file:
+    with hdf5_opened(path, [SENSITIVITY], _WHAT) as file:
+        if "jacobian" not in file and not ("jacobian_left" in file and "jacobian_right" in file):
+            raise OutputError(f"cannot read {path}: the Jacobian is missing")
         theta = file["theta"][()]
         optional = {
             name: file[name][()] for name in ("strain_jacobian", "strain_basis", "volume_gradient") if name in file

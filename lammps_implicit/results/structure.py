@@ -9,6 +9,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from lammps_implicit.errors import OutputError
 from lammps_implicit.mpi.deal import deal
 from lammps_implicit.mpi.id_order import PIECE, IdOrder
 from lammps_implicit.structures import Rows, Structure
@@ -92,6 +93,13 @@ def stream_rows(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDAr
 def read_structure(file: Any) -> Structure:
     """Read a structure from an open HDF5 file or group."""
     arrays = {name: file[name][()] for name in ("ids", "types", "positions", "cell", "origin", "periodic", "masses")}
+    ids, types = arrays["ids"], arrays["types"]
+    if not len(ids) or ids.min() < 1 or len(np.unique(ids)) < len(ids):
+        raise OutputError(f"{file.file.filename}: the ids of its atoms are not positive, or one is there twice")
+    if types.min() < 1 or types.max() > len(file["elements"]):
+        raise OutputError(f"{file.file.filename}: an atom is of a type that is none of its elements")
+    if not np.linalg.det(arrays["cell"]) > 0:
+        raise OutputError(f"{file.file.filename}: the vectors of its cell do not span a volume")
     return Structure(elements=tuple(file["elements"].asstr()[()]), **arrays)
 
 

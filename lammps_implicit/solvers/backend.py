@@ -65,6 +65,7 @@ def backend(comm: MPI.Comm, petsc_options: Mapping[str, Any] | None = None) -> B
     inverses = importlib.import_module("lammps_implicit.solvers.petsc_spring_inverse")
     krylov = importlib.import_module("lammps_implicit.solvers.petsc_krylov")
     options = dict(given)
+    krylov.require_known_type(options)
     return Backend(
         partial(inverses.petsc_spring_inverse, options=options),
         partial(krylov.PetscKrylov, options),

@@ -81,6 +81,23 @@ def type_is_set(options: Options) -> bool:
     return any(name.endswith("ksp_type") for name in options) or PETSc.Options().hasName(f"{PREFIX}ksp_type")
 
 
+def require_known_type(options: Options) -> None:
+    """Check the type of Krylov solver that the user has chosen, also where no solver will ask PETSc for it.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If PETSc has no such type.
+    """
+    given = [str(value) for name, value in options.items() if name.removeprefix("-").removeprefix(PREFIX) == "ksp_type"]
+    chosen = given[-1] if given else PETSc.Options().getString(f"{PREFIX}ksp_type", "")
+    known = {value for name, value in vars(PETSc.KSP.Type).items() if name.isupper()}
+    if chosen and chosen not in known:
+        raise LammpsImplicitError(
+            f"PETSc has no Krylov solver '{chosen}' (-{PREFIX}ksp_type): choose one, such as cg, minres or gmres"
+        )
+
+
 def _status(reason: int) -> Status:
     if reason >= 0:
         return Status.CONVERGED

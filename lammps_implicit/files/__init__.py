@@ -1,0 +1,46 @@
+"""Files: written whole or not at all, never over an input, and read only if they are whole."""
+
+from lammps_implicit.files.hdf5 import group_name, hdf5_opened, hdf5_written_whole
+from lammps_implicit.files.inputs import protect_inputs, refuse_inputs
+from lammps_implicit.files.outputs import (
+    beside,
+    make_folder,
+    refuse_folder,
+    refuse_to_overwrite,
+    sha256,
+    write_figure,
+    written_whole,
+)
+from lammps_implicit.files.schema import FORMAT_VERSION, Field, Schema, flags, integers, numbers, texts
+from lammps_implicit.files.temporary import (
+    forget_temporary,
+    remember_temporary,
+    remove_temporaries,
+    temporary_folder,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Field",
+    "Schema",
+    "beside",
+    "flags",
+    "forget_temporary",
+    "group_name",
+    "hdf5_opened",
+    "hdf5_written_whole",
+    "integers",
+    "make_folder",
+    "numbers",
+    "protect_inputs",
+    "refuse_folder",
+    "refuse_inputs",
+    "refuse_to_overwrite",
+    "remember_temporary",
+    "remove_temporaries",
+    "sha256",
+    "temporary_folder",
+    "texts",
+    "write_figure",
+    "written_whole",
+]

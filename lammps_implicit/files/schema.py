@@ -1,0 +1,200 @@
+"""What HDF5 files of this package hold: declared for each kind of file, and checked when one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lammps_implicit.errors import OutputError
+
+FORMAT_VERSION = 2
+"""Version of HDF5 files, their attribute ``format_version``; files without it are of version 0, and are readable. Files
+from version 2 begin with a digest of the rest."""
+
+_PIECE = 2**20
+"""Numbers that are read at a time to find those that are not finite."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a dataset has to be.
+
+    Attributes
+    ----------
+    shape : tuple of str, int and Ellipsis
+        Lengths: a number; the name of a length that is the same throughout the file (upper case) or its group (lower
+        case); a final ellipsis stands for any further ones.
+    types : str
+        Accepted kinds of NumPy's types; ``O`` for texts.
+    needed : bool
+        Whether it must be there.
+    finite : bool
+        Whether no number may be infinite or NaN.
+    """
+
+    shape: tuple[Any, ...]
+    types: str
+    needed: bool = True
+    finite: bool = True
+
+
+def numbers(*shape: Any, needed: bool = True, finite: bool = True) -> Field:
+    """Return the field of real numbers, see `Field`."""
+    return Field(shape, "fiu", needed, finite)
+
+
+def integers(*shape: Any, needed: bool = True) -> Field:
+    """Return the field of integers, see `Field`."""
+    return Field(shape, "iu", needed)
+
+
+def flags(*shape: Any, needed: bool = True) -> Field:
+    """Return the field of truth values, see `Field`."""
+    return Field(shape, "b", needed)
+
+
+def texts(*shape: Any, needed: bool = True) -> Field:
+    """Return the field of texts, see `Field`."""
+    return Field(shape, "O", needed)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a kind of file holds.
+
+    Attributes
+    ----------
+    kind : str
+        Attribute ``kind`` of such files.
+    fields : mapping of str to Field
+        Datasets at the top, by name.
+    groups : mapping of str to mapping of str to Field
+        Datasets of groups, by name; ``name/*`` stands for all groups in ``name``.
+    attributes : tuple of str
+        Attributes that must be there.
+    """
+
+    kind: str
+    fields: Mapping[str, Field]
+    groups: Mapping[str, Mapping[str, Field]] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
+
+    def check(self, file: Any) -> None:
+        """Check an open file; datasets that the schema does not know are looked at, too.
+
+        Raises
+        ------
+        OutputError
+            If something is missing, of another shape or type, or not finite.
+        """
+        require_plain(file)
+        missing = [name for name in self.attributes if name not in file.attrs]
+        if missing:
+            raise OutputError(f"its attribute {missing[0]} is missing")
+        shared: dict[str, int] = {}
+        _check_fields(file, self.fields, shared)
+        for pattern, fields in self.groups.items():
+            for group in _groups(file, pattern):
+                _check_fields(group, fields, shared)
+
+
+def require_plain(group: Any) -> None:
+    """Check that a file consists of groups, and of datasets that it holds itself, as a whole.
+
+    Links to other places, data in other files, references, and arrays larger than what is stored of them (which
+    would fill memory) are refused: no file of this package has any.
+
+    Raises
+    ------
+    OutputError
+    """
+    import h5py
+
+    seen = set()
+    waiting = [group]
+    while waiting:
+        parent = waiting.pop()
+        for name in parent:
+            if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+                raise OutputError(f"{name} is a link to another place")
+            item = parent[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                raise OutputError(f"{name} is there twice")
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                waiting.append(item)
+            elif isinstance(item, h5py.Dataset):
+                _require_stored(name, item)
+            else:
+                raise OutputError(f"{name} is neither a group nor a dataset")
+
+
+def _require_stored(name: str, dataset: Any) -> None:
+    import h5py
+
+    if dataset.is_virtual or dataset.external:
+        raise OutputError(f"the data of {name} are in another file")
+    text = h5py.check_string_dtype(dataset.dtype) is not None
+    if not (text or dataset.dtype.kind in "fiub"):
+        raise OutputError(f"{name} holds neither numbers nor texts")
+    if dataset.shape is None:
+        raise OutputError(f"{name} is empty")
+    if dataset.id.get_storage_size() < dataset.size * dataset.id.get_type().get_size():
+        raise OutputError(f"{name} is declared with the shape {dataset.shape}, but not all of it is stored")
+
+
+def _groups(file: Any, pattern: str) -> Iterator[Any]:
+    import h5py
+
+    name, star, _ = pattern.partition("/*")
+    if name not in file:
+        return
+    chosen = list(file[name].values()) if star else [file[name]]
+    for group in chosen:
+        if not isinstance(group, h5py.Group):
+            raise OutputError(f"{group.name} is not a group")
+        yield group
+
+
+def _check_fields(group: Any, fields: Mapping[str, Field], shared: dict[str, int]) -> None:
+    import h5py
+
+    own: dict[str, int] = {}
+    for name, expected in fields.items():
+        dataset = group.get(name)
+        if dataset is None and not expected.needed:
+            continue
+        if not isinstance(dataset, h5py.Dataset):
+            raise OutputError(f"{name} is missing")
+        if dataset.dtype.kind not in expected.types:
+            raise OutputError(f"{name} is of the type {dataset.dtype}")
+        _check_shape(name, dataset.shape, expected.shape, shared, own)
+        if expected.finite and dataset.dtype.kind == "f":
+            _require_finite(name, dataset)
+
+
+def _check_shape(
+    name: str, shape: tuple[int, ...], expected: tuple[Any, ...], shared: dict[str, int], own: dict[str, int]
+) -> None:
+    open_ended = expected[-1:] == (...,)
+    lengths = expected[:-1] if open_ended else expected
+    good = len(shape) >= len(lengths) if open_ended else len(shape) == len(lengths)
+    for length, wanted in zip(shape, lengths, strict=False):
+        if isinstance(wanted, str):
+            wanted = (shared if wanted.isupper() else own).setdefault(wanted, length)
+        good = good and length == wanted
+    if not good:
+        raise OutputError(f"{name} has the shape {shape}, which does not fit the rest")
+
+
+def _require_finite(name: str, dataset: Any) -> None:
+    rows = max(_PIECE // max(int(np.prod(dataset.shape[1:])), 1), 1) if dataset.ndim else 1
+    pieces = range(0, len(dataset), rows) if dataset.ndim else [None]
+    for first in pieces:
+        piece = dataset[()] if first is None else dataset[first : first + rows]
+        if not np.isfinite(piece).all():
+            raise OutputError(f"{name} holds numbers that are not finite")
