@@ -261,8 +261,12 @@ def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_
         (LJ, "var:nothing", "the variable 'nothing' does not exist in the deck, or is not a number"),
         (MORSE.replace("${depth}", "0.3429"), "var:depth", "no pair_style or pair_coeff of the deck uses"),
         (MORSE, "var:depth,morse*", "variables are taken by themselves"),
-        (LJ + "pair_coeff 1*2 2 0.41 2.42\n" + RELAX, "lj/smooth 1-2 *", "'lj/smooth 1-2 epsilon' has no effect"),
-        (LJ.replace("set  ", "#set  "), None, "'lj/smooth 2-2 epsilon' has no effect"),
+        (
+            LJ + "pair_coeff 1*2 2 0.41 2.42\n" + RELAX,
+            "lj/smooth 1-2 *",
+            "'lj/smooth 1-2 epsilon', 'lj/smooth 1-2 sigma' have no",
+        ),
+        (LJ.replace("set  ", "#set  "), "lj/smooth 2-2 *", "'lj/smooth 2-2 epsilon', 'lj/smooth 2-2 sigma' have no"),
         (
             HEAD.format(lattice="diamond 5.431", n=2, types=1) + "pair_style sw\npair_coeff * * Si.sw Si\n" + RELAX,
             None,
@@ -279,6 +283,16 @@ def test_what_cannot_be_a_parameter(write_deck, deck, parameters, message):
         minimum.jacobian()
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_parameters_without_effect_are_told_and_have_zero_derivatives(write_deck):
+    """Types that do not occur, or the range of a repulsion of zero strength."""
+    with Minimum.from_deck(write_deck(LJ.replace("set  ", "#set  ")), force_limit=1.0) as minimum:
+        with pytest.warns(UserWarning, match="'lj/smooth 2-2 epsilon', .* have no effect"):
+            found = minimum.jacobian(1e-3).to_array()
+        idle = [name.startswith(("lj/smooth 1-2", "lj/smooth 2-2")) for name in minimum.potential.names]
+        assert any(idle) and not found[idle].any()
+        assert all(found[index].any() for index in np.flatnonzero(~np.array(idle)))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
@@ -69,6 +70,7 @@ def main() -> NoReturn:
     An exception on one rank ends all ranks within seconds, so that none waits for it forever.
     """
     stop_on_signals()
+    warnings.showwarning = _show_warning
     os.environ["JAX_ENABLE_X64"] = "1"  # for whichever command needs JAX: nobody else uses it in this process
     silenced = nullcontext() if rank() == 0 else redirect_stdout(io.StringIO())  # help and usage: once, by rank 0
     status = 1
@@ -86,6 +88,11 @@ def main() -> NoReturn:
         limit = _limit(error)
         _end(partial(_print_error, f"error: {limit}") if limit else traceback.print_exc)
     sys.exit(status)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Print a warning as one line, without the place in the code it comes from."""
+    _print_error(f"warning: {message}")
 
 
 _LIMITS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -101,12 +102,14 @@ def sweep_parameters(
     Raises
     ------
     PotentialError
-        If a parameter has no effect, or forces are not smooth in the parameters.
+        If no parameter has an effect, or forces are not smooth in the parameters. A warning says which parameters have
+        none, such as the range of a repulsion of zero strength: derivatives with respect to them are zero.
     """
     count, steps, linear = len(potential.theta), potential.steps(), potential.linear
     found = Sweep(np.zeros(count), np.zeros((*forces.shape, count)), np.zeros((count, 3, 3)))
     engine.return_to_reference()
     here = engine.energy, forces, engine.pressure
+    idle: list[str] = []
     with trial_parameters(potential, engine) as install:
         for index, step in enumerate(steps):
             unit = np.zeros(count)
@@ -119,12 +122,25 @@ def sweep_parameters(
             progress(index + 1, count)
             moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force_factor
             if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
-                raise PotentialError(
-                    f"parameter '{potential.names[index]}' has no effect: leave it out with --parameters"
-                )
+                idle.append(potential.names[index])
+        if idle:
+            _tell_idle(idle, count, engine)
         if not linear.all():
             _check_steps(install, engine, found, steps, linear)
     return found
+
+
+def _tell_idle(idle: Sequence[str], count: int, engine: Evaluator) -> None:
+    """Warn of parameters without effect, on rank 0; raise if no parameter has any."""
+    named = ", ".join(f"'{name}'" for name in idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
+    what = f"{named} {'has' if len(idle) == 1 else 'have'} no effect"
+    if len(idle) == count:
+        raise PotentialError(
+            f"{what}: a later line of the deck overrules it, its type does not occur, or what it belongs to is zero; "
+            "choose others with --parameters"
+        )
+    if engine.comm.rank == 0:
+        warnings.warn(f"{what}: derivatives with respect to it are zero", stacklevel=2)
 
 
 def _check_steps(install: Install, engine: Evaluator, found: Sweep, steps: FloatArray, linear: BoolArray) -> None:
