@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
@@ -14,6 +16,10 @@ from lammps_implicit.structures import read_data_pieces
 
 SAME_CELL = 1e-6
 """Relative difference of cell vectors below which two cells are the same: allows for the digits of data files."""
+
+FAR = 0.3
+"""Å that an atom of a target may move when it is relaxed before there is a warning. Chosen: relaxing a defect moves
+atoms by less; a dislocation core that goes to the next site moves them by more."""
 
 
 def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) -> FloatArray:
@@ -45,11 +51,12 @@ def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) 
     else:
         assert source.deck is not None
         variables = {key: str(value) for key, value in source.variables.items()}
-        limit = 1e-8 if source.relax else np.inf  # eV/Å, the default of relaxations
         label = f"{source.deck.name} (target of {name})"
         with StationaryPoint.from_deck(
-            source.deck, minimum.engine.comm, variables=variables, ftol=limit, force_limit=np.inf
+            source.deck, minimum.engine.comm, variables=variables, ftol=np.inf, force_limit=np.inf
         ) as other:
+            if source.relax:
+                _relax(other, label)
             ids, positions, cell = other.ids.copy(), other.positions.copy(), other.engine.cell
     total = int(minimum.engine.sum(len(ids)))
     if total != minimum.engine.n_atoms:
@@ -63,3 +70,17 @@ def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) 
         example = minimum.engine.max(float(missing.max(initial=-1)))
         raise LammpsImplicitError(f"{label} has no atom {example:.0f}, which {name} has")
     return rows
+
+
+def _relax(target: StationaryPoint, label: str) -> None:
+    """Relax a target, and warn if it leaves the place where it was put: perhaps it is then another structure."""
+    engine, ids, start = target.engine, target.ids.copy(), target.positions.copy()
+    target.relax()
+    moved = engine.nearest_image(target.positions - fetch(engine.comm, ids, start, target.ids))
+    farthest = engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
+    if farthest > FAR and engine.comm.rank == 0:
+        warnings.warn(
+            f"{label} moved by up to {farthest:.3g} {target.units.length} from where its deck ends when it was "
+            "relaxed: it may now be another structure than the one meant; look at it, or write 'relax: false'",
+            stacklevel=2,
+        )
