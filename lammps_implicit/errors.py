@@ -17,6 +17,10 @@ class NotAMinimumError(LammpsImplicitError):
     """The state is not a minimum: forces do not vanish, or the energy has a direction of negative curvature."""
 
 
+class UnheldError(NotAMinimumError):
+    """Some displacement other than a rigid motion of the whole costs no energy."""
+
+
 class ConvergenceError(LammpsImplicitError):
     """A linear solve or a relaxation stopped before it reached its tolerance."""
 

@@ -48,13 +48,6 @@ DECKS = {
         SETUP + "group held id 9\nfix h held setforce 0 0 0\nfix p all addforce 0.001 0 0\n" + RELAX,
         "'fix setforce' last",
     ),
-    "an atom alone": (
-        SETUP.replace("block 0 3 0 3 0 3", "block 0 3 0 3 0 9\nregion film block 0 3 0 3 0 2.9").replace(
-            "create_atoms    1 box", "create_atoms 1 region film\ncreate_atoms 1 single 1 1 6"
-        )
-        + RELAX,
-        "without any restoring force",
-    ),
     "pairs taken away from SNAP": (
         SETUP[: SETUP.index("pair_style")].replace("create_box      1", "create_box 2")
         + "mass 2 180.95\nset atom 9 type 2\npair_style hybrid snap morse 4.0\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,18 +18,20 @@ from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian, Patterns, singular_directions, solve_directions
+from lammps_implicit.response.prepared import Prepared
 from lammps_implicit.response.statistics import GOOD, Meter
 from lammps_implicit.solvers.backend import Backend
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import Dense
+from lammps_implicit.solvers.fragments import unheld_motions
 from lammps_implicit.solvers.interface import (
     PRODUCT_SHARE,
     LinearSolver,
     LinearSystem,
     Solution,
     Status,
+    every_atom_is_held,
     iterations_expected,
-    require_every_atom_held,
 )
 from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.solvers.preconditioner import Preconditioner
@@ -64,25 +66,6 @@ METHODS = ("auto", "iterative", "dense")
 """Methods for a Jacobian: see `StationaryPoint.jacobian`."""
 
 _states = itertools.count()
-
-
-@dataclass
-class Prepared:
-    """What all solves at one reference state share.
-
-    Attributes
-    ----------
-    system : LinearSystem
-    probe, probe_product : (n, 3) float arrays
-        A random displacement w, Å, and H w.
-    probed : bool
-        Whether a solve has shown that no mode is unstable.
-    """
-
-    system: LinearSystem
-    probe: FloatArray
-    probe_product: FloatArray
-    probed: bool = False
 
 
 class LinearResponse:
@@ -179,16 +162,29 @@ class LinearResponse:
             around = None if self.preconditioner.holds else engine.neighbourhood()
             probe = random_vector(self.engine.ids) * engine.free
             product = hessian.calibrate(probe)
-            require_every_atom_held(engine, product, hessian.stiffness)
             if around is not None:
                 self.preconditioner.fit(around, product)
             apply = self.preconditioner.apply
             null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
+            if not every_atom_is_held(engine, product, hessian.stiffness):
+                unheld = unheld_motions(engine, hessian.one_sided, hessian.stiffness)
+                null_space = NullSpace(engine, null_space.vectors + unheld)
             system = LinearSystem(
                 engine, hessian.product, apply, null_space, hessian.stiffness, self.saddle, hessian.measure
             )
             self._prepared = Prepared(system, probe, product)
         return self._prepared
+
+    def _find_unheld(self) -> bool:
+        """Whether there are motions of fragments that nothing holds; they are added to the null space."""
+        known = self.prepared()
+        system, held = known.system, len(known.system.null_space.vectors)
+        unheld = unheld_motions(self.engine, self.hessian.one_sided, self.hessian.stiffness)
+        null_space = NullSpace(self.engine, system.null_space.vectors + unheld)
+        if len(null_space.vectors) == held:
+            return False
+        known.system = replace(system, null_space=null_space)
+        return True
 
     def solve(
         self,
@@ -252,7 +248,14 @@ class LinearResponse:
         size = self.engine.norm(right)
         self.hessian.excess = 0.0
         if size > tol * scale:
-            solution = solver.solve(right, tol, scale)
+            try:
+                solution = solver.solve(right, tol, scale)
+            except NotAMinimumError:
+                if not self._find_unheld():
+                    raise
+                solver.prepare(known.system)
+                right = known.system.null_space.project(right)
+                solution = solver.solve(right, tol, scale)
             if solution.status is Status.SLOW and may_be_dense and self._dense_is_affordable:
                 solver = self._dense = Dense(tol, progress)
                 solver.prepare(known.system)
@@ -353,8 +356,14 @@ class LinearResponse:
         system = self.prepared().system
         solver: LinearSolver
         if method == "dense":
-            solver = self._dense = Dense(inner, progress)
-            solver.prepare(system)
+            solver = Dense(inner, progress)
+            try:
+                solver.prepare(system)
+            except NotAMinimumError:
+                if not self._find_unheld():
+                    raise
+                solver.prepare(self.prepared().system)
+            self._dense = solver
         elif self.saddle:
             solver = self.solver
             solver.prepare(system.reporting(expected, progress))

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import ConvergenceError, NotAMinimumError
+from lammps_implicit.errors import ConvergenceError, NotAMinimumError, UnheldError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.progress import Progress
 from lammps_implicit.solvers.nullspace import NullSpace
@@ -284,8 +284,8 @@ def require_positive_curvature(curvature: float, stiffness: float) -> None:
         )
 
 
-def require_every_atom_held(engine: Evaluator, product: FloatArray, stiffness: float) -> None:
-    """Check that a random displacement causes a force on every atom that can move.
+def every_atom_is_held(engine: Evaluator, product: FloatArray, stiffness: float) -> bool:
+    """Whether a random displacement causes a force on every atom that can move.
 
     Parameters
     ----------
@@ -294,20 +294,14 @@ def require_every_atom_held(engine: Evaluator, product: FloatArray, stiffness: f
         H w of a random w with components up to 1.
     stiffness : float
         Typical stiffness ‖Hw‖/‖w‖, eV/Å².
-
-    Raises
-    ------
-    NotAMinimumError
-        If there is no force on some atom, which is then isolated.
     """
     force = np.abs(product).max(axis=1, initial=0.0)[engine.free.any(axis=1)]
     weakest = -engine.max(-float(force.min(initial=np.inf)))
-    if weakest <= _FLAT * stiffness:
-        raise _no_restoring_force(weakest, stiffness)
+    return weakest > _FLAT * stiffness
 
 
-def _no_restoring_force(curvature: float, stiffness: float) -> NotAMinimumError:
-    return NotAMinimumError(
+def _no_restoring_force(curvature: float, stiffness: float) -> UnheldError:
+    return UnheldError(
         f"some atoms move without any restoring force (curvature {curvature:.2g}, typically {stiffness:.2g}), probably "
         "an isolated atom or fragment: freeze it with 'fix setforce 0 0 0', or delete it"
     )

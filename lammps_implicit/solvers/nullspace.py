@@ -9,7 +9,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator
 
-_STIFF = 1e-5
+STIFF = 1e-5
 """Stiffness of a rigid motion, relative to that of a random displacement, below which it counts as free. Chosen between
 the noise of one differenced product (below 1e-6) and external forces that hold a cell in place."""
 
@@ -95,5 +95,5 @@ def find_null_space(
     """
     motions = rigid_motions(engine)
     if external:
-        motions = [m for m in motions if engine.norm(product(m)) < _STIFF * stiffness * engine.norm(m)]
+        motions = [m for m in motions if engine.norm(product(m)) < STIFF * stiffness * engine.norm(m)]
     return NullSpace(engine, motions)
