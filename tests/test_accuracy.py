@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.cli.app import app
 from lammps_implicit.errors import AccuracyError, NotAMinimumError
-from lammps_implicit.operators import DifferencedHessian
+from lammps_implicit.operators import DifferencedHessian, descriptor_derivative
 from lammps_implicit.solvers.interface import LinearSystem
 from lammps_implicit.solvers.nullspace import NullSpace
 from lammps_implicit.testing.harmonic import Harmonic
@@ -188,3 +188,14 @@ def test_the_verdict_stands_in_the_file(write_deck, tmp_path):
 def test_an_accuracy_that_cannot_be_accepted(write_deck, value):
     with pytest.raises(LammpsImplicitError, match="accept_accuracy"):
         Minimum.from_deck(write_deck(TA_VACANCY), accept_accuracy=value)
+
+
+def test_products_with_the_transpose_are_checked_where_they_are_differences(write_deck, monkeypatch):
+    monkeypatch.setattr(descriptor_derivative, "MIXED_MEMORY", 0)
+    with Minimum.from_deck(write_deck()) as minimum:
+        pull = np.random.default_rng(0).standard_normal(minimum.positions.shape)
+        minimum.vjp(pull, 1e-6)
+        assert minimum.statistics.verdict == "good"
+        monkeypatch.setattr(descriptor_derivative, "CENTRAL_STEP", 0.3)  # too long by far
+        with pytest.raises(AccuracyError, match="products with Cᵀ are accurate to"):
+            minimum.vjp(pull, 1e-6)

@@ -113,6 +113,7 @@ class ExactMixedDerivative:
 
     def __post_init__(self) -> None:
         self.odd = np.zeros((len(self.theta), 0))
+        self.differenced = False
         self._array: FloatArray | None = None
 
     def prepare(self, progress: Progress = no_progress) -> None:

@@ -63,9 +63,12 @@ class MixedDerivative(Protocol):
     ----------
     odd : (P, m) float array
         Orthonormal directions of Θ along which forces are not minus the gradient of the energy; usually m = 0.
+    differenced : bool
+        Whether `transposed_times` takes differences along its vector, while `times` does not: one checks the other.
     """
 
     odd: FloatArray
+    differenced: bool
 
     def prepare(self, progress: Progress = ...) -> None:
         """Evaluate now what `transposed_times` needs: cheapest while the engine is at the reference."""

@@ -40,7 +40,11 @@ class SweptDerivative:
     ----------
     odd : (P, 0) float array
         No direction is inconsistent: C comes from the forces themselves.
+    differenced : bool
+        False: Cᵀ v is a product with the C that was swept.
     """
+
+    differenced = False
 
     def __init__(self, engine: Evaluator, potential: Swept, hessian: Hessian) -> None:
         self.engine = engine

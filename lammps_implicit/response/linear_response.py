@@ -20,6 +20,7 @@ from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian, Patterns, singular_directions, solve_directions
 from lammps_implicit.response.prepared import Prepared
 from lammps_implicit.response.statistics import GOOD, Meter
+from lammps_implicit.response.tolerances import JACOBIAN_MARGIN, NO_COUPLING, PROBE, STRAIN_TOLERANCE
 from lammps_implicit.solvers.backend import Backend
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import Dense
@@ -38,29 +39,12 @@ from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.units import Units
 
-PROBE = 100.0
-"""Contribution of the probe for saddle points to the initial residual along a typical mode, relative to the tolerance.
-Chosen: well above 1, so that a solve cannot converge without resolving the unstable mode; larger values cost
-iterations."""
-
-JACOBIAN_MARGIN = 0.1
-"""Residuals of the solves for a Jacobian, relative to its tolerance, so that the error along soft modes stays within it
-too. Chosen: modes ten times softer than typical ones are covered."""
-
-NO_COUPLING = 1e-6
-"""Forces per strain, relative to the typical stiffness times 1 Å, that count as noise. Atoms at centres of symmetry
-feel no force under strain but that of differences, about 1e-6 of the coupling: see `operators.coupling`."""
-
 RECYCLING_MEMORY = 512 * 2**20
 """Bytes per rank for the search directions shared by the solves of a Jacobian. Chosen: memory against iterations."""
 
 DENSE_LIMIT = 2_000
 """Free degrees of freedom up to which H is evaluated whole where iterations make no progress. Chosen: slow solves that
 are left alone take as many."""
-
-STRAIN_TOLERANCE = 1e-5
-"""Least tolerance that strain derivatives are held to, which are differences of differences: with the steps of
-`operators.coupling` they agree to 1e-6 where forces are smooth (measured)."""
 
 METHODS = ("auto", "iterative", "dense")
 """Methods for a Jacobian: see `StationaryPoint.jacobian`."""
@@ -302,6 +286,25 @@ class LinearResponse:
         """b - H x, (n, 3), with a difference step other than that of the solve."""
         return self.prepared().system.null_space.project(right - self.hessian.second(x))
 
+    def checked_transposed_times(self, vector: FloatArray, tol: float) -> FloatArray:
+        """Cᵀ v, (P,), for v of shape (n, 3); if it is a difference along v, ⟨Cᵀv, δ⟩ = ⟨v, Cδ⟩ is checked.
+
+        The check costs two force evaluations.
+        """
+        product = self.mixed.transposed_times(vector)
+        if self.mixed.differenced:
+            dtheta = self._random_change()
+            size = float(np.linalg.norm(product * dtheta))
+            missed = abs(product @ dtheta - self.engine.dot(vector, self.mixed.times(dtheta)))
+            if size > 0:
+                self._meter.counting.checked(float(missed) / size, max(tol, STRAIN_TOLERANCE), "products with Cᵀ are")
+        return product
+
+    def _random_change(self) -> FloatArray:
+        """A random δΘ, (P,), in which each parameter is weighted by its size."""
+        theta = self.potential.theta
+        return np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
+
     def energy_gradient(self) -> FloatArray:
         """∂U/∂Θ, (P,), eV per unit of Θ; kept."""
         if self._gradient is None:
@@ -480,8 +483,7 @@ class LinearResponse:
 
         Two force evaluations.
         """
-        theta = self.potential.theta
-        dtheta = np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
+        dtheta = self._random_change()
         expected = self.mixed.times(dtheta)
         size = self.engine.norm(expected)
         if size == 0:

@@ -184,7 +184,7 @@ class DifferentiablePoint(RelaxablePoint):
             sweeping, progress = in_two_parts(progress)
             response.mixed.prepare(sweeping)
             adjoint = response.checked_solve(g * self.engine.free, tol, progress)
-            gradient = -response.mixed.transposed_times(adjoint)
+            gradient = -response.checked_transposed_times(adjoint, tol)
             return gradient if system is None else gradient + system.backward(g, by_strain)
 
     def jacobian(
