@@ -205,7 +205,8 @@ class DifferencedHessian:
         """
         engine = self.engine
         single, double = self.one_sided(v), self.one_sided(v, 2 * ONE_SIDED_STEP)
-        self.one_sided_error = engine.norm(double - single) / engine.norm(single)
+        size = engine.norm(single)
+        self.one_sided_error = engine.norm(double - single) / size if size > 0 else 0.0  # atoms out of reach
         product = 2 * single - double
         self.stiffness = engine.norm(product) / engine.norm(v)
         # Rounding to multiples of the spacing has a standard deviation of 1/√12 of it (uniform distribution).
