@@ -264,3 +264,44 @@ def test_arrays_of_wrong_shape_on_one_rank_give_the_same_message_on_all(write_de
             with pytest.raises(LammpsImplicitError, match=message) as error:
                 refused()
             assert len(set(WORLD.allgather(str(error.value)))) == 1
+
+
+HALF_FROZEN = """\
+units metal
+{processors}
+lattice fcc 5.25 origin 0.1 0.1 0.1
+region cell block 0 2 0 2 0 4
+create_box 1 cell
+create_atoms 1 box
+mass 1 40
+region low block INF INF INF INF INF 1.99
+group low region low
+region site sphere 1.1 1.1 3.1 0.1
+group out region site
+delete_atoms group out compress no
+pair_style lj/cut 6.0
+pair_modify shift yes
+pair_coeff 1 1 0.0104 3.4
+fix hold low setforce 0 0 0
+minimize 0 1e-9 5000 50000
+"""
+
+
+@pytest.mark.parallel(nprocs=2)
+def test_a_rank_that_owns_frozen_atoms_only(tmp_path_factory):
+    comm = MPI.COMM_WORLD
+    folder = comm.bcast(tmp_path_factory.mktemp("frozen") if comm.rank == 0 else None)
+    found = []
+    for among, processors in ((comm, "processors 1 1 2"), (MPI.COMM_SELF, "")):
+        deck = folder / f"in.{among.size}.{comm.rank}" if among.size == 1 else folder / "in.all"
+        if among.rank == 0:
+            deck.write_text(HALF_FROZEN.format(processors=processors))
+        among.barrier()
+        with Minimum.from_deck(deck, among, ftol=1e-9) as minimum:
+            if among.size == 2:
+                assert minimum.engine.any(not minimum.engine.free.any())  # one rank has no free atom
+            moved = minimum.jvp(0.01 * minimum.potential.theta, 1e-8)
+            jacobian = minimum.jacobian(1e-5).dot(0.01 * minimum.potential.theta)
+            found.append((minimum.engine.norm(moved), minimum.engine.norm(jacobian)))
+    assert found[0][0] > 1e-4
+    assert found[0] == pytest.approx(found[1], rel=1e-5)

@@ -13,6 +13,7 @@ per bond would not fit into memory at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -326,5 +327,7 @@ def _sum_rows(rows: NDArray[Any], values: FloatArray, atoms: slice) -> FloatArra
     """Sum the entries of `values` that belong to the same atom of the slice; one row per atom, trailing shape kept."""
     n = atoms.stop - atoms.start
     # astype: bincount of an empty array returns integers.
-    columns = [np.bincount(rows, column, minlength=n) for column in values.reshape(len(values), -1).T]
+    columns = [
+        np.bincount(rows, column, minlength=n) for column in values.reshape(len(values), math.prod(values.shape[1:])).T
+    ]
     return np.stack(columns, axis=1).astype(float).reshape(n, *values.shape[1:])
