@@ -415,7 +415,7 @@ def test_neighbours_are_listed_as_far_as_parameters_reach():
 
 def test_nothing_holds_atoms_without_an_energy():
     minimum = autodiff.minimum(vacancy(), lambda x, h, p: p["a"] * p["b"], {"a": 1.0, "b": 2.0})
-    with pytest.raises(NotAMinimumError, match="without any restoring force"):
+    with pytest.raises(NotAMinimumError, match="displacements cause no forces"):
         minimum.jvp([1.0, 0.0])
 
 

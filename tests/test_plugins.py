@@ -73,7 +73,7 @@ def settings_of(tmp_path, model, **settings):
         ({"a": {"kind": "distance", "cell": "bulk", "ids": [1, 2], "colour": 1}}, "colour: Extra inputs"),
         ({"a": {"kind": "volume", "cell": "vacancy"}}, "vacancy is not one of the cells bulk"),
         ({"bulk energy per atom": {"kind": "volume", "cell": "bulk"}}, "this name is taken"),
-        ({"a": {"kind": "lattice distortion", "cell": "bulk", "sites": {"data": "no.data"}}}, "data no.data does not"),
+        ({"a": {"kind": "lattice distortion", "cell": "bulk", "sites": {"data": "no.data"}}}, "data: no.data does not"),
     ],
 )
 def test_observables_that_are_wrong_are_refused(tmp_path, observables, message):
@@ -88,7 +88,7 @@ def test_observables_that_are_wrong_are_refused(tmp_path, observables, message):
         ({"kind": "colour"}, "loss: terms: 0: there is no loss term 'colour': known are function, observable"),
         ({"kind": "observable", "observable": "b", "target": 1.0}, "b is not one of the observables"),
         ({"kind": "observable", "observable": "a"}, "give either target or change"),
-        ({"kind": "function", "cell": "ta", "file": "mine.py"}, "file mine.py does not exist"),
+        ({"kind": "function", "cell": "ta", "file": "mine.py"}, "file: mine.py does not exist"),
         ({"kind": "prior"}, "there is nothing to minimise"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.files import protect_inputs
+from lammps_implicit.files import forget_inputs, protect_inputs
 
 
 class Command(TyperCommand):
@@ -17,6 +17,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
+        forget_inputs()
         given = [value for name, value in ctx.params.items() if name != "output"]
         protect_inputs(_words(given), potential_folders())
         return super().invoke(ctx)

@@ -79,6 +79,7 @@ class Engine(LammpsSession):
             self._timed(self.command, "run 0 post no")
         except BaseException:
             self._take_order()
+            self._listed = np.full_like(self.positions, np.inf)  # where lists were built is not known
             raise
         self.evaluations.forces += 1
         n = self.lmp.extract_setting("nlocal")

@@ -1,7 +1,7 @@
 """Files: written whole or not at all, never over an input, and read only if they are whole."""
 
 from lammps_implicit.files.hdf5 import group_name, hdf5_opened, hdf5_written_whole
-from lammps_implicit.files.inputs import protect_inputs, refuse_inputs
+from lammps_implicit.files.inputs import forget_inputs, protect_inputs, refuse_inputs
 from lammps_implicit.files.outputs import (
     beside,
     make_folder,
@@ -25,6 +25,7 @@ __all__ = [
     "Schema",
     "beside",
     "flags",
+    "forget_inputs",
     "forget_temporary",
     "group_name",
     "hdf5_opened",

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
-from lammps_implicit.observables.configuration import Name, Strict, validate_cell
+from lammps_implicit.observables.configuration import PathName, Strict, validate_cell
 from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.kind import RegisteredObservable
 from lammps_implicit.units import units_of
@@ -75,15 +75,15 @@ class StudySettings(Strict):
     """
 
     bulk: Bulk = Field(description="the perfect crystal")
-    defects: dict[Name, Defect] = Field(default_factory=dict, description="cells with defects, by name")
-    reservoirs: dict[Name, Union[DeckSettings, float]] = Field(
+    defects: dict[PathName, Defect] = Field(default_factory=dict, description="cells with defects, by name")
+    reservoirs: dict[PathName, Union[DeckSettings, float]] = Field(
         default_factory=dict, description="a deck of each element that the bulk does not fix, or its chemical potential"
     )
-    bindings: dict[Name, Binding] = Field(default_factory=dict, description="binding energies to compute, by name")
-    isolated: dict[Name, float] = Field(
+    bindings: dict[PathName, Binding] = Field(default_factory=dict, description="binding energies to compute, by name")
+    isolated: dict[PathName, float] = Field(
         default_factory=dict, description="energy of an isolated atom of each element, for the cohesive energy"
     )
-    observables: dict[Name, RegisteredObservable] = Field(
+    observables: dict[PathName, RegisteredObservable] = Field(
         default_factory=dict, description="further observables of the cells bulk, reservoir of ELEMENT, and the defects"
     )
     elastic_constants: bool = Field(default=False, description="whether to compute those of the bulk")

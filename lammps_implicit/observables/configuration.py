@@ -43,6 +43,13 @@ class Strict(BaseModel):
             raise ValueError(f"{str(value)[:80]} does not exist or cannot be read") from None
 
 
+def require_parts_are_names(name: str) -> str:
+    """Check a name such as ``V/Ta``, of which no file is named: each of its parts as by `require_name`."""
+    for part in name.split("/"):
+        require_name(part)
+    return name
+
+
 def require_name(name: str) -> str:
     """Check a name that a configuration gives; it may become part of file names, of plots and of HDF5 paths.
 
@@ -99,6 +106,9 @@ MAX_NAME = 100
 
 Name = Annotated[str, AfterValidator(require_name)]
 """Type of names in a configuration."""
+
+PathName = Annotated[str, AfterValidator(require_parts_are_names)]
+"""Type of names of which no file is named."""
 
 
 Model = TypeVar("Model", bound=Strict)
