@@ -84,11 +84,8 @@ def test_a_solver_that_stops_short_by_its_own_measure_is_seen(deck):
         pytest.raises(ConvergenceError, match="but the residual is"),
     ):
         minimum.jvp(change, 1e-6)
-    with (
-        Minimum.from_deck(deck, petsc_options={"ksp_type": "nonsense"}) as minimum,
-        pytest.raises(LammpsImplicitError, match="does not accept the options"),
-    ):
-        minimum.jvp(change, 1e-6)
+    with pytest.raises(LammpsImplicitError, match="PETSc has no Krylov solver 'nonsense'"):
+        Minimum.from_deck(deck, petsc_options={"ksp_type": "nonsense"})
     with pytest.raises(LammpsImplicitError, match="write a dictionary"):
         Minimum.from_deck(deck, petsc_options="pc_type jacobi")
 

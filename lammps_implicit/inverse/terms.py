@@ -16,8 +16,13 @@ from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.mpi.shutdown import all_arrive
 from lammps_implicit.observables.kind import Cells, Measure
 from lammps_implicit.stationary.point import StationaryPoint
+
+_PATIENCE = 10.0
+"""Seconds that a rank whose function failed waits for the others. Chosen: ranks may differ in what they compute, and a
+job in which one has failed is to end within 20 s."""
 
 UserFunction = Callable[[StationaryPoint], Union[tuple[float, FloatArray], tuple[float, FloatArray, FloatArray]]]
 """Loss of one minimum: returns its value, ∂L/∂X (n, 3) and, if it depends on the cell, ∂L/∂ε (k,); see `UserTerm`."""
@@ -294,8 +299,14 @@ class UserTerm:
         try:
             found = _Evaluated.of(self.function(minimum))
             problem = found.problem(minimum)
-        except (Exception, SystemExit) as error:  # the user's code may raise anything
+        except SystemExit as error:
+            found, problem = _Evaluated(0.0, np.zeros(0), None), f"sys.exit({error.code!r}) was called"
+        except Exception as error:  # the user's code may raise anything
             found, problem = _Evaluated(0.0, np.zeros(0), None), f"{type(error).__name__}: {error}"
+        # The others may be waiting, inside the function, for a rank that failed in it.
+        patience = np.inf if problem is None else _PATIENCE
+        if engine.aside is not None and not all_arrive(engine.aside, patience):
+            raise LammpsImplicitError(f"{self.name}: {problem}, on rank {engine.comm.rank} but not on all")
         problems = [text for text in engine.comm.allgather(problem) if text]
         if problems:
             raise LammpsImplicitError(

@@ -43,9 +43,9 @@ def end_together(comm: MPI.Comm, report: Callable[[], None]) -> None:
         os._exit(1)  # some MPI libraries return from Abort and leave the rest to their launcher
 
 
-def all_arrive(comm: MPI.Comm) -> bool:
-    """Wait up to three seconds for all ranks to call this function; return whether they did."""
-    others, deadline = comm.Ibarrier(), time.monotonic() + _PATIENCE
+def all_arrive(comm: MPI.Comm, patience: float = _PATIENCE) -> bool:
+    """Wait up to `patience` seconds for all ranks to call this function; return whether they did."""
+    others, deadline = comm.Ibarrier(), time.monotonic() + patience
     while not others.Test():
         if time.monotonic() > deadline:
             return False
