@@ -13,7 +13,6 @@ from lammps_implicit.benchmarks.processes import records_of, speak, work
 from lammps_implicit.cli.doctor_check import FaultError
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.mpi.ownership import fetch
 
 AGREEMENT = 1e-4
 """Largest relative difference from brute force; third order in `CHANGE`, and what relaxation leaves."""
@@ -85,11 +84,7 @@ def _pull(minimum: Minimum) -> FloatArray:
 
 def _pulled(minimum: Minimum, dtheta: FloatArray) -> float:
     """Σ weights · displacement after relaxing again at Θ + δΘ."""
-    start, ids, engine = minimum.positions.copy(), minimum.ids.copy(), minimum.engine
-    with minimum.excursion(dtheta):
-        minimum.relax_away(1e-10, "none")
-        moved = engine.nearest_image(minimum.positions - fetch(engine.comm, ids, start, minimum.ids))
-        return engine.dot(_pull(minimum), moved)
+    return minimum.engine.dot(_pull(minimum), minimum.relaxed_at(dtheta, 1e-10)[0])
 
 
 def _require_close(what: str, one: float, other: float, tolerance: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lammps_implicit.errors import LammpsImplicitError, OutputError
-from lammps_implicit.files.outputs import written_whole
+from lammps_implicit.files.outputs import digest_of_rest, written_whole
 from lammps_implicit.files.schema import FORMAT_VERSION, Schema
 
 _USER_BLOCK = 512
@@ -92,11 +91,8 @@ def hdf5_written_whole(path: str | os.PathLike[str], overwrite: bool = False) ->
 
 
 def _digest(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
     file.seek(_USER_BLOCK)
-    while piece := file.read(2**20):
-        digest.update(piece)
-    return digest.hexdigest()
+    return digest_of_rest(file)
 
 
 def _identity(path: str | os.PathLike[str]) -> tuple[int, ...]:

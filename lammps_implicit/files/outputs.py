@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files.inputs import refuse_inputs
@@ -20,10 +20,15 @@ _NAME_BYTES = 255
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 digest of a file as a hexadecimal string."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
+        return digest_of_rest(file)
+
+
+def digest_of_rest(file: IO[bytes]) -> str:
+    """Return the SHA-256 digest of an open file, from where it stands to its end, as a hexadecimal string."""
+    digest = hashlib.sha256()
+    while piece := file.read(2**20):
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -74,11 +74,8 @@ def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) 
 
 def _relax(target: StationaryPoint, label: str) -> None:
     """Relax a target, and warn if it leaves the place where it was put: perhaps it is then another structure."""
-    engine, ids, start = target.engine, target.ids.copy(), target.positions.copy()
-    target.relax()
-    moved = engine.nearest_image(target.positions - fetch(engine.comm, ids, start, target.ids))
-    farthest = engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
-    if farthest > FAR and engine.comm.rank == 0:
+    farthest = target.relax_away(1e-8)  # eV/Å, the default of relaxations
+    if farthest > FAR and target.engine.comm.rank == 0:
         warnings.warn(
             f"{label} moved by up to {farthest:.3g} {target.units.length} from where its deck ends when it was "
             "relaxed: it may now be another structure than the one meant; look at it, or write 'relax: false'",
