@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.conformance.directions import angstrom, free_count, line
+from lammps_implicit.conformance.extrapolation import extrapolated
 from lammps_implicit.conformance.finding import Finding, Verdict
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import first_row
@@ -113,9 +113,9 @@ def _slope(engine: Evaluator, away: FloatArray, v: FloatArray) -> tuple[float, f
     """
     steps = [STEP * angstrom(engine) / 2**k for k in range(3)]
     plain = [_difference(engine, away, step * v) / (2 * step) for step in steps]
-    once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(plain)]
-    extrapolated = (16 * once[1] - once[0]) / 15, abs(once[1] - once[0])
-    value, uncertain = min(extrapolated, (float(np.mean(plain)), float(np.std(plain))), key=lambda found: found[1])
+    value, uncertain = min(
+        extrapolated(plain), (float(np.mean(plain)), float(np.std(plain))), key=lambda found: found[1]
+    )
     return value, uncertain + 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import require_tiltable, strain_freedom
 from lammps_implicit.cell.voigt import COMPONENTS, PLACES
+from lammps_implicit.conformance.extrapolation import extrapolated
 from lammps_implicit.conformance.finding import Finding, Verdict
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
@@ -112,9 +112,9 @@ def measure_pressures(engine: Evaluator, names: list[str], reason: str = "") -> 
                     energies.append(engine.energy)
                     change = max(change, float(np.abs(engine.pressure - start).max()) / step)
                 plain.append((energies[1] - energies[0]) / (2 * step * volume))
-            once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(plain)]
+            value, uncertain = extrapolated(plain)
             round_off = 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1] / volume
-            found[name] = (16 * once[1] - once[0]) / 15, abs(once[1] - once[0]) + round_off
+            found[name] = value, uncertain + round_off
     finally:
         engine.unstrain()
     size = max(float(np.abs(start).max()), TYPICAL * change, np.finfo(float).tiny)
