@@ -181,7 +181,7 @@ def sensitivity(
                 ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
                 *_third_rows(minimum),
                 ("time", f"{cost.seconds:.1f} s, of which {cost.seconds_in_lammps:.1f} s in {where}"),
-                ("accuracy", f"{cost.verdict} (found by checks: {cost.accuracy:.1e})"),
+                ("accuracy", cost.finding),
             ]
         )
     say(f"wrote {output}")
@@ -221,6 +221,7 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
             (f"predicted {what}", f"{prediction.enthalpy:.9g} {energy} (error of third order)"),
             *([("predicted volume", volume)] if known.strain_jacobian is not None else []),
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
+            ("accuracy of derivatives", str(known.attributes.get("verdict", "not checked"))),
         ]
     )
     say("wrote " + ", ".join(map(str, files)))

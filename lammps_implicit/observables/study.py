@@ -38,6 +38,7 @@ from lammps_implicit.observables.kind import measure_scalar
 from lammps_implicit.observables.observable import Observable, combine, stability
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import LeadingDirections
+from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import OBSERVABLES_KIND, __version__
 from lammps_implicit.stationary.point import StationaryPoint
 
@@ -71,13 +72,16 @@ class Study:
     directions : LeadingDirections or None
         Leading directions of an ensemble along which third derivatives were taken.
     attributes : dict
-        Attributes of the result file: versions, decks, pressure, cost.
+        Attributes of the result file: versions, decks, pressure, cost, accuracy.
+    quality : Statistics
+        What checks found of the derivatives of all cells, the worst of them.
     """
 
     observables: dict[str, Observable]
     parameters: Parameters
     directions: LeadingDirections | None
     attributes: dict[str, Any]
+    quality: Statistics
 
 
 @dataclass(frozen=True)
@@ -192,15 +196,18 @@ def run_study(
         attributes = _take_third_derivatives(cells, samples[0], settings.tol, say) if samples else {}
         order = 2 if settings.second or ensemble is not None else 1
         found = observables_of(cells, settings, order, say)
+        checks = {name: cell.overall for name, cell in cells.named().items()}
         if settings.elastic_constants:
             say("relaxing bulk, all strains")
             with errors_about("bulk"), _relaxed(settings.bulk, settings, "full", comm) as strained:
                 say("elastic constants")
                 found |= named_constants(elastic_constants(strained, min(settings.tol, 1e-6)))
                 attributes["elastic_evaluations"] = strained.engine.evaluations.total
-        attributes |= _attributes(cells, settings)
+            checks["bulk, all strains"] = strained.overall
+        quality = combined(checks)
+        attributes |= _attributes(cells, settings) | {"accuracy": quality.accuracy, "verdict": quality.verdict}
         directions = bulk.third.directions if bulk.third is not None else None
-        return Study(found, bulk.parameters, directions, attributes)
+        return Study(found, bulk.parameters, directions, attributes, quality)
 
 
 def observables_of(

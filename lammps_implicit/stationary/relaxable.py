@@ -196,6 +196,11 @@ class RelaxablePoint:
         return self._meter.statistics
 
     @property
+    def overall(self) -> Statistics:
+        """Quality of all products at this reference: what their checks found, the worst of them."""
+        return self._meter.overall
+
+    @property
     def third(self) -> ThirdDerivative | None:
         """Third derivatives along an ensemble's directions, if they were measured at this reference."""
         return self._response.third
@@ -364,6 +369,7 @@ class RelaxablePoint:
 
     def _take(self, forces: FloatArray, potential: Potential | None = None) -> None:
         """Make the engine's reference, with these forces, the current state, whose response is yet to be computed."""
+        self._meter.begin()
         self._response = LinearResponse(
             self.engine,
             self.potential if potential is None else potential,
