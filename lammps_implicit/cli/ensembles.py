@@ -14,12 +14,11 @@ from mpi4py import MPI
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import AcceptMeanOption, CovarianceOption, FtolOption, OverwriteOption, above_zero
 from lammps_implicit.ensembles import plots, propagation, validation
-from lammps_implicit.ensembles.agreement import agreement, agreement_rows
+from lammps_implicit.ensembles.agreement import agreement, agreement_rows, outcome_lines
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
 from lammps_implicit.ensembles.files import read_propagation, write_propagation
 from lammps_implicit.ensembles.report import driver_rows, html_report, summary_rows
 from lammps_implicit.ensembles.shards import (
-    FAILED,
     MERGED_KIND,
     merge_shards,
     read_records,
@@ -225,8 +224,8 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
     write_records(output, records, settings, MERGED_KIND)
     write_figure(plot, plots.parity(records), overwrite)
     columns(agreement_rows(agreement(records, settings.limit)))
-    failed = int((records.status == FAILED).sum())
-    say(f"{len(records.rows)} samples, {int(records.flagged.sum())} flagged, {failed} without a minimum nearby")
+    for line in outcome_lines(records):
+        say(line)
     say(f"{int(records.forces.sum()):,} force evaluations, {records.seconds.sum():.0f} s")
     say(f"wrote {output}, {plot}")
 

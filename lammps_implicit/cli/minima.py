@@ -248,8 +248,9 @@ def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
     """Summary of the third derivatives, if there are any."""
     if minimum.third is None:
         return []
-    directions = minimum.third.enthalpy.duals.shape[1]
-    return [("third derivatives", f"along {directions} directions, asymmetry {minimum.third.asymmetry:.1e}")]
+    third = minimum.third
+    shown = f"along {third.enthalpy.duals.shape[1]} directions, asymmetry {third.asymmetry:.1e}"
+    return [("third derivatives", f"{shown}, stability to {third.softening_error:.1e}")]
 
 
 def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:

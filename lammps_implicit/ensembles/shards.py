@@ -34,8 +34,8 @@ from lammps_implicit.files import (
 SHARD_KIND = "lammps-implicit validation shard"
 MERGED_KIND = "lammps-implicit validation"
 
-PENDING, DONE, FAILED = 0, 1, 2
-"""Status of a sample: not yet relaxed, relaxed, or impossible to relax."""
+PENDING, DONE, FAILED, CHANGED = 0, 1, 2, 3
+"""Status of a sample: not yet relaxed, relaxed, impossible to relax, or relaxed to another structure."""
 
 _FIELDS = {
     "names": texts("O"),
@@ -108,7 +108,8 @@ class Records:
     rows : (m,) int array
         Row numbers of the samples in the ensemble.
     true : (m, O) float array
-        Observables after relaxation; NaN for samples that are pending or failed.
+        Observables after relaxation; NaN for samples that are pending or failed. Those of samples that have become
+        another structure are its own.
     estimates : (m, O, 3) float array
         Predictions to first, second and third order; NaN where an order is not known.
     errors : (m, O) float array
@@ -116,15 +117,15 @@ class Records:
     flagged : (m,) bool array
         Samples that the propagation flagged.
     status : (m,) int array
-        `PENDING`, `DONE` or `FAILED`.
+        `PENDING`, `DONE`, `FAILED` or `CHANGED`.
     moved : (m,) float array
-        Largest displacement of an atom in the relaxation, Å.
+        Largest displacement of an atom in the relaxation, beyond the strain of the cell, Å.
     forces : (m,) int array
         Number of force evaluations.
     seconds : (m,) float array
         Wall time of the relaxation.
     reasons : list of str
-        Reason of the failure of each sample; empty for the others.
+        Why a sample failed, or in what its structure is another one; empty for the others.
     values : (O,) float array
         Observables at the potential's own parameters.
     spread : (O,) float array
@@ -242,8 +243,8 @@ def _require_sensible(path: Path, arrays: dict[str, Any], settings: ValidationSe
         raise OutputError(f"cannot read {path}: its settings make no sense")
     if len(np.unique(rows)) < len(rows) or (len(rows) and rows.min() < 0):
         raise OutputError(f"cannot read {path}: a sample is there twice, or has no number")
-    if not np.isin(status, (PENDING, DONE, FAILED)).all():
-        raise OutputError(f"cannot read {path}: a sample is neither pending nor done nor failed")
+    if not np.isin(status, (PENDING, DONE, FAILED, CHANGED)).all():
+        raise OutputError(f"cannot read {path}: a sample is neither pending nor done nor failed nor changed")
     if not np.isfinite(arrays["true"][status == DONE]).all():
         raise OutputError(f"cannot read {path}: an observable of a relaxed sample is not finite")
 

@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import LIMIT, propagate
+from lammps_implicit.ensembles.same_structure import Structure
 from lammps_implicit.ensembles.shards import (
+    CHANGED,
     DONE,
     FAILED,
     PENDING,
@@ -209,31 +211,46 @@ def _validated_names(derivatives: Derivatives) -> list[str]:
 class _Cells:
     """Cells that are relaxed again together, and their observables."""
 
-    def __init__(self, cells: list[StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
+    def __init__(self, cells: dict[str, StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
         self.cells = cells
         self.values = values
+        self.structures = {name: Structure.of(cell) for name, cell in cells.items()}
 
     @property
     def forces(self) -> int:
         """Force evaluations of all cells so far."""
-        return sum(cell.engine.evaluations.forces for cell in self.cells)
+        return sum(cell.engine.evaluations.forces for cell in self.cells.values())
 
-    def relaxed_at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float]:
-        """Observables after relaxation at Θ + δΘ, and the largest displacement of an atom, Å."""
+    def relaxed_at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float, str]:
+        """Relax at Θ + δΘ.
+
+        Returns
+        -------
+        values : dict of str to float
+            Observables.
+        moved : float
+            Largest displacement of an atom, beyond the strain of its cell, Å.
+        change : str
+            In what a structure is another one than before; empty if all are the same.
+        """
         with ExitStack() as excursions:
-            moved = 0.0
-            for cell in self.cells:
+            moved, changes = 0.0, []
+            for name, cell in self.cells.items():
+                before = self.structures[name]
                 excursions.enter_context(cell.excursion(dtheta))
-                moved = max(moved, cell.relax_away(ftol, cell.cell, leave_saddles=True))
-            return self.values(), moved
+                cell.relax_away(ftol, cell.cell, leave_saddles=True)
+                moved = max(moved, before.moved(cell))
+                if change := before.difference(cell):
+                    changes.append(f"{name}: {change}")
+            return self.values(), moved, "; ".join(changes)
 
 
 def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: _Cells, ftol: float) -> None:
     start, forces = time.perf_counter(), cells.forces
     try:
-        values, records.moved[index] = cells.relaxed_at(dtheta, ftol)
+        values, records.moved[index], records.reasons[index] = cells.relaxed_at(dtheta, ftol)
         records.true[index] = [values[name] for name in records.names]
-        records.status[index] = DONE
+        records.status[index] = CHANGED if records.reasons[index] else DONE
     except (ConvergenceError, NotAMinimumError) as error:
         records.status[index], records.reasons[index] = FAILED, str(error)
     except (LammpsImplicitError, LinAlgError, ValueError, FloatingPointError) as error:
@@ -255,8 +272,8 @@ def _opened_cells(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
                 f"{missing[0]} of {derivatives.path.name} is no longer an observable of its decks; run the command "
                 "that wrote it again"
             )
-        largest = max(cells.cells, key=lambda cell: cell.engine.n_atoms)
-        volume = max(cell.engine.volume for cell in cells.cells)
+        largest = max(cells.cells.values(), key=lambda cell: cell.engine.n_atoms)
+        volume = max(cell.engine.volume for cell in cells.cells.values())
         tolerances = Tolerances(largest.units, largest.engine.n_atoms, volume, largest.potential.theta)
         require_same_values(derivatives, values, tolerances)
         yield cells
@@ -340,7 +357,7 @@ def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_
             volume = minimum.engine.volume
             return {"enthalpy": minimum.energy + pressure * volume, "volume": volume}
 
-        yield _Cells([minimum], values)
+        yield _Cells({minimum.deck_name: minimum}, values)
 
 
 @contextmanager
@@ -350,7 +367,7 @@ def _cells_of_study(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells
         hashes = [str(line).rsplit(" ", 1)[1] for line in derivatives.attributes["decks"]]
         _require_same_decks(cells.named(), hashes, derivatives)
         yield _Cells(
-            list(cells.named().values()),
+            cells.named(),
             lambda: {name: float(found.value) for name, found in observables_of(cells, settings, 0).items()},
         )
 

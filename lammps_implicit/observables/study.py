@@ -46,6 +46,10 @@ Say = Callable[[str], None]
 """Prints or logs a one-line message."""
 
 
+TOLD = 0.01
+"""Relative error of derivatives of a stability that is told. Chosen: a hundred times what searches aim at."""
+
+
 class ParameterSamples(Protocol):
     """The part of an ensemble of parameters that third derivatives need; see `Ensemble`."""
 
@@ -255,13 +259,21 @@ def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: 
     hessians = [cell.relaxation_hessian(tol, cell=cell.cell) for cell in named.values()]
     changes = ensemble.changes(cells.bulk.potential.theta)
     directions = cells.bulk.engine.on_root(lambda: leading_directions(changes, hessians))
-    asymmetry = 0.0
+    asymmetry = stability_error = 0.0
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
         with errors_about(name):
             third = third_derivative(cell, directions, tol, cell.cell)
         cell.third, asymmetry = third, max(asymmetry, third.asymmetry)
-    return {"ensemble": ensemble.source, "directions_share": directions.share, "third_asymmetry": asymmetry}
+        stability_error = max(stability_error, third.softening_error)
+        if third.softening_error > TOLD:
+            say(f"{name}: modes are hardly apart, and stability is known to {third.softening_error:.0%} only")
+    return {
+        "ensemble": ensemble.source,
+        "directions_share": directions.share,
+        "third_asymmetry": asymmetry,
+        "stability_error": stability_error,
+    }
 
 
 def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> StationaryPoint:

@@ -58,6 +58,7 @@ SENSITIVITY = Schema(
         "pressure": numbers(3, 3, needed=False),
         "enthalpy": numbers(needed=False),
         "softening": numbers("P", needed=False),
+        "softening_error": numbers(needed=False),
     },
     attributes=("units", "length_unit", "energy_unit", "deck"),
 )

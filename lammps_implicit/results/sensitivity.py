@@ -151,7 +151,8 @@ class Sensitivity:
         dV/dΘ, Å³ per unit of each parameter.
     third : dict of str to array
         Results of `Minimum.third_derivative`, with the names of datasets: ``third`` (k, k, P), ``third_inner``
-        (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (P,), ``metric`` and ``volume_hessian`` (P, P).
+        (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (P,) and ``softening_error`` (), ``metric`` and
+        ``volume_hessian`` (P, P).
         Empty if there are none.
     comm : MPI.Comm
         Communicator of the ranks that hold the atoms.
@@ -303,6 +304,7 @@ _THIRD = {
     "third": "",
     "third_inner": "",
     "softening": "1 / theta",
+    "softening_error": "1",
     "volume_hessian": "",
 }
 """Datasets of third derivatives, and their units."""
@@ -422,6 +424,7 @@ def _third(third: ThirdDerivative) -> dict[str, FloatArray]:
         "third": third.enthalpy.tensor,
         "third_inner": third.enthalpy.inner,
         "softening": third.softening,
+        "softening_error": np.asarray(third.softening_error),
     }
     return found if third.volume_hessian is None else found | {"volume_hessian": third.volume_hessian}
 
