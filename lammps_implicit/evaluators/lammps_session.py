@@ -24,7 +24,7 @@ from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_a
 from lammps_implicit.evaluators.failures import lammps_message, quit_reported
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.index_variables import index_variables
-from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import forget_temporary, temporary_folder
@@ -40,15 +40,11 @@ _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
 
 
-CLOSED = "LAMMPS has been closed, at the end of the 'with' block or by 'close': start again from the deck"
-"""Why an evaluator is void after `LammpsSession.close`."""
-
-
 class _Closed:
     """In place of a LAMMPS instance that has been closed."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(name) if name.startswith("__") else LammpsImplicitError(CLOSED)
+        raise AttributeError(name) if name.startswith("__") else LammpsImplicitError(CLOSED.format("LAMMPS"))
 
 
 @dataclass(kw_only=True)
@@ -220,7 +216,7 @@ class LammpsSession(Evaluator):
         """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
         if not isinstance(self.lmp, _Closed):
             self.lmp.close()
-            self.lmp, self.void = _Closed(), CLOSED
+            self.lmp, self.void = _Closed(), CLOSED.format("LAMMPS")
             if self.comm.rank == 0:
                 shutil.rmtree(self.scratch, ignore_errors=True)
                 forget_temporary(self.scratch)

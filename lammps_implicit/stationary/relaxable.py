@@ -228,6 +228,7 @@ class RelaxablePoint:
         LammpsImplicitError
             If this cell cannot be strained so, or a pressure is given for a fixed cell.
         """
+        self.engine.require_valid()
         if pressure is not None and (isinstance(cell, StrainFreedom) or cell == "none"):
             given = "a StrainFreedom, which has its own" if isinstance(cell, StrainFreedom) else "a fixed cell"
             raise LammpsImplicitError(
