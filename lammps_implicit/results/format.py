@@ -58,10 +58,12 @@ SENSITIVITY = Schema(
         "pressure": numbers(3, 3, needed=False),
         "enthalpy": numbers(needed=False),
         "softening": numbers("P", needed=False),
+        "data_file": integers("B", needed=False),
     },
     attributes=("units", "length_unit", "energy_unit", "deck"),
 )
-"""Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the cell."""
+"""Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the
+cell, B bytes of a data file."""
 
 OBSERVABLES = Schema(
     OBSERVABLES_KIND,
