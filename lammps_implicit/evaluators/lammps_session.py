@@ -21,11 +21,12 @@ from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
-from lammps_implicit.evaluators.failures import lammps_message, quit_reported
+from lammps_implicit.evaluators.failures import endings_reported, lammps_message
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import forget_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
@@ -122,10 +123,15 @@ class LammpsSession(Evaluator):
             If LAMMPS stops, there are no atoms afterwards, or LAMMPS has other fixes or another pair style than were
             read from the deck's commands.
         """
-        start = Path.cwd()
+        start, transcript = Path.cwd(), self.scratch / "transcript"
+        commands = BUILT_IN | set(self.lmp.available_styles("command"))
         os.chdir(path.parent)
         try:
-            with self._reporting(f"LAMMPS stopped in the deck {path.name}"), quit_reported(path.name, self.scratch):
+            with (
+                self._reporting(f"LAMMPS stopped in the deck {path.name}"),
+                endings_reported(path.name, self.lmp.lib, self.comm, self.scratch, lambda: doing(transcript, commands)),
+                told_while_running(path.name, transcript, commands, self.comm.rank == 0),
+            ):
                 self.lmp.file(str(path))
         finally:
             os.chdir(start)

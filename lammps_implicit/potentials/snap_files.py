@@ -245,10 +245,23 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
     for keyword in ("rcutfac", "twojmax"):
         if keyword not in values:
             raise PotentialError(f"{source}: required keyword '{keyword}' is missing")
-    for word in values["twojmax"]:
-        if word.isdecimal() and int(word) > LARGEST_TWOJMAX:
-            raise PotentialError(f"{source}: twojmax {word} is more than LAMMPS has memory for ({LARGEST_TWOJMAX})")
+    require_moderate(text, source)
     return ParameterFile(values, text)
+
+
+def require_moderate(text: str, source: str) -> None:
+    """Check that LAMMPS has memory for what the text of a file of descriptors asks for; other texts pass.
+
+    Raises
+    ------
+    PotentialError
+        If its ``twojmax`` exceeds `LARGEST_TWOJMAX`.
+    """
+    for line in io.StringIO(text, newline="\n"):
+        words = [match.group() for match in _words(line)]
+        for word in words[1:] if words[:1] == ["twojmax"] else []:
+            if word.isdecimal() and int(word) > LARGEST_TWOJMAX:
+                raise PotentialError(f"{source}: twojmax {word} is more than LAMMPS has memory for ({LARGEST_TWOJMAX})")
 
 
 def read_parameters(path: str | Path) -> ParameterFile:

@@ -59,10 +59,12 @@ SENSITIVITY = Schema(
         "enthalpy": numbers(needed=False),
         "softening": numbers("P", needed=False),
         "softening_error": numbers(needed=False),
+        "data_file": integers("B", needed=False),
     },
     attributes=("units", "length_unit", "energy_unit", "deck"),
 )
-"""Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the cell."""
+"""Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the
+cell, B bytes of a data file."""
 
 OBSERVABLES = Schema(
     OBSERVABLES_KIND,

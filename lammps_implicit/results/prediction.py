@@ -19,6 +19,7 @@ from lammps_implicit.potentials.snap_files import (
     parse_coefficients,
     read_coefficients,
 )
+from lammps_implicit.results.data_file import lines_of, moved_lines, titled
 from lammps_implicit.results.sensitivity import Sensitivity
 from lammps_implicit.results.structure import stream_structure
 
@@ -124,6 +125,8 @@ def write_prediction(
 ) -> list[Path]:
     """Write a prediction as HDF5, extended XYZ with displacement vectors, and a LAMMPS data file.
 
+    The data file has all that the deck's ``atom_style`` has: charges, molecules, bonds, and so on.
+
     Parameters
     ----------
     path : path-like
@@ -173,8 +176,15 @@ def write_prediction(
         atoms = moved.to_ase(displacement=prediction.displacement)
         atoms.info["energy"] = prediction.energy
         atoms.write(temporary, format="extxyz", parallel=False)
-    with written_whole(data, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as text:
-        moved.write_data(text, f"predicted from {_name(sensitivity)}")
+    title = f"predicted from {_name(sensitivity)}"
+    with written_whole(data, overwrite) as temporary:
+        if sensitivity.data is None:
+            with open(temporary, "w", encoding="utf-8") as text:
+                moved.write_data(text, title)
+        else:
+            lines = titled(lines_of(sensitivity.data), title, sensitivity.structure.elements)
+            with open(temporary, "wb") as binary:
+                binary.writelines(moved_lines(lines, sensitivity.structure, prediction.displacement, prediction.strain))
     return [path, xyz, data]
 
 
