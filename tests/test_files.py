@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +30,6 @@ from lammps_implicit.files import (
 from lammps_implicit.files import outputs as files_outputs
 from lammps_implicit.files.inputs import forget_inputs
 from lammps_implicit.files.temporary import forget_temporary
-from lammps_implicit.mpi.interrupts import ENDING
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
 SCHEMA = Schema("thing", {"x": numbers("N", 3), "names": texts("N")}, {"parts/*": {"y": numbers("n")}}, ("who",))
@@ -236,27 +234,6 @@ def test_two_runs_to_one_output_leave_one_of_them(known):
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert not list(known.glob(".*"))
     assert h5py.File(known / "both.h5").attrs["kind"] == "lammps-implicit prediction"
-
-
-LONG = TA_VACANCY.split("minimize")[0].replace("0 3 0 3 0 3", "0 6 0 6 0 6") + "run 1000000\n"
-
-
-@pytest.mark.parametrize("number", [number for number in ENDING if number not in (signal.SIGTERM, signal.SIGINT)])
-def test_signals_of_terminals_and_schedulers_end_a_command(tmp_path, number):
-    (tmp_path / "in.long").write_text(LONG)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    command = [sys.executable, "-m", "lammps_implicit", "relax", "in.long", "-o", "x.data"]
-    environment = {**os.environ, "TMPDIR": str(scratch)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(scratch.glob("*/transcript")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    errors = process.communicate(timeout=20)[1]
-    assert process.returncode == 128 + number
-    assert errors == f"error: stopped by {number.name}; no output file is left half-written\n"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in.long", "scratch"]
 
 
 @pytest.mark.alone

@@ -24,7 +24,7 @@ from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.mpi.interrupts import stop_on_signals
+from lammps_implicit.interrupts import stop_on_signals
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.mpi.shutdown import end_together
 
