@@ -1,5 +1,7 @@
 """Files are whole or not there, whatever happens while they are written, and only whole ones are read."""
 
+import errno
+import io
 import os
 import shutil
 import socket
@@ -28,6 +30,7 @@ from lammps_implicit.files import (
     written_whole,
 )
 from lammps_implicit.files import outputs as files_outputs
+from lammps_implicit.files.hdf5 import _Guarded
 from lammps_implicit.files.inputs import forget_inputs
 from lammps_implicit.files.temporary import forget_temporary
 
@@ -172,6 +175,32 @@ def test_a_full_disk_leaves_what_was_there(full):
         write(path, much=np.ones(10**5))
     assert [file.name for file in full.iterdir()] == ["x.h5"]
     assert np.array_equal(read(path), np.eye(3))
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk that takes some bytes, and lengths without bytes as long as one asks."""
+
+    room = 0
+
+    def write(self, data):
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("room", [0, 3000, 6000, 12000, 30000])
+def test_hdf5_survives_a_disk_that_is_full_while_it_writes(tmp_path, room):
+    # It reads back what it has written of names and groups, and would crash on anything else.
+    disk = FullDisk(tmp_path / "x.h5", "w+")
+    disk.room = room
+    guarded = _Guarded(disk)
+    with h5py.File(guarded, "w", userblock_size=512) as file:
+        file["names"] = np.array([f"{8 * 'a rather long label, '}{row}" for row in range(31)], h5py.string_dtype())
+        file["flagged"] = np.zeros(60, bool)
+        for number in range(200):
+            file[f"group {number}"] = 10 * ["x" * number]
+    assert guarded.failure.errno == errno.ENOSPC
 
 
 def run(folder, *words, launcher=(), shell="", **environment):
