@@ -20,6 +20,8 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.S
 _RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 """Environment variables in which launchers number their processes."""
 
+_PETSC_OPTION = "-no_signal_handler"
+
 _PATIENCE = 1.0
 """Seconds that other ranks wait for rank 0 to end: launchers kill it as soon as another one has ended."""
 
@@ -45,7 +47,7 @@ def stop_on_signals() -> None:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
-    os.environ.setdefault("UCX_DEBUG_SIGNO", "0")  # or UCX, below MPI, takes SIGHUP for a request to debug it
+    _keep_libraries_off()
     _start_waiting()
 
 
@@ -54,6 +56,14 @@ def end_with_parent() -> None:
     import ctypes  # not at the start, where every millisecond is one without an answer to signals
 
     ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENT_DEATH, signal.SIGTERM)
+
+
+def _keep_libraries_off() -> None:
+    """Have libraries leave signals alone: UCX, below MPI, lets SIGHUP start a debugger; PETSc prints pages and aborts."""
+    os.environ.setdefault("UCX_DEBUG_SIGNO", "0")
+    options = os.environ.get("PETSC_OPTIONS", "")
+    if _PETSC_OPTION not in options:
+        os.environ["PETSC_OPTIONS"] = f"{_PETSC_OPTION} {options}".strip()
 
 
 @functools.cache

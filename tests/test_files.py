@@ -251,11 +251,20 @@ def test_results_are_whole_when_nothing_can_be_printed(known, shell, status, say
         assert file["displacement"].shape == (15, 3)
 
 
+@pytest.mark.parametrize("shell", ["> /dev/full", "| true"])
+def test_what_others_print_than_we_is_watched_too(tmp_path, shell):
+    outcome = run(tmp_path, "relax", "--help", shell=f"{shell}; exit ${{PIPESTATUS[0]}}")
+    full = "full" in shell
+    assert outcome.returncode == full
+    assert outcome.stderr.count("\n") == outcome.stderr.count("error: cannot print to standard output") == full
+
+
 def test_output_in_a_locale_without_special_characters(known):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     outcome = run(known, *PREDICT, "c.h5", **plain)
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert " A (error of second order)" in outcome.stdout
+    assert "(eV/" in run(known, "validate", "--help", **plain).stdout
     outcome = run(known, "relax", "in.å", "-o", "x", **plain)
     assert outcome.returncode == 1
     assert outcome.stderr.count("error:") == 1
