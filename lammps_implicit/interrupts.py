@@ -59,7 +59,7 @@ def end_with_parent() -> None:
 
 
 def _keep_libraries_off() -> None:
-    """Have libraries leave signals alone: UCX, below MPI, lets SIGHUP start a debugger; PETSc prints pages and aborts."""
+    """Have libraries leave signals alone: UCX, below MPI, lets SIGHUP start a debugger; PETSc aborts at length."""
     os.environ.setdefault("UCX_DEBUG_SIGNO", "0")
     options = os.environ.get("PETSC_OPTIONS", "")
     if _PETSC_OPTION not in options:
