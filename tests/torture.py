@@ -1,7 +1,7 @@
 """Kill commands at random moments, and see that nothing is lost, wrong or left over: ``python tests/torture.py``.
 
 Each round takes a command that writes, on one or two ranks, in a folder that holds its results of before or none, and
-kills it up to four times: one of its processes, its launcher or all of them, at a moment of its whole life or just as
+kills it up to six times: one of its processes, its launcher or all of them, at a moment of its whole life or just as
 it writes. After each kill it has to end soon, every file that is there has to be whole, and nothing may be left over.
 The command then runs to its end, and must give the numbers of a run that nobody disturbed and no file besides.
 """
@@ -64,12 +64,15 @@ class Victim:
         What it computes, which depends on nothing but the input, to `tolerance`: FILE:DATASET, or a data file.
     again : str
         Option with which it runs where results are already; ``--resume`` needs the first file of `numbers`.
+    kills : int
+        How often it is killed at most before it may end; fewer for those that take long.
     """
 
     words: str
     numbers: tuple[str, ...] = ()
     again: str = "--overwrite"
     tolerance: float = 1e-4
+    kills: int = 6
 
 
 VICTIMS = (
@@ -86,8 +89,8 @@ VICTIMS = (
     Victim("report p.h5 -o r.html"),
     Victim("observables study.yaml -o o.h5", ("o.h5:observables/vacancy: formation energy/value",)),
     Victim("invert find.yaml -o f", ("f/history.h5:loss", "f/history.h5:theta"), again="--resume"),
-    Victim("check in.bulk -o c.png --json c.json --lines 2"),
-    Victim("demo -o d", ("d/w_vacancy.h5:jacobian",), tolerance=1e-2),
+    Victim("check in.bulk -o c.png --json c.json --lines 2", kills=2),
+    Victim("demo -o d", ("d/w_vacancy.h5:jacobian",), tolerance=1e-2, kills=2),
 )
 
 
@@ -276,7 +279,9 @@ def torture(done: Kill, folder: Path, undisturbed: Undisturbed, before: set[str]
         done.wrong.append(f"exit status {process.returncode}: {errors[-200:]}")
     if not wait_for(lambda: not ranks_of(folder), PATIENCE):
         done.wrong.append("a process goes on")
-    locks = {name for name in files(folder) if name.endswith(".lock")} if done.number == signal.SIGKILL else set()
+    # A lock is left to its next owner by processes that were killed outright, as launchers kill the other ranks.
+    outright = done.ranks > 1 or done.number == signal.SIGKILL
+    locks = {name for name in files(folder) if name.endswith(".lock")} if outright else set()
     if not wait_for(lambda: files(folder) - locks <= undisturbed.files | before, TIDYING):
         done.wrong.append(f"left {sorted(files(folder) - locks - undisturbed.files - before)}")
     done.wrong += [
@@ -297,7 +302,7 @@ def chain(
 ) -> list[Kill]:
     """Kill a command a few times in one folder, then let it end."""
     kills = []
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.randint(1, victim.kills)):
         target = chance.choice(["rank", "launcher", "all"]) if ranks > 1 else "rank"
         kills.append(Kill(victim, ranks, chance.choice(SIGNALS), target))
         torture(kills[-1], folder, undisturbed, before, chance)
