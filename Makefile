@@ -15,10 +15,15 @@ demo: $(VENV)/.package
 
 install: $(VENV)/.package $(VENV)/.petsc
 
-# Tests that start ranks of their own follow the others, which share the cores.
+# Tests that start ranks or watch the clock follow the others, which share the cores; those that run inside ranks do so
+# under one mpirun for each number of ranks.
+RANK_TESTS = $(shell grep -l "mark.parallel" tests/test_*.py)
 test: $(VENV)/.dev $(VENV)/.petsc
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not alone and not slow"
-	$(BIN)/python -m pytest -m "alone and not slow"
+	$(BIN)/python -m pytest -m "alone and not slow and parallel[1]"
+	for ranks in 2 3; do \
+	    $(BIN)/mpirun -n $$ranks $(BIN)/python -m pytest -m "parallel[match] and not slow" $(RANK_TESTS) || exit 1; \
+	done
 
 test-slow: $(VENV)/.dev $(VENV)/.petsc
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "lammps_implicit"
 
 COLUMN = (
-    ("errors", "arrays"),
+    ("errors", "arrays", "descriptors", "interrupts"),
     ("progress", "registry"),
     ("files",),
     ("mpi", "units"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from contributing import install
+from mpi4py import MPI
 
 # mpi-pytest starts ranks with the mpiexec it finds first: that of this environment.
 os.environ["PATH"] = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
@@ -14,6 +15,23 @@ DECKS = Path(__file__).parent.parent / "lammps_scripts"
 
 ALONE = ("test_bench.py", "test_faults.py", "test_parallel.py")
 """Files whose tests start ranks or watch the clock."""
+
+
+WORLD = MPI.COMM_WORLD
+
+
+def pytest_configure():
+    """Where many tests run under one mpirun, let rank 0 tell."""
+    if WORLD.rank:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+
+
+def pytest_runtest_logreport(report):
+    """End all ranks when a test fails on one, for which the others would wait forever."""
+    if report.failed and WORLD.size > 1:
+        text = f"{report.nodeid} failed on rank {WORLD.rank} of {WORLD.size}:\n{report.longreprtext}\n"
+        print(text, file=sys.__stderr__, flush=True)
+        WORLD.Abort(1)
 
 
 @pytest.hookimpl(tryfirst=True)

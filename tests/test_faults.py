@@ -12,31 +12,77 @@ import pytest
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError
+from lammps_implicit.interrupts import ENDING
 from lammps_implicit.mpi.libraries import loaded_mpi_libraries, require_one_mpi
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
+COMMAND = [sys.executable, "-m", "lammps_implicit"]
 # A deck that goes on for an hour.
 LONG = TA_VACANCY.split("minimize")[0].replace("0 3 0 3 0 3", "0 6 0 6 0 6") + "run 1000000\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_stop_a_deck_that_runs(tmp_path, number):
+def started(folder, *words, **environment):
+    """Start a command in a folder, whose ``scratch`` is its temporary folder."""
+    (folder / "scratch").mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder / "scratch"), **environment}
+    return subprocess.Popen(words, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds):
+    """Wait until something is true; return whether it became so in time."""
+    deadline = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(true)
+
+
+def stopped_by(number):
+    return f"error: stopped by {number.name}; no output file is left half-written\n"
+
+
+@pytest.mark.parametrize("number", [*ENDING, signal.SIGKILL])
+def test_signals_stop_a_deck_that_runs_and_leave_nothing(tmp_path, number):
     (tmp_path / "in.long").write_text(LONG)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    environment = {**os.environ, "TMPDIR": str(scratch)}
-    command = [sys.executable, "-m", "lammps_implicit", "sensitivity", "in.long", "-o", "out.h5"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(scratch.glob("*/transcript")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1.0)
+    process = started(tmp_path, *COMMAND, "sensitivity", "in.long", "-o", "out.h5")
+    assert wait_for(lambda: list((tmp_path / "scratch").glob("*/transcript")), 60)
     process.send_signal(number)
     errors = process.communicate(timeout=20)[1]
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert errors == stopped_by(number)
+    else:
+        assert wait_for(lambda: not list((tmp_path / "scratch").iterdir()), 10)  # the watcher needs a moment
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in.long", "scratch"]
+
+
+@pytest.mark.parametrize("program", [[sys.executable, "-m", "lammps_implicit"], [f"{sys.prefix}/bin/lammps-implicit"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_while_libraries_are_loaded(tmp_path, program, number):
+    (tmp_path / "mpi4py.py").write_text("import time\nopen('loading', 'w').close()\ntime.sleep(60)\n")
+    process = started(tmp_path, *program, "doctor", PYTHONPATH=f"{tmp_path}:{Path(__file__).parent.parent}")
+    assert wait_for((tmp_path / "loading").exists, 20)
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[1] == stopped_by(number)
     assert process.returncode == 128 + number
-    assert errors == f"error: stopped by {number.name}; no output file is left half-written\n"
-    assert [path.name for path in tmp_path.iterdir() if path.name not in ("in.long", "scratch")] == []
-    assert not list(scratch.glob("lammps-implicit-*"))
+
+
+def test_scripts_keep_their_own_answer_to_signals(tmp_path):
+    script = "import signal, lammps_implicit\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "True\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_signals_to_a_launcher_leave_nothing(tmp_path, number):
+    (tmp_path / "in.long").write_text(LONG)
+    process = started(tmp_path, MPIRUN, "-n", "2", *COMMAND, "sensitivity", "in.long", "-o", "out.h5")
+    assert wait_for(lambda: list((tmp_path / "scratch").glob("*/transcript")), 60)
+    process.send_signal(number)
+    errors = process.communicate(timeout=20)[1]
+    if number in (signal.SIGTERM, signal.SIGINT):  # the launcher hands these on, and kills its ranks after the others
+        assert process.returncode == 128 + number
+        assert errors.count(stopped_by(number)) == 1
+    assert wait_for(lambda: not list((tmp_path / "scratch").iterdir()), 10)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in.long", "scratch"]
 
 
 FAILING = """\

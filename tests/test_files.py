@@ -1,8 +1,9 @@
 """Files are whole or not there, whatever happens while they are written, and only whole ones are read."""
 
+import errno
+import io
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -29,9 +30,9 @@ from lammps_implicit.files import (
     written_whole,
 )
 from lammps_implicit.files import outputs as files_outputs
+from lammps_implicit.files.hdf5 import _Guarded
 from lammps_implicit.files.inputs import forget_inputs
 from lammps_implicit.files.temporary import forget_temporary
-from lammps_implicit.mpi.interrupts import ENDING
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
 SCHEMA = Schema("thing", {"x": numbers("N", 3), "names": texts("N")}, {"parts/*": {"y": numbers("n")}}, ("who",))
@@ -176,6 +177,36 @@ def test_a_full_disk_leaves_what_was_there(full):
     assert np.array_equal(read(path), np.eye(3))
 
 
+class FullDisk(io.FileIO):
+    """A file on a disk that takes some bytes, and lengths without bytes as long as one asks."""
+
+    room = 0
+
+    def write(self, data):
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("room", [0, 20, 10**6])
+def test_what_a_full_disk_did_not_take_is_read_back(tmp_path, room):
+    # As HDF5 does, which crashes on anything else than what it wrote.
+    disk = FullDisk(tmp_path / "x.h5", "w+")
+    disk.room = room
+    guarded, expected = _Guarded(disk), bytearray(400)
+    for start, length in ((0, 8), (300, 100), (4, 8), (0, 4), (290, 30), (4, 8)):
+        piece = np.random.default_rng(start).bytes(length)
+        guarded.seek(start)
+        assert guarded.write(piece) == length
+        expected[start : start + length] = piece
+    assert guarded.seek(0, os.SEEK_END) == 400
+    for start, length in ((0, 400), (2, 300), (395, 100)):
+        guarded.seek(start)
+        assert guarded.read(length) == expected[start : start + length]
+    assert (guarded.failure is None) == (room > 400)
+
+
 def run(folder, *words, launcher=(), shell="", **environment):
     command = [*launcher, sys.executable, "-m", "lammps_implicit", *words]
     if shell:
@@ -220,11 +251,20 @@ def test_results_are_whole_when_nothing_can_be_printed(known, shell, status, say
         assert file["displacement"].shape == (15, 3)
 
 
+@pytest.mark.parametrize("shell", ["> /dev/full", "| true"])
+def test_what_others_print_than_we_is_watched_too(tmp_path, shell):
+    outcome = run(tmp_path, "relax", "--help", shell=f"{shell}; exit ${{PIPESTATUS[0]}}")
+    full = "full" in shell
+    assert outcome.returncode == full
+    assert outcome.stderr.count("\n") == outcome.stderr.count("error: cannot print to standard output") == full
+
+
 def test_output_in_a_locale_without_special_characters(known):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     outcome = run(known, *PREDICT, "c.h5", **plain)
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert " A (error of second order)" in outcome.stdout
+    assert "(eV/" in run(known, "validate", "--help", **plain).stdout
     outcome = run(known, "relax", "in.å", "-o", "x", **plain)
     assert outcome.returncode == 1
     assert outcome.stderr.count("error:") == 1
@@ -236,27 +276,6 @@ def test_two_runs_to_one_output_leave_one_of_them(known):
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert not list(known.glob(".*"))
     assert h5py.File(known / "both.h5").attrs["kind"] == "lammps-implicit prediction"
-
-
-LONG = TA_VACANCY.split("minimize")[0].replace("0 3 0 3 0 3", "0 6 0 6 0 6") + "run 1000000\n"
-
-
-@pytest.mark.parametrize("number", [number for number in ENDING if number not in (signal.SIGTERM, signal.SIGINT)])
-def test_signals_of_terminals_and_schedulers_end_a_command(tmp_path, number):
-    (tmp_path / "in.long").write_text(LONG)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    command = [sys.executable, "-m", "lammps_implicit", "relax", "in.long", "-o", "x.data"]
-    environment = {**os.environ, "TMPDIR": str(scratch)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(scratch.glob("*/transcript")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    errors = process.communicate(timeout=20)[1]
-    assert process.returncode == 128 + number
-    assert errors == f"error: stopped by {number.name}; no output file is left half-written\n"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in.long", "scratch"]
 
 
 @pytest.mark.alone

@@ -1,14 +1,16 @@
 """Kill commands at random moments, and see that nothing is lost, wrong or left over: ``python tests/torture.py``.
 
-Each round starts a command that writes, on one or two ranks, and kills it: one of its processes, its launcher or all of
-them. It has to end soon; files that are there then must be whole. The command then runs again, and must end with the
-numbers of a run that nobody disturbed and with no file besides. Signals that can be caught must leave nothing even
-before that, unless they went to the launcher, which kills its ranks.
+Each round takes a command that writes, on one or two ranks, in a folder that holds its results of before or none, and
+kills it up to six times: one of its processes, its launcher or all of them, at a moment of its whole life or just as
+it writes. After each kill it has to end soon, every file that is there has to be whole, and nothing may be left over.
+The command then runs to its end, and must give the numbers of a run that nobody disturbed and no file besides.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import os
 import random
 import shutil
@@ -18,12 +20,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
-from conftest import TA_VACANCY, TA_VACANCY_READ, ta_data
+from conftest import TA_BULK, TA_VACANCY_READ, ta_data
+
+from lammps_implicit.files.hdf5 import _check_seal
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
 LOG = Path(__file__).parent.parent / "benchmarks" / "results" / "torture.log"
@@ -31,6 +36,9 @@ LOG = Path(__file__).parent.parent / "benchmarks" / "results" / "torture.log"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 PATIENCE = 20.0
 """Seconds within which a killed command must have ended, on all ranks."""
+
+TIDYING = 5.0
+"""Seconds within which its temporary files must have gone."""
 
 FIND = """\
 cells: {vacancy: {deck: in.ta}}
@@ -41,6 +49,8 @@ iterations: 6
 
 STUDY = "bulk: {deck: in.bulk}\ndefects: {vacancy: {deck: in.ta}}\n"
 
+Numbers = dict[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Victim:
@@ -50,34 +60,47 @@ class Victim:
     ----------
     words : str
         As it is run.
-    again : str
-        As it is run after it was killed.
-    outputs : tuple of str
-        HDF5 files it writes.
     numbers : tuple of str
-        Datasets of the first, which depend on nothing but the input, to `tolerance`.
+        What it computes, which depends on nothing but the input, to `tolerance`: FILE:DATASET, or a data file.
+    again : str
+        Option with which it runs where results are already; ``--resume`` needs the first file of `numbers`.
+    kills : int
+        How often it is killed at most before it may end; fewer for those that take long.
     """
 
     words: str
-    again: str
-    outputs: tuple[str, ...]
-    numbers: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
+    again: str = "--overwrite"
     tolerance: float = 1e-4
+    kills: int = 6
 
 
 VICTIMS = (
-    Victim("relax in.ta -o x.data", "--overwrite", (), ()),
-    Victim("sensitivity in.ta -o o.h5", "--overwrite", ("o.h5",), ("energy", "energy_gradient", "jacobian")),
-    Victim("predict ta.h5 --theta t.npy -o o.h5", "--overwrite", ("o.h5",), ("energy", "displacement")),
-    Victim("propagate ta.h5 --ensemble e.npy -o o.h5", "--overwrite", ("o.h5",), ("observables/energy/estimates",)),
+    Victim("relax in.ta -o x.data", ("x.data",)),
+    Victim("sensitivity in.ta -o o.h5", ("o.h5:energy", "o.h5:energy_gradient", "o.h5:jacobian")),
+    Victim("predict ta.h5 --theta t.npy -o o.h5", ("o.h5:energy", "o.h5:displacement")),
+    Victim("propagate ta.h5 --ensemble e.npy -o o.h5", ("o.h5:observables/energy/estimates",)),
     Victim(
-        "validate ta.h5 --ensemble e.npy --samples 8 -o v", "", ("v/shard-0-of-1.h5",), ("true", "estimates", "status")
+        "validate ta.h5 --ensemble e.npy --samples 8 --shard 1/2 -o v",
+        ("v/shard-1-of-2.h5:true", "v/shard-1-of-2.h5:estimates", "v/shard-1-of-2.h5:status"),
+        again="",
     ),
-    Victim(
-        "observables study.yaml -o o.h5", "--overwrite", ("o.h5",), ("observables/vacancy: formation energy/value",)
-    ),
-    Victim("invert find.yaml -o f", "--resume", ("f/history.h5",), ("loss", "theta")),
+    Victim("merge shards -o m.h5", ("m.h5:true",)),
+    Victim("report p.h5 -o r.html"),
+    Victim("observables study.yaml -o o.h5", ("o.h5:observables/vacancy: formation energy/value",)),
+    Victim("invert find.yaml -o f", ("f/history.h5:loss", "f/history.h5:theta"), again="--resume"),
+    Victim("check in.bulk -o c.png --json c.json --lines 2", kills=2),
+    Victim("demo -o d", ("d/w_vacancy.h5:jacobian",), tolerance=1e-2, kills=2),
 )
+
+
+@dataclass
+class Undisturbed:
+    """What a command leaves, and how long it takes."""
+
+    files: set[str] = field(default_factory=set)
+    numbers: Numbers = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def command(victim: Victim, ranks: int, more: str = "") -> list[str]:
@@ -103,7 +126,7 @@ def start(words: list[str], folder: Path) -> subprocess.Popen[str]:
 def run(words: list[str], folder: Path) -> None:
     """Run a command to its end, which must be good."""
     process = start(words, folder)
-    errors = process.communicate(timeout=120)[1]
+    errors = process.communicate(timeout=300)[1]
     if process.returncode:
         raise AssertionError(f"{' '.join(words[-6:])}: {errors[-300:]}")
 
@@ -113,15 +136,19 @@ def prepare(folder: Path) -> None:
     (folder / "tmp").mkdir(parents=True)
     (folder / "atoms.data").write_text(ta_data(range(1, 54)))
     (folder / "in.ta").write_text(TA_VACANCY_READ)
-    bulk = TA_VACANCY.replace("group           vacancy id 1\ndelete_atoms    group vacancy compress no\n", "")
-    (folder / "in.bulk").write_text(bulk.replace("0 3 0 3 0 3", "0 2 0 2 0 2"))
+    (folder / "in.bulk").write_text(TA_BULK)
     (folder / "find.yaml").write_text(FIND)
     (folder / "study.yaml").write_text(STUDY)
-    run([sys.executable, "-m", "lammps_implicit", "sensitivity", "in.ta", "-o", "ta.h5"], folder)
+    program = [sys.executable, "-m", "lammps_implicit"]
+    run([*program, *["sensitivity", "in.ta", "-o", "ta.h5"]], folder)
     with h5py.File(folder / "ta.h5") as file:
         theta = file["theta"][()]
     np.save(folder / "t.npy", 1.0001 * theta)
     np.save(folder / "e.npy", theta * (1 + 1e-5 * np.random.default_rng(0).standard_normal((60, len(theta)))))
+    run([*program, *["propagate", "ta.h5", "--ensemble", "e.npy", "-o", "p.h5"]], folder)
+    for shard in (0, 1):
+        words = f"validate ta.h5 --ensemble e.npy --samples 4 --shard {shard}/2 -o shards"
+        run([*program, *words.split()], folder)
 
 
 def files(folder: Path) -> set[str]:
@@ -129,15 +156,49 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def numbers(victim: Victim, folder: Path) -> list[np.ndarray]:
+def computed(victim: Victim, folder: Path) -> Numbers:
     """What a command has computed."""
-    if not victim.outputs:
-        return []
-    with h5py.File(folder / victim.outputs[0]) as file:
-        return [file[name][()] for name in victim.numbers]
+    found = {}
+    for place in victim.numbers:
+        name, _, dataset = place.partition(":")
+        if dataset:
+            with h5py.File(folder / name) as file:
+                found[place] = file[dataset][()]
+        else:
+            atoms = (folder / name).read_text().partition("Atoms")[2].partition("\n\n")[2].partition("\n\n")[0]
+            rows = np.array([line.split()[:5] for line in atoms.splitlines()], float)
+            found[place] = rows[np.argsort(rows[:, 0])]
+    return found
 
 
-def ranks_of(process: subprocess.Popen[str], folder: Path) -> list[int]:
+def differences(victim: Victim, found: Numbers, expected: Numbers) -> list[str]:
+    """Which numbers differ from those of a run that nobody disturbed."""
+    wrong = []
+    for place, true in expected.items():
+        mine, margin = found[place], victim.tolerance * np.nanmax(np.abs(true))
+        if mine.shape != true.shape or not np.allclose(mine, true, victim.tolerance, margin, equal_nan=True):
+            wrong.append(f"{place} is {mine.ravel()[:3]} instead of {true.ravel()[:3]}")
+    return wrong
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file that a command has written is whole."""
+    content = path.read_bytes()
+    if path.suffix == ".h5":
+        try:
+            return _check_seal(path)
+        except Exception:
+            return False
+    if path.suffix == ".json":
+        try:
+            return bool(json.loads(content))
+        except ValueError:
+            return False
+    ends = {".png": b"IEND\xaeB`\x82", ".html": b"</html>\n", ".xyz": b"\n", ".data": b"\n"}
+    return len(content) > 0 and content.endswith(ends.get(path.suffix, b""))
+
+
+def ranks_of(folder: Path) -> list[int]:
     """Processes of Python that run in a folder: launchers start ranks in sessions of their own."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -147,72 +208,132 @@ def ranks_of(process: subprocess.Popen[str], folder: Path) -> list[int]:
                 found.append(int(entry.name))
         except OSError:
             continue
-    return found or [process.pid]
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> bool:
+    """Wait until something is true; return whether it became so in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    return bool(condition())
 
 
 def kill(process: subprocess.Popen[str], number: int, target: str, folder: Path, chance: random.Random) -> None:
-    """Send a signal to one rank, the launcher, or all of a session."""
-    try:
-        if target == "all":
-            os.killpg(process.pid, number)
-        else:
-            os.kill(process.pid if target == "launcher" else chance.choice(ranks_of(process, folder)), number)
-    except ProcessLookupError:
-        pass  # it has ended
+    """Send a signal to one rank, the launcher, or all."""
+    processes = ranks_of(folder)
+    chosen = {"launcher": [process.pid], "rank": [chance.choice(processes or [process.pid])]}
+    for one in chosen.get(target, [process.pid, *processes]):
+        try:
+            os.kill(one, number)
+        except ProcessLookupError:
+            continue  # it has ended
 
 
-def torture(victim: Victim, ranks: int, folder: Path, reference: dict[str, object], chance: random.Random) -> str:
-    """Kill a command once; return what was done, and what was wrong after ``WRONG``."""
-    number = chance.choice(SIGNALS)
-    target = chance.choice(["rank", "launcher", "all"] if ranks > 1 else ["rank"])
-    process = start(command(victim, ranks), folder)
-    moment = chance.uniform(0.3, 1.2) * float(reference["seconds"])  # type: ignore[arg-type]
-    time.sleep(moment)
-    ended = process.poll() is not None
-    kill(process, number, target, folder, chance)
-    told = f"{victim.words.split()[0]} x{ranks}, {signal.Signals(number).name} to {target} after {moment:.1f} s"
-    wrong = []
+@dataclass
+class Kill:
+    """One kill: what was done, what it came to, and what was wrong."""
+
+    victim: Victim
+    ranks: int
+    number: signal.Signals
+    target: str
+    moment: str = ""
+    outcome: str = ""
+    late: bool = False
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        what = f"{self.victim.words.split()[0]} x{self.ranks}, {self.number.name} to {self.target} {self.moment}"
+        return f"{what}, {self.outcome}" + (f"  WRONG: {'; '.join(self.wrong)}" if self.wrong else "")
+
+
+def torture(done: Kill, folder: Path, undisturbed: Undisturbed, before: set[str], chance: random.Random) -> None:
+    """Run a command, kill it, and look at what it leaves."""
+    process = start(command(done.victim, done.ranks, option(done.victim, folder)), folder)
+    begun = time.monotonic()
+    if chance.random() < 0.4:
+        wait_for(lambda: process.poll() is not None or any(folder.rglob(".*.partial")), 3 * undisturbed.seconds + 10)
+        time.sleep(chance.choice([0.0, 0.001, 0.01, 0.05]))
+        done.moment = f"as it writes, after {time.monotonic() - begun:.1f} s"
+    else:
+        time.sleep(chance.uniform(0.02, 1.05) * undisturbed.seconds)
+        done.moment = f"after {time.monotonic() - begun:.1f} s"
+    done.late = process.poll() is not None
+    kill(process, done.number, done.target, folder, chance)
     begun = time.monotonic()
     try:
         errors = process.communicate(timeout=PATIENCE)[1]
+        done.outcome = f"ended {time.monotonic() - begun:.1f} s later ({process.returncode})"
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        for one in (process.pid, *ranks_of(folder)):
+            os.kill(one, signal.SIGKILL)
         errors = process.communicate()[1]
-        wrong.append("did not end")
-    told += f", ended {time.monotonic() - begun:.1f} s later ({'before' if ended else process.returncode})"
-    if "Traceback" in errors and number != signal.SIGKILL and not ended:
-        wrong.append(f"traceback: {errors.splitlines()[-1]}")
-    known = reference["files"]
-    assert isinstance(known, set)
-    if number != signal.SIGKILL and target == "rank" and ranks == 1 and files(folder) - known:
-        wrong.append(f"left {sorted(files(folder) - known)}")
-    for name in victim.outputs:
-        if (folder / name).exists():
-            wrong += [] if _readable(folder / name) else [f"{name} is not whole"]
+        done.wrong.append("did not end")
+    if done.late:
+        done.outcome = f"had ended ({process.returncode})"
+    # Python's own start, before our first line, is not ours to answer for.
+    if "Traceback" in errors and "lammps_implicit/" in errors:
+        done.wrong.append(f"traceback: {errors.splitlines()[-1]}")
+    if process.returncode not in (0, -done.number, 128 + done.number) and done.ranks == 1:
+        done.wrong.append(f"exit status {process.returncode}: {errors[-200:]}")
+    if not wait_for(lambda: not ranks_of(folder), PATIENCE):
+        done.wrong.append("a process goes on")
+    # A lock is left to its next owner by processes that were killed outright, as launchers kill the other ranks.
+    outright = done.ranks > 1 or done.number == signal.SIGKILL
+    locks = {name for name in files(folder) if name.endswith(".lock")} if outright else set()
+    if not wait_for(lambda: files(folder) - locks <= undisturbed.files | before, TIDYING):
+        done.wrong.append(f"left {sorted(files(folder) - locks - undisturbed.files - before)}")
+    done.wrong += [
+        f"{name} is not whole"
+        for name in files(folder) - before - locks
+        if (folder / name).is_file() and not is_whole(folder / name)
+    ]
+
+
+def option(victim: Victim, folder: Path) -> str:
+    """Option with which a command runs in a folder."""
+    there = (folder / victim.numbers[0].partition(":")[0]).exists() if victim.numbers else False
+    return victim.again if victim.again != "--resume" or there else "--overwrite"
+
+
+def chain(
+    victim: Victim, ranks: int, folder: Path, undisturbed: Undisturbed, before: set[str], chance: random.Random
+) -> list[Kill]:
+    """Kill a command a few times in one folder, then let it end."""
+    kills = []
+    for _ in range(chance.randint(1, victim.kills)):
+        target = chance.choice(["rank", "launcher", "all"]) if ranks > 1 else "rank"
+        kills.append(Kill(victim, ranks, chance.choice(SIGNALS), target))
+        torture(kills[-1], folder, undisturbed, before, chance)
+    last = kills[-1]
     try:
-        there = (folder / "f" / "history.h5").exists()
-        more = victim.again if victim.again != "--resume" or there else "--overwrite"
-        run(command(victim, ranks, more), folder)
-        for mine, true in zip(numbers(victim, folder), reference["numbers"], strict=True):  # type: ignore[call-overload]
-            if mine.shape != true.shape or not np.allclose(
-                mine, true, victim.tolerance, victim.tolerance * np.nanmax(abs(true)), equal_nan=True
-            ):
-                wrong.append(f"other numbers: {mine.ravel()[:3]} instead of {true.ravel()[:3]}")
-    except (AssertionError, subprocess.TimeoutExpired) as error:
-        wrong.append(f"does not run again: {error}")
-    if files(folder) != known:
-        wrong.append(f"files differ after running again: {sorted(files(folder) ^ known)}")
-    return told + (f"  WRONG: {'; '.join(wrong)}" if wrong else "")
+        run(command(victim, ranks, option(victim, folder)), folder)
+        last.wrong += differences(victim, computed(victim, folder), undisturbed.numbers)
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+        last.wrong.append(f"does not run again: {error}")
+    if files(folder) != undisturbed.files:
+        last.wrong.append(f"files differ after running again: {sorted(files(folder) ^ undisturbed.files)}")
+    return kills
 
 
-def _readable(path: Path) -> bool:
-    """Whether a sealed file is whole."""
-    from lammps_implicit.files.hdf5 import _check_seal
-
-    try:
-        return _check_seal(path)
-    except Exception:
-        return False
+def table(kills: list[Kill]) -> str:
+    """Kills of each command by signal and ranks, without those that came after its end; what was wrong with ``!``."""
+    counted = [done for done in kills if not done.late]
+    columns = [(number, ranks) for number in SIGNALS for ranks in (1, 2)]
+    lines = [f"{'':14}" + "".join(f"{f'{number.name[3:]} x{ranks}':>9}" for number, ranks in columns)]
+    for victim in VICTIMS:
+        line = f"{victim.words.split()[0]:14}"
+        for number, ranks in columns:
+            mine = [done for done in counted if (done.victim, done.number, done.ranks) == (victim, number, ranks)]
+            wrong = sum(bool(done.wrong) for done in mine)
+            line += f"{f'{len(mine)}' + (f' !{wrong}' if wrong else ''):>9}"
+        lines.append(line)
+    targets = Counter(done.target for done in counted if done.ranks > 1)
+    wrong = sum(bool(done.wrong) for done in kills)
+    lines.append(f"on two ranks: {', '.join(f'{count} to {target}' for target, count in sorted(targets.items()))}")
+    lines.append(f"{len(counted)} kills, {wrong} wrong; {len(kills) - len(counted)} more came after the end")
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -223,7 +344,8 @@ def main() -> int:
     parser.add_argument("--log", type=Path, default=LOG)
     given = parser.parse_args()
     chance, began = random.Random(given.seed), time.monotonic()
-    counts: Counter[str] = Counter()
+    kills: list[Kill] = []
+    references: dict[tuple[Victim, int], tuple[Path, Undisturbed]] = {}
     with tempfile.TemporaryDirectory() as scratch, open(given.log, "w", encoding="utf-8") as log:
 
         def tell(line: str) -> None:
@@ -232,32 +354,31 @@ def main() -> int:
 
         base = Path(scratch) / "base"
         prepare(base)
-        references: dict[tuple[str, int], dict[str, object]] = {}
-        for victim in VICTIMS:
-            for ranks in (1, 2):
-                folder = Path(scratch) / f"reference-{VICTIMS.index(victim)}-{ranks}"
+        order = [(victim, ranks) for victim in VICTIMS for ranks in (1, 2)]
+        chance.shuffle(order)
+        for victim, ranks in itertools.cycle(order):
+            if time.monotonic() - began > 60 * given.minutes:
+                break
+            if (victim, ranks) not in references:
+                folder = Path(scratch) / f"undisturbed-{VICTIMS.index(victim)}-{ranks}"
                 shutil.copytree(base, folder)
                 since = time.monotonic()
                 run(command(victim, ranks), folder)
                 seconds = time.monotonic() - since
-                references[victim.words, ranks] = {
-                    "files": files(folder),
-                    "numbers": numbers(victim, folder),
-                    "seconds": seconds,
-                }
-        while time.monotonic() - began < 60 * given.minutes:
-            victim, ranks = chance.choice(VICTIMS), chance.choice([1, 2])
+                references[victim, ranks] = (
+                    folder,
+                    Undisturbed(files(folder), computed(victim, folder), seconds),
+                )
+            known, undisturbed = references[victim, ranks]
             folder = Path(scratch) / "round"
-            shutil.copytree(base, folder)
-            line = torture(victim, ranks, folder, references[victim.words, ranks], chance)
+            # Where results are resumed or continued they are made in this folder; others may be there from before.
+            shutil.copytree(known if victim.again == "--overwrite" and chance.random() < 0.5 else base, folder)
+            for done in chain(victim, ranks, folder, undisturbed, files(base), chance):
+                kills.append(done)
+                tell(str(done))
             shutil.rmtree(folder)
-            counts["wrong" if "WRONG" in line else "late" if "(before)" in line else "clean"] += 1
-            tell(line)
-        tell(
-            f"{counts.total()} kills: {counts['clean']} clean, {counts['wrong']} wrong, {counts['late']} after the end "
-            f"(seed {given.seed})"
-        )
-    return min(counts["wrong"], 1)
+        tell(f"\nseed {given.seed}\n{table(kills)}")
+    return int(any(done.wrong for done in kills))
 
 
 if __name__ == "__main__":

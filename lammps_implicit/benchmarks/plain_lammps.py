@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from mpi4py import MPI  # loads libmpi before LAMMPS needs it
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.files import forget_temporary, temporary_folder
+from lammps_implicit.files import remove_temporary, temporary_folder
 
 
 class PlainLammps:
@@ -98,8 +97,7 @@ class PlainLammps:
     def close(self) -> None:
         """Close LAMMPS and remove its log."""
         self.lmp.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        forget_temporary(self.folder)
+        remove_temporary(self.folder)
 
     def _in_id_order(self, name: str) -> FloatArray:
         n = self.lmp.extract_setting("nlocal")

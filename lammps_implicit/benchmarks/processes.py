@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +15,7 @@ from typing import Any
 
 from lammps_implicit.benchmarks.machine import cores
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.mpi.interrupts import stop_on_signals
+from lammps_implicit.interrupts import end_with_parent, stop_on_signals
 
 Record = dict[str, Any]
 """One measurement: numbers and strings by name, as kept in JSON."""
@@ -56,7 +54,7 @@ def records_of(module: str, arguments: Sequence[str], ranks: int = 1, room: str 
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            preexec_fn=_follow_the_parent,
+            preexec_fn=end_with_parent,
         )
         assert process.stdout is not None
         try:
@@ -98,17 +96,6 @@ def why_not_ranks(ranks: int) -> str:
     if cores() < ranks:
         return f"there is {cores()} processor core" if cores() == 1 else f"there are {cores()} processor cores"
     return ""
-
-
-_LIBC = ctypes.CDLL(None)
-_SIGNAL_AT_PARENT_DEATH = 1
-"""PR_SET_PDEATHSIG of ``prctl(2)``."""
-
-
-def _follow_the_parent() -> None:
-    """In a new process: unblock the signals that the command line blocks, and end when the parent ends."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _LIBC.prctl(_SIGNAL_AT_PARENT_DEATH, signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from lammps_implicit.benchmarks import iterations, jacobians, ranks, relaxations
 from lammps_implicit.benchmarks.cells import up_to, vacancies
 from lammps_implicit.benchmarks.processes import Record, why_not_ranks
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.files import make_folder, refuse_to_overwrite, remember_temporary
+from lammps_implicit.files import in_temporary_folder, make_folder, refuse_to_overwrite
 
 # Edges of the cells of each benchmark, in lattice constants.
 ITERATIONS = (4, 6, 8, 12)
@@ -52,9 +51,7 @@ def run_suite(folder: Path, overwrite: bool = False, largest: float = math.inf) 
     counts: tuple[int, ...] = (1,) if reason else (1, 2)
     if reason:
         console.print(f"Measurements on two ranks are left out: {reason}.")
-    with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as scratch, report.narrated(console) as say:
-        decks = Path(scratch)
-        remember_temporary(decks)
+    with in_temporary_folder() as decks, report.narrated(console) as say:
 
         def cells(element: str, edges: tuple[int, ...]) -> Any:
             return up_to(vacancies(decks, element, edges), largest)

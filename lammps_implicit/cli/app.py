@@ -19,12 +19,12 @@ from mpi4py import MPI
 from lammps_implicit.cli import ensembles, installation, minima
 from lammps_implicit.cli.check import check
 from lammps_implicit.cli.commands import Command
-from lammps_implicit.cli.console import require_printed
+from lammps_implicit.cli.console import guard_standard_output, require_printed
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.mpi.interrupts import stop_on_signals
+from lammps_implicit.interrupts import stop_on_signals
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.mpi.shutdown import end_together
 
@@ -71,6 +71,7 @@ def main() -> NoReturn:
     """
     stop_on_signals()
     warnings.showwarning = _show_warning
+    guard_standard_output()
     os.environ["JAX_ENABLE_X64"] = "1"  # for whichever command needs JAX: nobody else uses it in this process
     silenced = nullcontext() if rank() == 0 else redirect_stdout(io.StringIO())  # help and usage: once, by rank 0
     status = 1
@@ -118,10 +119,7 @@ def _limit(error: Exception) -> str:
 
 
 def _print_error(message: str) -> None:
-    try:
-        print(message, file=sys.stderr, flush=True)
-    except UnicodeEncodeError:  # a locale without the characters of units
-        print(message.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+    print(message, file=sys.stderr, flush=True)
 
 
 def _end(report: Callable[[], None], status: int = 1) -> NoReturn:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, TextIO, cast
 
 from lammps_implicit.errors import OutputError
 from lammps_implicit.mpi.ranks import rank
@@ -12,27 +14,60 @@ from lammps_implicit.mpi.ranks import rank
 _failures: list[OSError] = []
 
 
-def say(line: str) -> None:
-    """Print a line, on rank 0 only.
+class _StandardOutput:
+    """A stream that keeps its first error for `require_printed`; what is printed after that is discarded.
 
-    The command goes on if that fails, as its results are in files: see `require_printed`.
+    Commands go on, as their results are in files.
     """
-    if rank() or _failures or sys.stdout is None:
-        return
-    try:
-        print(_encodable(line, sys.stdout.encoding), flush=True)
-    except OSError as error:
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._lead_nowhere(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lead_nowhere(error)
+
+    def _lead_nowhere(self, error: OSError) -> None:
         _failures.append(error)
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nothing else may fail at it, either
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())  # for what is still in buffers, and for libraries
+        os.close(nowhere)
+
+
+def guard_standard_output() -> None:
+    """Have errors of printing kept for `require_printed`, and characters that the locale lacks replaced."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout = cast(TextIO, _StandardOutput(sys.stdout))
+
+
+def say(line: str) -> None:
+    """Print a line, on rank 0 only."""
+    if rank() == 0 and sys.stdout is not None:
+        print(_encodable(line, sys.stdout.encoding), flush=True)
 
 
 def require_printed() -> None:
-    """Check that what `say` was given has been printed; a reader that has left, such as ``head``, has seen enough.
+    """Check that everything has been printed; a reader that has left, such as ``head``, has seen enough.
 
     Raises
     ------
     OutputError
     """
+    if sys.stdout is not None:
+        sys.stdout.flush()
     if _failures and not isinstance(_failures[0], BrokenPipeError):
         raise OutputError(
             f"cannot print to standard output: {_failures[0].strerror}; the files that the command writes are whole"
@@ -54,10 +89,9 @@ def columns(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _encodable(line: str, encoding: str | None) -> str:
-    """The line as it can be printed in an encoding: the unit Å is not part of all."""
-    encoding = encoding or "ascii"
+    """The line with Å as A where an encoding lacks it."""
     try:
-        line.encode(encoding)
+        line.encode(encoding or "ascii")
     except UnicodeEncodeError:
-        return line.replace("Å", "A").encode(encoding, "backslashreplace").decode(encoding)
+        return line.replace("Å", "A")
     return line

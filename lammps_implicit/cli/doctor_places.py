@@ -11,7 +11,7 @@ import numpy as np
 
 from lammps_implicit.cli.doctor_check import FaultError
 from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.files import Schema, hdf5_opened, hdf5_written_whole, numbers
+from lammps_implicit.files import Schema, hdf5_opened, hdf5_written_whole, in_temporary_folder, numbers
 
 ROOM = 100 * 2**20
 """Bytes below which a file system counts as full: transcripts and results of small cells take less."""
@@ -64,8 +64,8 @@ def hdf5() -> str:
     import h5py
 
     values = np.arange(300.0).reshape(100, 3)
-    with tempfile.TemporaryDirectory(prefix="lammps-implicit-") as folder:
-        path = Path(folder) / "trial.h5"
+    with in_temporary_folder() as folder:
+        path = folder / "trial.h5"
         with hdf5_written_whole(path) as file:
             file.attrs["kind"], file["numbers"] = _SCHEMA.kind, values
         with hdf5_opened(path, [_SCHEMA], "a trial") as file:

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,8 @@ from lammps_implicit.conformance.finding import Finding, Verdict, graded
 from lammps_implicit.conformance.starting import start_tolerant
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
-from lammps_implicit.files import forget_temporary, remember_temporary
+from lammps_implicit.files import in_temporary_folder
+from lammps_implicit.interrupts import end_with_parent
 from lammps_implicit.mpi.on_root import on_root
 
 AWAY = 0.02
@@ -182,24 +182,22 @@ def _started(wanted: _Structure, deck: Path, variables: Mapping[str, str] | None
     mpirun = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
     if mpirun is None:
         return "there is no mpirun"
-    folder = Path(tempfile.mkdtemp(prefix="lammps-implicit-"))
-    remember_temporary(folder)
-    try:
+    with in_temporary_folder() as folder:
         request, answer = folder / "request.json", folder / "answer.json"
         np.savez(folder / "structure.npz", **asdict(wanted))
         request.write_text(json.dumps({"deck": str(deck), "variables": dict(variables or {})}))
         command = [mpirun, "-n", "2", sys.executable, "-m", __spec__.name, str(request), str(answer)]
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        try:
+            outcome = subprocess.run(
+                command, capture_output=True, text=True, timeout=timeout, check=False, preexec_fn=end_with_parent
+            )
+        except subprocess.TimeoutExpired:
+            return f"two ranks took more than {timeout:.0f} s"
         if outcome.returncode != 0 or not answer.is_file():
             lines = [line for line in outcome.stderr.splitlines() if line.strip()]
             return f"two ranks cannot be started with {mpirun} ({lines[0] if lines else outcome.returncode})"
         found = json.loads(answer.read_text())
         return found if isinstance(found, str) else (found[0], found[1])
-    except subprocess.TimeoutExpired:
-        return f"two ranks took more than {timeout:.0f} s"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        forget_temporary(folder)
 
 
 def main(request: Path, answer: Path) -> None:

@@ -276,7 +276,7 @@ def locked(path: Path) -> Iterator[None]:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise OutputError(f"another process works on {path}") from None
             # Any other error: the file system has no locks, so proceed without.
-        remember_temporary(lock)
+        remember_temporary(lock, watched=False)
         try:
             yield
         finally:

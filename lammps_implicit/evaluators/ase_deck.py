@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from mpi4py import MPI
 
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.potential_folders import potential_folders
-from lammps_implicit.files import forget_temporary, temporary_folder
+from lammps_implicit.files import remove_temporary, temporary_folder
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import all_arrive
 from lammps_implicit.structures import from_ase, frozen_ids
@@ -59,7 +58,7 @@ def temporary_deck(
         ranks.Ibarrier().Wait()  # all have left the folder
     finally:
         if ranks.rank == 0:
-            _remove(folder)
+            remove_temporary(folder)
 
 
 def _written(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> Path:
@@ -68,14 +67,9 @@ def _written(atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> P
     try:
         _write_deck(folder, atoms, potential)
     except BaseException:
-        _remove(folder)
+        remove_temporary(folder)
         raise
     return folder
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    forget_temporary(folder)
 
 
 def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Sequence[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
-from lammps_implicit.files import forget_temporary, temporary_folder
+from lammps_implicit.files import remove_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
@@ -224,8 +223,7 @@ class LammpsSession(Evaluator):
             self.lmp.close()
             self.lmp, self.void = _Closed(), CLOSED.format("LAMMPS")
             if self.comm.rank == 0:
-                shutil.rmtree(self.scratch, ignore_errors=True)
-                forget_temporary(self.scratch)
+                remove_temporary(self.scratch)
 
     # -- state -------------------------------------------------------------------------------------------------------
 

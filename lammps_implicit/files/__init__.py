@@ -14,8 +14,9 @@ from lammps_implicit.files.outputs import (
 from lammps_implicit.files.schema import FORMAT_VERSION, Field, Schema, flags, integers, numbers, texts
 from lammps_implicit.files.temporary import (
     forget_temporary,
+    in_temporary_folder,
     remember_temporary,
-    remove_temporaries,
+    remove_temporary,
     temporary_folder,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "group_name",
     "hdf5_opened",
     "hdf5_written_whole",
+    "in_temporary_folder",
     "integers",
     "make_folder",
     "numbers",
@@ -38,7 +40,7 @@ __all__ = [
     "refuse_inputs",
     "refuse_to_overwrite",
     "remember_temporary",
-    "remove_temporaries",
+    "remove_temporary",
     "sha256",
     "temporary_folder",
     "texts",

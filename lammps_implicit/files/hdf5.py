@@ -18,6 +18,9 @@ _USER_BLOCK = 512
 
 _SEAL = b"lammps-implicit, SHA-256 of all after byte 512: "
 
+_KEPT_BYTES = 2**16
+"""Bytes of the longest piece that is kept in memory once a disk is full."""
+
 _whole: set[tuple[int, ...]] = set()
 """Files that have been looked through: device, inode, size and time of change, and the number of the schema."""
 
@@ -141,42 +144,61 @@ def _look_through(file: Any, path: str | os.PathLike[str], schemas: Sequence[Sch
 
 
 class _Guarded(io.RawIOBase):
-    """Binary file that stores its first write error in `failure` and discards all later writes.
+    """Binary file that stores its first write error in `failure`, and keeps later writes in memory.
 
-    Needed because the HDF5 library can neither close a file that it cannot write to nor leave it open without crashing
-    at exit.
+    Needed because the HDF5 library can neither close a file that it cannot write to nor leave it open without crashing,
+    at once or at exit, and reads its own metadata back. Long pieces are numbers, which it does not: they are discarded.
     """
 
     def __init__(self, raw: io.FileIO) -> None:
         self._raw = raw
+        self._at = self._size = 0
+        self._kept: dict[tuple[int, int], bytes] = {}
         self.failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        while done < len(view) and self.failure is None:
-            try:
+        view, done = memoryview(data).cast("B"), 0
+        try:
+            self._raw.seek(self._at)
+            while done < len(view) and self.failure is None:
                 done += self._raw.write(view[done:])
-            except OSError as error:
-                self.failure = error
+        except OSError as error:
+            self.failure = error
+        if done < len(view) <= _KEPT_BYTES:
+            place = self._at, len(view)
+            self._kept.pop(place, None)  # so that the last one comes last
+            self._kept[place] = bytes(view)
+        self._at += len(view)
+        self._size = max(self._size, self._at)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
+        self._size = self._at if size is None else size
         if self.failure is None:
             try:
-                return int(self._raw.truncate(size))
+                self._raw.truncate(self._size)
             except OSError as error:
                 self.failure = error
-        return size or 0
+        return self._size
 
     def readinto(self, buffer: Any) -> int:
-        return int(self._raw.readinto(buffer))
+        view = memoryview(buffer).cast("B")[: max(self._size - self._at, 0)]
+        self._raw.seek(self._at)
+        done = self._raw.readinto(view)
+        view[done:] = bytes(len(view) - done)
+        for (start, length), kept in self._kept.items():
+            low, high = max(start, self._at), min(start + length, self._at + len(view))
+            if low < high:
+                view[low - self._at : high - self._at] = kept[low - start : high - start]
+        self._at += len(view)
+        return len(view)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return int(self._raw.seek(offset, whence))
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
 
     def tell(self) -> int:
-        return int(self._raw.tell())
+        return self._at
 
     def readable(self) -> bool:
         return True

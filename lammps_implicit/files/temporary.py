@@ -1,31 +1,62 @@
-"""Temporary files and folders: removed with the process that made them, or by the next one if that was killed."""
+"""Temporary files and folders: removed with the process that made them, however that ends.
+
+A signal that can be caught removes them at once. A process that is killed (``kill -9``, or by its launcher because
+another rank has ended) is outlived by a small watcher, which removes them then. Where the watcher is killed too, as by
+some batch systems, the next process does.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lammps_implicit.errors import OutputError
+from lammps_implicit.interrupts import before_ending
 
 _PREFIX = "lammps-implicit-"
 
-_temporary: set[Path] = set()
+_WATCH = 'read -r _ || rm -rf -- "$0"'
+"""Shell command of a watcher: a line says that the path is to be left alone, the end of the input that its owner has
+ended without saying so."""
+
+_temporary: dict[Path, subprocess.Popen[bytes] | None] = {}
+"""Temporary files and folders of this process, and what watches them."""
 
 
-def remember_temporary(path: Path) -> None:
-    """Register a temporary file or folder for removal by `remove_temporaries`."""
-    _temporary.add(path)
+def remember_temporary(path: Path, *, watched: bool = True) -> None:
+    """Register a temporary file or folder for removal when this process is ended by a signal.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute path.
+    watched : bool
+        Whether it is removed by a watcher after ``kill -9`` too. Not for what another process may take over, as locks.
+    """
+    _temporary[path] = _watcher(path) if watched else None
 
 
 def forget_temporary(path: Path) -> None:
     """Undo `remember_temporary`, once the path has been removed or is to be kept."""
-    _temporary.discard(path)
+    watcher = _temporary.pop(path, None)
+    if watcher is not None:
+        with contextlib.suppress(BrokenPipeError):
+            watcher.communicate(b"\n")
 
 
+def remove_temporary(path: Path) -> None:
+    """Remove a registered temporary file or folder, and forget it."""
+    _remove(path)
+    forget_temporary(path)
+
+
+@before_ending
 def remove_temporaries() -> None:
     """Remove all registered temporary files and folders; called before the process is killed."""
     for path in list(_temporary):
@@ -53,6 +84,21 @@ def temporary_folder() -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def in_temporary_folder() -> Iterator[Path]:
+    """Make a `temporary_folder` that is removed after the context.
+
+    Yields
+    ------
+    Path
+    """
+    folder = temporary_folder()
+    try:
+        yield folder
+    finally:
+        remove_temporary(folder)
+
+
 def owner() -> str:
     """Return this host and process as part of a file's name, by which `remove_stale` knows whose it is."""
     return f"{socket.gethostname()}.{os.getpid()}"
@@ -66,6 +112,21 @@ def remove_stale(paths: Iterable[Path]) -> None:
         digits = marked[: len(marked) - len(marked.lstrip("0123456789"))]
         if digits and not _alive(int(digits)):
             _remove(path)
+
+
+def _watcher(path: Path) -> subprocess.Popen[bytes] | None:
+    """Start a watcher of a path, in a session of its own, so that signals to this one do not reach it."""
+    try:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, os.fspath(path)],
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:  # no process to be had: the next run removes what is left
+        return None
 
 
 def _alive(process: int) -> bool:

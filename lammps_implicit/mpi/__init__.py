@@ -2,16 +2,14 @@
 
 Per-atom arrays are distributed as LAMMPS distributes its atoms, and atoms are identified by id. `ownership` looks up
 values and rows by id, through the hashes of `hashing`; `id_order` streams arrays in id order to rank 0; `deal`
-distributes rows read there; `on_root` runs a task on rank 0 for all. `shutdown` and `interrupts` end all ranks together
-after an error or a signal, `libraries` checks that all parts use the same MPI library, `ranks` gives this rank's
-number.
+distributes rows read there; `on_root` runs a task on rank 0 for all. `shutdown` ends all ranks together after an error,
+`libraries` checks that all parts use the same MPI library, `ranks` gives this rank's number.
 
 Functions named like their file (`deal`, `on_root`) are imported from there.
 """
 
 from lammps_implicit.mpi.hashing import home_ranks, splitmix64
 from lammps_implicit.mpi.id_order import PIECE, IdOrder
-from lammps_implicit.mpi.interrupts import stop_on_signals
 from lammps_implicit.mpi.libraries import loaded_mpi_libraries, require_one_mpi
 from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.mpi.ownership import exchange, fetch, first_row, global_rows
@@ -34,5 +32,4 @@ __all__ = [
     "rank",
     "require_one_mpi",
     "splitmix64",
-    "stop_on_signals",
 ]
