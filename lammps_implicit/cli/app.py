@@ -19,7 +19,7 @@ from mpi4py import MPI
 from lammps_implicit.cli import ensembles, installation, minima
 from lammps_implicit.cli.check import check
 from lammps_implicit.cli.commands import Command
-from lammps_implicit.cli.console import require_printed
+from lammps_implicit.cli.console import printable, require_printed
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
@@ -118,6 +118,7 @@ def _limit(error: Exception) -> str:
 
 
 def _print_error(message: str) -> None:
+    message = printable(message)
     try:
         print(message, file=sys.stderr, flush=True)
     except UnicodeEncodeError:  # a locale without the characters of units

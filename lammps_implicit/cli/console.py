@@ -20,10 +20,15 @@ def say(line: str) -> None:
     if rank() or _failures or sys.stdout is None:
         return
     try:
-        print(_encodable(line, sys.stdout.encoding), flush=True)
+        print(_encodable(printable(line), sys.stdout.encoding), flush=True)
     except OSError as error:
         _failures.append(error)
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nothing else may fail at it, either
+
+
+def printable(text: str) -> str:
+    """Return a text with the control characters that it holds, perhaps from a name in a file, written out."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def require_printed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
@@ -12,9 +13,13 @@ from mpi4py import MPI
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.files import named_files
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
 from lammps_implicit.potentials.labels import matches, select, split_patterns
+from lammps_implicit.potentials.number_files import require_finite
+from lammps_implicit.potentials.snap_files import read_parameters
 from lammps_implicit.registry import Registry
 
 FAMILIES: Registry[PotentialFamily] = Registry(
@@ -59,6 +64,7 @@ def start_lammps(
     path = deck_path(deck)
     engine = Engine.start(comm, variables)
     try:
+        engine.on_root(lambda: _require_sane_files(path, variables or {}))
         engine.run_deck(path)
         potential = from_engine(engine, parameters)
         engine.take_over()
@@ -67,6 +73,15 @@ def start_lammps(
         engine.close()
         raise
     return engine, potential
+
+
+def _require_sane_files(deck: Path, variables: Mapping[str, str]) -> None:
+    """Check, before LAMMPS reads them, all files that a deck, its variables, or these files name."""
+    words = [word for value in variables.values() for word in str(value).split()]
+    for path in named_files([deck, *words], [deck.parent, *potential_folders()]):
+        require_finite(path)
+        if path.suffix == ".snapparam":
+            read_parameters(path)  # some, such as a 2J of 99, end the process
 
 
 def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:
