@@ -12,7 +12,7 @@ import typer
 from mpi4py import MPI
 
 from lammps_implicit.cli.console import columns, say
-from lammps_implicit.cli.options import AcceptMeanOption, CovarianceOption, FtolOption, OverwriteOption, above_zero
+from lammps_implicit.cli.options import AcceptMeanOption, CovarianceOption, FtolOption, OverwriteOption, number, whole
 from lammps_implicit.ensembles import plots, propagation, validation
 from lammps_implicit.ensembles.agreement import agreement, agreement_rows, outcome_lines
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
@@ -48,8 +48,12 @@ EnsembleOption = Annotated[
         "optionally 'mean'), or a folder of .snapcoeff files.",
     ),
 ]
-DrawsOption = Annotated[int, typer.Option("--draws", help="Number of samples to draw from a covariance.")]
-DrawSeedOption = Annotated[int, typer.Option("--draw-seed", help="Random seed for drawing from a covariance.")]
+DrawsOption = Annotated[
+    int, typer.Option("--draws", parser=whole(1), help="Number of samples to draw from a covariance.")
+]
+DrawSeedOption = Annotated[
+    int, typer.Option("--draw-seed", parser=whole(), help="Random seed for drawing from a covariance.")
+]
 SingularOption = Annotated[
     bool,
     typer.Option("--allow-singular", help="Accept a singular covariance: some combinations of parameters do not vary."),
@@ -58,7 +62,7 @@ LimitOption = Annotated[
     float,
     typer.Option(
         "--limit",
-        callback=above_zero,
+        parser=number(),
         help="Flag samples whose estimated error exceeds this fraction of both their change and the spread.",
     ),
 ]
@@ -105,7 +109,9 @@ def propagate(
 def validate(
     result: ResultArgument,
     ensemble: EnsembleOption,
-    samples: Annotated[int, typer.Option("--samples", help="Number of samples to relax again, over all shards.")],
+    samples: Annotated[
+        int, typer.Option("--samples", parser=whole(1), help="Number of samples to relax again, over all shards.")
+    ],
     shard: Annotated[
         str,
         typer.Option(
@@ -117,7 +123,9 @@ def validate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files of all shards.")] = Path(
         "validation"
     ),
-    seed: Annotated[int, typer.Option("--seed", help="Random seed for choosing samples; the same for all shards.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", parser=whole(), help="Random seed for choosing samples; the same for all shards.")
+    ] = 0,
     ftol: FtolOption = 1e-8,
     draws: DrawsOption = 100_000,
     draw_seed: DrawSeedOption = 0,
@@ -143,7 +151,7 @@ def validate(
     derivatives, known = on_root(MPI.COMM_WORLD, read)
     with progress("validating", rank() == 0) as update:
         path = validation.validate(
-            derivatives, known, samples, part, parts, output, seed, ftol, limit, overwrite, progress=update
+            derivatives, known, samples, part, parts, output, seed, ftol, limit, overwrite, progress=update, say=say
         )
     say(f"wrote {path}")
 

@@ -28,6 +28,7 @@ from lammps_implicit.cli.options import (
     PressureOption,
     SaddleOption,
     VariableOption,
+    number,
     read_variables,
     require_exists,
 )
@@ -107,7 +108,10 @@ def relax(
 def sensitivity(
     deck: DeckArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file for the results.")],
-    tol: Annotated[float, typer.Option("--tol", help="Largest relative error of any column of the Jacobian.")] = 1e-5,
+    tol: Annotated[
+        float,
+        typer.Option("--tol", parser=number(below=1), help="Largest relative error of any column of the Jacobian."),
+    ] = 1e-5,
     method: Annotated[
         Method,
         typer.Option("--method", help="How the Jacobian is computed; auto chooses the method predicted to be cheaper."),

@@ -1,9 +1,10 @@
 """Files: written whole or not at all, never over an input, and read only if they are whole."""
 
 from lammps_implicit.files.hdf5 import group_name, hdf5_opened, hdf5_written_whole
-from lammps_implicit.files.inputs import forget_inputs, protect_inputs, refuse_inputs
+from lammps_implicit.files.inputs import forget_inputs, named_files, protect_inputs, refuse_inputs
 from lammps_implicit.files.outputs import (
     beside,
+    label,
     make_folder,
     refuse_folder,
     refuse_to_overwrite,
@@ -11,7 +12,7 @@ from lammps_implicit.files.outputs import (
     write_figure,
     written_whole,
 )
-from lammps_implicit.files.schema import FORMAT_VERSION, Field, Schema, flags, integers, numbers, texts
+from lammps_implicit.files.schema import FORMAT_VERSION, Field, Schema, flags, integers, labels, numbers, texts
 from lammps_implicit.files.temporary import (
     forget_temporary,
     in_temporary_folder,
@@ -33,7 +34,10 @@ __all__ = [
     "hdf5_written_whole",
     "in_temporary_folder",
     "integers",
+    "label",
+    "labels",
     "make_folder",
+    "named_files",
     "numbers",
     "protect_inputs",
     "refuse_folder",

@@ -130,6 +130,8 @@ def invert(
         If settings contradict each other or the cells, a deck fails, or the history belongs to another configuration.
     """
     for term in settings.loss.all_terms():
+        for file in term.code():
+            say(f"running the Python code in {file}")
         term.prepare()
     with open_cells(settings, comm, say) as cells:
         for term in settings.loss.all_terms():

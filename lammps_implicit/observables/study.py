@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.third_derivative import third_derivative
-from lammps_implicit.files import hdf5_written_whole
+from lammps_implicit.files import hdf5_written_whole, label
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
     elastic_constants,
@@ -30,6 +30,7 @@ from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.files import write_observables
 from lammps_implicit.observables.formation import (
     binding_energy,
+    energy_in_unit_of,
     formation_energy,
     formation_volume,
     relaxation_volume,
@@ -151,7 +152,9 @@ def open_cells(
         bulk = relaxed("bulk", settings.bulk)
         check(bulk)
         reservoirs: dict[str, Union[StationaryPoint, float]] = {
-            element: relaxed(f"reservoir of {element}", given) if isinstance(given, DeckSettings) else given
+            element: relaxed(f"reservoir of {element}", given)
+            if isinstance(given, DeckSettings)
+            else energy_in_unit_of(bulk, given, f"reservoir of {element}")
             for element, given in settings.reservoirs.items()
         }
         yield StudyCells(bulk, reservoirs, {name: relaxed(name, deck) for name, deck in settings.defects.items()})
@@ -297,7 +300,11 @@ def _of_bulk(bulk: StationaryPoint, settings: StudySettings, order: int) -> dict
         lattice = lattice_parameters(bulk, settings.bulk.repeat, tol, order)
         found |= {name: lattice.component(axis) for axis, name in enumerate(LATTICE_PARAMETERS)}
     if settings.isolated:
-        found[cohesive] = cohesive_energy(bulk, settings.isolated, tol, order)
+        isolated = {
+            element: energy_in_unit_of(bulk, given, f"isolated: {element}")
+            for element, given in settings.isolated.items()
+        }
+        found[cohesive] = cohesive_energy(bulk, isolated, tol, order)
     return found
 
 
@@ -400,8 +407,10 @@ def plot_study(study: Study, shown: int = 12) -> Any:
     figure = Figure(figsize=(2.5 + 0.45 * len(picked), 1.4 + 0.32 * len(names)), layout="constrained", dpi=150)
     axes = figure.subplots()
     image = axes.imshow(shares[:, picked], cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(picked)), [study.parameters.names[index] for index in picked], rotation=60, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(
+        range(len(picked)), [label(study.parameters.names[index]) for index in picked], rotation=60, ha="right"
+    )
+    axes.set_yticks(range(len(names)), [label(name) for name in names])
     axes.set_title("change for 1 % of a parameter, relative to the largest in each row", fontsize="medium")
     figure.colorbar(image)
     return figure
