@@ -159,6 +159,10 @@ class LinearResponse:
             self._prepared = Prepared(system, probe, product)
         return self._prepared
 
+    def forget_springs(self) -> None:
+        """Forget the springs, which may have been fitted elsewhere: the next solve fits them here."""
+        self.preconditioner.fitted, self._prepared = None, None
+
     def _find_unheld(self) -> bool:
         """Whether there are motions of fragments that nothing holds; they are added to the null space."""
         known = self.prepared()
