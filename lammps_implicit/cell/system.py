@@ -51,6 +51,8 @@ class CellSystem:
         A = S - GᵀZ, eV: stiffness of the cell with positions relaxed.
     strain_jacobian : (P, k) float array
         (de/dΘ)ᵀ with de/dΘ = -A⁻¹(D - ZᵀC), per unit of Θ.
+    caution : str
+        What a finite strain sees, where it differs from the derivatives; empty if not, or not measured.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class CellSystem:
         self.effective = effective
         self._energetic = energetic
         self.strain_jacobian = read_only(-np.linalg.solve(self.stiffness, self.effective).T)
+        self.caution = ""
 
     @property
     def volume_gradient(self) -> FloatArray:

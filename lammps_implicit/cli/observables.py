@@ -79,4 +79,7 @@ def observables(
 
     on_root(MPI.COMM_WORLD, write)
     columns([("observable", "value", "unit", "most sensitive to"), *table(study)])
+    for caution in dict.fromkeys(found.caution for found in study.observables.values() if found.caution):
+        names = [name for name, found in study.observables.items() if found.caution == caution]
+        say(f"limited ({', '.join(names)}): {caution}")
     say(f"wrote {output}, {plot}")

@@ -13,6 +13,7 @@ from lammps_implicit.cell.freedom import StrainFreedom, require_tiltable
 from lammps_implicit.cell.system import AT_TARGET, CellSystem
 from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.operators.coupling import FINITE_STRAIN, finite_disagreement
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
@@ -20,7 +21,13 @@ from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian, Patterns, singular_directions, solve_directions
 from lammps_implicit.response.prepared import Prepared
 from lammps_implicit.response.statistics import GOOD, Meter
-from lammps_implicit.response.tolerances import JACOBIAN_MARGIN, NO_COUPLING, PROBE, STRAIN_TOLERANCE
+from lammps_implicit.response.tolerances import (
+    FINITE_DIFFERENCE,
+    JACOBIAN_MARGIN,
+    NO_COUPLING,
+    PROBE,
+    STRAIN_TOLERANCE,
+)
 from lammps_implicit.solvers.backend import Backend
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import Dense
@@ -450,6 +457,7 @@ class LinearResponse:
         """
         known = self._cells.get(freedom.key)
         if known is not None and known[1] <= tol:
+            self._meter.counting.caution = known[0].caution
             return known[0]
         require_tiltable(self.engine, freedom)
         system = self.cell_system(freedom, tol)
@@ -464,8 +472,24 @@ class LinearResponse:
             )
         system.require_minimum()
         self._meter.counting.require_accurate()
+        system.caution = self._meter.counting.caution = self._caution(system)
         self._cells[freedom.key] = system, tol
         return system
+
+    def _caution(self, system: CellSystem) -> str:
+        """What a finite strain sees, where it differs from the derivatives at the reference: three evaluations.
+
+        The strain is along the response to a random change of the parameters.
+        """
+        amounts = self._random_change() @ system.strain_jacobian
+        differs = finite_disagreement(self.engine, system.coupling, amounts)
+        if differs <= FINITE_DIFFERENCE:
+            return ""
+        return (
+            f"derivatives are those at this very structure; strains of {FINITE_STRAIN:g} see others, by "
+            f"{100 * differs:.2g} % (tables whose second derivative jumps from one interval to the next, or pairs that "
+            "cross a cutoff)"
+        )
 
     def _second_derivative(self, patterns: Patterns) -> FloatArray:
         """GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P), for J = dX*/dΘ; it equals CᵀJ where C = G."""

@@ -49,6 +49,9 @@ class Statistics:
         The largest ratio of what a check found to the tolerance of what it checked.
     limits : str
         What `missed` is about.
+    caution : str
+        Where a finite change sees other derivatives than those at this very structure: how large it is, and what it
+        sees. The result is accurate all the same.
     accepted : float
         Relative error that the user accepts whatever the tolerance.
     seconds, seconds_in_lammps : float
@@ -65,6 +68,7 @@ class Statistics:
     accuracy: float = 0.0
     missed: float = 0.0
     limits: str = ""
+    caution: str = ""
     accepted: float = 0.0
     seconds: float = 0.0
     seconds_in_lammps: float = 0.0
@@ -78,6 +82,7 @@ class Statistics:
         if part.missed > self.missed:
             self.missed, self.limits = part.missed, part.limits
         self.accuracy = max(self.accuracy, part.accuracy)
+        self.caution = self.caution or part.caution
 
     def checked(self, found: float, tol: float, what: str) -> None:
         """Take in what a check found.
@@ -99,11 +104,10 @@ class Statistics:
     @property
     def verdict(self) -> str:
         """``good``, ``limited: …`` or ``refused: …`` with the numbers; ``not checked`` if there was no check."""
-        if not self.limits:
+        if not (self.limits or self.caution):
             return "not checked"
-        if self.missed <= GOOD:
-            return "good"
-        return f"{'refused' if self._is_refused else 'limited'}: {self.limits}"
+        found = "; ".join(text for text in (self.limits if self.missed > GOOD else "", self.caution) if text)
+        return f"{'refused' if self._is_refused else 'limited'}: {found}" if found else "good"
 
     @property
     def _is_refused(self) -> bool:
