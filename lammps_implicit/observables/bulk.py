@@ -15,6 +15,7 @@ from lammps_implicit.observables.cache import ObservableCache
 from lammps_implicit.observables.cells import composition, enthalpy, require_relaxed_cell, unknown_gradient
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.response.jacobian import Jacobian
+from lammps_implicit.response.statistics import caution
 from lammps_implicit.stationary.point import StationaryPoint
 
 ELASTIC_STEP = 1e-3
@@ -191,14 +192,11 @@ def _elastic_constants(bulk: StationaryPoint, tol: float, order: int, step: floa
     wider = _slope(bulk, jacobian, WIDER * np.diag(steps)[most], tol)
     size = float(np.linalg.norm(gradient[most]))
     differs = float(np.linalg.norm(wider - gradient[most])) / size if size > 0 else 0.0
-    caution = ""
+    told = ""
     if differs > SAME:
-        caution = (
-            f"gradients are those that changes of {step:g} of a parameter see; changes of {WIDER * step:g} see others, "
-            f"by {100 * differs:.2g} % for {bulk.potential.names[most]} (tables whose second derivative jumps from one "
-            "interval to the next, or pairs that cross a cutoff)"
-        )
-    return Observable(value, gradient, bulk.units.pressure, caution=caution)
+        found = f"gradients are those that changes of {step:g} of a parameter see"
+        told = caution(found, f"changes of {WIDER * step:g}", differs, f" for {bulk.potential.names[most]}")
+    return Observable(value, gradient, bulk.units.pressure, caution=told)
 
 
 def _slope(bulk: StationaryPoint, jacobian: Jacobian, change: FloatArray, tol: float) -> FloatArray:

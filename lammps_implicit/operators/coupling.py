@@ -29,6 +29,12 @@ FINITE_STRAIN = 1e-3
 uncertainty, which spans several intervals of a table."""
 
 
+def coupling_evaluations(strains: int) -> int:
+    """Force evaluations of `measure_coupling` where the first two steps agree, and of `finite_disagreement`."""
+    steps_compared, sides, back = 2, 2, 1
+    return (steps_compared * sides * strains + back) + (sides + back)
+
+
 class _Change(NamedTuple):
     """Derivatives along one strain: of the forces (n, 3), of the driving force (6,), of what `collect` returns.
 

@@ -130,6 +130,26 @@ class Statistics:
             )
 
 
+def caution(found: str, changes: str, differs: float, where: str = "") -> str:
+    """Say that finite changes see other derivatives.
+
+    Parameters
+    ----------
+    found : str
+        What was found.
+    changes : str
+        What sees others.
+    differs : float
+        Relative difference.
+    where : str
+        For which parameter.
+    """
+    return (
+        f"{found}; {changes} see others, by {100 * differs:.2g} %{where} (tables whose second derivative jumps from "
+        "one interval to the next, or pairs that cross a cutoff)"
+    )
+
+
 def _rounded_up(number: float) -> float:
     """A number rounded up to one digit."""
     digit = 10.0 ** math.floor(math.log10(number)) if 0 < number < math.inf else 1.0
