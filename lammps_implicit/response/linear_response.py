@@ -401,7 +401,7 @@ class LinearResponse:
             fixed.energy_gradient,
             read_only(fixed.relaxation_hessian + system.enthalpy_hessian) if freedom.hydrostatic else None,
             system.strain_jacobian,
-            read_only(system.volume_gradient),
+            None if self.engine.follows_atoms else read_only(system.volume_gradient),
         )
 
     def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True, checked: bool = True) -> CellSystem:
