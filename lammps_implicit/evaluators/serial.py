@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.deck import Deck
-from lammps_implicit.evaluators.images import images
+from lammps_implicit.evaluators.images import images, shortest_vector
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood, Reference
 from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.structures import Structure
@@ -262,8 +262,7 @@ class SerialEvaluator(Evaluator):
     def neighbourhood(self) -> Neighbourhood:
         """Atoms and periodic images as far as springs reach."""
         inside = self.positions - self.origin
-        widths = 1 / np.linalg.norm(np.linalg.inv(self._cell), axis=0)
-        spacing = min([*widths[list(self.periodic)], _spacing(inside)])
+        spacing = min(shortest_vector(self._cell, self.periodic), _spacing(inside))  # or less, through the boundary
         indices, shifts = images(inside, self._cell, self.periodic, 1.05 * REACH * spacing)
         around = self.positions[indices] + shifts @ self._cell
         return Neighbourhood(around, self.ids[indices], self.types[indices], self.free[indices])
