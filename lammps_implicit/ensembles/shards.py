@@ -5,12 +5,9 @@ Each shard writes its own file, which is complete after every sample. Shards can
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +19,10 @@ from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import (
     Schema,
     flags,
-    forget_temporary,
     hdf5_opened,
     hdf5_written_whole,
     integers,
     numbers,
-    remember_temporary,
     texts,
 )
 
@@ -246,41 +241,6 @@ def _require_sensible(path: Path, arrays: dict[str, Any], settings: ValidationSe
         raise OutputError(f"cannot read {path}: a sample is neither pending nor done nor failed")
     if not np.isfinite(arrays["true"][status == DONE]).all():
         raise OutputError(f"cannot read {path}: an observable of a relaxed sample is not finite")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lock a shard against other processes; the lock is released with the process, however it ends.
-
-    Parameters
-    ----------
-    path : Path
-        File of the shard; its folder is created if needed.
-
-    Raises
-    ------
-    OutputError
-        If another process works on the shard, or the folder cannot be created.
-    """
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "w", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise OutputError(f"cannot write in the folder {path.parent}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise OutputError(f"another process works on {path}") from None
-            # Any other error: the file system has no locks, so proceed without.
-        remember_temporary(lock, watched=False)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-            forget_temporary(lock)
 
 
 def remove_leftovers(path: Path) -> None:

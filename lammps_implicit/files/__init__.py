@@ -2,6 +2,7 @@
 
 from lammps_implicit.files.hdf5 import group_name, hdf5_opened, hdf5_written_whole
 from lammps_implicit.files.inputs import forget_inputs, protect_inputs, refuse_inputs
+from lammps_implicit.files.locks import locked
 from lammps_implicit.files.outputs import (
     beside,
     make_folder,
@@ -33,6 +34,7 @@ __all__ = [
     "hdf5_written_whole",
     "in_temporary_folder",
     "integers",
+    "locked",
     "make_folder",
     "numbers",
     "protect_inputs",
