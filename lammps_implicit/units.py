@@ -14,7 +14,9 @@ from lammps_implicit.errors import DeckError, LammpsImplicitError
 Pressure = Union[float, str, ArrayLike, None]
 """A pressure or stress as given by the user, see `Units.pressure_tensor`; None stands for a default."""
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+"""A number in decimal notation; Python also reads ``1_000``, ``nan`` and the digits of all scripts."""
+
 _BAR = {"Pa": 1e-5, "kPa": 1e-2, "MPa": 10.0, "GPa": 1e4, "bar": 1.0, "kbar": 1e3, "Mbar": 1e6, "atm": 1.01325}
 """Units of pressure that users may write, in bar."""
 
@@ -57,6 +59,19 @@ def _dimension(unit: str) -> tuple[int, int, float]:
     return energy, length, size
 
 
+def decimal(text: str) -> float:
+    """Read a finite number in decimal notation, as ``-1.5e-3``.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else, of which Python reads much: ``inf``, ``1_000``, digits of other scripts.
+    """
+    if re.fullmatch(_NUMBER, text.strip()) is None or not np.isfinite(float(text)):
+        raise ValueError(f"'{text[:40]}' is not a finite number in decimal notation")
+    return float(text)
+
+
 def split_unit(value: float | str) -> tuple[float, str]:
     """Split a quantity into its number and its unit.
 
@@ -85,6 +100,15 @@ def split_unit(value: float | str) -> tuple[float, str]:
     return float(match[1]), unit
 
 
+def is_quantity(value: float | str) -> bool:
+    """Whether `split_unit` can read a value."""
+    try:
+        split_unit(value)
+    except LammpsImplicitError:
+        return False
+    return True
+
+
 def in_unit(value: float | str, unit: str) -> float:
     """Convert a quantity to a unit.
 
@@ -107,6 +131,8 @@ def in_unit(value: float | str, unit: str) -> float:
     number, given = split_unit(value)
     if given in ("", unit):
         return number
+    if not unit:
+        raise LammpsImplicitError(f"'{value}' has a unit: give a plain number")
     try:
         wanted = _dimension(unit)
     except LammpsImplicitError:

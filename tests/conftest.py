@@ -23,7 +23,7 @@ WORLD = MPI.COMM_WORLD
 def pytest_configure():
     """Where many tests run under one mpirun, let rank 0 tell."""
     if WORLD.rank:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
 
 
 def pytest_runtest_logreport(report):

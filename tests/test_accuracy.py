@@ -13,6 +13,7 @@ from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.cli.app import app
 from lammps_implicit.errors import AccuracyError, NotAMinimumError
 from lammps_implicit.operators import DifferencedHessian, descriptor_derivative
+from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.solvers.interface import LinearSystem
 from lammps_implicit.solvers.nullspace import NullSpace
 from lammps_implicit.testing.harmonic import Harmonic
@@ -161,6 +162,22 @@ def test_forces_too_noisy_for_the_tolerance(write_deck, monkeypatch):
         found = minimum.jvp(dtheta, 1e-2)
         assert minimum.statistics.verdict == "good"
         assert np.linalg.norm(found - truth) < 0.02 * np.linalg.norm(truth)
+
+
+def test_the_overall_quality_is_the_worst_at_this_reference(write_deck, monkeypatch):
+    with Minimum.from_deck(write_deck(), accept_accuracy=0.5) as minimum:
+        dtheta = 0.01 * minimum.potential.theta
+        assert minimum.overall.verdict == "not checked"
+        minimum.jvp(dtheta, 1e-6)
+        assert minimum.overall.verdict == "good"
+        _noisy(minimum.engine, monkeypatch, 1e-8)
+        with minimum.excursion(0.001 * dtheta):
+            minimum.jvp(dtheta, 1e-9)
+            assert minimum.overall.verdict.startswith("limited: the linear solve")
+            minimum.jvp(dtheta, 1e-2)
+            assert minimum.statistics.verdict == "good" and minimum.overall.verdict.startswith("limited")
+            assert "vacancy: the linear" in combined({"vacancy": minimum.overall, "none": Statistics("", 0)}).verdict
+        assert minimum.overall.verdict == "good"
 
 
 def test_a_refused_jacobian_is_not_kept(write_deck, monkeypatch):

@@ -16,6 +16,7 @@ from test_families import LJ, MORSE
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.errors import DeckError, NotAMinimumError, PotentialError
+from lammps_implicit.structures import from_ase
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -256,6 +257,24 @@ def test_stillinger_weber_of_jax_md_is_that_of_lammps(write_deck):
     size = 1e-3
     moved = (minimum.relaxed_at(size * change, 1e-11)[0] - minimum.relaxed_at(-size * change, 1e-11)[0]) / (2 * size)
     assert relative(minimum.jvp(change, 1e-9), moved - moved.mean(axis=0)) < 1e-4
+
+
+def test_stillinger_weber_is_smooth_at_its_cutoff_and_where_lists_are_filled_up():
+    """Second neighbours on either side of the cutoff; the last atom lacks a neighbour, so that it finds itself."""
+    energy, theta = autodiff.stillinger_weber_energy(), np.array(list(autodiff.STILLINGER_WEBER.values()))
+    evaluate = jax.jit(jax.value_and_grad(energy, (0, 2)))
+    product = jax.jit(lambda x, v, *rest: jax.jvp(lambda y: evaluate(y, *rest)[1], (x,), (v,))[1])
+    for bond in (3.771, 3.77118, 3.7712, 3.84):
+        atoms = bulk("Si", "diamond", bond * np.sqrt(2), cubic=True).repeat(2)[:-1]
+        x, h, lists = atoms.positions, np.array(atoms.cell), energy.neighbours(from_ase(atoms)[0], theta)
+        assert (lists[-1] == len(atoms)).any()
+        v, dtheta, step = np.random.default_rng(0).standard_normal(x.shape), 1e-6 * theta, 1e-5
+        ahead, behind = (evaluate(x + sign * step * v, h, theta, lists)[1] for sign in (1, -1))
+        for found, one, other in zip(product(x, v, h, theta, lists), ahead, behind, strict=True):
+            assert relative(np.asarray(found), np.asarray(one - other) / (2 * step)) < 1e-6
+        raised, lowered = (evaluate(x, h, theta + sign * dtheta, lists)[0] for sign in (1, -1))
+        slope = evaluate(x, h, theta, lists)[1][1] @ dtheta
+        assert float(slope) == pytest.approx(float(raised - lowered) / 2, rel=1e-6)
 
 
 def test_a_cluster_without_a_cell_turns_freely():

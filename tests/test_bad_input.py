@@ -12,6 +12,7 @@ import pytest
 import yaml
 from brute_force import SHIPPED
 from conftest import TA_VACANCY
+from fork_server import serving
 
 CASES = Path(__file__).parent / "bad_input"
 POTENTIALS = Path(__file__).parent.parent / "potentials"
@@ -50,7 +51,14 @@ def _cases():
 
 
 @pytest.fixture(scope="session")
-def inputs(tmp_path_factory):
+def program():
+    """Command line that starts commands and scripts with everything imported already."""
+    with serving() as words:
+        yield words
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory, program):
     """A folder with what every case may use: two decks, a finished result and an ensemble."""
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "in.ta").write_text(SMALL)
@@ -58,13 +66,13 @@ def inputs(tmp_path_factory):
     for name in ("W_2J4.snapcoeff", "W_2J4.snapparam"):
         shutil.copy(POTENTIALS / name, folder)
     shutil.copy(POTENTIALS / "W_2J4.ensemble.npz", folder / "ensemble.npz")
-    command = [sys.executable, "-m", "lammps_implicit", "sensitivity", "in.ta", "-o", "ta.h5"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    command = f"{program} sensitivity in.ta -o ta.h5"
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def _make(folder, name, content):
+def _make(folder, name, content, program):
     """Create a file: a text, a copy of another, bytes in hexadecimal, or whatever code that runs there writes."""
     if isinstance(content, str):
         (folder / name).write_text(content, encoding="utf-8")
@@ -74,7 +82,8 @@ def _make(folder, name, content):
     elif "hex" in content:
         (folder / name).write_bytes(bytes.fromhex(content["hex"]))
     else:
-        subprocess.run([sys.executable, "-c", content["python"]], cwd=folder, check=True, timeout=60)
+        (folder.parent / "make.py").write_text(content["python"])
+        subprocess.run(f"{program} {folder.parent / 'make.py'}", shell=True, cwd=folder, check=True, timeout=60)
         assert (folder / name).exists(), f"the code for {name} did not write it"
 
 
@@ -83,13 +92,13 @@ def _contents(folder):
     return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
-def _command(case, folder, scratch):
+def _command(case, folder, program):
     """Command line of a case, for the shell."""
     if "python" in case:
-        (scratch.parent / "case.py").write_text(case["python"])
-        (scratch.parent / "run.py").write_text(PYTHON)
-        return f"{sys.executable} {scratch.parent / 'run.py'} {scratch.parent / 'case.py'}"
-    return case["run"].replace("lammps-implicit", f"{sys.executable} -m lammps_implicit", 1)
+        (folder / "case.py").write_text(case["python"])
+        (folder / "run.py").write_text(PYTHON)
+        return f"{program} {folder / 'run.py'} {folder / 'case.py'}"
+    return case["run"].replace("lammps-implicit", program, 1)
 
 
 def _ended(command, folder, environment):
@@ -105,16 +114,16 @@ def _ended(command, folder, environment):
 
 
 @pytest.mark.parametrize(("case", "ranks"), list(_cases()))
-def test_bad_input_is_refused(case, ranks, inputs, tmp_path):
+def test_bad_input_is_refused(case, ranks, inputs, program, tmp_path):
     if ranks > 1 and MPIRUN is None:
         pytest.skip("no mpirun")
     folder, scratch = tmp_path / "case", tmp_path / "scratch"
     shutil.copytree(inputs, folder)
     scratch.mkdir()
     for name, content in case.get("files", {}).items():
-        _make(folder, name, content)
+        _make(folder, name, content, program)
     before = _contents(folder)
-    command = _command(case, folder, scratch)
+    command = _command(case, tmp_path, program)
     launch = f"{MPIRUN} -n {ranks} " if ranks > 1 else ""
     environment = {**os.environ, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     code, output, errors = _ended(launch + command, folder, environment)

@@ -1,35 +1,36 @@
-"""After LAMMPS has been closed: one clear error from everything that would ask it, and all results still there."""
+"""After an engine has been closed: one clear error from everything that would ask it, and all results still there."""
 
 import inspect
 
 import numpy as np
 import pytest
 from conftest import TA_VACANCY
+from serial_engines import jax_engine, jax_minimum, numpy_minimum
 
 from lammps_implicit import Minimum
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators import Engine
 
 PRODUCTS = {
-    "jvp": lambda m: m.jvp(np.ones(31)),
-    "vjp": lambda m: m.vjp(np.ones((53, 3))),
+    "jvp": lambda m: m.jvp(np.ones_like(m.potential.theta)),
+    "vjp": lambda m: m.vjp(np.ones_like(m.positions)),
     "jacobian": lambda m: m.jacobian(1e-7),
     "sensitivity": lambda m: m.sensitivity(),
     "energy_gradient": lambda m: m.energy_gradient(),
     "energy_hessian": lambda m: m.energy_hessian(),
     "strain_jacobian": lambda m: m.strain_jacobian(),
     "volume_gradient": lambda m: m.volume_gradient(),
-    "preconditioned": lambda m: m.preconditioned(np.ones((53, 3))),
+    "preconditioned": lambda m: m.preconditioned(np.ones_like(m.positions)),
     "softest_mode": lambda m: m.softest_mode(),
-    "hessian": lambda m: m.hessian.times(np.ones((53, 3))),
+    "hessian": lambda m: m.hessian.product(np.ones_like(m.positions)),
     "null_space": lambda m: m.null_space(),
     "mixed": lambda m: m.mixed.to_array(),
     "relax": lambda m: m.relax(1e-9),
     "strain": lambda m: m.strain("iso"),
     "expansion": lambda m: m.expansion(2),
-    "relaxed_at": lambda m: m.relaxed_at(np.zeros(31)),
-    "excursion": lambda m: m.excursion(np.zeros(31)).__enter__(),
-    "energy_at": lambda m: m.energy_at(np.zeros(31), np.zeros((53, 3))),
+    "relaxed_at": lambda m: m.relaxed_at(np.zeros_like(m.potential.theta)),
+    "excursion": lambda m: m.excursion(np.zeros_like(m.potential.theta)).__enter__(),
+    "energy_at": lambda m: m.energy_at(np.zeros_like(m.potential.theta), np.zeros_like(m.positions)),
 }
 
 
@@ -53,6 +54,45 @@ def closed(tmp_path_factory):
 def test_products_raise(closed, product):
     with pytest.raises(LammpsImplicitError, match="LAMMPS has been closed"):
         PRODUCTS[product](closed[0])
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Minima of engines in one process that have been closed, with operators and results that were kept."""
+    found = {}
+    for name, minimum in {"Argon": numpy_minimum(), "AutodiffEvaluator": jax_minimum(*jax_engine())}.items():
+        with minimum:
+            found[name] = minimum, minimum.hessian, minimum.mixed, minimum.energy, minimum.jvp([1e-3, 1e-3])
+    return found
+
+
+@pytest.mark.parametrize("name", ["Argon", "AutodiffEvaluator"])
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_products_of_other_engines_raise(others, name, product):
+    with pytest.raises(LammpsImplicitError, match=f"{name} has been closed"):
+        PRODUCTS[product](others[name][0])
+
+
+@pytest.mark.parametrize("name", ["Argon", "AutodiffEvaluator"])
+def test_other_engines_and_their_operators_raise_and_results_stay(others, name):
+    minimum, hessian, mixed, energy, moved = others[name]
+    engine = minimum.engine
+    for work in (
+        engine.forces,
+        engine.settle,
+        engine.unstrain,
+        lambda: engine.strained_forces(np.zeros((3, 3))),
+        lambda: engine.strain_reference(np.zeros((3, 3))),
+        lambda: engine.minimize(1e-8, 1, 1),
+        lambda: engine.install(minimum.potential.theta),
+        lambda: hessian.product(np.ones_like(minimum.positions)),
+        lambda: mixed.times(np.ones(2)),
+    ):
+        with pytest.raises(LammpsImplicitError, match=f"{name} has been closed"):
+            work()
+    minimum.close()  # a second time
+    assert minimum.energy == energy
+    assert moved.shape == minimum.positions.shape
 
 
 @pytest.mark.parametrize("call", ["times", "transposed_times", "energy_gradient", "gradients_transposed_times"])

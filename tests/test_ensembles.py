@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import TA_VACANCY
+from conftest import DECKS, TA_VACANCY, TA_VACANCY_READ, ta_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from lammps_implicit.ensembles.ensemble import from_covariance, from_regression,
 from lammps_implicit.ensembles.propagation import propagate
 from lammps_implicit.expansion.covariance import covariance_factor
 from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.observables.bulk import lattice_parameters
 from lammps_implicit.observables.distances import distance_from_jacobian
 from lammps_implicit.observables.observable import Observable, stability
 from lammps_implicit.potentials.interface import Parameters
@@ -278,6 +279,25 @@ def test_third_derivatives_against_relaxing_again(tmp_path, cell):
         assert np.diff(np.log2(np.abs(volumes))) == pytest.approx(3.0, abs=0.3)
 
 
+def test_lattice_parameters_to_second_order_against_relaxing_again():
+    """Beryllium answers with a and c, and both bend."""
+    deck, small = DECKS / "in.be_hcp", {"n": "1"}
+    with Minimum.from_deck(deck, parameters="Be:*", variables=small, ftol=1e-9, cell="ortho") as minimum:
+        theta = minimum.potential.theta
+        changes = 3e-3 * np.random.default_rng(0).standard_normal((200, len(theta))) * np.abs(theta)
+        directions = leading_directions(changes, [minimum.relaxation_hessian(1e-6, cell="ortho")])
+        minimum.third_derivative(directions, 1e-6)
+        found, errors = lattice_parameters(minimum, (1, 1, 1), 1e-6, 2), []
+        assert found.component(2).hessian == pytest.approx(found.hessian[:, :, 2])
+        first, second = found.terms(changes[3])
+        for size in (0.5, 1.0, 2.0):
+            cell = minimum.relaxed_at(size * changes[3], 1e-10, cell="ortho").cell
+            true = np.linalg.norm(cell, axis=1) - found.value
+            errors.append(true - size * first - size**2 * second)
+        assert np.diff(np.log2(np.abs(errors)), axis=0) == pytest.approx(np.full((2, 3), 3.0), abs=0.3)
+        assert (np.abs(errors[1]) < 0.05 * np.abs(second)).all()
+
+
 def test_steps_along_wide_ensembles_are_shortened(tmp_path):
     (tmp_path / "in.ta").write_text(TA_VACANCY)
     with Minimum.from_deck(tmp_path / "in.ta", cell="iso", pressure="20 GPa", ftol=1e-9) as minimum:
@@ -304,6 +324,22 @@ def test_softening_is_how_the_stiffness_of_the_softest_mode_changes(tmp_path):
                 minimum.relax_away(1e-10)
                 stiffness.append(float(np.vdot(mode, minimum.hessian.product(mode, 1e-8))))
         assert third.softening @ changes[0] == pytest.approx(np.log(stiffness[0] / stiffness[1]) / 2, rel=2e-2)
+
+
+def test_stability_depends_on_no_numbering(tmp_path):
+    """Atoms numbered otherwise get other random vectors: other starts of searches, and other springs."""
+    (tmp_path / "in.ta").write_text(TA_VACANCY_READ)
+    found = []
+    for ids in (range(1, 54), np.random.default_rng(1).permutation(53) + 1):
+        (tmp_path / "atoms.data").write_text(ta_data(ids))
+        with Minimum.from_deck(tmp_path / "in.ta", ftol=1e-10) as minimum:
+            theta = minimum.potential.theta
+            changes = 1e-3 * np.random.default_rng(0).standard_normal((50, len(theta))) * np.abs(theta)
+            directions = leading_directions(changes, [minimum.energy_hessian(1e-6)], most=1)
+            third = minimum.third_derivative(directions, 1e-6)
+            assert third.softening_error < 1e-4
+            found.append(changes @ third.softening)
+    assert found[1] == pytest.approx(found[0], abs=2e-4 * np.abs(found[0]).max())
 
 
 def test_a_mode_whose_stiffness_changes_flags():

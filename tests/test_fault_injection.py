@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import TA_BULK
+from serial_engines import jax_engine, jax_minimum, numpy_minimum
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.errors import DeckError
@@ -102,19 +103,25 @@ def test_every_public_method_is_tried():
     assert public - engineless == tried
 
 
-def _injected_at(minimum, monkeypatch, method, wanted, after):
-    """Run a method with its `wanted`-th command to LAMMPS failing; return whether it got there."""
-    real, calls = minimum.engine.command, []
+def _injected_at(minimum, monkeypatch, method, wanted, after, names):
+    """Run a method with the `wanted`-th call of some of the engine's failing; return whether it got there."""
+    calls = []
 
-    def command(line):
-        calls.append(line)
-        if len(calls) == wanted and not after:
-            raise InjectedError("injected")
-        real(line)
-        if len(calls) == wanted:
-            raise InjectedError("injected")
+    def failing(real):
+        def call(*arguments):
+            calls.append(arguments)
+            this = len(calls) == wanted
+            if this and not after:
+                raise InjectedError("injected")
+            result = real(*arguments)
+            if this:
+                raise InjectedError("injected")
+            return result
 
-    monkeypatch.setattr(minimum.engine, "command", command)
+        return call
+
+    for name in names:
+        monkeypatch.setattr(minimum.engine, name, failing(getattr(minimum.engine, name)))
     try:
         method(minimum)
     except LammpsImplicitError as error:
@@ -127,24 +134,37 @@ def _injected_at(minimum, monkeypatch, method, wanted, after):
 
 
 DECKS = {"SNAP": SMALL, "Lennard-Jones": LENNARD_JONES}
+SERIAL = {"NumPy": ("evaluate", "list_neighbours"), "JAX": ("_run", "list_neighbours")}
+"""Engines in one process, and what of them fails."""
+
 PLACES = [
-    pytest.param(deck, after, marks=[] if (deck == "SNAP") is after else pytest.mark.slow)
-    for deck in DECKS
+    pytest.param(deck, after, marks=[] if (deck in ("SNAP", "JAX")) is after else pytest.mark.slow)
+    for deck in (*DECKS, *SERIAL)
     for after in (False, True)
 ]
-"""Decks, and whether LAMMPS carries out the command that fails."""
+"""Engines, and whether what fails is carried out."""
+
+
+@pytest.fixture(scope="module")
+def engines():
+    """What makes a minimum, by name of the engine in one process."""
+    exact = jax_engine()
+    return {"NumPy": numpy_minimum, "JAX": lambda: jax_minimum(*exact)}
 
 
 @pytest.mark.parametrize(("deck", "after"), PLACES)
 @pytest.mark.parametrize("name", METHODS)
-def test_state_after_an_error(write_deck, monkeypatch, deck, after, name):
-    path, intact = write_deck(DECKS[deck]), 0
-    start = lambda: Minimum.from_deck(path, ftol=1e-9, cell="iso")  # noqa: E731
-    minimum = start()
+def test_state_after_an_error(write_deck, monkeypatch, request, deck, after, name):
+    if deck in DECKS:
+        path, names = write_deck(DECKS[deck]), ("command",)
+        start = lambda: Minimum.from_deck(path, ftol=1e-9, cell="iso")  # noqa: E731
+    else:
+        start, names = request.getfixturevalue("engines")[deck], SERIAL[deck]
+    minimum, intact = start(), 0
     before = _state(minimum)
     for wanted in CALLS:
         minimum.forget()
-        if not _injected_at(minimum, monkeypatch, METHODS[name], wanted, after):
+        if not _injected_at(minimum, monkeypatch, METHODS[name], wanted, after, names):
             break
         if minimum.engine.void:  # the error came where the state before was being restored: that is said
             assert "could not be restored" in minimum.engine.void

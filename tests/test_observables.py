@@ -317,6 +317,8 @@ def test_the_command_writes_a_table_a_file_and_a_plot(config, tmp_path, tantalum
         assert group["hessian"].shape == (31, 31)
         assert group.attrs["units"] == "eV"
         assert file.attrs["pressure"] == pytest.approx(2e5)
+        assert file.attrs["verdict"] == "good" and 0 < file.attrs["accuracy"] < 1e-2
+    assert "accuracy of derivatives  good" in result.output
     assert (tmp_path / "study.png").stat().st_size > 10_000
     assert "exists already" in repr(run(config(), "-o", tmp_path / "study.h5").exception)
 

@@ -200,7 +200,7 @@ def test_decks_that_have_changed_are_refused(study, tmp_path):
     told = error(
         "validate", tmp_path / "out.h5", "--ensemble", tmp_path / "e.npy", "--samples", 2, "-o", tmp_path / "v"
     )
-    assert "the deck of vacancy has changed" in told
+    assert "in.vacancy has changed" in told
     assert "cannot select 401 samples: e.npy has 400" in error(
         "validate", tmp_path / "out.h5", "--ensemble", tmp_path / "e.npy", "--samples", 401, "-o", tmp_path / "v"
     )

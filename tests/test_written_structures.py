@@ -6,7 +6,7 @@ import pytest
 from lammps_implicit import Minimum
 from lammps_implicit.errors import OutputError
 from lammps_implicit.evaluators import Engine
-from lammps_implicit.results import write_data
+from lammps_implicit.results import predict, read_sensitivity, write_data, write_prediction
 
 BOX = """\
 units           metal
@@ -86,6 +86,49 @@ def test_coefficients_from_a_data_file_stay_in_it(write_deck, tmp_path):
     assert read(write_deck(again.format("second").replace("minimize 0 1e-9 5000 20000", "run 0")))[0] == pytest.approx(
         energy, rel=1e-5
     )
+
+
+RELAX = "minimize 0 1e-9 5000 20000\n"
+
+
+@pytest.mark.parametrize("cell", ["none", "ortho"])
+def test_predictions_keep_charges_molecules_and_bonds(write_deck, tmp_path, cell):
+    with Minimum.from_deck(write_deck(BOX + STYLES + PAIRS + BONDED + RELAX), cell=cell) as minimum:
+        known = minimum.sensitivity(1e-5, cell=cell)
+        minimum.engine.return_to_reference()
+        atoms, pairs = content(minimum.engine)
+    known.write(tmp_path / "out.h5")  # after LAMMPS has been closed
+    known = read_sensitivity(tmp_path / "out.h5")
+    prediction = predict(known, np.array([0.0, 0.01, 0.0, 0.0, 0.0]))
+    write_prediction(tmp_path / "new.h5", known, prediction)
+    again = "units metal\natom_style full\nread_data new.data\n" + STYLES + PAIRS + BONDED + "run 0\n"
+    _, (others, other_pairs) = read(write_deck(again))
+    for name, values in atoms.items():
+        if name not in ("x", "image"):
+            assert np.array_equal(others[name], values), name
+    assert all(np.array_equal(pair, other) for pair, other in zip(pairs, other_pairs, strict=True))
+    moved = known.moved(prediction.dtheta, prediction.displacement)
+    apart = (others["x"] - moved.positions) @ np.linalg.inv(moved.cell)
+    assert np.abs(apart - np.round(apart)).max() < 1e-10
+    assert np.abs(prediction.displacement).max() > 1e-4
+    # Bonds go through the boundary as before: images and positions changed together.
+    lines, whole = (
+        (np.array([o["image"] >> shift & 1023 for shift in (0, 10, 20)]).T - 512 for o in (atoms, others)),
+        [],
+    )
+    for o, image, vectors in zip((atoms, others), lines, (known.structure.cell, moved.cell), strict=True):
+        whole.append(o["x"] + image @ vectors)
+    strained = known.structure.origin + (whole[0] - known.structure.origin) @ (np.eye(3) + prediction.strain).T
+    homogeneous = (known.structure.positions - known.structure.origin) @ prediction.strain.T
+    assert whole[1] - strained == pytest.approx(prediction.displacement - homogeneous, abs=1e-9)
+
+
+def test_a_prediction_of_another_structure_is_refused(write_deck, tmp_path):
+    with Minimum.from_deck(write_deck(BOX + STYLES + PAIRS + BONDED + RELAX)) as minimum:
+        known = minimum.sensitivity(1e-3)
+    known.structure.positions[0] += 0.1
+    with pytest.raises(OutputError, match="does not hold the atoms of the result"):
+        write_prediction(tmp_path / "new.h5", known, predict(known, np.zeros(5)))
 
 
 def test_nothing_is_written_over(write_deck, tmp_path, ta_vacancy):

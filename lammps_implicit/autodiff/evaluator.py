@@ -96,6 +96,7 @@ class AutodiffEvaluator(SerialEvaluator):
 
     def close(self) -> None:
         """Let go of the neighbour lists."""
+        super().close()
         self.lists = None
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -69,12 +70,15 @@ class JaxMDEnergy:
         """Energy U, a scalar; arguments as for `LocalEnergy`."""
         from jax_md import partition
 
-        inverse = jnp.linalg.inv(cell)
+        inverse, out_of_reach = jnp.linalg.inv(cell), jax.lax.stop_gradient(cell[0]) / 2
 
         def displacement(a: Any, b: Any) -> Any:
             # Correct for all listed pairs: they are less than half the cell's width apart in every direction.
             fractional = (a - b) @ inverse
-            return (fractional - jnp.round(fractional)) @ cell
+            # Unused entries of lists are read as the last atom. There jax-md multiplies by zero, also infinities that
+            # the last atom finds at no distance from itself: it is told to be half a cell away.
+            itself = jnp.all(a == b)
+            return jnp.where(itself, out_of_reach, (fractional - jnp.round(fractional)) @ cell)
 
         listed = SimpleNamespace(idx=neighbours, format=partition.Dense, reference_position=positions)
         return self.make(displacement, theta)(positions, listed)

@@ -18,7 +18,7 @@ import numpy as np
 from lammps_implicit.benchmarks.processes import Record
 from lammps_implicit.benchmarks.report import Benchmark, Say, figure, legend
 from lammps_implicit.ensembles.agreement import agreement
-from lammps_implicit.ensembles.shards import FAILED, MERGED_KIND, read_records
+from lammps_implicit.ensembles.shards import DONE, MERGED_KIND, read_records
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import write_figure
 from lammps_implicit.observables.files import read_derivatives
@@ -97,7 +97,7 @@ def _measure_case(case: Case, shards: int, here: Path, say: Say) -> Iterator[Rec
             "parameters": len(derivatives.parameters.theta),
             "samples": len(records.rows),
             "flagged": int(records.flagged.sum()),
-            "failed": int(np.count_nonzero(records.status == FAILED)),
+            "failed": int(np.count_nonzero(records.status != DONE)),
             "mean": one.mean,
             "deviation": one.deviation,
             "errors": np.asarray(one.errors).tolist(),

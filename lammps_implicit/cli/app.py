@@ -19,7 +19,7 @@ from mpi4py import MPI
 from lammps_implicit.cli import ensembles, installation, minima
 from lammps_implicit.cli.check import check
 from lammps_implicit.cli.commands import Command
-from lammps_implicit.cli.console import guard_standard_output, require_printed
+from lammps_implicit.cli.console import guard_standard_output, printable, require_printed
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
@@ -119,7 +119,7 @@ def _limit(error: Exception) -> str:
 
 
 def _print_error(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def _end(report: Callable[[], None], status: int = 1) -> NoReturn:

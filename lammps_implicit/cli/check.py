@@ -18,6 +18,7 @@ from lammps_implicit.cli.options import (
     ParametersOption,
     VariableOption,
     read_variables,
+    whole,
 )
 from lammps_implicit.conformance.checking import check_deck
 from lammps_implicit.conformance.finding import Verdict
@@ -37,7 +38,9 @@ def check(
     deck: DeckArgument,
     output: Annotated[Optional[Path], typer.Option("-o", "--output", help="PNG file for a plot.")] = None,
     json: Annotated[Optional[Path], typer.Option("--json", help="JSON file with all numbers.")] = None,
-    lines: Annotated[int, typer.Option("--lines", min=1, max=1000, help="Random lines to scan for kinks.")] = LINES,
+    lines: Annotated[
+        int, typer.Option("--lines", parser=whole(1, 1000), help="Random lines to scan for kinks.")
+    ] = LINES,
     ranks: Annotated[
         bool, typer.Option("--ranks/--no-ranks", help="Run the deck again on another number of ranks, and compare.")
     ] = True,

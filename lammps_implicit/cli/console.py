@@ -56,7 +56,12 @@ def guard_standard_output() -> None:
 def say(line: str) -> None:
     """Print a line, on rank 0 only."""
     if rank() == 0 and sys.stdout is not None:
-        print(_encodable(line, sys.stdout.encoding), flush=True)
+        print(_encodable(printable(line), sys.stdout.encoding), flush=True)
+
+
+def printable(text: str) -> str:
+    """Return a text with the control characters that it holds, perhaps from a name in a file, written out."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def require_printed() -> None:

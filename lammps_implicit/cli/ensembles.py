@@ -12,14 +12,13 @@ import typer
 from mpi4py import MPI
 
 from lammps_implicit.cli.console import columns, say
-from lammps_implicit.cli.options import AcceptMeanOption, CovarianceOption, FtolOption, OverwriteOption, above_zero
+from lammps_implicit.cli.options import AcceptMeanOption, CovarianceOption, FtolOption, OverwriteOption, number, whole
 from lammps_implicit.ensembles import plots, propagation, validation
-from lammps_implicit.ensembles.agreement import agreement, agreement_rows
+from lammps_implicit.ensembles.agreement import agreement, agreement_rows, outcome_lines
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
 from lammps_implicit.ensembles.files import read_propagation, write_propagation
 from lammps_implicit.ensembles.report import driver_rows, html_report, summary_rows
 from lammps_implicit.ensembles.shards import (
-    FAILED,
     MERGED_KIND,
     merge_shards,
     read_records,
@@ -49,8 +48,12 @@ EnsembleOption = Annotated[
         "optionally 'mean'), or a folder of .snapcoeff files.",
     ),
 ]
-DrawsOption = Annotated[int, typer.Option("--draws", help="Number of samples to draw from a covariance.")]
-DrawSeedOption = Annotated[int, typer.Option("--draw-seed", help="Random seed for drawing from a covariance.")]
+DrawsOption = Annotated[
+    int, typer.Option("--draws", parser=whole(1), help="Number of samples to draw from a covariance.")
+]
+DrawSeedOption = Annotated[
+    int, typer.Option("--draw-seed", parser=whole(), help="Random seed for drawing from a covariance.")
+]
 SingularOption = Annotated[
     bool,
     typer.Option("--allow-singular", help="Accept a singular covariance: some combinations of parameters do not vary."),
@@ -59,7 +62,7 @@ LimitOption = Annotated[
     float,
     typer.Option(
         "--limit",
-        callback=above_zero,
+        parser=number(),
         help="Flag samples whose estimated error exceeds this fraction of both their change and the spread.",
     ),
 ]
@@ -106,7 +109,9 @@ def propagate(
 def validate(
     result: ResultArgument,
     ensemble: EnsembleOption,
-    samples: Annotated[int, typer.Option("--samples", help="Number of samples to relax again, over all shards.")],
+    samples: Annotated[
+        int, typer.Option("--samples", parser=whole(1), help="Number of samples to relax again, over all shards.")
+    ],
     shard: Annotated[
         str,
         typer.Option(
@@ -118,7 +123,9 @@ def validate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files of all shards.")] = Path(
         "validation"
     ),
-    seed: Annotated[int, typer.Option("--seed", help="Random seed for choosing samples; the same for all shards.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", parser=whole(), help="Random seed for choosing samples; the same for all shards.")
+    ] = 0,
     ftol: FtolOption = 1e-8,
     draws: DrawsOption = 100_000,
     draw_seed: DrawSeedOption = 0,
@@ -144,7 +151,7 @@ def validate(
     derivatives, known = on_root(MPI.COMM_WORLD, read)
     with progress("validating", rank() == 0) as update:
         path = validation.validate(
-            derivatives, known, samples, part, parts, output, seed, ftol, limit, overwrite, progress=update
+            derivatives, known, samples, part, parts, output, seed, ftol, limit, overwrite, progress=update, say=say
         )
     say(f"wrote {path}")
 
@@ -225,8 +232,8 @@ def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:
     write_records(output, records, settings, MERGED_KIND)
     write_figure(plot, plots.parity(records), overwrite)
     columns(agreement_rows(agreement(records, settings.limit)))
-    failed = int((records.status == FAILED).sum())
-    say(f"{len(records.rows)} samples, {int(records.flagged.sum())} flagged, {failed} without a minimum nearby")
+    for line in outcome_lines(records):
+        say(line)
     say(f"{int(records.forces.sum()):,} force evaluations, {records.seconds.sum():.0f} s")
     say(f"wrote {output}, {plot}")
 

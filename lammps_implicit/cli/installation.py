@@ -13,7 +13,7 @@ from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.demo import run_demo
 from lammps_implicit.cli.doctor import as_json as shown_as_json
 from lammps_implicit.cli.doctor import examine, ready, show
-from lammps_implicit.cli.options import OverwriteOption
+from lammps_implicit.cli.options import OverwriteOption, number
 from lammps_implicit.errors import LammpsImplicitError
 
 
@@ -56,7 +56,10 @@ def bench(
     largest: Annotated[
         float,
         typer.Option(
-            "--largest", metavar="ATOMS", help="Leave out cells larger than this; the smallest is always kept."
+            "--largest",
+            metavar="ATOMS",
+            parser=number(infinite=True),
+            help="Leave out cells larger than this; the smallest is always kept.",
         ),
     ] = math.inf,
     overwrite: OverwriteOption = False,

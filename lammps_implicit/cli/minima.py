@@ -28,6 +28,7 @@ from lammps_implicit.cli.options import (
     PressureOption,
     SaddleOption,
     VariableOption,
+    number,
     read_variables,
     require_exists,
 )
@@ -107,7 +108,10 @@ def relax(
 def sensitivity(
     deck: DeckArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file for the results.")],
-    tol: Annotated[float, typer.Option("--tol", help="Largest relative error of any column of the Jacobian.")] = 1e-5,
+    tol: Annotated[
+        float,
+        typer.Option("--tol", parser=number(below=1), help="Largest relative error of any column of the Jacobian."),
+    ] = 1e-5,
     method: Annotated[
         Method,
         typer.Option("--method", help="How the Jacobian is computed; auto chooses the method predicted to be cheaper."),
@@ -181,7 +185,7 @@ def sensitivity(
                 ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
                 *_third_rows(minimum),
                 ("time", f"{cost.seconds:.1f} s, of which {cost.seconds_in_lammps:.1f} s in {where}"),
-                ("accuracy", f"{cost.verdict} (found by checks: {cost.accuracy:.1e})"),
+                ("accuracy", cost.finding),
             ]
         )
     say(f"wrote {output}")
@@ -221,6 +225,7 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
             (f"predicted {what}", f"{prediction.enthalpy:.9g} {energy} (error of third order)"),
             *([("predicted volume", volume)] if known.strain_jacobian is not None else []),
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
+            ("accuracy of derivatives", str(known.attributes.get("verdict", "not checked"))),
         ]
     )
     say("wrote " + ", ".join(map(str, files)))
@@ -247,8 +252,9 @@ def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
     """Summary of the third derivatives, if there are any."""
     if minimum.third is None:
         return []
-    directions = minimum.third.enthalpy.duals.shape[1]
-    return [("third derivatives", f"along {directions} directions, asymmetry {minimum.third.asymmetry:.1e}")]
+    third = minimum.third
+    shown = f"along {third.enthalpy.duals.shape[1]} directions, asymmetry {third.asymmetry:.1e}"
+    return [("third derivatives", f"{shown}, stability to {third.softening_error:.1e}")]
 
 
 def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:

@@ -79,4 +79,5 @@ def observables(
 
     on_root(MPI.COMM_WORLD, write)
     columns([("observable", "value", "unit", "most sensitive to"), *table(study)])
+    say(f"  accuracy of derivatives  {study.quality.finding}")
     say(f"wrote {output}, {plot}")

@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.units import in_unit
 
 
-def above_zero(parameter: typer.CallbackParam, value: float) -> float:
-    """Check the value of an option that must be positive; infinity is. A callback of options.
+def number(
+    unit: str = "", *, zero: bool = False, below: float = math.inf, infinite: bool = False
+) -> Callable[[str | float], float]:
+    """Return the reader of an option that is a positive number, in decimal notation.
 
-    Raises
-    ------
-    LammpsImplicitError
-        If it is zero, negative or NaN.
+    Parameters
+    ----------
+    unit : str
+        The option's unit; the number may be followed by one of the same dimension. Default: it has none.
+    zero : bool
+        Whether it may be zero.
+    below : float
+        What it must be less than.
+    infinite : bool
+        Whether it may be ``inf``.
     """
-    if not value > 0:
-        raise LammpsImplicitError(f"{parameter.opts[0]} {value:g}: give a positive number")
-    return value
+
+    def read(given: str | float) -> float:
+        if infinite and str(given) == "inf":
+            return math.inf
+        try:
+            value = in_unit(given, unit)
+        except LammpsImplicitError as error:
+            raise typer.BadParameter(str(error)) from None
+        if value < 0 or (value == 0 and not zero):
+            raise typer.BadParameter(f"{given} is not {'zero or ' if zero else ''}a positive number")
+        if not value < below:
+            raise typer.BadParameter(f"{given} is not less than {below:g}")
+        return value
+
+    read.__name__ = "number"  # as the help shows it
+    return read
+
+
+def whole(least: int = 0, most: int = 10**15) -> Callable[[str | int], int]:
+    """Return the reader of an option that is a whole number between limits, in decimal notation."""
+
+    def read(given: str | int) -> int:
+        if re.fullmatch("-?[0-9]{1,18}", str(given)) is None or not least <= int(given) <= most:
+            raise typer.BadParameter(f"'{str(given)[:40]}' is not a whole number from {least} to {most}")
+        return int(given)
+
+    read.__name__ = "integer"
+    return read
 
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
@@ -42,7 +79,7 @@ ForceLimitOption = Annotated[
     float,
     typer.Option(
         "--force-limit",
-        callback=above_zero,
+        parser=number("eV/Å", infinite=True),
         help="Refuse decks that end with a larger force (eV/Å) than this; inf for none.",
     ),
 ]
@@ -57,7 +94,7 @@ EvaluatorOption = Annotated[
 ]
 FtolOption = Annotated[
     float,
-    typer.Option("--ftol", callback=above_zero, help="Relax until no force component exceeds this (eV/Å)."),
+    typer.Option("--ftol", parser=number("eV/Å"), help="Relax until no force component exceeds this (eV/Å)."),
 ]
 CellOption = Annotated[
     str,
@@ -87,6 +124,7 @@ AcceptAccuracyOption = Annotated[
     float,
     typer.Option(
         "--accept-accuracy",
+        parser=number(zero=True, below=1),
         help="Relative error up to which results are written although their checks miss --tol by more than ten times.",
     ),
 ]

@@ -15,6 +15,7 @@ from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.registry import EVALUATORS
+from lammps_implicit.potentials.named_files import require_sane_files
 from lammps_implicit.potentials.of_deck import from_engine
 
 
@@ -75,6 +76,7 @@ def start_tolerant(
         return Started(*EVALUATORS.load(evaluator)(path, comm, parameters, variables or {}, force_limit=math.inf))
     engine = Engine.start(comm, variables)
     try:
+        engine.on_root(lambda: require_sane_files(path, variables or {}))
         engine.run_deck(path)
         potential, reason = None, ""
         try:

@@ -59,7 +59,7 @@ class Step:
     missed : float
         Largest distance of an atom from its predicted position, Å.
     stiffness : float
-        Of the softest mode, relative to the springs: about 0.1 to 1 for a stable minimum.
+        Of the softest mode, eV/Å² in ``units metal``; see `solvers.softest`.
     forces : int
         Force evaluations since the start of the path.
     """
@@ -161,7 +161,7 @@ def _followed(
         return path
     graph = NeighbourGraph.of(minimum.engine)
     while len(path.steps) < STEPS:
-        ids, failure = minimum.ids, ""
+        failure = ""
         try:
             displacement, strain = minimum.predicted_at(way, PREDICTOR_TOLERANCE, cell, pressure)
         except NotAMinimumError as gone:
@@ -187,7 +187,7 @@ def _followed(
                 path.reason = _reason(failure, mode.stiffness / initial, share)
                 return path
         share += length
-        mode = minimum.softest_mode(mode.pull if minimum.engine.order_unchanged(ids) else None)
+        mode = minimum.softest_mode()
         note(error)
         if not mode.stiffness > SOFT * initial:
             path.reason = _reason("", mode.stiffness / initial, share)

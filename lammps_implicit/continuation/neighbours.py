@@ -30,10 +30,14 @@ class NeighbourGraph:
     ----------
     bonded, near : (m, 2) int arrays
         Sorted ids of pairs closer than `BONDED`, and of pairs closer than `PARTED`, without repetition.
+    shortest, spacing : float
+        Smallest and mean distance of nearest neighbours, Å.
     """
 
     bonded: IntArray
     near: IntArray
+    shortest: float
+    spacing: float
 
     @classmethod
     def of(cls, engine: Evaluator) -> NeighbourGraph:
@@ -43,11 +47,15 @@ class NeighbourGraph:
         _, lengths = bonds.directions(slice(None))
         pairs = np.column_stack([around.ids[bonds.start], around.ids[bonds.end]])
         close = lengths < BONDED * spacing
-        return cls(*(_at_home(engine.comm, pairs[chosen]) for chosen in (close, slice(None))))
+        bonded, near = (_at_home(engine.comm, pairs[chosen]) for chosen in (close, slice(None)))
+        return cls(bonded, near, float(bonds.knots[0]), spacing)
 
     def difference(self, engine: Evaluator) -> str:
         """Describe which pairs have become neighbours, or ceased to be, at the engine's reference; empty if none."""
-        now = NeighbourGraph.of(engine)
+        return self.change_to(NeighbourGraph.of(engine), engine)
+
+    def change_to(self, now: NeighbourGraph, engine: Evaluator) -> str:
+        """Describe which pairs have become neighbours, or ceased to be, in another graph; empty if none."""
         parted, met = _without(self.bonded, now.near), _without(now.bonded, self.near)
         # Every pair is counted in both orders, but a pair of an atom with its own image once.
         counts = [(engine.sum(len(pairs)) + 1) // 2 for pairs in (parted, met)]
@@ -63,6 +71,7 @@ class NeighbourGraph:
 
 def _first(comm: MPI.Comm, pairs: IntArray) -> str:
     """Name a few pairs, the same on all ranks."""
+    pairs = pairs[pairs[:, 0] <= pairs[:, 1]]  # each in one of its orders
     mine = np.full((_SHOWN, 2), np.iinfo(np.int64).max)
     mine[: len(pairs)] = pairs[:_SHOWN]
     gathered = np.empty((comm.size * _SHOWN, 2), np.int64)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.ensembles.shards import DONE, FAILED, Records
+from lammps_implicit.ensembles.shards import CHANGED, DONE, FAILED, Records
+
+SHOWN = 3
+"""Samples of each kind of failure that are named."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Agreement:
     name, units : str
         Of the observable.
     trusted : int
-        Number of samples that were relaxed again and not flagged.
+        Number of samples that were relaxed again, are the same structure, and were not flagged.
     mean, deviation : (float, float)
         Mean and standard deviation over the trusted samples: predicted to the highest order, and true.
     errors : (O,) float array
@@ -29,7 +32,7 @@ class Agreement:
         deviation.
     large : int
         Number of samples with a large error: one above `limit` times the larger of their change and the ensemble's
-        spread. Samples that could not be relaxed count as large.
+        spread. Samples that could not be relaxed, or became another structure, count as large.
     caught : int
         Number of samples with a large error that were flagged.
     """
@@ -59,7 +62,7 @@ def agreement(records: Records, limit: float) -> list[Agreement]:
     list of Agreement
         One for each observable.
     """
-    done, failed = records.status == DONE, records.status == FAILED
+    done, lost = records.status == DONE, np.isin(records.status, (FAILED, CHANGED))
     trusted = done & ~records.flagged
     found = []
     for column, (name, units) in enumerate(zip(records.names, records.units, strict=True)):
@@ -67,7 +70,7 @@ def agreement(records: Records, limit: float) -> list[Agreement]:
         orders = orders[:, ~np.isnan(orders).all(axis=0)]
         best = orders[:, -1]
         allowed = limit * np.maximum(np.abs(true - records.values[column]), records.spread[column])
-        large = failed | (done & (np.abs(best - true) > allowed))
+        large = lost | (done & (np.abs(best - true) > allowed))
         found.append(
             Agreement(
                 name,
@@ -93,6 +96,16 @@ def agreement_rows(agreements: list[Agreement]) -> list[tuple[str, ...]]:
         moments = [f"{value:.6g}" for value in (*one.mean, *one.deviation)]
         rows.append((f"{one.name} ({one.units})", str(one.trusted), *moments, errors, f"{one.caught} of {one.large}"))
     return rows
+
+
+def outcome_lines(records: Records) -> list[str]:
+    """Tell how many samples were relaxed again, and what became of those that cannot be compared, with examples."""
+    told = [f"{len(records.rows):,} samples, {int(records.flagged.sum()):,} flagged"]
+    for status, what in ((FAILED, "found no minimum nearby"), (CHANGED, "became another structure")):
+        lost = np.flatnonzero(records.status == status)
+        told[0] += f", {len(lost):,} {what}"
+        told += [f"sample {records.rows[row]} {what}: {records.reasons[row]}" for row in lost[:SHOWN]]
+    return told
 
 
 def _statistic(function: Callable[[FloatArray], Any], values: FloatArray) -> float:

@@ -12,16 +12,17 @@ import numpy as np
 
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.ensembles.displacements import displacement_covariances
-from lammps_implicit.ensembles.propagation import QUANTILES, Distribution, PrincipalDirections, Propagation
+from lammps_implicit.ensembles.propagation import ORDERS, QUANTILES, Distribution, PrincipalDirections, Propagation
+from lammps_implicit.errors import OutputError
 from lammps_implicit.files import (
     Schema,
     flags,
     group_name,
     hdf5_opened,
     hdf5_written_whole,
+    labels,
     numbers,
     sha256,
-    texts,
     written_whole,
 )
 from lammps_implicit.mpi.id_order import PIECE
@@ -38,12 +39,12 @@ SCHEMA = Schema(
     {
         **structure_fields(needed=False),
         "theta": numbers("P"),
-        "parameter_names": texts("P"),
+        "parameter_names": labels("P"),
         "flagged": flags("S"),
         "displacement_covariance": numbers("N", 3, 3, needed=False),
     },
     {
-        "principal": {"vectors": numbers("P", "R"), "shares": numbers("R"), "scores": numbers("S", ...)},
+        "principal": {"vectors": numbers("P", "R"), "shares": numbers("R"), "scores": numbers("S", "r")},
         "observables/*": {
             "value": numbers(),
             "estimates": numbers("o", "S"),
@@ -53,7 +54,10 @@ SCHEMA = Schema(
             "direction_shares": numbers("R"),
         },
     },
-    attributes=("ensemble_sha256", "from_sha256", "samples", "limit"),
+    attributes={
+        **dict.fromkeys(("ensemble", "ensemble_sha256", "from", "from_sha256"), "text"),
+        **dict.fromkeys(("samples", "limit", "flagged", "force_evaluations"), "number"),
+    },
 )
 """Files of `write_propagation`: P parameters, S samples, R principal directions, N atoms."""
 
@@ -176,6 +180,8 @@ def read_propagation(path: str | os.PathLike[str]) -> Propagated:
         If the file does not exist, is damaged, or is not a result of ``propagate``.
     """
     with hdf5_opened(path, [SCHEMA], "a result of 'lammps-implicit propagate'") as file:
+        if not (len(file["flagged"]) and len(file["observables"])):
+            raise OutputError(f"cannot read {path}: it holds no sample, or no observable")
         principal = PrincipalDirections(*(file["principal"][name][()] for name in ("vectors", "shares", "scores")))
         deviations = np.concatenate(list(_deviations(file))) if "displacement_covariance" in file else None
         return Propagated(
@@ -204,6 +210,8 @@ def _write_distribution(group: Any, distribution: Distribution) -> None:
 
 def _read_distribution(group: Any) -> Distribution:
     names = ("estimates", "error", "flagged", "parameter_shares", "direction_shares")
+    if not 0 < len(group["estimates"]) <= len(ORDERS):
+        raise OutputError(f"{group.file.filename}: an observable has estimates to {len(group['estimates'])} orders")
     return Distribution(float(group["value"][()]), str(group.attrs["units"]), *(group[name][()] for name in names))
 
 
@@ -249,6 +257,6 @@ def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str,
         "samples": len(propagation.ensemble.samples),
         "limit": propagation.limit,
         "flagged": int(propagation.flagged.sum()),
-        "force_evaluations": int(derivatives.attributes["force_evaluations"]),
-        "descriptor_evaluations": int(derivatives.attributes["descriptor_evaluations"]),
+        "force_evaluations": derivatives.attributes["force_evaluations"],
+        "descriptor_evaluations": derivatives.attributes["descriptor_evaluations"],
     }

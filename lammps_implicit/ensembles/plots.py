@@ -10,6 +10,7 @@ import numpy as np
 from lammps_implicit.ensembles.files import Propagated
 from lammps_implicit.ensembles.propagation import ORDERS, Distribution
 from lammps_implicit.ensembles.shards import DONE, Records
+from lammps_implicit.files import label
 
 DIRECTIONS = 4
 """Number of principal directions in the corner plot, whose panels grow with its square."""
@@ -46,7 +47,7 @@ def histograms(distributions: Mapping[str, Distribution], records: Records | Non
             style = {"histtype": "step", "density": True, "color": f"C{number}", "label": f"{ORDERS[number]} order"}
             panel.hist(estimate, bins, **style)
         panel.axvline(distribution.value, color="0.3", lw=0.8, ls=":")
-        panel.set_xlabel(f"{name} ({distribution.units})", fontsize="small")
+        panel.set_xlabel(label(f"{name} ({distribution.units})"), fontsize="small")
         panel.set(yticks=[])
     _legend(figure, axes)
     return figure
@@ -69,11 +70,11 @@ def parity(records: Records) -> Any:
         both = np.concatenate([true[done], records.values[column : column + 1]])
         ends = [float(both.min()), float(both.max())]
         panel.plot(ends, ends, color="0.6", lw=1, zorder=0)
-        for flagged, face, label in ((False, "C0", "trusted"), (True, "white", "flagged")):
+        for flagged, face, trust in ((False, "C0", "trusted"), (True, "white", "flagged")):
             here = done & (records.flagged == flagged)
-            style = {"fmt": "o", "ms": 3, "mfc": face, "color": "C3" if flagged else "C0", "lw": 0.6, "label": label}
+            style = {"fmt": "o", "ms": 3, "mfc": face, "color": "C3" if flagged else "C0", "lw": 0.6, "label": trust}
             panel.errorbar(true[here], best[here], yerr=error[here], **style)
-        panel.set_xlabel(f"{records.names[column]} ({records.units[column]})", fontsize="small")
+        panel.set_xlabel(label(f"{records.names[column]} ({records.units[column]})"), fontsize="small")
     figure.suptitle("Predicted (vertical) against relaxed again (horizontal)", fontsize="medium")
     _legend(figure, axes)
     return figure
@@ -134,11 +135,11 @@ def drivers(distributions: Mapping[str, Distribution], names: Sequence[str]) -> 
     for (name, distribution), (left, right) in zip(distributions.items(), axes, strict=True):
         ranked = np.argsort(np.abs(distribution.parameter_shares))[::-1][:BARS]
         left.bar(range(len(ranked)), distribution.parameter_shares[ranked], color="C0")
-        left.set_xticks(range(len(ranked)), [names[index] for index in ranked], fontsize="x-small")
-        left.set_title(f"{name}: parameters", fontsize="small")
+        left.set_xticks(range(len(ranked)), [label(names[index]) for index in ranked], fontsize="x-small")
+        left.set_title(label(f"{name}: parameters"), fontsize="small")
         shares = distribution.direction_shares[:BARS]
         right.bar(range(1, len(shares) + 1), shares, color="C1")
-        right.set_title(f"{name}: principal directions", fontsize="small")
+        right.set_title(label(f"{name}: principal directions"), fontsize="small")
     figure.suptitle("Shares of the variance, first order", fontsize="medium")
     return figure
 

@@ -178,8 +178,8 @@ def propagate(
     Raises
     ------
     LammpsImplicitError
-        If an observable is not a scalar, the limit is not positive, or the ensemble varies along other directions than
-        those of the third derivatives.
+        If an observable is not a scalar, the limit is not positive, a number overflows, or the ensemble varies along
+        other directions than those of the third derivatives.
     """
     if not limit > 0:
         raise LammpsImplicitError(f"limit {limit:g} of the estimated error is not positive")
@@ -189,10 +189,11 @@ def propagate(
     principal = _principal_directions(ensemble)
     covariance = ensemble.covariance
     responses = None if response_metric is None else _response_sizes(response_metric, ensemble.changes(theta))
-    found = {
-        name: _distribution(observable, theta, ensemble, principal, covariance, limit, responses)
-        for name, observable in observables.items()
-    }
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {
+            name: _distribution(observable, theta, ensemble, principal, covariance, limit, responses)
+            for name, observable in observables.items()
+        }
     return Propagation(ensemble, found, principal, limit)
 
 
@@ -275,6 +276,8 @@ def _distribution(
     variance = float(observable.gradient @ covariances)
     variances = variance * np.diag(covariance)
     along = principal.vectors.T @ observable.gradient
+    if not (np.isfinite(estimates).all() and np.isfinite(variance)):
+        raise LammpsImplicitError("samples are so far from the result's parameters that numbers overflow")
     return Distribution(
         float(observable.value),
         observable.units,

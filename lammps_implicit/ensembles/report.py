@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from lammps_implicit.ensembles import plots
-from lammps_implicit.ensembles.agreement import agreement, agreement_rows
+from lammps_implicit.ensembles.agreement import agreement, agreement_rows, outcome_lines
 from lammps_implicit.ensembles.files import Propagated
 from lammps_implicit.ensembles.propagation import LIMIT, QUANTILES, Distribution
-from lammps_implicit.ensembles.shards import FAILED, Records
+from lammps_implicit.ensembles.shards import Records
 from lammps_implicit.errors import LammpsImplicitError
 
 _STYLE = """\
@@ -105,11 +105,10 @@ def html_report(propagated: Propagated, records: Records | None = None, limit: f
     if propagated.deviations is not None:
         parts += ["<h2>Uncertainty of the structure</h2>", _figure(plots.sensitivity_map(propagated))]
     if records is not None:
-        failed = int(np.count_nonzero(records.status == FAILED))
         parts += [
             "<h2>Validation</h2>",
-            f"<p>{len(records.rows):,} samples relaxed again with {int(records.forces.sum()):,} force evaluations; "
-            f"{failed} of them found no minimum nearby.</p>",
+            *(f"<p>{escape(line)}</p>" for line in outcome_lines(records)),
+            f"<p>{int(records.forces.sum()):,} force evaluations.</p>",
             _table(agreement_rows(agreement(records, limit))),
             _figure(plots.parity(records)),
         ]

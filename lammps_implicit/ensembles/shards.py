@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import LammpsImplicitError, OutputError
@@ -25,12 +28,13 @@ from lammps_implicit.files import (
     numbers,
     texts,
 )
+from lammps_implicit.observables.configuration import describe_errors
 
 SHARD_KIND = "lammps-implicit validation shard"
 MERGED_KIND = "lammps-implicit validation"
 
-PENDING, DONE, FAILED = 0, 1, 2
-"""Status of a sample: not yet relaxed, relaxed, or impossible to relax."""
+PENDING, DONE, FAILED, CHANGED = 0, 1, 2, 3
+"""Status of a sample: not yet relaxed, relaxed, impossible to relax, or relaxed to another structure."""
 
 _FIELDS = {
     "names": texts("O"),
@@ -51,8 +55,8 @@ _FIELDS = {
 """Datasets of M samples and O observables; what has not been computed is NaN."""
 
 SCHEMAS = {
-    SHARD_KIND: Schema(SHARD_KIND, _FIELDS, attributes=("settings", "shard")),
-    MERGED_KIND: Schema(MERGED_KIND, _FIELDS, attributes=("settings",)),
+    SHARD_KIND: Schema(SHARD_KIND, _FIELDS, attributes={"settings": "text", "shard": "number"}),
+    MERGED_KIND: Schema(MERGED_KIND, _FIELDS, attributes={"settings": "text"}),
 }
 
 _ARRAYS = ("rows", "true", "estimates", "errors", "flagged", "status", "moved", "forces", "seconds")
@@ -103,7 +107,8 @@ class Records:
     rows : (m,) int array
         Row numbers of the samples in the ensemble.
     true : (m, O) float array
-        Observables after relaxation; NaN for samples that are pending or failed.
+        Observables after relaxation; NaN for samples that are pending or failed. Those of samples that have become
+        another structure are its own.
     estimates : (m, O, 3) float array
         Predictions to first, second and third order; NaN where an order is not known.
     errors : (m, O) float array
@@ -111,15 +116,15 @@ class Records:
     flagged : (m,) bool array
         Samples that the propagation flagged.
     status : (m,) int array
-        `PENDING`, `DONE` or `FAILED`.
+        `PENDING`, `DONE`, `FAILED` or `CHANGED`.
     moved : (m,) float array
-        Largest displacement of an atom in the relaxation, Å.
+        Largest displacement of an atom in the relaxation, beyond the strain of the cell, Å.
     forces : (m,) int array
         Number of force evaluations.
     seconds : (m,) float array
         Wall time of the relaxation.
     reasons : list of str
-        Reason of the failure of each sample; empty for the others.
+        Why a sample failed, or in what its structure is another one; empty for the others.
     values : (O,) float array
         Observables at the potential's own parameters.
     spread : (O,) float array
@@ -160,12 +165,9 @@ def shard_index(text: str) -> tuple[int, int]:
     LammpsImplicitError
         If the text is not of this form.
     """
-    index, slash, count = text.partition("/")
-    try:
-        shard, shards = int(index), int(count)
-    except ValueError:
-        shard = shards = -1
-    if not slash or shards < 1 or not 0 <= shard <= shards:
+    match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", text)
+    shard, shards = map(int, match.groups()) if match else (-1, -1)
+    if shards < 1 or not 0 <= shard <= shards:
         raise LammpsImplicitError(
             f"shard '{text}': write INDEX/COUNT, such as 3/8, with an index that starts at 0 or 1 "
             "($SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT in a job array that does)"
@@ -226,21 +228,34 @@ def read_records(path: Path, kind: str) -> tuple[Records, ValidationSettings]:
         arrays = {name: file[name][()] for name in (*_ARRAYS, "values", "spread")}
         texts = {name: list(file[name].asstr()[()]) for name in ("names", "units", "reasons")}
         names, units = tuple(texts["names"]), tuple(texts["units"])
-        settings = ValidationSettings(**json.loads(file.attrs["settings"]))
-        _require_sensible(path, arrays, settings)
+        settings = _settings(path, file.attrs["settings"])
+        _require_sensible(path, arrays)
         return Records(names=names, units=units, reasons=texts["reasons"], **arrays), settings
 
 
-def _require_sensible(path: Path, arrays: dict[str, Any], settings: ValidationSettings) -> None:
-    rows, status = arrays["rows"], arrays["status"]
-    if not (type(settings.shards) is int and settings.shards > 0 and type(settings.samples) is int):
+def _settings(path: Path, text: str) -> ValidationSettings:
+    """Settings in a file, which may come from anybody."""
+    try:
+        settings = TypeAdapter(ValidationSettings).validate_json(text)
+    except ValidationError as error:
+        raise OutputError(f"cannot read {path}: its settings make no sense ({describe_errors(error)})") from None
+    if not (
+        settings.samples > 0 and settings.shards > 0 and 0 < settings.limit < np.inf and 0 < settings.ftol < np.inf
+    ):
         raise OutputError(f"cannot read {path}: its settings make no sense")
+    return settings
+
+
+def _require_sensible(path: Path, arrays: dict[str, Any]) -> None:
+    rows, status = arrays["rows"], arrays["status"]
     if len(np.unique(rows)) < len(rows) or (len(rows) and rows.min() < 0):
         raise OutputError(f"cannot read {path}: a sample is there twice, or has no number")
-    if not np.isin(status, (PENDING, DONE, FAILED)).all():
-        raise OutputError(f"cannot read {path}: a sample is neither pending nor done nor failed")
-    if not np.isfinite(arrays["true"][status == DONE]).all():
-        raise OutputError(f"cannot read {path}: an observable of a relaxed sample is not finite")
+    if not np.isin(status, (PENDING, DONE, FAILED, CHANGED)).all():
+        raise OutputError(f"cannot read {path}: a sample is neither pending nor done nor failed nor changed")
+    if not np.isfinite(arrays["true"][status == DONE]).all() or np.isinf(arrays["errors"]).any():
+        raise OutputError(f"cannot read {path}: an observable of a relaxed sample, or an error, is not finite")
+    if not np.isfinite(arrays["estimates"][..., 0]).all():
+        raise OutputError(f"cannot read {path}: an estimate to first order is missing")
 
 
 def remove_leftovers(path: Path) -> None:
@@ -299,10 +314,12 @@ def merge_shards(paths: Sequence[str | os.PathLike[str]]) -> tuple[Records, Vali
             raise OutputError(f"shard {shard} of {settings.shards} is given twice: {file}")
         found[shard] = records
     assert first is not None
-    missing = [shard for shard in range(first[1].shards) if shard not in found]
-    if missing:
-        some = ", ".join(f"{shard}/{first[1].shards}" for shard in missing[:10]) + (", ..." if missing[10:] else "")
-        raise OutputError(f"{len(missing)} of {first[1].shards} shards are missing: run --shard {some}")
+    total = first[1].shards
+    if missing := total - len(found):
+        some = list(islice((f"{shard}/{total}" for shard in range(total) if shard not in found), 10))
+        raise OutputError(
+            f"{missing} of {total} shards are missing: run --shard {', '.join(some)}{', ...' if missing > 10 else ''}"
+        )
     _require_whole_selection(found, first[1])
     return _concatenated([found[shard] for shard in sorted(found)]), first[1]
 
@@ -335,7 +352,7 @@ def _concatenated(parts: list[Records]) -> Records:
 def _shard_number(file: Path) -> int:
     with hdf5_opened(file, [SCHEMAS[SHARD_KIND]], "a shard") as opened:
         shard = int(opened.attrs["shard"])
-        shards = int(json.loads(opened.attrs["settings"])["shards"])
+        shards = _settings(file, opened.attrs["settings"]).shards
         if not 0 <= shard < shards:
             raise OutputError(f"cannot read {file}: there is no shard {shard} of {shards}")
         return shard

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Union
 
 import numpy as np
 from mpi4py import MPI
 from numpy.linalg import LinAlgError
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import LIMIT, propagate
+from lammps_implicit.ensembles.same_structure import Structure
 from lammps_implicit.ensembles.shards import (
+    CHANGED,
     DONE,
     FAILED,
     PENDING,
@@ -30,6 +32,7 @@ from lammps_implicit.ensembles.shards import (
     write_records,
 )
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
+from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.files import locked, sha256
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
@@ -37,11 +40,13 @@ from lammps_implicit.observables.config import ENERGIES_PER_ATOM, StudySettings
 from lammps_implicit.observables.configuration import describe_errors
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
-from lammps_implicit.observables.study import observables_of, open_cells
+from lammps_implicit.observables.study import Say, observables_of, open_cells
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.results.format import OBSERVABLES_KIND
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import Units
+
+_REMEDY = "run the command that wrote it again"
 
 _STOPPED = "stopped the relaxation: "
 """Prefix of the reason of a failure after which LAMMPS may be unusable."""
@@ -70,6 +75,7 @@ def validate(
     overwrite: bool = False,
     comm: MPI.Comm | None = None,
     progress: Progress = no_progress,
+    say: Say = lambda line: None,
 ) -> Path:
     """Relax one shard of a random selection of samples again, and record the results beside the predictions.
 
@@ -98,6 +104,8 @@ def validate(
         Default: all ranks.
     progress : callable
         Called with (done, total) samples.
+    say : callable
+        Called with a line for each deck that is run; the result names them.
 
     Returns
     -------
@@ -107,7 +115,8 @@ def validate(
     Raises
     ------
     LammpsImplicitError
-        If the decks do not reproduce the result, the file belongs to another validation, or LAMMPS fails at a sample.
+        If the decks are others than those of the result or do not reproduce it, the file belongs to another validation,
+        or LAMMPS fails at a sample.
     """
     comm = MPI.COMM_WORLD if comm is None else comm
     settings = ValidationSettings(
@@ -118,16 +127,15 @@ def validate(
 
     def begin() -> Records:
         records = _resumed_records(path, settings, overwrite)
-        if records is None:
-            records = _new_records(derivatives, ensemble, rows, limit)
-            write_records(path, records, settings, SHARD_KIND, shard=shard)
-        return records
+        return _new_records(derivatives, ensemble, rows, limit) if records is None else records
 
     with ExitStack() as lock:
         on_root(comm, lambda: lock.enter_context(locked(path)))
         records = on_root(comm, begin)
         if np.any(records.status == PENDING):
-            _relax_pending(path, records, settings, shard, derivatives, ensemble, comm, progress)
+            _relax_pending(path, records, settings, shard, derivatives, ensemble, comm, progress, say)
+        elif not path.exists():  # a shard without samples
+            on_root(comm, lambda: write_records(path, records, settings, SHARD_KIND, shard=shard))
     return path
 
 
@@ -140,11 +148,12 @@ def _relax_pending(
     ensemble: Ensemble,
     comm: MPI.Comm,
     progress: Progress,
+    say: Say,
 ) -> None:
     """Relax the pending samples of a shard, and write its file after each."""
     rows = records.rows
     changes = ensemble.changes(derivatives.parameters.theta)
-    with _opened_cells(derivatives, comm) as cells:
+    with _opened_cells(derivatives, comm, say) as cells:
         progress(int(np.count_nonzero(records.status != PENDING)), len(rows))
         for index in np.flatnonzero(records.status == PENDING):
             _relax_one(records, int(index), changes[rows[index]], cells, settings.ftol)
@@ -208,31 +217,46 @@ def _validated_names(derivatives: Derivatives) -> list[str]:
 class _Cells:
     """Cells that are relaxed again together, and their observables."""
 
-    def __init__(self, cells: list[StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
+    def __init__(self, cells: dict[str, StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
         self.cells = cells
         self.values = values
+        self.structures = {name: Structure.of(cell) for name, cell in cells.items()}
 
     @property
     def forces(self) -> int:
         """Force evaluations of all cells so far."""
-        return sum(cell.engine.evaluations.forces for cell in self.cells)
+        return sum(cell.engine.evaluations.forces for cell in self.cells.values())
 
-    def relaxed_at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float]:
-        """Observables after relaxation at Θ + δΘ, and the largest displacement of an atom, Å."""
+    def relaxed_at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float, str]:
+        """Relax at Θ + δΘ.
+
+        Returns
+        -------
+        values : dict of str to float
+            Observables.
+        moved : float
+            Largest displacement of an atom, beyond the strain of its cell, Å.
+        change : str
+            In what a structure is another one than before; empty if all are the same.
+        """
         with ExitStack() as excursions:
-            moved = 0.0
-            for cell in self.cells:
+            moved, changes = 0.0, []
+            for name, cell in self.cells.items():
+                before = self.structures[name]
                 excursions.enter_context(cell.excursion(dtheta))
-                moved = max(moved, cell.relax_away(ftol, cell.cell, leave_saddles=True))
-            return self.values(), moved
+                cell.relax_away(ftol, cell.cell, leave_saddles=True)
+                moved = max(moved, before.moved(cell))
+                if change := before.difference(cell):
+                    changes.append(f"{name}: {change}")
+            return self.values(), moved, "; ".join(changes)
 
 
 def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: _Cells, ftol: float) -> None:
     start, forces = time.perf_counter(), cells.forces
     try:
-        values, records.moved[index] = cells.relaxed_at(dtheta, ftol)
+        values, records.moved[index], records.reasons[index] = cells.relaxed_at(dtheta, ftol)
         records.true[index] = [values[name] for name in records.names]
-        records.status[index] = DONE
+        records.status[index] = CHANGED if records.reasons[index] else DONE
     except (ConvergenceError, NotAMinimumError) as error:
         records.status[index], records.reasons[index] = FAILED, str(error)
     except (LammpsImplicitError, LinAlgError, ValueError, FloatingPointError) as error:
@@ -243,10 +267,10 @@ def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: _Cells, 
 
 
 @contextmanager
-def _opened_cells(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
+def _opened_cells(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[_Cells]:
     """Open the cells of a result, and check that they reproduce it."""
     opened = _cells_of_study if derivatives.kind == OBSERVABLES_KIND else _cell_of_sensitivity
-    with opened(derivatives, comm) as cells:
+    with opened(derivatives, comm, say) as cells:
         values = cells.values()
         missing = [name for name in _validated_names(derivatives) if name not in values]
         if missing:
@@ -254,8 +278,8 @@ def _opened_cells(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
                 f"{missing[0]} of {derivatives.path.name} is no longer an observable of its decks; run the command "
                 "that wrote it again"
             )
-        largest = max(cells.cells, key=lambda cell: cell.engine.n_atoms)
-        volume = max(cell.engine.volume for cell in cells.cells)
+        largest = max(cells.cells.values(), key=lambda cell: cell.engine.n_atoms)
+        volume = max(cell.engine.volume for cell in cells.cells.values())
         tolerances = Tolerances(largest.units, largest.engine.n_atoms, volume, largest.potential.theta)
         require_same_values(derivatives, values, tolerances)
         yield cells
@@ -321,16 +345,40 @@ def require_same_values(derivatives: Derivatives, values: Mapping[str, float], t
             )
 
 
+class Recipe(BaseModel):
+    """Arguments of `StationaryPoint.from_deck`, as a result keeps them; it may come from anybody."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: Path
+    parameters: Union[str, list[str], None] = None
+    variables: dict[str, str] = Field(default_factory=dict)
+    ftol: float = 1e-8
+    force_limit: float = 1e-2
+    saddle: bool = False
+    cell: str = "none"
+    pressure: Union[float, str, list[float], list[list[float]], None] = None
+    evaluator: str = "lammps"
+    accept_accuracy: float = 0.0
+
+
 @contextmanager
-def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
-    recipe = json.loads(str(derivatives.attributes.get("recipe", "{}")))
-    if not recipe:
+def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[_Cells]:
+    text = str(derivatives.attributes.get("recipe", "{}"))
+    if text == "{}":
         raise LammpsImplicitError(
             f"{derivatives.path.name} was not computed from a deck, so nothing can be relaxed again; give a result of "
             "'lammps-implicit sensitivity DECK'"
         )
-    with StationaryPoint.from_deck(**recipe, comm=comm) as minimum:
-        _require_same_decks({minimum.deck_name: minimum}, [str(derivatives.attributes["deck_sha256"])], derivatives)
+    try:
+        recipe = Recipe.model_validate_json(text)
+    except ValidationError as error:
+        raise LammpsImplicitError(
+            f"how to run the deck of {derivatives.path.name} cannot be read ({describe_errors(error)}): {_REMEDY}"
+        ) from None
+    _require_known_decks([recipe.path], [str(derivatives.attributes.get("deck_sha256"))], derivatives, comm, say)
+    with StationaryPoint.from_deck(**recipe.model_dump(), comm=comm) as minimum:
+        _require_same_cells({minimum.deck_name: minimum}, derivatives)
 
         def values() -> dict[str, float]:
             if minimum.cell == "none":
@@ -339,17 +387,18 @@ def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_
             volume = minimum.engine.volume
             return {"enthalpy": minimum.energy + pressure * volume, "volume": volume}
 
-        yield _Cells([minimum], values)
+        yield _Cells({minimum.deck_name: minimum}, values)
 
 
 @contextmanager
-def _cells_of_study(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells]:
+def _cells_of_study(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[_Cells]:
     settings = _settings(derivatives)
+    hashes = [str(line).rpartition(" ")[2] for line in derivatives.attributes.get("decks", ())]
+    _require_known_decks([cell.deck for cell in settings.decks()], hashes, derivatives, comm, say)
     with open_cells(settings, comm) as cells:
-        hashes = [str(line).rsplit(" ", 1)[1] for line in derivatives.attributes["decks"]]
-        _require_same_decks(cells.named(), hashes, derivatives)
+        _require_same_cells(cells.named(), derivatives)
         yield _Cells(
-            list(cells.named().values()),
+            cells.named(),
             lambda: {name: float(found.value) for name, found in observables_of(cells, settings, 0).items()},
         )
 
@@ -357,27 +406,38 @@ def _cells_of_study(derivatives: Derivatives, comm: MPI.Comm) -> Iterator[_Cells
 def _settings(derivatives: Derivatives) -> StudySettings:
     """Configuration of a study, as stored in its result."""
     try:
-        return StudySettings.model_validate_json(str(derivatives.attributes["configuration"]))
+        return StudySettings.model_validate_json(str(derivatives.attributes.get("configuration", "")))
     except ValidationError as error:
         raise LammpsImplicitError(
-            f"the configuration in {derivatives.path.name} cannot be read ({describe_errors(error)}): run the command "
-            "that wrote it again"
+            f"the configuration in {derivatives.path.name} cannot be read ({describe_errors(error)}): {_REMEDY}"
         ) from None
 
 
-def _require_same_decks(cells: dict[str, StationaryPoint], hashes: list[str], derivatives: Derivatives) -> None:
-    """Check that the SHA-256 of the decks, the parameters and the cell vectors are those of a result."""
-    result, remedy = derivatives.path.name, "run the command that wrote it again"
-    for (name, cell), sha in zip(cells.items(), hashes, strict=True):
-        if cell.deck_sha256 != sha:
-            raise LammpsImplicitError(f"the deck of {name} has changed since {result} was written: {remedy}")
+def _require_known_decks(
+    paths: Sequence[Path], hashes: Sequence[str], derivatives: Derivatives, comm: MPI.Comm, say: Say
+) -> None:
+    """Check, before any of them runs, that the SHA-256 of the decks are those of a result, and say which will run."""
+    result = derivatives.path.name
+    found = on_root(comm, lambda: [sha256(deck_path(path)) for path in paths])
+    if len(hashes) != len(found):
+        raise LammpsImplicitError(f"{result} does not say which decks it was computed from: {_REMEDY}")
+    for path, known, digest in zip(paths, hashes, found, strict=True):
+        if digest != known:
+            raise LammpsImplicitError(f"the deck {path} has changed since {result} was written: {_REMEDY}")
+        say(f"running the deck {path}, SHA-256 {digest[:12]}…")
+
+
+def _require_same_cells(cells: dict[str, StationaryPoint], derivatives: Derivatives) -> None:
+    """Check that the parameters and the cell vectors are those of a result."""
+    result = derivatives.path.name
+    for name, cell in cells.items():
         if cell.potential.text != derivatives.parameters.text:
             raise LammpsImplicitError(
-                f"the coefficient file of {name} has changed since {result} was written: {remedy}"
+                f"the coefficient file of {name} has changed since {result} was written: {_REMEDY}"
             )
         known = derivatives.cell_vectors.get(name)
         if known is not None and not _same_cell(cell.engine.cell, known):
-            raise LammpsImplicitError(f"the cell of {name} is no longer that of {result}: {remedy}")
+            raise LammpsImplicitError(f"the cell of {name} is no longer that of {result}: {_REMEDY}")
 
 
 def _same_cell(vectors: FloatArray, known: FloatArray) -> bool:

@@ -7,8 +7,15 @@ import ctypes
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
+
+from mpi4py import MPI
+
+_PATIENCE = 2.0
+"""Seconds that other ranks give rank 0 to report what has ended all of them."""
 
 
 def lammps_message(text: str) -> str:
@@ -20,34 +27,84 @@ def lammps_message(text: str) -> str:
 
 
 @contextlib.contextmanager
-def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
-    """Exit with an error message if a deck's ``quit`` makes LAMMPS end the process inside the context.
+def endings_reported(
+    deck: str, library: Any, comm: MPI.Comm, scratch: Path, doing: Callable[[], str]
+) -> Iterator[None]:
+    """Exit with one error message if LAMMPS ends the process inside the context.
+
+    It does so when a deck says ``quit``, and when a C++ exception that is not its own, such as that for a lack of
+    memory, passes through its library: C++ then aborts the process.
 
     Parameters
     ----------
     deck : str
         Name of the deck, for the message.
+    library : ctypes.CDLL
+        LAMMPS' library.
+    comm : MPI.Comm
+        All of its ranks end.
     scratch : Path
         Temporary folder to remove.
+    doing : callable
+        Says what LAMMPS is doing; called on rank 0.
     """
-    running = [True]
+    running, rank, ranks = [True], comm.rank, comm.size  # MPI may have ended when these are needed
 
-    def fail(_: object) -> None:
-        if running:
-            message = (
-                f"error: the deck {deck} ends LAMMPS with 'quit', before anything can be computed: remove that line\n"
-            )
-            os.write(2, message.encode())
-            shutil.rmtree(scratch, ignore_errors=True)
+    def end(reason: str, abort: bool = False) -> NoReturn:
+        os.write(2, f"error: the deck {deck} {reason}\n".encode())
+        shutil.rmtree(scratch, ignore_errors=True)
+        if abort and ranks > 1:
+            comm.Abort(1)
+        os._exit(1)
+
+    def quit_(_: object) -> None:
+        if running and rank:  # all ranks quit
             os._exit(1)
+        if running:
+            end("ends LAMMPS with 'quit', before anything can be computed: remove that line")
+
+    def terminate() -> None:
+        if rank:
+            time.sleep(_PATIENCE)  # rank 0 reports what ends all
+        kind, where = _current_exception(library), f" ({doing()})" if rank == 0 else ""
+        reason = f"makes LAMMPS fail with the C++ exception {kind}{where}: change that line"
+        if "bad_alloc" in kind or "length_error" in kind:
+            reason = f"asks for more memory than there is{where}: check the sizes and files that it names"
+        end(reason, abort=True)
 
     # LAMMPS calls C's exit, which does not run Python's exit handlers. This registers one with C, under a handle by
     # which it is removed again: it must not be called after Python has been finalised.
     libc, handle = ctypes.CDLL(None), ctypes.create_string_buffer(1)
-    callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(fail)
-    libc.__cxa_atexit(callback, None, handle)
+    on_exit, on_terminate = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(quit_), ctypes.CFUNCTYPE(None)(terminate)
+    libc.__cxa_atexit(on_exit, None, handle)
+    previous = _set_terminate(library, ctypes.cast(on_terminate, ctypes.c_void_p))
     try:
         yield
     finally:
         running.clear()
         libc.__cxa_finalize(handle)
+        _set_terminate(library, previous)
+
+
+def _set_terminate(library: Any, handler: ctypes.c_void_p | int | None) -> int | None:
+    """C++'s ``std::set_terminate``, of the C++ library that LAMMPS uses; returns the handler before."""
+    try:
+        function = library._ZSt13set_terminatePFvvE
+    except AttributeError:  # of another compiler
+        return None
+    function.restype, function.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    found = function(handler)
+    return None if found is None else int(found)
+
+
+def _current_exception(library: Any) -> str:
+    """Name of the class of the C++ exception that is being handled, as its compiler writes it: ``St9bad_alloc``."""
+    try:
+        function = library.__getattr__("__cxa_current_exception_type")
+    except AttributeError:
+        return "unknown"
+    function.restype = ctypes.c_void_p
+    type_info = function()
+    # The Itanium C++ ABI: std::type_info is the address of its virtual table, then that of its name.
+    name = ctypes.c_char_p.from_address(type_info + ctypes.sizeof(ctypes.c_void_p)).value if type_info else None
+    return (name or b"unknown").decode(errors="replace")

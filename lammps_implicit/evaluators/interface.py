@@ -29,6 +29,10 @@ REACH = 1.3
 """How far a neighbourhood reaches at least, in units of the mean nearest-neighbour distance: the longest spring."""
 
 
+CLOSED = "{} has been closed, at the end of the 'with' block or by 'close': start again from the deck or structure"
+"""Why an evaluator is void after `Evaluator.close`."""
+
+
 @dataclass
 class Evaluations:
     """Counts of the evaluations done so far.
@@ -238,9 +242,9 @@ class Evaluator(ABC):
             Limits on iterations and force evaluations.
         """
 
-    @abstractmethod
     def close(self) -> None:
-        """Release all resources."""
+        """Release all resources; whatever would evaluate raises from then on. Subclasses that have some extend this."""
+        self.void = CLOSED.format(type(self).__name__)
 
     def write_structure(self) -> Path | None:
         """Write all that the evaluator knows of its atoms at the reference as a LAMMPS data file.

@@ -19,7 +19,7 @@ from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
 from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
-from lammps_implicit.evaluators.restoring import restoring
+from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.mpi.ownership import fetch
 
 _PER_ATOM = ("id", "type", "mask", "image", "x", "v", "q", "rmass", "radius")
@@ -198,19 +198,21 @@ class Engine(LammpsSession):
     def set_reference(self, reference: Reference) -> None:
         """Restore an earlier reference, including the owners and the order of atoms.
 
-        No force evaluation if these and the cell are unchanged, and the neighbour lists serve the reference.
+        No force evaluation if these and the cell are unchanged, and the neighbour lists serve the reference. After an
+        error the evaluator is void.
         """
-        if not self.order_unchanged(reference.ids):
-            self._restore_order(reference)
-            return
-        self.positions, self._images = reference.positions, reference.images
-        if self._strained or not np.array_equal(reference.cell, self._cell):
-            self._cell = reference.cell
-            self.unstrain()
-        self._owned("image", len(self.ids))[:] = self._images
-        self._displaced = True
-        if self.drift > self.skin / 4:  # lists were built far away, or with atoms on the other side of the cell
-            self._return_to(reference)
+        with or_void(self, "the reference"):
+            if not self.order_unchanged(reference.ids):
+                self._restore_order(reference)
+                return
+            self.positions, self._images = reference.positions, reference.images
+            if self._strained or not np.array_equal(reference.cell, self._cell):
+                self._cell = reference.cell
+                self.unstrain()
+            self._owned("image", len(self.ids))[:] = self._images
+            self._displaced = True
+            if self.drift > self.skin / 4:  # lists were built far away, or with atoms on the other side of the cell
+                self._return_to(reference)
 
     def return_to_reference(self) -> None:
         """Return to the reference, so that energy, pressure and computes are those of the reference.
@@ -252,15 +254,16 @@ class Engine(LammpsSession):
     def unstrain(self) -> FloatArray:
         """Return LAMMPS from a strained cell to the reference.
 
-        One force evaluation, or three if atoms have changed owner or order.
+        One force evaluation, or three if atoms have changed owner or order. After an error the evaluator is void.
 
         Returns
         -------
         (n, 3) float array
             Forces at the reference, eV/Å.
         """
-        self._change_box(self._cell)
-        return self._return_to(self.reference())
+        with or_void(self, "the cell"):
+            self._change_box(self._cell)
+            return self._return_to(self.reference())
 
     def strain_reference(self, strain: FloatArray) -> FloatArray:
         """Strain the cell and the reference permanently, and return the forces there, (n, 3); see `strained_forces`.

@@ -20,11 +20,12 @@ from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
-from lammps_implicit.evaluators.failures import lammps_message, quit_reported
+from lammps_implicit.evaluators.failures import endings_reported, lammps_message
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.index_variables import index_variables
-from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import remove_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
@@ -39,15 +40,11 @@ _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
 
 
-CLOSED = "LAMMPS has been closed, at the end of the 'with' block or by 'close': start again from the deck"
-"""Why an evaluator is void after `LammpsSession.close`."""
-
-
 class _Closed:
     """In place of a LAMMPS instance that has been closed."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(name) if name.startswith("__") else LammpsImplicitError(CLOSED)
+        raise AttributeError(name) if name.startswith("__") else LammpsImplicitError(CLOSED.format("LAMMPS"))
 
 
 @dataclass(kw_only=True)
@@ -125,10 +122,15 @@ class LammpsSession(Evaluator):
             If LAMMPS stops, there are no atoms afterwards, or LAMMPS has other fixes or another pair style than were
             read from the deck's commands.
         """
-        start = Path.cwd()
+        start, transcript = Path.cwd(), self.scratch / "transcript"
+        commands = BUILT_IN | set(self.lmp.available_styles("command"))
         os.chdir(path.parent)
         try:
-            with self._reporting(f"LAMMPS stopped in the deck {path.name}"), quit_reported(path.name, self.scratch):
+            with (
+                self._reporting(f"LAMMPS stopped in the deck {path.name}"),
+                endings_reported(path.name, self.lmp.lib, self.comm, self.scratch, lambda: doing(transcript, commands)),
+                told_while_running(path.name, transcript, commands, self.comm.rank == 0),
+            ):
                 self.lmp.file(str(path))
         finally:
             os.chdir(start)
@@ -219,7 +221,7 @@ class LammpsSession(Evaluator):
         """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
         if not isinstance(self.lmp, _Closed):
             self.lmp.close()
-            self.lmp, self.void = _Closed(), CLOSED
+            self.lmp, self.void = _Closed(), CLOSED.format("LAMMPS")
             if self.comm.rank == 0:
                 remove_temporary(self.scratch)
 

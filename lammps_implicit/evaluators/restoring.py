@@ -44,12 +44,34 @@ def restoring(
             # Restoring is collective: the others, who go on, would be left waiting in another operation.
             engine.void = f"{what} could not be restored, as one rank failed alone ({_text(failure)})"
         if (after_success or failure is not None) and not engine.void:
-            try:
+            with or_void(engine, what, failure):
                 restore()
-            except BaseException as error:
-                first = "" if failure is None else f" after an error ({_text(failure)})"
-                engine.void = f"{what} could not be restored{first}: {_text(error)}; start again from the deck"
-                raise LammpsImplicitError(engine.void) from error
+
+
+@contextmanager
+def or_void(engine: Evaluator, what: str, failure: BaseException | None = None) -> Iterator[None]:
+    """Mark an evaluator as void if what brings its state back, the context, ends with an error.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    what : str
+        What is brought back, for the error message.
+    failure : exception, optional
+        The error after which it is.
+
+    Raises
+    ------
+    LammpsImplicitError
+        In place of any error.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not engine.void:  # otherwise a part of it has said so already
+            first = "" if failure is None else f" after an error ({_text(failure)})"
+            engine.void = f"{what} could not be restored{first}: {_text(error)}; start again from the deck"
+        raise LammpsImplicitError(engine.void) from error
 
 
 def _text(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.images import images
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood, Reference
-from lammps_implicit.evaluators.restoring import restoring
+from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.structures import Structure
 
 T = TypeVar("T")
@@ -109,14 +109,20 @@ class SerialEvaluator(Evaluator):
 
     def settle(self) -> FloatArray:
         """Bring atoms back into the cell, build neighbour lists, and return the forces, (n, 3). One evaluation."""
+        self.require_valid()
         self.wrap()
         return self.forces()
 
     def wrap(self) -> None:
         """Bring atoms back into the cell, and build neighbour lists."""
-        fractional = (self.positions - self.origin) @ np.linalg.inv(self._cell)
-        self.positions = self.positions - np.floor(fractional * self.periodic) @ self._cell
-        self.list_neighbours()
+        before = self.positions
+        fractional = (before - self.origin) @ np.linalg.inv(self._cell)
+        self.positions = before - np.floor(fractional * self.periodic) @ self._cell
+        try:
+            self.list_neighbours()
+        except BaseException:
+            self.positions = before  # the lists that there are hold for these periodic images
+            raise
 
     def list_neighbours(self) -> None:
         """Build neighbour lists at `positions` and `cell`. Subclasses that keep lists extend this."""
@@ -129,6 +135,7 @@ class SerialEvaluator(Evaluator):
 
     def install(self, theta: FloatArray) -> FloatArray:
         """Install parameters (Q,) and return the forces at the reference, (n, 3); undone after an error."""
+        self.require_valid()
         before = self.theta
         with restoring(self, lambda: self.take_parameters(before), "the parameters", after_success=False):
             self.take_parameters(theta)
@@ -173,9 +180,6 @@ class SerialEvaluator(Evaluator):
                     break
         return forces
 
-    def close(self) -> None:
-        """Release memory; nothing by default."""
-
     # -- state -------------------------------------------------------------------------------------------------------
 
     def shift(self, displacement: FloatArray) -> None:
@@ -192,7 +196,8 @@ class SerialEvaluator(Evaluator):
         self.positions, moved = reference.positions, not np.array_equal(reference.cell, self._cell)
         self._cell, self._strained, self._displaced = reference.cell, None, True
         if moved or self.drift > self.skin / 4:
-            self.list_neighbours()  # atoms stay the periodic images that they are
+            with or_void(self, "the reference"):
+                self.list_neighbours()  # atoms stay the periodic images that they are
 
     @property
     def versions(self) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Third derivatives of the relaxed enthalpy W*(Θ, p), along the few leading directions of an ensemble of parameters.
+"""Third derivatives of the relaxed enthalpy W*(Θ, t), along the few leading directions of an ensemble of parameters.
 
-As ∂W*/∂Θ = B and ∂W*/∂p = V, they are second derivatives of B and V. At the predicted structure z₁, with residual
-forces and stresses g = ∂W/∂z, the relaxed value of a quantity f is f(z₁) - f'K⁻¹g to second order, K being the Hessian
-of positions and cell together. For f = B_c this is B_c(z₁) + z_c·g with z_c = dz/dΘ_c, which is known (the 2n + 1
-rule): no solve is needed, only forces, pressures and descriptors at the structures predicted for ± each direction and ±
-each sum of two.
+t are loads on the cell, which add t·Uᵀe to the enthalpy for a few strain patterns U, the columns of a matrix. As
+∂W*/∂Θ = B and ∂W*/∂t = Uᵀe, third derivatives are second derivatives of B and of the strains e. At the predicted
+structure z₁, with residual forces and stresses g = ∂W/∂z, the relaxed value of a quantity f is f(z₁) - f'K⁻¹g to second
+order, K being the Hessian of positions and cell together. For f = B_c this is B_c(z₁) + z_c·g with z_c = dz/dΘ_c, and
+for a strain z_c is its response to a load: both are known (the 2n + 1 rule). No solve is needed, only forces, pressures
+and descriptors at the structures predicted for ± each direction and ± each sum of two.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import driving_force
+from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.response.cubic import Cubic, LeadingDirections, ThirdDerivative
+from lammps_implicit.response.cubic import Cubic, LeadingDirections, StrainBends, ThirdDerivative
 from lammps_implicit.stationary.point import StationaryPoint
 
 STEP = 1.0
@@ -27,8 +29,9 @@ FAR_MOVED, FAR_STRAINED = 0.1, 0.01
 """Largest displacement of an atom, Å, and largest strain in one step. Chosen: beyond them structures are no longer
 near."""
 
-SMALL = 1e-5
-"""Smallest relative change of the volume in a difference with respect to pressure. Chosen: well above round-off."""
+SMALL = 1e-3
+"""Strain pattern that answers to the ensemble, relative to the one that does most, below which it gets no load of its
+own. Chosen: in a crystal patterns that break its symmetry do not answer at all."""
 
 PUSHED = 2e-3
 """Å by which the atom that moves most is displaced along the softest mode. Chosen: so small that few pairs cross a
@@ -36,17 +39,21 @@ cutoff, where cosine cutoff functions have a step in their second derivative."""
 
 
 class _Change(NamedTuple):
-    """A change of (Θ, p)."""
+    """A change of (Θ, t)."""
 
     dtheta: FloatArray
-    pressure: float
+    loads: FloatArray
+
+    def scaled(self, factor: float) -> _Change:
+        return _Change(factor * self.dtheta, factor * self.loads)
 
 
 def third_derivative(minimum: StationaryPoint, directions: LeadingDirections, tol: float, cell: str) -> ThirdDerivative:
     """Measure third derivatives along k directions.
 
-    Costs forces and descriptors at (k + 1)(k + 2) structures, or k(k + 1) if the volume is fixed, and two for the
-    softest mode.
+    Costs forces and descriptors at k (k + 1) structures, at 2 (k + 1) more for each of the independent strain patterns
+    with which the cell answers to the ensemble (one in a cubic crystal), and at two for the softest mode, after its
+    search.
 
     Parameters
     ----------
@@ -67,19 +74,16 @@ def third_derivative(minimum: StationaryPoint, directions: LeadingDirections, to
         If an energy at a predicted structure is not finite.
     """
     vectors = directions.vectors
-    along = [_Change(vector, 0.0) for vector in vectors.T]
-    response = _FirstOrder(minimum, tol, cell)
-    if response.compressibility > 0:
-        # A change of volume as large as the standard deviation over the ensemble, if that is not zero.
-        assert response.system is not None
-        spread = float(np.linalg.norm(vectors.T @ response.system.volume_gradient))
-        spread = max(spread, SMALL * response.system.volume)
-        along.append(_Change(np.zeros(len(vectors)), spread / response.compressibility))
+    count, size = vectors.shape[1], len(vectors)
+    response = _FirstOrder(minimum, tol, cell, vectors)
+    still, at_ease = np.zeros(size), np.zeros(len(response.loads))
+    along = [_Change(vector, at_ease) for vector in vectors.T]
+    along += [_Change(still, load) for load in np.diag(response.loads)]
     sizes = [response.safe_share(change) for change in along]
-    along = [_Change(size * change.dtheta, size * change.pressure) for size, change in zip(sizes, along, strict=True)]
-    at_rest = response.gradient(_Change(np.zeros(len(vectors)), 0.0))
+    along = [change.scaled(share) for share, change in zip(sizes, along, strict=True)]
+    at_rest = response.gradient(_Change(still, at_ease))
     bends: dict[tuple[int, int], FloatArray] = {}
-    pairs = [(a, b) for a in range(len(along)) for b in range(a + 1)]
+    pairs = [(a, b) for a in range(len(along)) for b in range(a + 1) if a == b or b < count]  # no two loads together
     for a, b in sorted(pairs, key=lambda pair: pair[0] != pair[1]):  # singles first: sums of two need them
         step = STEP if a == b else STEP / np.sqrt(2.0)
         ends = [response.gradient(_summed(along[a], along[b], sign * step)) for sign in (1, -1)]
@@ -89,93 +93,146 @@ def third_derivative(minimum: StationaryPoint, directions: LeadingDirections, to
         raise LammpsImplicitError(
             "energies at predicted structures are not finite: the ensemble is too wide; propagate with order 2"
         )
-    count = vectors.shape[1]
-    tensor = np.array(
-        [[bends[max(a, b), min(a, b)][:-1] / (sizes[a] * sizes[b]) for b in range(count)] for a in range(count)]
+    within = np.array(
+        [[bends[max(a, b), min(a, b)] / (sizes[a] * sizes[b]) for b in range(count)] for a in range(count)]
     )
-    tensor = tensor.reshape(count, count, len(vectors))
+    within = within.reshape(count, count, len(at_rest))
+    tensor = within[:, :, :size]
     inner = tensor @ vectors
-    volume = None
-    if response.compressibility > 0:
-        by_pressure = np.array([bends[count, a][:-1] / sizes[a] for a in range(count)]) / along[-1].pressure
-        by_pressure = by_pressure.reshape(count, len(vectors))
-        half = directions.duals @ by_pressure
-        volume = half + half.T - directions.duals @ (by_pressure @ vectors) @ directions.duals.T
-        volume = (volume + volume.T) / 2
-    softening = _softening(minimum, response, at_rest[:-1])
+    strains = volume = None
+    if response.system is not None:
+        by_load = np.array(
+            [
+                [bends[count + u, a][:size] / (sizes[a] * along[count + u].loads[u]) for a in range(count)]
+                for u in range(len(response.loads))
+            ]
+        ).reshape(len(response.loads), count, size)
+        strains = _strain_bends(directions, response.patterns, by_load, np.moveaxis(within[:, :, size:], 2, 0))
+        volume = _volume_hessian(response.system, strains)
+    softening, softening_error = _softening(minimum, response, at_rest[:size])
     return ThirdDerivative(
-        cell, directions, Cubic(directions.duals, tensor, inner), volume, softening, _asymmetry(inner)
+        cell,
+        directions,
+        Cubic(directions.duals, tensor, inner),
+        strains,
+        volume,
+        softening,
+        softening_error,
+        _asymmetry(inner),
     )
 
 
-def _softening(minimum: StationaryPoint, response: _FirstOrder, at_rest: FloatArray) -> FloatArray:
-    """d(ln κ)/dΘ of the softest mode φ with κ = φᵀHφ: the curvature of B_c + z_c·∂W/∂z along φ is dκ/dΘ_c."""
-    mode = minimum.softest_mode()
-    largest = minimum.engine.max_abs(mode.vector)
-    if largest == 0 or mode.curvature <= 0:  # no atom can move, or a saddle point
-        return np.zeros_like(at_rest)
-    size = PUSHED / largest
-    none = _Change(np.zeros_like(at_rest), 0.0)
-    ends = [response.gradient(none, sign * size * mode.vector)[:-1] for sign in (1, -1)]
-    return np.asarray((ends[0] + ends[1] - 2 * at_rest) / size**2 / mode.curvature)
+def _strain_bends(
+    directions: LeadingDirections, patterns: FloatArray, by_load: FloatArray, within: FloatArray
+) -> StrainBends:
+    """Second derivatives of the strains, from loads where there are any, else with both arguments along directions.
+
+    Parameters
+    ----------
+    directions : LeadingDirections
+    patterns : (s, r) float array
+        U.
+    by_load : (r, k, P) float array
+        d²(Uᵀe)/dΘ² with one argument along a direction.
+    within : (s, k, k) float array
+        d²e/dΘ² with both.
+    """
+    rest = np.tensordot(np.eye(len(patterns)) - patterns @ patterns.T, within @ directions.duals.T, axes=1)
+    tensor = np.tensordot(patterns, by_load, axes=1) + rest
+    return StrainBends(directions.duals, tensor, tensor @ directions.vectors)
+
+
+def _volume_hessian(system: CellSystem, strains: StrainBends) -> FloatArray:
+    """d²V/dΘ², (P, P), of V det(1 + ε)."""
+    tensors, slopes = system.freedom.tensors(), system.strain_jacobian
+    traces = np.einsum("saa->s", tensors)
+    second = np.outer(traces, traces) - np.einsum("sab,tba->st", tensors, tensors)
+    return np.asarray(system.volume * (strains.hessian(traces) + slopes @ second @ slopes.T))
+
+
+def _softening(minimum: StationaryPoint, response: _FirstOrder, at_rest: FloatArray) -> tuple[FloatArray, float]:
+    """d(ln κ)/dΘ of the softest mode φ with κ = φᵀHφ, and its error: see `ThirdDerivative`.
+
+    The curvature of B_c + z_c·∂W/∂z along φ is dκ/dΘ_c. Modes that are equal by symmetry stay so at all parameters, so
+    that each of them has the derivative of all; of others that are hardly apart the mean is taken.
+    """
+    found = minimum.softest_modes()
+    none, slopes = _Change(np.zeros_like(at_rest), np.zeros(len(response.loads))), []
+    for mode in found.modes:
+        largest = minimum.engine.max_abs(mode.vector)
+        if largest == 0 or mode.curvature <= 0:  # no atom can move, or a saddle point
+            return np.zeros_like(at_rest), 0.0
+        size = PUSHED / largest
+        ends = [response.gradient(none, sign * size * mode.vector)[: len(at_rest)] for sign in (1, -1)]
+        slopes.append((ends[0] + ends[1] - 2 * at_rest) / size**2 / mode.curvature)
+    mean = np.mean(slopes, axis=0)
+    sizes = np.linalg.norm(np.abs(minimum.potential.theta) * [mean, *(slopes - mean)], axis=1)
+    apart = float(sizes[1:].max() / sizes[0]) if sizes[0] > 0 else 0.0
+    return mean, max(found.error, apart)
 
 
 class _FirstOrder:
-    """First-order response of positions and cell to (Θ, p), and the enthalpy gradient at predicted structures."""
+    """First-order response of positions and cell to (Θ, t), and the enthalpy gradient at predicted structures.
 
-    def __init__(self, minimum: StationaryPoint, tol: float, cell: str) -> None:
+    Attributes
+    ----------
+    patterns : (s, r) float array
+        U: orthonormal strain patterns with which the cell answers to the ensemble; none if it is fixed.
+    loads : (r,) float array
+        For each pattern the load that strains the cell as much as the ensemble does, as a root mean square.
+    """
+
+    def __init__(self, minimum: StationaryPoint, tol: float, cell: str, vectors: FloatArray) -> None:
         self.minimum = minimum
         self.fixed = minimum.jacobian(tol)
         self.system = None if cell == "none" else minimum.cell_system(tol, cell)
-        self.by_pressure = np.zeros(0)  # dε/dp, (k,)
+        self.patterns, self.loads, self.by_load = np.zeros((0, 0)), np.zeros(0), np.zeros((0, 0))
         if self.system is not None:
-            dilation = self.system.freedom.basis[:3].sum(axis=0)
-            self.by_pressure = -np.linalg.solve(self.system.stiffness, self.system.volume * dilation)
-
-    @property
-    def compressibility(self) -> float:
-        """-dV/dp with relaxed positions; zero if no strain changes the volume."""
-        if self.system is None:
-            return 0.0
-        return -float(self.system.volume * self.system.freedom.basis[:3].sum(axis=0) @ self.by_pressure)
+            answers = vectors.T @ self.system.strain_jacobian
+            # On one rank, so that all use the same patterns to the last digit.
+            _, sizes, axes = minimum.engine.on_root(lambda: np.linalg.svd(answers, full_matrices=False))
+            kept = sizes > SMALL * sizes.max(initial=0.0)
+            self.patterns = axes[kept].T
+            self.by_load = -np.linalg.solve(self.system.stiffness, self.patterns).T  # de/dt, (r, s)
+            self.loads = sizes[kept] / np.abs(np.einsum("us,su->u", self.by_load, self.patterns))
 
     def safe_share(self, change: _Change) -> float:
         """Share of a change, at most 1, that exceeds neither `FAR_MOVED` nor `FAR_STRAINED`."""
         moved = self.minimum.engine.max_abs(self.fixed.dot(change.dtheta))
         strained = 0.0
         if self.system is not None:
-            amounts = change.dtheta @ self.system.strain_jacobian + change.pressure * self.by_pressure
+            amounts = change.dtheta @ self.system.strain_jacobian + change.loads @ self.by_load
             moved = max(moved, self.minimum.engine.max_abs(self.system.relaxed @ amounts))
             strained = float(np.abs(amounts).max())
         return 1.0 / max(1.0, moved / FAR_MOVED, strained / FAR_STRAINED)
 
     def gradient(self, change: _Change, beside: FloatArray | float = 0.0) -> FloatArray:
-        """Gradient of the relaxed enthalpy with respect to (Θ, p), (P + 1,), correct to second order in the change.
+        """Gradient of the relaxed enthalpy with respect to Θ, and strains e, (P + s,), both to second order.
 
         Evaluated at the structure predicted for the change, displaced by `beside`, (n, 3), in addition.
         """
-        displacement, strain, target = self.fixed.dot(change.dtheta) + beside, np.zeros((3, 3)), np.zeros((3, 3))
+        displacement, strain, amounts = self.fixed.dot(change.dtheta) + beside, np.zeros((3, 3)), np.zeros(0)
         if self.system is not None:
-            amounts = change.dtheta @ self.system.strain_jacobian + change.pressure * self.by_pressure
+            amounts = change.dtheta @ self.system.strain_jacobian + change.loads @ self.by_load
             displacement = displacement + np.tensordot(amounts, self.system.patterns(), axes=1)
             strain = np.tensordot(amounts, self.system.freedom.tensors(), axes=1)
-            target = self.system.freedom.target + change.pressure * np.eye(3)
         state = self.minimum.state_at(change.dtheta, displacement, strain, gradient=True)
         assert state.gradient is not None
         engine = self.minimum.engine
         work = np.asarray(engine.sum(np.einsum("rna,na->r", self.fixed.left, state.forces)))
-        gradient = np.append(state.gradient - self.fixed.right @ work, state.volume)
+        gradient = state.gradient - self.fixed.right @ work
         if self.system is not None:
-            drive = self.system.freedom.basis.T @ driving_force(state.volume, state.pressure, strain, target)
+            freedom = self.system.freedom
+            drive = freedom.basis.T @ driving_force(state.volume, state.pressure, strain, freedom.target)
             drive = drive + np.asarray(engine.sum(np.einsum("nak,na->k", self.system.relaxed, state.forces)))
-            gradient += np.append(self.system.strain_jacobian @ drive, self.by_pressure @ drive)
-        return gradient
+            drive = drive + self.patterns @ change.loads
+            gradient = gradient + self.system.strain_jacobian @ drive
+            amounts = amounts - np.linalg.solve(self.system.stiffness, drive)
+        return np.append(gradient, amounts)
 
 
 def _summed(a: _Change, b: _Change, step: float) -> _Change:
-    if a is b:
-        return _Change(step * a.dtheta, step * a.pressure)
-    return _Change(step * (a.dtheta + b.dtheta), step * (a.pressure + b.pressure))
+    return a.scaled(step) if a is b else _Change(step * (a.dtheta + b.dtheta), step * (a.loads + b.loads))
 
 
 def _asymmetry(tensor: FloatArray) -> float:

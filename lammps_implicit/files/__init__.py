@@ -1,10 +1,11 @@
 """Files: written whole or not at all, never over an input, and read only if they are whole."""
 
 from lammps_implicit.files.hdf5 import group_name, hdf5_opened, hdf5_written_whole
-from lammps_implicit.files.inputs import forget_inputs, protect_inputs, refuse_inputs
+from lammps_implicit.files.inputs import forget_inputs, named_files, protect_inputs, refuse_inputs
 from lammps_implicit.files.locks import locked
 from lammps_implicit.files.outputs import (
     beside,
+    label,
     make_folder,
     refuse_folder,
     refuse_to_overwrite,
@@ -12,7 +13,7 @@ from lammps_implicit.files.outputs import (
     write_figure,
     written_whole,
 )
-from lammps_implicit.files.schema import FORMAT_VERSION, Field, Schema, flags, integers, numbers, texts
+from lammps_implicit.files.schema import FORMAT_VERSION, Field, Schema, flags, integers, labels, numbers, texts
 from lammps_implicit.files.temporary import (
     forget_temporary,
     in_temporary_folder,
@@ -34,8 +35,11 @@ __all__ = [
     "hdf5_written_whole",
     "in_temporary_folder",
     "integers",
+    "label",
+    "labels",
     "locked",
     "make_folder",
+    "named_files",
     "numbers",
     "protect_inputs",
     "refuse_folder",

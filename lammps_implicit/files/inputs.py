@@ -29,15 +29,35 @@ def protect_inputs(names: Iterable[str | os.PathLike[str]], folders: Iterable[st
     folders : iterable of path
         Where files are found besides the folder of the file that names them and the working directory.
     """
-    places = [Path.cwd(), *map(Path, folders)]
+    _inputs.update(named_files(names, [Path.cwd(), *folders]))
+
+
+def named_files(names: Iterable[str | os.PathLike[str]], folders: Iterable[str | os.PathLike[str]]) -> set[Path]:
+    """Files among some words, and those that the texts of these name, and so on.
+
+    Parameters
+    ----------
+    names : iterable of path
+        Words that may name files.
+    folders : iterable of path
+        Where files are found besides the folder of the file that names them.
+
+    Returns
+    -------
+    set of Path
+        Without symbolic links.
+    """
+    places = list(map(Path, folders))
     waiting = [place / name for name in names for place in places]
+    known: set[Path] = set()
     while waiting:
         path = waiting.pop()
         found = _regular_file(path)
-        if found is None or found in _inputs:
+        if found is None or found in known:
             continue
-        _inputs.add(found)
+        known.add(found)
         waiting += [place / name for name in _named_in(found) for place in (path.parent, found.parent, *places)]
+    return known
 
 
 def forget_inputs() -> None:

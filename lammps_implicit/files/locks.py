@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +45,8 @@ def locked(path: Path) -> Iterator[None]:
         finally:
             lock.unlink(missing_ok=True)
             forget_temporary(lock)
+            with suppress(OSError):  # where nothing was computed, the folder is as empty as it was made
+                path.parent.rmdir()
 
 
 def _owned(lock: Path) -> IO[str]:

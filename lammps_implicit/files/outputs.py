@@ -157,6 +157,11 @@ def written_whole(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
         forget_temporary(temporary)
 
 
+def label(text: str) -> str:
+    """Return a name as a figure is to show it: what stands between dollar signs is mathematics to Matplotlib."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text).replace("$", r"\$")
+
+
 def write_figure(path: str | os.PathLike[str], figure: Any, overwrite: bool = False) -> None:
     """Write a Matplotlib figure as PNG, whatever the suffix of the file name.
 

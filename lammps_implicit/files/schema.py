@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,15 @@ class Field:
         Whether it must be there.
     finite : bool
         Whether no number may be infinite or NaN.
+    distinct : bool
+        Whether no value may be there twice.
     """
 
     shape: tuple[Any, ...]
     types: str
     needed: bool = True
     finite: bool = True
+    distinct: bool = False
 
 
 def numbers(*shape: Any, needed: bool = True, finite: bool = True) -> Field:
@@ -54,6 +58,11 @@ def integers(*shape: Any, needed: bool = True) -> Field:
 def flags(*shape: Any, needed: bool = True) -> Field:
     """Return the field of truth values, see `Field`."""
     return Field(shape, "b", needed)
+
+
+def labels(*shape: Any, needed: bool = True) -> Field:
+    """Return the field of texts that all differ, see `Field`."""
+    return Field(shape, "O", needed, distinct=True)
 
 
 def texts(*shape: Any, needed: bool = True) -> Field:
@@ -73,14 +82,14 @@ class Schema:
         Datasets at the top, by name.
     groups : mapping of str to mapping of str to Field
         Datasets of groups, by name; ``name/*`` stands for all groups in ``name``.
-    attributes : tuple of str
-        Attributes that must be there.
+    attributes : mapping of str to str
+        Attributes that must be there: each a ``text`` or a finite ``number``.
     """
 
     kind: str
     fields: Mapping[str, Field]
     groups: Mapping[str, Mapping[str, Field]] = field(default_factory=dict)
-    attributes: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, file: Any) -> None:
         """Check an open file; datasets that the schema does not know are looked at, too.
@@ -91,9 +100,13 @@ class Schema:
             If something is missing, of another shape or type, or not finite.
         """
         require_plain(file)
-        missing = [name for name in self.attributes if name not in file.attrs]
-        if missing:
-            raise OutputError(f"its attribute {missing[0]} is missing")
+        for name, kind in self.attributes.items():
+            value = file.attrs.get(name)
+            if value is None:
+                raise OutputError(f"its attribute {name} is missing")
+            number = np.ndim(value) == 0 and isinstance(value, (bool, int, float, np.number)) and np.isfinite(value)
+            if not (isinstance(value, str) if kind == "text" else number):
+                raise OutputError(f"its attribute {name} is no {kind}")
         shared: dict[str, int] = {}
         _check_fields(file, self.fields, shared)
         for pattern, fields in self.groups.items():
@@ -143,8 +156,19 @@ def _require_stored(name: str, dataset: Any) -> None:
         raise OutputError(f"{name} holds neither numbers nor texts")
     if dataset.shape is None:
         raise OutputError(f"{name} is empty")
+    if text and dataset.dtype.kind == "O":
+        _require_texts_of_file(name, dataset)
     if dataset.id.get_storage_size() < dataset.size * dataset.id.get_type().get_size():
         raise OutputError(f"{name} is declared with the shape {dataset.shape}, but not all of it is stored")
+
+
+def _require_texts_of_file(name: str, dataset: Any) -> None:
+    """Check that texts are no longer than their file: many may be the same one, which would fill memory."""
+    room = Path(dataset.file.filename).stat().st_size
+    for text in (dataset[index] for index in np.ndindex(dataset.shape)):
+        room -= len(text)
+        if room < 0:
+            raise OutputError(f"the texts of {name} are longer than the file")
 
 
 def _groups(file: Any, pattern: str) -> Iterator[Any]:
@@ -173,6 +197,8 @@ def _check_fields(group: Any, fields: Mapping[str, Field], shared: dict[str, int
         if dataset.dtype.kind not in expected.types:
             raise OutputError(f"{name} is of the type {dataset.dtype}")
         _check_shape(name, dataset.shape, expected.shape, shared, own)
+        if expected.distinct and len(set(dataset[()])) < dataset.size:
+            raise OutputError(f"{name} holds a name twice")
         if expected.finite and dataset.dtype.kind == "f":
             _require_finite(name, dataset)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import FORMAT_VERSION, Schema, hdf5_opened, hdf5_written_whole, numbers, texts
+from lammps_implicit.files import FORMAT_VERSION, Schema, hdf5_opened, hdf5_written_whole, labels, numbers, texts
 from lammps_implicit.inverse.descent import Descent, Iteration
 from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.minimum import Minimum
@@ -33,7 +33,7 @@ SCHEMA = Schema(
     HISTORY_KIND,
     {
         **{name: numbers("K") for name in _NUMBERS},
-        "parameter_names": texts("P"),
+        "parameter_names": labels("P"),
         "theta_start": numbers("P"),
         "theta": numbers("K", "P"),
         "term_names": texts("T"),
@@ -45,7 +45,7 @@ SCHEMA = Schema(
         "place": numbers("P", needed=False),
     },
     {"structures/*": structure_fields("n", "e")},
-    attributes=("digest", "start", "radius", "converged", "reason"),
+    attributes={"digest": "text", "start": "text", "radius": "number", "converged": "number", "reason": "text"},
 )
 """Histories of K iterations of P parameters, with L pairs of the optimiser."""
 

@@ -159,6 +159,9 @@ class FunctionLoss(LossKind):
     def cells(self) -> list[str]:
         return [self.cell]
 
+    def code(self) -> list[Path]:
+        return [self.file]
+
     def prepare(self) -> None:
         self._loaded = self._load()
 

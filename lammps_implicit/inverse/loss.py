@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, SerializeAsAny
@@ -76,6 +77,10 @@ class LossKind(Strict):
 
     def observables(self) -> list[str]:
         """Names of the observables of the configuration that the term depends on."""
+        return []
+
+    def code(self) -> list[Path]:
+        """Files of Python code that `prepare` runs; a line says so before."""
         return []
 
     def prepare(self) -> None:  # most kinds have nothing to prepare

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lammps_implicit.files import label
 from lammps_implicit.inverse.history import History
 
 SHOWN = 40
@@ -31,7 +32,9 @@ def plot_history(history: History) -> Any:
     forces = [iteration.forces for iteration in iterations]
     left.semilogy(forces, [iteration.loss for iteration in iterations], "ko-", label="loss")
     for name in iterations[0].terms if len(iterations[0].terms) > 1 else ():
-        left.semilogy(forces, [max(iteration.terms[name], 1e-300) for iteration in iterations], ".--", label=name)
+        left.semilogy(
+            forces, [max(iteration.terms[name], 1e-300) for iteration in iterations], ".--", label=label(name)
+        )
     left.set(xlabel="force evaluations", ylabel="loss")
     left.legend(fontsize="small")
     change = iterations[-1].theta - initial.theta
@@ -39,6 +42,6 @@ def plot_history(history: History) -> Any:
     shares = 100 * change / np.where(sizes > 0, sizes, np.median(sizes[sizes > 0]) if sizes.any() else 1.0)
     picked = np.sort(np.argsort(np.abs(shares))[::-1][:SHOWN])
     right.bar(range(len(picked)), shares[picked])
-    right.set_xticks(range(len(picked)), [initial.names[k] for k in picked], rotation=90, fontsize="x-small")
+    right.set_xticks(range(len(picked)), [label(initial.names[k]) for k in picked], rotation=90, fontsize="x-small")
     right.set(ylabel="change, %")
     return figure

@@ -32,6 +32,7 @@ from lammps_implicit.observables.cells import require_same_potential
 from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.kind import Cells, Measure, measures_of
 from lammps_implicit.potentials.labels import select
+from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import __version__
 from lammps_implicit.results.text import write_data, write_xyz
 
@@ -62,6 +63,8 @@ class Inversion:
         Unit of changes of each parameter.
     files : list of Path
         Files written, besides structures.
+    quality : Statistics
+        What checks found of the derivatives at the end, in all cells.
     """
 
     descent: Descent
@@ -72,6 +75,7 @@ class Inversion:
     change: FloatArray
     scale: FloatArray
     files: list[Path]
+    quality: Statistics
 
     def rows(self) -> list[tuple[str, str]]:
         """Rows of a table: why the descent ended, and what changed."""
@@ -88,6 +92,7 @@ class Inversion:
             ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
             ("largest change", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
             ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
+            ("accuracy of derivatives", self.quality.finding),
         ]
 
 
@@ -125,6 +130,8 @@ def invert(
         If settings contradict each other or the cells, a deck fails, or the history belongs to another configuration.
     """
     for term in settings.loss.all_terms():
+        for file in term.code():
+            say(f"running the Python code in {file}")
         term.prepare()
     with open_cells(settings, comm, say) as cells:
         for term in settings.loss.all_terms():
@@ -450,4 +457,5 @@ class _Recorder:
             change,
             self.problem.scale,
             [*files, plot],
+            combined({name: cell.overall for name, cell in cells.items()}),
         )

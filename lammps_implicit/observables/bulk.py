@@ -44,7 +44,8 @@ def lattice_parameters(
     tol : float
         Relative tolerance of the solves.
     order : int
-        Order of the derivatives: 0 for the values only, else with gradients.
+        Order of the derivatives: 0 for the values only, 1 to include the gradients, 2 to include second derivatives if
+        `StationaryPoint.third` has those of the strains.
 
     Returns
     -------
@@ -65,10 +66,16 @@ def lattice_parameters(
     if order == 0:
         return Observable(lengths / counts, unknown_gradient(bulk, 3), bulk.units.length)
     system = bulk.cell_system(tol, bulk.cell)
-    # d|a| = a·(ε a)/|a| for each cell vector a.
-    stretched = np.stack([np.einsum("va,va->v", vectors, vectors @ strain.T) for strain in system.freedom.tensors()])
-    gradient = system.strain_jacobian @ (stretched / lengths)
-    return Observable(lengths / counts, gradient / counts, bulk.units.length)
+    # d|a| = a·(ε a)/|a| for each cell vector a, and |a| d²|a| = |ε a|² - (d|a|)².
+    stretched = vectors @ np.swapaxes(system.freedom.tensors(), 1, 2)  # (s, 3, 3): rows ε a
+    slopes = np.einsum("va,sva->sv", vectors, stretched) / lengths
+    gradient, hessian = system.strain_jacobian @ slopes, None
+    if order >= 2 and bulk.third is not None and bulk.third.strains is not None:
+        strains, answers = bulk.third.strains, system.strain_jacobian
+        bends = np.einsum("sva,tva->stv", stretched, stretched) - np.einsum("sv,tv->stv", slopes, slopes)
+        curved = np.einsum("ps,stv,qt->pqv", answers, bends / lengths, answers)
+        hessian = (curved + np.stack([strains.hessian(slope) for slope in slopes.T], axis=-1)) / counts
+    return Observable(lengths / counts, gradient / counts, bulk.units.length, hessian)
 
 
 def cohesive_energy(

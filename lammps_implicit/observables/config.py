@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
-from lammps_implicit.observables.configuration import PathName, Strict, validate_cell
+from lammps_implicit.observables.configuration import Energy, PathName, Strict, validate_cell
 from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.kind import RegisteredObservable
 from lammps_implicit.units import units_of
@@ -50,14 +50,14 @@ class StudySettings(Strict):
     bulk : Bulk
     defects : dict of str to Defect
         By name. Without ``sites`` no relaxation volume is computed.
-    reservoirs : dict of str to (DeckSettings or float)
+    reservoirs : dict of str to (DeckSettings, float or str)
         For each element whose chemical potential the bulk does not fix: a deck of the pure element, or the chemical
-        potential, in the energy unit of the decks.
+        potential, in the energy unit of the decks or with its own.
     bindings : dict of str to Binding
         Binding energies, by name.
-    isolated : dict of str to float
-        Energy of an isolated atom of each element, in the energy unit of the decks; without them no cohesive energy is
-        computed.
+    isolated : dict of str to (float or str)
+        Energy of an isolated atom of each element, in the energy unit of the decks or with its own; without them no
+        cohesive energy is computed.
     observables : dict of str to ObservableKind
         Further observables of any registered kind, by name. Their cells are ``bulk``, ``reservoir of ELEMENT`` and the
         names of the defects.
@@ -76,11 +76,11 @@ class StudySettings(Strict):
 
     bulk: Bulk = Field(description="the perfect crystal")
     defects: dict[PathName, Defect] = Field(default_factory=dict, description="cells with defects, by name")
-    reservoirs: dict[PathName, Union[DeckSettings, float]] = Field(
+    reservoirs: dict[PathName, Union[DeckSettings, Energy]] = Field(
         default_factory=dict, description="a deck of each element that the bulk does not fix, or its chemical potential"
     )
     bindings: dict[PathName, Binding] = Field(default_factory=dict, description="binding energies to compute, by name")
-    isolated: dict[PathName, float] = Field(
+    isolated: dict[PathName, Energy] = Field(
         default_factory=dict, description="energy of an isolated atom of each element, for the cohesive energy"
     )
     observables: dict[PathName, RegisteredObservable] = Field(
@@ -138,6 +138,11 @@ class StudySettings(Strict):
             if name in reserved:
                 raise ValueError(f"observables: {name}: this name is taken, choose another")
         return self
+
+    def decks(self) -> list[DeckSettings]:
+        """The cells that are relaxed, in the order of `cell_names`."""
+        reservoirs = [given for given in self.reservoirs.values() if isinstance(given, DeckSettings)]
+        return [self.bulk, *reservoirs, *self.defects.values()]
 
     def cell_names(self) -> list[str]:
         """Names of the cells that are relaxed."""

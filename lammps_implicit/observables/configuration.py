@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +22,7 @@ from pydantic import (
 from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import deck_path
-from lammps_implicit.observables.yaml_text import line_of, repeated_key, require_limits
+from lammps_implicit.observables.yaml_text import line_of, repeated_key, require_limits, undecimal
 from lammps_implicit.registry import Registry
 from lammps_implicit.units import in_unit, split_unit
 
@@ -30,6 +31,14 @@ class Strict(BaseModel):
     """Base class for settings: unknown names, infinities and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Only fields that are truth values take ``true`` or ``yes``, which Python would also read as 1."""
+        if info.field_name and _misplaced_truth(cls.model_fields[info.field_name].annotation, value):
+            raise ValueError("true, false, yes and no are no value here: write a number, or a text in quotes")
+        return value
 
     @field_validator("*", mode="after")
     @classmethod
@@ -41,6 +50,29 @@ class Strict(BaseModel):
             return deck_path(info.context["folder"] / value)
         except (DeckError, OSError, ValueError):  # too long a name, or one with NUL
             raise ValueError(f"{str(value)[:80]} does not exist or cannot be read") from None
+
+
+def _misplaced_truth(annotation: Any, value: object) -> bool:
+    """Whether a value holds ``true`` or ``false`` where the type of a field has none; models look at their own."""
+    options = _options(annotation)
+    if isinstance(value, bool):
+        return bool not in options
+    if isinstance(value, dict):
+        inner, types = list(value.values()), [get_args(one)[1] for one in options if get_origin(one) is dict]
+    elif isinstance(value, list):
+        inner, types = value, [get_args(one)[0] for one in options if get_origin(one) in (list, tuple)]
+    else:
+        return False
+    return bool(types) and any(all(_misplaced_truth(one, item) for one in types) for item in inner)
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The types of which a field takes one."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [option for one in get_args(annotation) for option in _options(one)]
+    return [annotation]
 
 
 def require_parts_are_names(name: str) -> str:
@@ -86,6 +118,12 @@ Quantity = Annotated[Union[float, str], BeforeValidator(require_quantity)]
 """Type of a field that holds a number in a unit that follows from others, or a number with its own: ``160 GPa``."""
 
 
+def _require_energy(value: object) -> object:
+    if isinstance(require_quantity(value), str):
+        _converted(value, "eV")
+    return value
+
+
 def _converted(value: object, unit: str) -> object:
     if not isinstance(value, str):
         return value
@@ -94,6 +132,9 @@ def _converted(value: object, unit: str) -> object:
     except LammpsImplicitError as error:
         raise ValueError(str(error)) from None
 
+
+Energy = Annotated[Union[float, str], BeforeValidator(_require_energy)]
+"""Type of an energy in the unit of a deck, or with its own: ``-310 kJ/mol``."""
 
 Length = Annotated[float, BeforeValidator(partial(_converted, unit="Å"))]
 """Type of a length in Å, that may be written with another unit."""
@@ -150,6 +191,11 @@ def read_configuration(path: str | os.PathLike[str], model: type[Model]) -> Mode
         raise LammpsImplicitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if (repeated := repeated_key(root)) is not None:
         raise LammpsImplicitError(f"{path}, line {repeated.start_mark.line + 1}: {repeated.value} is given twice")
+    if (odd := undecimal(root)) is not None:
+        raise LammpsImplicitError(
+            f"{path}, line {odd.start_mark.line + 1}: {odd.value} is not in decimal notation, and YAML reads it as "
+            "another number: write it so, or in quotes if it is a text"
+        )
     if not isinstance(values, dict):
         expected = next(iter(model.model_fields))
         raise LammpsImplicitError(f"{path} holds no settings: '{expected}:' and others are expected")

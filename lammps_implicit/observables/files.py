@@ -112,15 +112,19 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
             observables = _of_sensitivity(file)
         else:
             observables = {str(group.attrs["name"]): _read_observable(group) for group in file[_GROUP].values()}
+        if not observables:
+            raise OutputError(f"cannot read {path}: it holds no observable")
         metric = ResponseMetric(file["metric"][()], file["response"][()]) if "response" in file else None
-        return Derivatives(Path(path), parameters, observables, metric, _cell_vectors(file), dict(file.attrs))
+        costs = {name: int(file.attrs[name]) for name in ("force_evaluations", "descriptor_evaluations")}
+        attributes = {**file.attrs, **costs}
+        return Derivatives(Path(path), parameters, observables, metric, _cell_vectors(file), attributes)
 
 
 def _cell_vectors(file: Any) -> dict[str, FloatArray]:
     if file.attrs["kind"] == SENSITIVITY_KIND:
         return {str(file.attrs["deck"]): file["cell"][()]}
     vectors = json.loads(str(file.attrs.get("cell_vectors", "{}")))
-    return {name: np.array(rows, float) for name, rows in vectors.items()}
+    return {name: np.array(rows, float).reshape(3, 3) for name, rows in vectors.items()}
 
 
 def _of_sensitivity(file: Any) -> dict[str, Observable]:
@@ -147,4 +151,5 @@ def _read_observable(group: Any) -> Observable:
         cubic = Cubic(group["duals"][()], group["third"][()], group["third_inner"][()])
     hessian = group["hessian"][()] if "hessian" in group else None
     value, bound = np.asarray(group["value"][()]), group.attrs.get("bound")
+    bound = None if bound is None else float(bound)
     return Observable(value, group["gradient"][()], str(group.attrs["units"]), hessian, cubic, bound)

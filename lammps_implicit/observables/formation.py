@@ -20,11 +20,33 @@ from lammps_implicit.observables.cells import (
     require_same_potential,
     volume,
 )
+from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.units import in_unit
 
 Reservoir = Union[StationaryPoint, float]
 """A cell of the pure element, or its chemical potential as a number that does not depend on Θ."""
+
+
+def energy_in_unit_of(cell: StationaryPoint, given: float | str, name: str) -> float:
+    """Convert an energy, such as ``-3.2`` or ``"-310 kJ/mol"``, to a cell's unit of energy.
+
+    Parameters
+    ----------
+    cell : StationaryPoint
+    given : float or str
+        A number in the cell's unit, or one with its own.
+    name : str
+        What it is the energy of, for messages.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it is not an energy.
+    """
+    with errors_about(name):
+        return in_unit(given, cell.units.energy)
 
 
 def formation_energy(

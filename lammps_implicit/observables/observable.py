@@ -30,9 +30,9 @@ class Observable:
     gradient : (P, ...) float array
         First derivative, in `units` per unit of each parameter.
     units : str
-    hessian : (P, P) float array or None
-        Second derivative of a scalar, where known. For volumes it is accurate only along the leading directions of an
-        ensemble.
+    hessian : (P, P, ...) float array or None
+        Second derivative, where known. For volumes and lattice parameters it is accurate only along the leading
+        directions of an ensemble.
     cubic : Cubic or None
         Third derivative along the leading directions of an ensemble, where known.
     bound : float or None
@@ -60,7 +60,9 @@ class Observable:
         """
         terms = [np.asarray(np.tensordot(changes, self.gradient, axes=1))]
         if self.hessian is not None:
-            terms.append(0.5 * np.einsum("...p,...p->...", changes @ self.hessian, changes))
+            along = changes.reshape(*changes.shape, *([1] * self.value.ndim))
+            bent = along * np.tensordot(changes, self.hessian, axes=1)  # (S..., P, ...)
+            terms.append(0.5 * np.asarray(bent.sum(axis=changes.ndim - 1)))
             if self.cubic is not None:
                 terms.append(self.cubic.term(changes))
         return terms
@@ -92,16 +94,20 @@ class Observable:
             With derivatives with respect to c.
         """
         gradient = np.asarray(np.tensordot(basis.T, self.gradient, axes=1))
-        hessian = None if self.hessian is None else basis.T @ self.hessian @ basis
+        hessian = self.hessian
+        if hessian is not None:
+            hessian = np.einsum("pa,pq...,qb->ab...", basis, hessian, basis, optimize=True)
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
         return Observable(self.value, gradient, self.units, hessian, cubic, self.bound)
 
     def component(self, *index: int) -> Observable:
-        """One entry of an array-valued observable, with its gradient."""
-        gradient = np.moveaxis(self.gradient, 0, -1)[index]
-        return Observable(np.asarray(self.value[index]), np.asarray(gradient), self.units)
+        """One entry of an array-valued observable, with its derivatives."""
+        gradient, hessian = np.moveaxis(self.gradient, 0, -1)[index], None
+        if self.hessian is not None:
+            hessian = np.moveaxis(self.hessian, (0, 1), (-2, -1))[index]
+        return Observable(np.asarray(self.value[index]), np.asarray(gradient), self.units, hessian)
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order, √(gᵀ Σ g), where the parameters have the covariance Σ.
@@ -139,7 +145,7 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
     gradient = np.sum([w * p.gradient for w, p in terms], axis=0)
     hessian = cubic = None
     if all(part.hessian is not None for part in parts):
-        hessian = np.einsum("k,kpq->pq", weights, np.array([part.hessian for part in parts]))
+        hessian = np.tensordot(weights, np.array([part.hessian for part in parts]), axes=1)
     cubics = [part.cubic for part in parts if part.cubic is not None]
     if len(cubics) == len(parts) and all(cubic_.duals is cubics[0].duals for cubic_ in cubics):
         tensor, inner = (

@@ -20,11 +20,18 @@ from lammps_implicit.observables.cells import enthalpy, require_enthalpy, requir
 from lammps_implicit.observables.decks import PositionSource
 from lammps_implicit.observables.distances import distance, require_atoms
 from lammps_implicit.observables.distortion import distortion_from, require_fixed_cell
-from lammps_implicit.observables.formation import Reservoir, formation_energy, formation_volume, relaxation_volume
+from lammps_implicit.observables.formation import (
+    Reservoir,
+    energy_in_unit_of,
+    formation_energy,
+    formation_volume,
+    relaxation_volume,
+)
 from lammps_implicit.observables.kind import Cells, ObservableKind
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.observables.targets import read_positions
 from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.units import is_quantity
 
 ELASTIC_TOLERANCE = 1e-7
 """Relative tolerance of the solves for elastic constants.
@@ -78,7 +85,7 @@ class FormationEnergy(ObservableKind):
     defect: str
     bulk: str
     reservoirs: dict[str, Union[float, str]] = Field(
-        default_factory=dict, description="by element: a cell, or a chemical potential"
+        default_factory=dict, description="by element: a cell, or a chemical potential, as -3.2 or '-310 kJ/mol'"
     )
 
     def cells(self) -> list[str]:
@@ -89,7 +96,7 @@ class FormationEnergy(ObservableKind):
             require_enthalpy(cells[name])
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        reservoirs = _reservoirs(self.reservoirs, cells)
+        reservoirs = _reservoirs(self.reservoirs, cells, cells[self.bulk])
         return formation_energy(cells[self.defect], cells[self.bulk], reservoirs, tol, order)
 
 
@@ -109,7 +116,7 @@ class FormationVolume(ObservableKind):
             require_relaxed_cell(cells[name], "a volume depends")
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        reservoirs = _reservoirs(self.reservoirs, cells)
+        reservoirs = _reservoirs(self.reservoirs, cells, cells[self.bulk])
         return formation_volume(cells[self.defect], cells[self.bulk], reservoirs, tol, order)
 
 
@@ -218,8 +225,13 @@ class LatticeDistortion(ObservableKind):
 
 
 def _cells_of_defect(defect: str, bulk: str, reservoirs: dict[str, Union[float, str]]) -> list[str]:
-    return [defect, bulk, *(given for given in reservoirs.values() if isinstance(given, str))]
+    return [defect, bulk, *(str(given) for given in reservoirs.values() if not is_quantity(given))]
 
 
-def _reservoirs(given: dict[str, Union[float, str]], cells: Cells) -> dict[str, Reservoir]:
-    return {element: cells[value] if isinstance(value, str) else value for element, value in given.items()}
+def _reservoirs(given: dict[str, Union[float, str]], cells: Cells, unit_of: StationaryPoint) -> dict[str, Reservoir]:
+    return {
+        element: energy_in_unit_of(unit_of, value, f"reservoir of {element}")
+        if is_quantity(value)
+        else cells[str(value)]
+        for element, value in given.items()
+    }

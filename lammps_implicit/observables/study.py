@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.third_derivative import third_derivative
-from lammps_implicit.files import hdf5_written_whole
+from lammps_implicit.files import hdf5_written_whole, label
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
     elastic_constants,
@@ -30,6 +30,7 @@ from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.files import write_observables
 from lammps_implicit.observables.formation import (
     binding_energy,
+    energy_in_unit_of,
     formation_energy,
     formation_volume,
     relaxation_volume,
@@ -38,11 +39,16 @@ from lammps_implicit.observables.kind import measure_scalar
 from lammps_implicit.observables.observable import Observable, combine, stability
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import LeadingDirections
+from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import OBSERVABLES_KIND, __version__
 from lammps_implicit.stationary.point import StationaryPoint
 
 Say = Callable[[str], None]
 """Prints or logs a one-line message."""
+
+
+TOLD = 0.01
+"""Relative error of derivatives of a stability that is told. Chosen: a hundred times what searches aim at."""
 
 
 class ParameterSamples(Protocol):
@@ -71,13 +77,16 @@ class Study:
     directions : LeadingDirections or None
         Leading directions of an ensemble along which third derivatives were taken.
     attributes : dict
-        Attributes of the result file: versions, decks, pressure, cost.
+        Attributes of the result file: versions, decks, pressure, cost, accuracy.
+    quality : Statistics
+        What checks found of the derivatives of all cells, the worst of them.
     """
 
     observables: dict[str, Observable]
     parameters: Parameters
     directions: LeadingDirections | None
     attributes: dict[str, Any]
+    quality: Statistics
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,9 @@ def open_cells(
         bulk = relaxed("bulk", settings.bulk)
         check(bulk)
         reservoirs: dict[str, Union[StationaryPoint, float]] = {
-            element: relaxed(f"reservoir of {element}", given) if isinstance(given, DeckSettings) else given
+            element: relaxed(f"reservoir of {element}", given)
+            if isinstance(given, DeckSettings)
+            else energy_in_unit_of(bulk, given, f"reservoir of {element}")
             for element, given in settings.reservoirs.items()
         }
         yield StudyCells(bulk, reservoirs, {name: relaxed(name, deck) for name, deck in settings.defects.items()})
@@ -192,15 +203,18 @@ def run_study(
         attributes = _take_third_derivatives(cells, samples[0], settings.tol, say) if samples else {}
         order = 2 if settings.second or ensemble is not None else 1
         found = observables_of(cells, settings, order, say)
+        checks = {name: cell.overall for name, cell in cells.named().items()}
         if settings.elastic_constants:
             say("relaxing bulk, all strains")
             with errors_about("bulk"), _relaxed(settings.bulk, settings, "full", comm) as strained:
                 say("elastic constants")
                 found |= named_constants(elastic_constants(strained, min(settings.tol, 1e-6)))
                 attributes["elastic_evaluations"] = strained.engine.evaluations.total
-        attributes |= _attributes(cells, settings)
+            checks["bulk, all strains"] = strained.overall
+        quality = combined(checks)
+        attributes |= _attributes(cells, settings) | {"accuracy": quality.accuracy, "verdict": quality.verdict}
         directions = bulk.third.directions if bulk.third is not None else None
-        return Study(found, bulk.parameters, directions, attributes)
+        return Study(found, bulk.parameters, directions, attributes, quality)
 
 
 def observables_of(
@@ -248,13 +262,21 @@ def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: 
     hessians = [cell.relaxation_hessian(tol, cell=cell.cell) for cell in named.values()]
     changes = ensemble.changes(cells.bulk.potential.theta)
     directions = cells.bulk.engine.on_root(lambda: leading_directions(changes, hessians))
-    asymmetry = 0.0
+    asymmetry = stability_error = 0.0
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
         with errors_about(name):
             third = third_derivative(cell, directions, tol, cell.cell)
         cell.third, asymmetry = third, max(asymmetry, third.asymmetry)
-    return {"ensemble": ensemble.source, "directions_share": directions.share, "third_asymmetry": asymmetry}
+        stability_error = max(stability_error, third.softening_error)
+        if third.softening_error > TOLD:
+            say(f"{name}: modes are hardly apart, and stability is known to {third.softening_error:.0%} only")
+    return {
+        "ensemble": ensemble.source,
+        "directions_share": directions.share,
+        "third_asymmetry": asymmetry,
+        "stability_error": stability_error,
+    }
 
 
 def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> StationaryPoint:
@@ -278,7 +300,11 @@ def _of_bulk(bulk: StationaryPoint, settings: StudySettings, order: int) -> dict
         lattice = lattice_parameters(bulk, settings.bulk.repeat, tol, order)
         found |= {name: lattice.component(axis) for axis, name in enumerate(LATTICE_PARAMETERS)}
     if settings.isolated:
-        found[cohesive] = cohesive_energy(bulk, settings.isolated, tol, order)
+        isolated = {
+            element: energy_in_unit_of(bulk, given, f"isolated: {element}")
+            for element, given in settings.isolated.items()
+        }
+        found[cohesive] = cohesive_energy(bulk, isolated, tol, order)
     return found
 
 
@@ -381,8 +407,10 @@ def plot_study(study: Study, shown: int = 12) -> Any:
     figure = Figure(figsize=(2.5 + 0.45 * len(picked), 1.4 + 0.32 * len(names)), layout="constrained", dpi=150)
     axes = figure.subplots()
     image = axes.imshow(shares[:, picked], cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(picked)), [study.parameters.names[index] for index in picked], rotation=60, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(
+        range(len(picked)), [label(study.parameters.names[index]) for index in picked], rotation=60, ha="right"
+    )
+    axes.set_yticks(range(len(names)), [label(name) for name in names])
     axes.set_title("change for 1 % of a parameter, relative to the largest in each row", fontsize="medium")
     figure.colorbar(image)
     return figure

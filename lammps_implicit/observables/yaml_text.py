@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE)
+"""Numbers that mean what they say; those that are not finite are refused where they stand."""
 
 MAX_CHARACTERS = 2**18
 MAX_DEPTH = 30
@@ -71,6 +75,21 @@ def repeated_key(node: Any) -> Any:
         for item in node.value:
             if (found := repeated_key(item)) is not None:
                 return found
+    return None
+
+
+def undecimal(node: Any) -> Any:
+    """First number in another notation than the decimal one: ``1:30`` is 90 to YAML, and ``010`` is 8; None if none."""
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        return node if number and not _DECIMAL.fullmatch(node.value) else None
+    if isinstance(node, yaml.CollectionNode):
+        for item in node.value:
+            for part in item if isinstance(item, tuple) else (item,):
+                if (found := undecimal(part)) is not None:
+                    return found
     return None
 
 

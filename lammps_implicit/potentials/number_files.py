@@ -11,6 +11,12 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.units import decimal
+
+LONGEST = 2**26
+"""Bytes, 64 MiB, of the longest file that `require_finite` reads: below a second, and tables are shorter."""
+
+_NOT_FINITE = re.compile(rb"(?<!\S)[-+]?(?:nan|inf|infinity)(?!\S)", re.IGNORECASE)
 
 _WORD = re.compile(r"\S+")
 
@@ -93,12 +99,34 @@ class Reader:
             raise PotentialError(f"{self.path}: {len(spans)} coefficients, expected {len(names)}")
         for row, start, stop in spans:
             try:
-                good = np.isfinite(float(self.lines[row][start:stop]))
-            except ValueError:
-                good = False
-            if not good:
-                raise PotentialError(f"{self.path}, line {row + 1}: '{self.lines[row][start:stop]}' is not a number")
+                decimal(self.lines[row][start:stop])
+            except ValueError as error:
+                raise PotentialError(f"{self.path}, line {row + 1}: {error}") from None
         return NumberFile(self.lines, tuple(spans), tuple(names))
+
+
+def require_finite(path: Path) -> None:
+    """Check that no line of numbers in a text file holds one that is infinite or NaN: LAMMPS would minimise for ever.
+
+    Parameters
+    ----------
+    path : Path
+        Files that are longer than `LONGEST`, or cannot be read, are left to LAMMPS.
+
+    Raises
+    ------
+    PotentialError
+    """
+    try:
+        content = path.read_bytes() if path.stat().st_size <= LONGEST else b""
+    except OSError:
+        return
+    for match in _NOT_FINITE.finditer(content):
+        start = content.rfind(b"\n", 0, match.start()) + 1
+        words = content[start : match.end()].decode("utf-8", "replace").split()
+        if all(map(is_number, words)) and not content[:start].rstrip(b" \t\r\n").endswith(b"&"):
+            row = content.count(b"\n", 0, start) + 1
+            raise PotentialError(f"{path}, line {row}: '{words[-1]}' is not a finite number")
 
 
 def is_number(word: str) -> bool:

@@ -15,6 +15,7 @@ from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
 from lammps_implicit.potentials.labels import matches, select, split_patterns
+from lammps_implicit.potentials.named_files import require_sane_files
 from lammps_implicit.registry import Registry
 
 FAMILIES: Registry[PotentialFamily] = Registry(
@@ -59,6 +60,7 @@ def start_lammps(
     path = deck_path(deck)
     engine = Engine.start(comm, variables)
     try:
+        engine.on_root(lambda: require_sane_files(path, variables or {}))
         engine.run_deck(path)
         potential = from_engine(engine, parameters)
         engine.take_over()

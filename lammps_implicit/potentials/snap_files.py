@@ -6,7 +6,6 @@ For the formats see https://docs.lammps.org/pair_snap.html
 from __future__ import annotations
 
 import io
-import math
 import os
 import re
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.files import written_whole
+from lammps_implicit.units import decimal
 
 # LAMMPS separates words at these characters and lines at newlines only, where Python's own rules are wider.
 _WORD = re.compile(r"[^ \t\r\n\f\"']+")
@@ -233,7 +233,8 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
     Raises
     ------
     PotentialError
-        If a line is not ``keyword value``, a required keyword is missing, or ``twojmax`` exceeds `LARGEST_TWOJMAX`.
+        If a line is not ``keyword value``, a required keyword is missing, ``twojmax`` exceeds `LARGEST_TWOJMAX`, or
+        ``rcutfac`` is not positive.
     """
     values: dict[str, tuple[str, ...]] = {}
     for row, line in enumerate(io.StringIO(text, newline="\n")):
@@ -245,10 +246,26 @@ def parse_parameters(text: str, source: str) -> ParameterFile:
     for keyword in ("rcutfac", "twojmax"):
         if keyword not in values:
             raise PotentialError(f"{source}: required keyword '{keyword}' is missing")
-    for word in values["twojmax"]:
-        if word.isdecimal() and int(word) > LARGEST_TWOJMAX:
-            raise PotentialError(f"{source}: twojmax {word} is more than LAMMPS has memory for ({LARGEST_TWOJMAX})")
+    require_moderate(text, source)
+    for word in values["rcutfac"][:1]:
+        if not _decimal(word, source) > 0:
+            raise PotentialError(f"{source}: rcutfac {word} is not a positive radius")
     return ParameterFile(values, text)
+
+
+def require_moderate(text: str, source: str) -> None:
+    """Check that LAMMPS has memory for what the text of a file of descriptors asks for; other texts pass.
+
+    Raises
+    ------
+    PotentialError
+        If its ``twojmax`` exceeds `LARGEST_TWOJMAX`.
+    """
+    for line in io.StringIO(text, newline="\n"):
+        words = [match.group() for match in _words(line)]
+        for word in words[1:] if words[:1] == ["twojmax"] else []:
+            if word.isdecimal() and int(word) > LARGEST_TWOJMAX:
+                raise PotentialError(f"{source}: twojmax {word} is more than LAMMPS has memory for ({LARGEST_TWOJMAX})")
 
 
 def read_parameters(path: str | Path) -> ParameterFile:
@@ -306,13 +323,14 @@ def _words(line: str) -> list[re.Match[str]]:
 
 
 def _number(match: re.Match[str], source: str, row: int) -> float:
+    return _decimal(match.group(), f"{source}, line {row + 1}")
+
+
+def _decimal(word: str, source: str) -> float:
     try:
-        value = float(match.group())
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise PotentialError(f"{source}, line {row + 1}: '{match.group()}' is not a number")
-    return value
+        return decimal(word)
+    except ValueError as error:
+        raise PotentialError(f"{source}: {error}") from None
 
 
 def _read_text(path: str | Path) -> str:

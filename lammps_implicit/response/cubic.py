@@ -106,6 +106,31 @@ class Cubic:
 
 
 @dataclass(frozen=True)
+class StrainBends:
+    """Second derivatives of s strains, known where at least one of the two arguments is a direction.
+
+    Attributes
+    ----------
+    duals : (P, k) float array
+        As for `Cubic`.
+    tensor : (s, k, P) float array
+        Arguments: a direction and any parameter.
+    inner : (s, k, k) float array
+        Arguments: two directions.
+    """
+
+    duals: FloatArray
+    tensor: FloatArray
+    inner: FloatArray
+
+    def hessian(self, slopes: FloatArray) -> FloatArray:
+        """Σ_s slopes_s d²e_s/dΘ², (P, P); terms with two arguments off the directions are left out."""
+        half = self.duals @ np.tensordot(slopes, self.tensor, axes=1)
+        whole = half + half.T - self.duals @ np.tensordot(slopes, self.inner, axes=1) @ self.duals.T
+        return np.asarray((whole + whole.T) / 2)
+
+
+@dataclass(frozen=True)
 class ThirdDerivative:
     """Third derivatives of the relaxed enthalpy of one minimum, and quantities that follow from them.
 
@@ -116,10 +141,15 @@ class ThirdDerivative:
     directions : LeadingDirections
     enthalpy : Cubic
         Third derivative of the relaxed enthalpy, or energy at fixed cell.
+    strains : StrainBends or None
+        Second derivatives of the strains of the cell; None if it is fixed.
     volume_hessian : (P, P) float array or None
         d²V/dΘ², Å³, accurate along the directions; None if the volume is fixed.
     softening : (P,) float array
         d(ln κ)/dΘ of the stiffness κ of the softest mode. The minimum disappears where κ vanishes.
+    softening_error : float
+        Estimated relative error of `softening`: the angle to which the mode was found, or if several modes are hardly
+        apart the largest difference of one from their mean.
     asymmetry : float
         Largest deviation of `enthalpy` from symmetry, relative to its largest element: an estimate of its error.
     """
@@ -127,6 +157,8 @@ class ThirdDerivative:
     cell: str
     directions: LeadingDirections
     enthalpy: Cubic
+    strains: StrainBends | None
     volume_hessian: FloatArray | None
     softening: FloatArray
+    softening_error: float
     asymmetry: float

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lammps_implicit.errors import AccuracyError
 from lammps_implicit.evaluators.interface import Evaluations, Evaluator
@@ -78,6 +78,7 @@ class Statistics:
         if part.missed > self.missed:
             self.missed, self.limits = part.missed, part.limits
         self.accuracy = max(self.accuracy, part.accuracy)
+        self.accepted = max(self.accepted, part.accepted)
 
     def checked(self, found: float, tol: float, what: str) -> None:
         """Take in what a check found.
@@ -106,6 +107,11 @@ class Statistics:
         return f"{'refused' if self._is_refused else 'limited'}: {self.limits}"
 
     @property
+    def finding(self) -> str:
+        """The verdict with the accuracy found, as commands print it."""
+        return f"{self.verdict} (found by checks: {self.accuracy:.1e})" if self.limits else self.verdict
+
+    @property
     def _is_refused(self) -> bool:
         return not (self.missed <= REFUSED or self.accuracy <= self.accepted)
 
@@ -124,6 +130,25 @@ class Statistics:
                 "noisy. Ask for a looser --tol, or take the result as it is: --accept-accuracy "
                 f"{_rounded_up(self.accuracy):g}, in Python and configurations accept_accuracy"
             )
+
+
+def combined(parts: Mapping[str, Statistics]) -> Statistics:
+    """Quality of a result that several cells contribute to: the worst of them, with the name of the cell.
+
+    Parameters
+    ----------
+    parts : mapping of str to Statistics
+        By the name of the cell.
+
+    Returns
+    -------
+    Statistics
+        Costs of the parts are not added up.
+    """
+    worst = Statistics("combined", 0.0)
+    for name, part in parts.items():
+        worst.include(replace(part, limits=part.limits and f"{name}: {part.limits}"))
+    return worst
 
 
 def _rounded_up(number: float) -> float:
@@ -145,6 +170,8 @@ class Meter:
     ----------
     statistics : Statistics
         Of the last product measured.
+    overall : Statistics
+        The worst of all products since `begin`, each of which was returned.
     counting : Statistics
         To which solves add now; discarded outside of `measured`.
     """
@@ -154,6 +181,11 @@ class Meter:
         self.accept = accept
         self.statistics = self.counting = Statistics("none", 0.0)
         self._depth = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget how good products were so far: those to come are at another reference."""
+        self.overall = Statistics("combined", 0.0)
 
     @contextmanager
     def measured(self, method: str, tol: float) -> Iterator[Statistics]:
@@ -190,3 +222,5 @@ class Meter:
             else:
                 self.statistics = counted
         counted.require_accurate()
+        if not self._depth:
+            self.overall.include(counted)

@@ -1,6 +1,6 @@
 """Kinds of result files and what they hold, and the version that wrote them."""
 
-from lammps_implicit.files import Field, Schema, flags, integers, numbers, texts
+from lammps_implicit.files import Field, Schema, flags, integers, labels, numbers, texts
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,7 @@ def structure_fields(atoms: str = "N", types: str = "E", needed: bool = True) ->
     }
 
 
-_PARAMETERS = {"theta": numbers("P"), "parameter_names": texts("P")}
+_PARAMETERS = {"theta": numbers("P"), "parameter_names": labels("P")}
 
 _DIRECTIONS = {"response": numbers("P", "K", needed=False), "metric": numbers("P", "P", needed=False)}
 """The K directions along which third derivatives were taken."""
@@ -58,10 +58,13 @@ SENSITIVITY = Schema(
         "pressure": numbers(3, 3, needed=False),
         "enthalpy": numbers(needed=False),
         "softening": numbers("P", needed=False),
+        "softening_error": numbers(needed=False),
+        "data_file": integers("B", needed=False),
     },
-    attributes=("units", "length_unit", "energy_unit", "deck"),
+    attributes=dict.fromkeys(("units", "length_unit", "energy_unit", "deck"), "text"),
 )
-"""Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the cell."""
+"""Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the
+cell, B bytes of a data file."""
 
 OBSERVABLES = Schema(
     OBSERVABLES_KIND,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import PotentialError
+from lammps_implicit.errors import LammpsImplicitError, PotentialError
 from lammps_implicit.files import beside, hdf5_written_whole, refuse_to_overwrite, written_whole
 from lammps_implicit.potentials.number_files import is_number
 from lammps_implicit.potentials.snap_files import (
@@ -19,8 +20,13 @@ from lammps_implicit.potentials.snap_files import (
     parse_coefficients,
     read_coefficients,
 )
+from lammps_implicit.results.data_file import lines_of, moved_lines, titled
 from lammps_implicit.results.sensitivity import Sensitivity
 from lammps_implicit.results.structure import stream_structure
+from lammps_implicit.units import decimal
+
+REACH = 1.0
+"""Å; displacement of an atom beyond which a first-order prediction means little: less than half a bond length."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +79,30 @@ def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> PredictedStructure:
     Returns
     -------
     PredictedStructure
+
+    Raises
+    ------
+    LammpsImplicitError
+        If a number overflows. Where an atom moves by more than `REACH` there is a warning.
     """
-    first = float(sensitivity.energy_gradient @ dtheta)
-    second = 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
-    terms = np.array([sensitivity.enthalpy, first, second])
-    displacement, strain = sensitivity.displacement(dtheta), sensitivity.strain(dtheta)
-    cell = sensitivity.structure.cell @ (np.eye(3) + strain).T
-    return PredictedStructure(
-        dtheta, displacement, strain, terms, sensitivity.mean_pressure * float(np.linalg.det(cell))
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        first = float(sensitivity.energy_gradient @ dtheta)
+        second = 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
+        terms = np.array([sensitivity.enthalpy, first, second])
+        displacement, strain = sensitivity.displacement(dtheta), sensitivity.strain(dtheta)
+        cell = sensitivity.structure.cell @ (np.eye(3) + strain).T
+        work = sensitivity.mean_pressure * float(np.linalg.det(cell))
+    if not all(np.isfinite(found).all() for found in (terms, displacement, strain, work)):
+        raise LammpsImplicitError("the new parameters are so far from those of the result that numbers overflow")
+    farthest = float(np.linalg.norm(displacement, axis=1).max(initial=0.0))
+    if farthest > REACH:
+        unit = sensitivity.attributes["length_unit"]
+        warnings.warn(
+            f"an atom is predicted to move by {farthest:.3g} {unit}, farther than first order holds: take a smaller "
+            "change of the parameters, or follow the minimum (Minimum.follow)",
+            stacklevel=2,
+        )
+    return PredictedStructure(dtheta, displacement, strain, terms, work)
 
 
 def read_theta(path: str | os.PathLike[str], sensitivity: Sensitivity) -> FloatArray:
@@ -123,6 +144,8 @@ def write_prediction(
     path: str | os.PathLike[str], sensitivity: Sensitivity, prediction: PredictedStructure, overwrite: bool = False
 ) -> list[Path]:
     """Write a prediction as HDF5, extended XYZ with displacement vectors, and a LAMMPS data file.
+
+    The data file has all that the deck's ``atom_style`` has: charges, molecules, bonds, and so on.
 
     Parameters
     ----------
@@ -173,8 +196,15 @@ def write_prediction(
         atoms = moved.to_ase(displacement=prediction.displacement)
         atoms.info["energy"] = prediction.energy
         atoms.write(temporary, format="extxyz", parallel=False)
-    with written_whole(data, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as text:
-        moved.write_data(text, f"predicted from {_name(sensitivity)}")
+    title = f"predicted from {_name(sensitivity)}"
+    with written_whole(data, overwrite) as temporary:
+        if sensitivity.data is None:
+            with open(temporary, "w", encoding="utf-8") as text:
+                moved.write_data(text, title)
+        else:
+            lines = titled(lines_of(sensitivity.data), title, sensitivity.structure.elements)
+            with open(temporary, "wb") as binary:
+                binary.writelines(moved_lines(lines, sensitivity.structure, prediction.displacement, prediction.strain))
     return [path, xyz, data]
 
 
@@ -211,8 +241,8 @@ def _read_csv(path: Path, sensitivity: Sensitivity) -> FloatArray:
             if missing or unknown:
                 wrong = f"no value for {missing[0]}" if missing else f"{unknown[0]} is not one of the parameters"
                 raise PotentialError(f"{path}: {wrong}")
-            return np.array([float(labelled[name]) for name in sensitivity.names])
-        return np.array([float(word) for row in rows for word in row])
+            return np.array([decimal(labelled[name]) for name in sensitivity.names])
+        return np.array([decimal(word) for row in rows for word in row])
     except ValueError as error:
         raise PotentialError(f"{path}: not a number where one is expected ({error})") from None
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian
+from lammps_implicit.results.data_file import DataFile, StoredDataFile, store_data_file, take_data_file
 from lammps_implicit.results.format import SENSITIVITY, SENSITIVITY_KIND, __version__
 from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import read_structure, stream_rows, stream_structure, write_dataset
@@ -37,6 +39,9 @@ FORMS = ("auto", "full", "factored")
 """Forms in which a Jacobian is written: see `Sensitivity.write`."""
 
 _WHAT = "a result of 'lammps-implicit sensitivity'"
+
+_DATA_FILE = "data_file"
+"""Dataset of `Sensitivity.data`."""
 
 
 class Factors(Protocol):
@@ -151,12 +156,16 @@ class Sensitivity:
         dV/dΘ, Å³ per unit of each parameter.
     third : dict of str to array
         Results of `Minimum.third_derivative`, with the names of datasets: ``third`` (k, k, P), ``third_inner``
-        (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (P,), ``metric`` and ``volume_hessian`` (P, P).
+        (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (P,) and ``softening_error`` (), ``metric`` and
+        ``volume_hessian`` (P, P).
         Empty if there are none.
     comm : MPI.Comm
         Communicator of the ranks that hold the atoms.
     path : Path or None
         File from which it was read.
+    data : DataFile or None
+        The structure with all that its ``atom_style`` has, such as charges and bonds, on rank 0; None if it has no more
+        than `structure`.
     """
 
     structure: Structure
@@ -175,6 +184,7 @@ class Sensitivity:
     third: dict[str, FloatArray] = field(default_factory=dict)
     comm: MPI.Comm = field(default_factory=lambda: MPI.COMM_SELF)
     path: Path | None = None
+    data: DataFile | None = None
 
     @property
     def mean_pressure(self) -> float:
@@ -272,6 +282,8 @@ class Sensitivity:
             file["potential"] = self.potential_text
             for name, (values, units) in self._datasets(length).items():
                 write_dataset(file, name, values, units)
+            if self.data is not None:
+                store_data_file(file, _DATA_FILE, self.data)
         return stream_structure(file, self.structure, self.comm, length)
 
     def _datasets(self, length: str) -> dict[str, tuple[Any, str]]:
@@ -303,6 +315,7 @@ _THIRD = {
     "third": "",
     "third_inner": "",
     "softening": "1 / theta",
+    "softening_error": "1",
     "volume_hessian": "",
 }
 """Datasets of third derivatives, and their units."""
@@ -353,6 +366,7 @@ def take_sensitivity(
         volume_gradient=jacobian.volume_gradient,
         third=_third(third) if same and third is not None else {},
         comm=point.engine.comm,
+        data=take_data_file(point),
     )
 
 
@@ -396,6 +410,9 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
             attributes=dict(file.attrs),
             pressure=held,
             third={name: file[name][()] for name in _THIRD if name in file},
+            data=StoredDataFile(partial(hdf5_opened, path, [SENSITIVITY], _WHAT), _DATA_FILE)
+            if _DATA_FILE in file
+            else None,
             **optional,
         )
 
@@ -422,6 +439,7 @@ def _third(third: ThirdDerivative) -> dict[str, FloatArray]:
         "third": third.enthalpy.tensor,
         "third_inner": third.enthalpy.inner,
         "softening": third.softening,
+        "softening_error": np.asarray(third.softening_error),
     }
     return found if third.volume_hessian is None else found | {"volume_hessian": third.volume_hessian}
 

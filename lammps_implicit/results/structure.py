@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -98,9 +99,12 @@ def read_structure(file: Any) -> Structure:
         raise OutputError(f"{file.file.filename}: the ids of its atoms are not positive, or one is there twice")
     if types.min() < 1 or types.max() > len(file["elements"]):
         raise OutputError(f"{file.file.filename}: an atom is of a type that is none of its elements")
+    elements = tuple(file["elements"].asstr()[()])
+    if not all(re.fullmatch(r"[\w.+-]{1,40}", element) for element in elements) or not (arrays["masses"] > 0).all():
+        raise OutputError(f"{file.file.filename}: an element has a name of other characters, or no mass")
     if not np.linalg.det(arrays["cell"]) > 0:
         raise OutputError(f"{file.file.filename}: the vectors of its cell do not span a volume")
-    return Structure(elements=tuple(file["elements"].asstr()[()]), **arrays)
+    return Structure(elements=elements, **arrays)
 
 
 def structure_pieces(file: Any) -> Iterator[Rows]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.files import written_whole
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.on_root import opened_on_root
+from lammps_implicit.results.data_file import titled
 from lammps_implicit.results.snapshot import elements_of
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import write_data_header, write_data_rows, write_rows, write_xyz_header
@@ -63,17 +63,7 @@ def _take_over(
 
     def copy() -> None:
         with written_whole(path, overwrite) as temporary, open(written, "rb") as source, open(temporary, "wb") as file:
-            source.readline()
-            file.write(f"{title}\n".encode())
-            for line in source:
-                words = line.split()
-                if words[:1] == [b"Atoms"]:
-                    file.write(line)
-                    break
-                named = len(words) == 2 and words[0].isdigit() and int(words[0]) <= len(elements)
-                named = named and words[1] not in (b"atoms", b"bonds", b"angles", b"dihedrals", b"impropers")
-                file.write(line.rstrip() + f"  # {elements[int(words[0]) - 1]}\n".encode() if named else line)
-            shutil.copyfileobj(source, file, 2**20)
+            file.writelines(titled(source, title, elements))
 
     try:
         minimum.engine.on_root(copy)

@@ -4,7 +4,7 @@
 (SciPy) and `petsc_krylov` for single right-hand sides, `conjugate_directions` for many, `dense` for very small cells
 and `minimal_residual` for saddles; `backend` chooses among them. `nullspace` projects rigid motions out. `springs` fits
 the springs to one Hessian product, `spring_inverse` and `petsc_spring_inverse` invert them, `preconditioner` keeps the
-last fit, `softest` finds the softest mode relative to them. Files named ``petsc_`` are loaded on several ranks only.
+last fit, `softest` finds the softest modes of H. Files named ``petsc_`` are loaded on several ranks only.
 
 Functions named like their file (`backend`, `spring_inverse`) are imported from there.
 """
@@ -17,7 +17,7 @@ from lammps_implicit.solvers.interface import LinearSolver, LinearSystem, Operat
 from lammps_implicit.solvers.minimal_residual import MinimalResidual
 from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.solvers.preconditioner import Fitted, Preconditioner
-from lammps_implicit.solvers.softest import Mode, softest_mode
+from lammps_implicit.solvers.softest import Mode, SoftestModes, softest_modes
 from lammps_implicit.solvers.springs import Springs, fit_springs, random_vector
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "NullSpace",
     "Operator",
     "Preconditioner",
+    "SoftestModes",
     "Solution",
     "Springs",
     "Status",
@@ -40,5 +41,5 @@ __all__ = [
     "fit_springs",
     "random_vector",
     "rigid_motions",
-    "softest_mode",
+    "softest_modes",
 ]

@@ -1,19 +1,48 @@
-"""The softest mode of a Hessian relative to the springs: its stiffness vanishes where a minimum ceases to exist."""
+"""The softest modes of a Hessian: lowest eigenvalues θ of H v = θ M v, which vanish where a minimum ceases to exist.
+
+M is a network of equal springs between neighbours, so that waves over the whole of a large cell do not count as soft.
+It depends on positions only: the springs fitted to H depend on a random vector, and with them the order of modes that
+are about as soft as each other (measured: another mode of a vacancy in W for each of four vectors).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy import sparse
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem
+from lammps_implicit.evaluators.interface import REACH, Evaluator
+from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.solvers.interface import PRODUCT_SHARE, LinearSystem
+from lammps_implicit.solvers.springs import find_bonds
+
+DEGENERATE = 1e-2
+"""Relative distance of eigenvalues up to which modes count as one group. Chosen: to tell them apart takes more than a
+hundred products."""
+
+_BOUND = 1e-3
+"""Added to the diagonal of M, relative to its mean: atoms without a neighbour in reach have modes too. Chosen: waves of
+more than a hundred atoms' length feel it."""
 
 _STILL = 3
-"""Iterations without progress that end a search: θ may rest at a mode of one symmetry while that of another, of which
-the vector has a small part only, still grows (measured: an interstitial in Al, where one such iteration ended at a mode
-of 0.004 beside one of -4e-5)."""
+"""Iterations in succession whose estimated error is small enough that end a search: the estimate needs the next
+eigenvalue, which may yet fall."""
+
+_SOFT = 1e-4
+"""Stiffness, relative to the largest, below which all modes count as equally soft. Chosen: zero is never far."""
+
+_COARSE = 1e-3
+"""Largest relative error of a Hessian product. Chosen: such products cost one evaluation."""
+
+_SPENT = 1e-8
+"""Part of a vector outside the space, relative to the vector, below which it is round-off."""
+
+_MEMORY, _FEWEST = 2**29, 8
+"""Bytes for the vectors of a search on each rank, and the number of vectors that is kept whatever they take. Chosen:
+memory against iterations."""
 
 
 @dataclass(frozen=True)
@@ -24,74 +53,180 @@ class Mode:
     ----------
     vector : (n, 3) float array
         v, of unit norm over all ranks.
-    pull : (n, 3) float array
-        Kv, the force of the springs, eV/Å².
     stiffness : float
-        vᵀHv / vᵀKv: about 1 for most modes, whatever the size of the cell.
+        vᵀHv / vᵀMv, eV/Å²: of the same size for most modes, whatever the size of the cell.
     curvature : float
         vᵀHv / vᵀv, eV/Å².
     """
 
     vector: FloatArray
-    pull: FloatArray
     stiffness: float
     curvature: float
 
 
-def softest_mode(system: LinearSystem, start: FloatArray, tol: float = 0.02, maxiter: int = 40) -> Mode:
-    """Return the mode of the lowest eigenvalue of H v = θ K v.
+@dataclass(frozen=True)
+class SoftestModes:
+    """The softest mode, with those whose stiffness is the same or nearly so.
 
-    Locally optimal preconditioned conjugate gradients (A. V. Knyazev, SIAM J. Sci. Comput. 23, 517 (2001)) with one
-    vector. K itself is never applied: all vectors are of the form v = K⁻¹p, and are kept together with p = Kv.
+    Attributes
+    ----------
+    modes : tuple of Mode
+        In order of their stiffness. Of modes that are equal by symmetry one may stand for all.
+    error : float
+        Estimated angle between them and what they stand for.
+    """
+
+    modes: tuple[Mode, ...]
+    error: float
+
+
+def equal_springs(engine: Evaluator) -> Callable[[FloatArray], FloatArray]:
+    """Return the function v → M v for distributed (n, 3) arrays.
+
+    M = Σ_bonds w(r) (e_i - e_j)(e_i - e_j)ᵀ + a small multiple of the identity, with w = 1 - r / reach.
+    """
+    n = len(engine.ids)
+    around = engine.neighbourhood()
+    bonds, spacing = find_bonds(engine, around, REACH)
+    lengths = np.concatenate([np.zeros(0), *(bonds.directions(part)[1] for _, part in bonds.chunks(n))])
+    weights = 1.0 - lengths / (REACH * spacing)
+    links = sparse.csr_matrix((weights, (bonds.start, bonds.end)), shape=(n, len(around.ids)))
+    held = np.asarray(links.sum(axis=1))
+    mean = engine.sum(float(held.sum())) / engine.n_atoms
+    held = held + _BOUND * (mean if mean > 0 else 1.0)
+    ids = engine.ids.copy()
+
+    def product(v: FloatArray) -> FloatArray:
+        return np.asarray(held * v - links @ fetch(engine.comm, ids, v, around.ids)) * engine.free
+
+    return product
+
+
+def softest_modes(
+    system: LinearSystem,
+    metric: Callable[[FloatArray], FloatArray],
+    start: FloatArray,
+    tol: float,
+    most: int,
+) -> SoftestModes:
+    """Return the modes of the lowest eigenvalue of H v = θ M v, to a given angle or as near as can be.
+
+    Davidson's method: Rayleigh and Ritz in a space to which K⁻¹r is added, with the residual r = Hv - θMv and the
+    springs K that precondition H (E. R. Davidson, J. Comput. Phys. 17, 87 (1975)).
 
     Parameters
     ----------
     system : LinearSystem
         H may have negative curvatures.
+    metric : callable
+        Maps v to M v, (n, 3) arrays: see `equal_springs`.
     start : (n, 3) float array
-        p of the first vector v = K⁻¹p: ``pull`` of a mode found nearby, or a random array.
+        First vector of the space. A random one sees modes of every symmetry.
     tol : float
-        Relative change of θ per iteration; the search ends after `_STILL` iterations in succession that change less.
-    maxiter : int
-        Limit on the number of iterations, of one Hessian product each.
+        Angle to which the modes are found.
+    most : int
+        Limit on the number of Hessian products.
     """
     engine, project = system.engine, system.null_space.project
-
-    def product(v: FloatArray) -> FloatArray:
-        return project(system.operator(v, 1e-3, None))
-
-    pulled = project(start)
-    v = system.preconditioned(pulled)
+    accuracy = min(_COARSE, PRODUCT_SHARE * tol)
+    v = project(start)
     if engine.norm(v) == 0:  # only rigid motions are possible
-        return Mode(v, pulled, 1.0, system.stiffness)
-    # Each member: a vector, its product with K, its product with H.
-    basis = [_scaled(engine.norm(v), v, pulled, product(v))]
-    stiffness, still = np.inf, 0
-    for _ in range(maxiter):
-        gram_h = np.array([[engine.dot(a[0], b[2]) for b in basis] for a in basis])
-        gram_k = np.array([[engine.dot(a[0], b[1]) for b in basis] for a in basis])
-        values, weights = eigh((gram_h + gram_h.T) / 2, (gram_k + gram_k.T) / 2)
-        best = [sum(w * member[part] for w, member in zip(weights[:, 0], basis, strict=True)) for part in range(3)]
-        last, stiffness = stiffness, float(values[0])
-        size = engine.norm(best[0])
-        current = _scaled(size, *best)
-        still = still + 1 if abs(last - stiffness) <= tol * abs(stiffness) else 0
+        return SoftestModes((Mode(v, 1.0, system.stiffness),), 0.0)
+    room = int(np.clip(_MEMORY // max(72 * v.size, 1), _FEWEST, most))
+    space, still, error = _Space(engine, lambda v: project(metric(v)), project), 0, 1.0
+    for _ in range(most):
+        if not space.add(v, lambda v: project(system.operator(v, accuracy, None))):
+            error = error if still else 0.0  # every direction that H leads to has been seen
+            break
+        values, count = space.values, space.softest
+        residuals = [space.ritz(space.products, i) - values[i] * space.ritz(space.pulled, i) for i in range(count)]
+        down = [system.preconditioned(residual) for residual in residuals]
+        sizes = [max(engine.dot(a, b), 0.0) for a, b in zip(residuals, down, strict=True)]
+        error = 1.0
+        if len(values) > count:
+            # An error of v is (H - θM)⁻¹r. It is largest along the next mode λ, where H⁻¹ = (λM)⁻¹, and K⁻¹ is like it.
+            # A mode that has not shown yet may be as soft.
+            gap = min(values[count] - values[count - 1], max(abs(values[0]), _SOFT * values[-1]))
+            error = min(1.0, float(np.sqrt(sum(sizes) * max(values[count], abs(values[0]))) / gap))
+        still = still + 1 if error <= tol else 0
         if still == _STILL:
             break
-        step = [
-            sum((w * member[part] for w, member in zip(weights[1:, 0], basis[1:], strict=True)), np.zeros_like(v))
-            for part in range(3)
-        ]
-        residual = current[2] - stiffness * current[1]
-        down = system.preconditioned(residual)
-        if engine.norm(down) <= 1e-10:
-            break
-        basis = [current, _scaled(engine.norm(down), down, residual, product(down))]
-        if engine.norm(step[0]) > 1e-12 * size:
-            basis.append(_scaled(engine.norm(step[0]), *step))
-    vector, pull, force = current
-    return Mode(vector, pull, stiffness, engine.dot(vector, force))
+        v = down[int(np.argmax(sizes))]
+        if len(values) == room:
+            space.reduce(room // 2)
+    modes = []
+    for index in range(space.softest):
+        v, stiffness = space.ritz(space.vectors, index), float(space.values[index])
+        size = engine.norm(v)
+        modes.append(Mode(v / size, stiffness, stiffness / size**2))
+    return SoftestModes(tuple(modes), error)
 
 
-def _scaled(size: float, *arrays: FloatArray) -> tuple[FloatArray, ...]:
-    return tuple(array / size for array in arrays)
+class _Space:
+    """Vectors that are orthonormal in M, their products with M and H, and the Ritz values of H in their space.
+
+    Attributes
+    ----------
+    vectors, pulled, products : lists of (n, 3) float arrays
+        v, Mv and Hv.
+    values : (m,) float array
+        Ritz values, in ascending order.
+    """
+
+    def __init__(
+        self, engine: Evaluator, metric: Callable[[FloatArray], FloatArray], project: Callable[[FloatArray], FloatArray]
+    ) -> None:
+        self.engine = engine
+        self.metric = metric
+        self.project = project
+        self.vectors: list[FloatArray] = []
+        self.pulled: list[FloatArray] = []
+        self.products: list[FloatArray] = []
+        self.values = np.zeros(0)
+        self._gram = np.zeros((0, 0))
+        self._weights = np.zeros((0, 0))
+
+    @property
+    def softest(self) -> int:
+        """Number of Ritz values that equal the lowest within `DEGENERATE`."""
+        return int(np.searchsorted(self.values, self.values[0] + DEGENERATE * abs(self.values[0]), side="right"))
+
+    def ritz(self, arrays: list[FloatArray], index: int) -> FloatArray:
+        """One of the lists, combined to a Ritz vector."""
+        total = np.zeros_like(arrays[0])
+        for weight, array in zip(self._weights[:, index], arrays, strict=True):
+            total += weight * array
+        return total
+
+    def add(self, v: FloatArray, product: Callable[[FloatArray], FloatArray]) -> bool:
+        """Add a vector, (n, 3), and its product with H; False if it lies in the space already."""
+        left = 1.0
+        for _ in range(2):  # the second time for what round-off leaves, which small rests show
+            v = self.project(v)
+            pulled = self.metric(v)
+            before = np.sqrt(max(self.engine.dot(v, pulled), 0.0))
+            for weight, other, of_other in zip(self._along(v, self.pulled), self.vectors, self.pulled, strict=True):
+                v, pulled = v - weight * other, pulled - weight * of_other
+            size = np.sqrt(max(self.engine.dot(v, pulled), 0.0))
+            left *= size / before if before > 0 else 0.0
+            if not left > _SPENT:
+                return False
+            v, pulled = v / size, pulled / size
+        self.vectors.append(v)
+        self.pulled.append(pulled)
+        self.products.append(product(self.vectors[-1]))
+        column = self._along(self.vectors[-1], self.products)
+        self._gram = np.block([[self._gram, column[:-1, None]], [column[None, :]]])
+        self.values, self._weights = np.linalg.eigh(self._gram)
+        return True
+
+    def reduce(self, count: int) -> None:
+        """Keep the space of the lowest Ritz vectors only."""
+        for arrays in (self.vectors, self.pulled, self.products):
+            arrays[:] = [self.ritz(arrays, index) for index in range(count)]
+        self.values, self._weights = self.values[:count], np.eye(count)
+        self._gram = np.diag(self.values)
+
+    def _along(self, v: FloatArray, arrays: list[FloatArray]) -> FloatArray:
+        """Inner products with each of some arrays, (m,)."""
+        return np.asarray(self.engine.sum(np.array([np.vdot(array, v) for array in arrays], float)))

@@ -23,14 +23,18 @@ from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.jacobian import Jacobian
 from lammps_implicit.response.linear_response import METHODS
 from lammps_implicit.solvers.nullspace import NullSpace
-from lammps_implicit.solvers.softest import Mode, softest_mode
+from lammps_implicit.solvers.softest import Mode, SoftestModes, equal_springs, softest_modes
 from lammps_implicit.stationary.checks import check_tolerance, checked_vector
 from lammps_implicit.stationary.relaxable import CellRequest, RelaxablePoint
 from lammps_implicit.units import Pressure
 
-ADMIXTURE = 1.0
-"""Size of the random part of the initial guess for a softest mode, relative to the mode it starts from. Chosen: enough
-for a mode of another symmetry to grow within the ten or so iterations of a search."""
+ROUGHLY, FINELY = 0.1, 1e-4
+"""Angles to which softest modes are found: to see whether a minimum disappears, and to differentiate their stiffness.
+Chosen: a stiffness is then known to a percent (at 0.3 another mode was taken for the softest), its derivative to
+1e-4."""
+
+MOST_PRODUCTS = 150
+"""Limit on the Hessian products of a search for the softest mode. Chosen: modes that take more are hardly apart."""
 
 
 class DifferentiablePoint(RelaxablePoint):
@@ -364,14 +368,19 @@ class DifferentiablePoint(RelaxablePoint):
         """K⁻¹v, (n, 3), with the fitted springs K: an estimate of H⁻¹v that costs no force evaluation."""
         return self.response.prepared().system.preconditioned(vector * self.engine.free)
 
-    def softest_mode(self, start: ArrayLike | None = None) -> Mode:
-        """Softest mode of the Hessian relative to the springs: see `solvers.softest`.
+    def softest_mode(self) -> Mode:
+        """Softest mode of the Hessian, roughly: see `solvers.softest`."""
+        return self.softest_modes(ROUGHLY).modes[0]
+
+    def softest_modes(self, tol: float = FINELY) -> SoftestModes:
+        """Softest modes of the Hessian, the same on any number of ranks: see `solvers.softest`.
 
         Parameters
         ----------
-        start : (n, 3) array_like, optional
-            Initial guess, the ``pull`` of an earlier result. Default: random.
+        tol : float
+            Angle to which they are found, if `MOST_PRODUCTS` suffice.
         """
         known = self.response.prepared()
-        guess = known.probe if start is None else np.asarray(start, float)
-        return softest_mode(replace(known.system, saddle=True), guess)
+        # From a random vector: from a mode found before, one of another symmetry would not be seen.
+        start = known.system.preconditioned(known.probe)
+        return softest_modes(replace(known.system, saddle=True), equal_springs(self.engine), start, tol, MOST_PRODUCTS)

@@ -220,7 +220,12 @@ class StationaryPoint(DifferentiablePoint):
             displacement = checked_vector(engine, displacement, self.positions.shape, "displacement")
         require_strainable(engine, strain)
         saved = SavedState(
-            engine.reference(), self.response, self.freedom, self.preconditioner.fitted, self._meter.statistics
+            engine.reference(),
+            self.response,
+            self.freedom,
+            self.preconditioner.fitted,
+            self._meter.statistics,
+            self._meter.overall,
         )
 
         def come_back() -> None:
@@ -251,7 +256,7 @@ class StationaryPoint(DifferentiablePoint):
         """Return to a saved state."""
         self.engine.set_reference(saved.reference)
         self._response, self.freedom = saved.response, saved.freedom
-        self._meter.statistics = saved.statistics
+        self._meter.statistics, self._meter.overall = saved.statistics, saved.overall
         self.potential.install(self.engine, np.zeros(len(self.potential.theta)))
         self.preconditioner.fitted = saved.fitted
 

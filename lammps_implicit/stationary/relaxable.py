@@ -196,6 +196,11 @@ class RelaxablePoint:
         return self._meter.statistics
 
     @property
+    def overall(self) -> Statistics:
+        """Quality of all products at this reference: what their checks found, the worst of them."""
+        return self._meter.overall
+
+    @property
     def third(self) -> ThirdDerivative | None:
         """Third derivatives along an ensemble's directions, if they were measured at this reference."""
         return self._response.third
@@ -223,6 +228,7 @@ class RelaxablePoint:
         LammpsImplicitError
             If this cell cannot be strained so, or a pressure is given for a fixed cell.
         """
+        self.engine.require_valid()
         if pressure is not None and (isinstance(cell, StrainFreedom) or cell == "none"):
             given = "a StrainFreedom, which has its own" if isinstance(cell, StrainFreedom) else "a fixed cell"
             raise LammpsImplicitError(
@@ -364,6 +370,7 @@ class RelaxablePoint:
 
     def _take(self, forces: FloatArray, potential: Potential | None = None) -> None:
         """Make the engine's reference, with these forces, the current state, whose response is yet to be computed."""
+        self._meter.begin()
         self._response = LinearResponse(
             self.engine,
             self.potential if potential is None else potential,

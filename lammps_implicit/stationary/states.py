@@ -75,3 +75,4 @@ class SavedState(NamedTuple):
     freedom: StrainFreedom
     fitted: Fitted | None
     statistics: Statistics
+    overall: Statistics

@@ -114,9 +114,6 @@ class Harmonic(Evaluator):
         self.shift(self.rest - self.positions)
         return self.settle()
 
-    def close(self) -> None:
-        """Do nothing: there are no resources to release."""
-
     def masses(self) -> FloatArray:
         """Mass of the only atom type, (1,)."""
         return np.ones(1)
