@@ -7,6 +7,7 @@ print goes into it.
 from __future__ import annotations
 
 import os
+import sys
 
 _STANDARD = (0, 1, 2)
 
@@ -21,6 +22,9 @@ def open_standard_streams() -> None:
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
+    # Python has none where they were closed when it began.
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 open_standard_streams()

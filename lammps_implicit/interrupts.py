@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """Signals that end a command: of users, terminals that close, and schedulers whose time is over."""
@@ -95,5 +96,18 @@ def _is_our_program() -> bool:
     return module.partition(".")[0] == __package__ or sys.argv[0].rpartition("/")[2] == "lammps-implicit"
 
 
+def _not_loaded(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say in one line why libraries cannot be loaded."""
+    if isinstance(error, ImportError | MemoryError | OSError):
+        while error.__cause__ is not None:
+            error = error.__cause__
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        remedy = "is memory limited ('ulimit -v'), is the disk full, or was the installation interrupted?"
+        os.write(2, f"error: a library cannot be loaded ({reason}): {remedy}\n".encode())
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
 if _is_our_program():
     stop_on_signals()
+    sys.excepthook = _not_loaded

@@ -307,7 +307,8 @@ def _table(factor):
 def test_tables_are_rough_and_bad_where_their_forces_are_not_their_energies(tmp_path, factor, status):
     (tmp_path / "pair.table").write_text(_table(factor))
     (tmp_path / "in.table").write_text(argon("table linear 3000", "1 1 pair.table PAIR 7.5"))
-    done = _run(tmp_path, "in.table", "--lines", 3, "--no-ranks", "--json", "report.json")
+    (tmp_path / "report.json").write_text("{}")
+    done = _run(tmp_path, "in.table", "--lines", 3, "--no-ranks", "--json", "report.json", "--overwrite")
     assert done.returncode == status, done.stdout + done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     found = {finding["name"]: finding for finding in report["findings"]}

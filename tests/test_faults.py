@@ -40,7 +40,7 @@ def stopped_by(number):
     return f"error: stopped by {number.name}; no output file is left half-written\n"
 
 
-@pytest.mark.parametrize("number", [*ENDING, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_signals_stop_a_deck_that_runs_and_leave_nothing(tmp_path, number):
     (tmp_path / "in.long").write_text(LONG)
     process = started(tmp_path, *COMMAND, "sensitivity", "in.long", "-o", "out.h5")
@@ -55,8 +55,8 @@ def test_signals_stop_a_deck_that_runs_and_leave_nothing(tmp_path, number):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["in.long", "scratch"]
 
 
-@pytest.mark.parametrize("program", [[sys.executable, "-m", "lammps_implicit"], [f"{sys.prefix}/bin/lammps-implicit"]])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("program", [COMMAND, [f"{sys.prefix}/bin/lammps-implicit"]])
+@pytest.mark.parametrize("number", ENDING)
 def test_signals_while_libraries_are_loaded(tmp_path, program, number):
     (tmp_path / "mpi4py.py").write_text("import time\nopen('loading', 'w').close()\ntime.sleep(60)\n")
     process = started(tmp_path, *program, "doctor", PYTHONPATH=f"{tmp_path}:{Path(__file__).parent.parent}")
@@ -64,6 +64,15 @@ def test_signals_while_libraries_are_loaded(tmp_path, program, number):
     process.send_signal(number)
     assert process.communicate(timeout=20)[1] == stopped_by(number)
     assert process.returncode == 128 + number
+
+
+def test_libraries_that_cannot_be_loaded(tmp_path):
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('libmpi.so:\\n failed to map segment')")
+    process = started(tmp_path, *COMMAND, "doctor", PYTHONPATH=f"{tmp_path}:{Path(__file__).parent.parent}")
+    errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    assert errors.startswith("error: a library cannot be loaded (ImportError: libmpi.so: failed to map segment): is me")
+    assert errors.count("\n") == 1
 
 
 def test_scripts_keep_their_own_answer_to_signals(tmp_path):

@@ -259,6 +259,12 @@ def test_what_others_print_than_we_is_watched_too(tmp_path, shell):
     assert outcome.stderr.count("\n") == outcome.stderr.count("error: cannot print to standard output") == full
 
 
+def test_a_command_without_standard_streams(known):
+    outcome = run(known, "relax", "in.ta", "-o", "silent.data", shell="<&- >&- 2>&-")
+    assert outcome.returncode == 0
+    assert "15 atoms" in (known / "silent.data").read_text()
+
+
 def test_output_in_a_locale_without_special_characters(known):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     outcome = run(known, *PREDICT, "c.h5", **plain)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from itertools import pairwise
 
 import h5py
@@ -14,8 +15,10 @@ import yaml
 from conftest import TA_VACANCY_READ, ta_data
 
 from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.cli.inverse import _begin
+from lammps_implicit.errors import OutputError
 from lammps_implicit.inverse.config import InversionSettings
-from lammps_implicit.inverse.run import invert
+from lammps_implicit.inverse.run import HISTORY, invert
 from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.potentials.snap_files import read_coefficients
 from lammps_implicit.results.text import write_data
@@ -333,3 +336,21 @@ def test_a_solute_turns_the_easy_core_into_the_hard_one(tmp_path):
     host = read_coefficients(tmp_path / "w_x.snapcoeff").theta
     tuned = read_coefficients(tmp_path / "invert_screw_core-output" / "tuned.snapcoeff").theta
     assert tuned[: len(host) // 2] == pytest.approx(host[: len(host) // 2], rel=1e-15)
+
+
+def test_a_folder_is_one_processs(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from lammps_implicit.files import locked\n"
+        f"with locked(Path({str(tmp_path / HISTORY)!r})): print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with ExitStack() as lock, pytest.raises(OutputError, match="another process works on"):
+            _begin(tmp_path, False, False, True, lock)
+        other.stdin.close()
+    with ExitStack() as lock:
+        _begin(tmp_path, True, False, False, lock)
+    (tmp_path / HISTORY).write_text("")
+    with ExitStack() as lock, pytest.raises(OutputError, match="exists already"):
+        _begin(tmp_path, False, False, False, lock)
+    assert {path.name for path in tmp_path.iterdir()} == {HISTORY, "structures"}

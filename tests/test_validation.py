@@ -21,13 +21,13 @@ from lammps_implicit.ensembles.agreement import agreement
 from lammps_implicit.ensembles.same_structure import Structure
 from lammps_implicit.ensembles.shards import (
     MERGED_KIND,
-    locked,
     merge_shards,
     read_records,
     shard_index,
     shard_path,
 )
 from lammps_implicit.ensembles.validation import Tolerances, require_same_values
+from lammps_implicit.files import locked
 from lammps_implicit.observables import Observable
 from lammps_implicit.potentials.snap_files import read_coefficients
 from lammps_implicit.units import units_of
@@ -258,7 +258,7 @@ def test_a_shard_is_one_processs(study, tmp_path):
     target = shard_path(tmp_path, 0, 3)
     with locked(target):
         code = (
-            "from pathlib import Path; from lammps_implicit.ensembles.shards import locked\n"
+            "from pathlib import Path; from lammps_implicit.files import locked\n"
             f"with locked(Path({str(target)!r})): pass"
         )
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -341,6 +341,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commands", default="", help="names, separated by commas; default: all")
     parser.add_argument("--log", type=Path, default=LOG)
     given = parser.parse_args()
     chance, began = random.Random(given.seed), time.monotonic()
@@ -354,7 +355,8 @@ def main() -> int:
 
         base = Path(scratch) / "base"
         prepare(base)
-        order = [(victim, ranks) for victim in VICTIMS for ranks in (1, 2)]
+        names = given.commands.split(",") if given.commands else [victim.words.split()[0] for victim in VICTIMS]
+        order = [(victim, ranks) for victim in VICTIMS if victim.words.split()[0] in names for ranks in (1, 2)]
         chance.shuffle(order)
         for victim, ranks in itertools.cycle(order):
             if time.monotonic() - began > 60 * given.minutes:

@@ -11,14 +11,17 @@ from typer.core import TyperCommand
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_inputs, protect_inputs
 
+_OUTPUTS = ("output", "json")
+"""Arguments that name what a command writes."""
+
 
 class Command(TyperCommand):
-    """Command of which every argument that names a file, other than ``--output``, is an input: see `protect_inputs`."""
+    """Command of which every argument that names a file, other than its outputs, is an input: see `protect_inputs`."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         forget_inputs()
-        given = [value for name, value in ctx.params.items() if name != "output"]
+        given = [value for name, value in ctx.params.items() if name not in _OUTPUTS]
         protect_inputs(_words(given), potential_folders())
         return super().invoke(ctx)
 

@@ -55,7 +55,7 @@ def guard_standard_output() -> None:
 
 def say(line: str) -> None:
     """Print a line, on rank 0 only."""
-    if rank() == 0 and sys.stdout is not None:
+    if rank() == 0:
         print(_encodable(printable(line), sys.stdout.encoding), flush=True)
 
 
@@ -71,8 +71,7 @@ def require_printed() -> None:
     ------
     OutputError
     """
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    sys.stdout.flush()
     if _failures and not isinstance(_failures[0], BrokenPipeError):
         raise OutputError(
             f"cannot print to standard output: {_failures[0].strerror}; the files that the command writes are whole"

@@ -76,7 +76,7 @@ def as_json(checks: Sequence[Check]) -> str:
 
 def show(checks: Iterator[Check]) -> list[Check]:
     """Show checks: as a table on a terminal, as lines elsewhere; returns them."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    if sys.stdout.isatty():
         found = list(checks)
         _show_table(found)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
@@ -14,7 +15,7 @@ from lammps_implicit.cli.configuration_help import ConfiguredCommand
 from lammps_implicit.cli.console import columns, say
 from lammps_implicit.cli.options import OverwriteOption
 from lammps_implicit.errors import OutputError
-from lammps_implicit.files import make_folder, refuse_folder, refuse_inputs, refuse_to_overwrite
+from lammps_implicit.files import locked, make_folder, refuse_folder, refuse_inputs, refuse_to_overwrite
 from lammps_implicit.inverse import run
 from lammps_implicit.inverse.config import (
     Bound,
@@ -77,9 +78,9 @@ def invert(
     folder = Path(f"{config.stem}-output") if output is None else output
     settings = on_root(MPI.COMM_WORLD, lambda: read_configuration(config, InversionSettings))
     on_root(MPI.COMM_WORLD, lambda: _prepare(folder, resume, overwrite, [config, *inputs(settings)]))
-    inversion = run.invert(
-        settings, folder, resume=resume, say=say, clear=partial(_begin, folder, overwrite, settings.structures)
-    )
+    with ExitStack() as lock:
+        begin = partial(_begin, folder, settings.structures, resume, overwrite, lock)
+        inversion = run.invert(settings, folder, resume=resume, say=say, clear=begin)
     columns(inversion.rows())
     say("wrote " + ", ".join(map(str, inversion.files)))
 
@@ -90,15 +91,20 @@ def _prepare(folder: Path, resume: bool, overwrite: bool, inputs: list[Path]) ->
         raise OutputError("give either --resume or --overwrite, not both")
     if resume and not (folder / HISTORY).exists():
         raise OutputError(f"--resume: there is no run to continue, {folder / HISTORY} does not exist")
-    there = _results(folder)
-    if there and not (resume or overwrite):
-        raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
-    for path in there:
+    for path in _expected(folder, resume or overwrite):
         refuse_inputs(path, *inputs)
     refuse_folder(folder)
     if folder.is_dir():
         for name in (HISTORY, PLOT):
             refuse_to_overwrite(folder / name, True)
+
+
+def _expected(folder: Path, asked: bool) -> list[Path]:
+    """Files that an earlier run left in a folder, which are an error if they are not asked for."""
+    there = _results(folder)
+    if there and not asked:
+        raise OutputError(f"{there[0]} exists already: choose another folder (-o), or pass --resume or --overwrite")
+    return there
 
 
 def _results(folder: Path) -> list[Path]:
@@ -108,8 +114,10 @@ def _results(folder: Path) -> list[Path]:
     return [path for path in (*names, *tuned, *(folder / STRUCTURES).glob("[0-9][0-9][0-9]_*.*")) if path.exists()]
 
 
-def _begin(folder: Path, overwrite: bool, structures: bool) -> None:
-    """Make the results folder, without the results of an earlier run; called once all input has been read."""
+def _begin(folder: Path, structures: bool, resume: bool, overwrite: bool, lock: ExitStack) -> None:
+    """Make the results folder, without the results of an earlier run, and lock it; called once all input is read."""
     make_folder(folder / STRUCTURES if structures else folder)
-    for path in _results(folder) if overwrite else ():
-        path.unlink()
+    lock.enter_context(locked(folder / HISTORY))
+    for path in _expected(folder, resume or overwrite):  # perhaps of a run that began after this one
+        if overwrite:
+            path.unlink()

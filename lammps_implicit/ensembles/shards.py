@@ -5,13 +5,10 @@ Each shard writes its own file, which is complete after every sample. Shards can
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,12 +22,10 @@ from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import (
     Schema,
     flags,
-    forget_temporary,
     hdf5_opened,
     hdf5_written_whole,
     integers,
     numbers,
-    remember_temporary,
     texts,
 )
 from lammps_implicit.observables.configuration import describe_errors
@@ -261,43 +256,6 @@ def _require_sensible(path: Path, arrays: dict[str, Any]) -> None:
         raise OutputError(f"cannot read {path}: an observable of a relaxed sample, or an error, is not finite")
     if not np.isfinite(arrays["estimates"][..., 0]).all():
         raise OutputError(f"cannot read {path}: an estimate to first order is missing")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lock a shard against other processes; the lock is released with the process, however it ends.
-
-    Parameters
-    ----------
-    path : Path
-        File of the shard; its folder is created if needed.
-
-    Raises
-    ------
-    OutputError
-        If another process works on the shard, or the folder cannot be created.
-    """
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "w", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise OutputError(f"cannot write in the folder {path.parent}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise OutputError(f"another process works on {path}") from None
-            # Any other error: the file system has no locks, so proceed without.
-        remember_temporary(lock, watched=False)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-            forget_temporary(lock)
-            with suppress(OSError):  # where nothing was computed, the folder is as empty as it was made
-                path.parent.rmdir()
 
 
 def remove_leftovers(path: Path) -> None:

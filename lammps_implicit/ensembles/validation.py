@@ -26,7 +26,6 @@ from lammps_implicit.ensembles.shards import (
     SHARD_KIND,
     Records,
     ValidationSettings,
-    locked,
     read_records,
     remove_leftovers,
     shard_path,
@@ -34,7 +33,7 @@ from lammps_implicit.ensembles.shards import (
 )
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
 from lammps_implicit.evaluators.deck import deck_path
-from lammps_implicit.files import sha256
+from lammps_implicit.files import locked, sha256
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
 from lammps_implicit.observables.config import ENERGIES_PER_ATOM, StudySettings

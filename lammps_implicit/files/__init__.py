@@ -2,6 +2,7 @@
 
 from lammps_implicit.files.hdf5 import group_name, hdf5_opened, hdf5_written_whole
 from lammps_implicit.files.inputs import forget_inputs, named_files, protect_inputs, refuse_inputs
+from lammps_implicit.files.locks import locked
 from lammps_implicit.files.outputs import (
     beside,
     label,
@@ -36,6 +37,7 @@ __all__ = [
     "integers",
     "label",
     "labels",
+    "locked",
     "make_folder",
     "named_files",
     "numbers",
