@@ -36,7 +36,7 @@ from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
 
 STYLE_GLOBAL, STYLE_ATOM = 0, 1
-TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 1, 2, 5
+TYPE_SCALAR, TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 0, 1, 2, 5
 """Arguments of LAMMPS' ``extract_compute`` (``LMP_STYLE_*``, ``LMP_TYPE_*``, ``LMP_SIZE_COLS``)."""
 
 _VIRIAL = "li_virial"
@@ -229,6 +229,13 @@ class LammpsSession(Evaluator):
             raise DeckError(
                 f"the variable '{name}' does not exist in the deck, or is not a number: define it there with 'variable'"
             ) from error
+
+    def fix_energy(self, id: str) -> float:
+        """Return the energy of a fix at the last evaluated positions; zero for a style that tells none."""
+        try:
+            return float(self.lmp.extract_fix(id, STYLE_GLOBAL, TYPE_SCALAR))
+        except (ValueError, TypeError):  # a null pointer
+            return 0.0
 
     def close(self) -> None:
         """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
