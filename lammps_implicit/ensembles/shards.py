@@ -277,6 +277,7 @@ def locked(path: Path) -> Iterator[None]:
         If another process works on the shard, or the folder cannot be created.
     """
     lock = path.with_name(f".{path.name}.lock")
+    made = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(lock, "w", encoding="utf-8")  # noqa: SIM115
@@ -295,8 +296,9 @@ def locked(path: Path) -> Iterator[None]:
         finally:
             lock.unlink(missing_ok=True)
             forget_temporary(lock)
-            with suppress(OSError):  # where nothing was computed, the folder is as empty as it was made
-                path.parent.rmdir()
+            if made:
+                with suppress(OSError):  # it is empty where nothing was computed
+                    path.parent.rmdir()
 
 
 def remove_leftovers(path: Path) -> None:
