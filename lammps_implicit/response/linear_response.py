@@ -147,7 +147,7 @@ class LinearResponse:
             probe = random_vector(self.engine.ids) * engine.free
             product = hessian.calibrate(probe)
             if around is not None:
-                self.preconditioner.fit(around, product)
+                self.preconditioner.fit(around, product, hessian.one_sided)
             apply = self.preconditioner.apply
             null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
             if not every_atom_is_held(engine, product, hessian.stiffness):
