@@ -362,11 +362,19 @@ class LammpsSession(Evaluator):
 
     def _compare_with_lammps(self) -> None:
         """Check that LAMMPS has what was read from the transcript."""
-        file = self.scratch / "info"
-        self.command(f'info system fixes out overwrite "{file}"')
-        answer = self.on_root(lambda: file.read_text(encoding="utf-8"))
+        answer = self._info("system fixes")
         require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
         self.follows_atoms = boundary_follows_atoms(answer)
+
+    def _ghost_cutoff(self) -> float:
+        """Distance from a rank's part of the cell within which it has ghost atoms, Å."""
+        return min(map(float, re.findall(r"^Communication cutoff.* = (\S+)", self._info("communication"), re.M)))
+
+    def _info(self, what: str) -> str:
+        """What LAMMPS' command ``info`` says."""
+        file = self.scratch / "info"
+        self.command(f'info {what} out overwrite "{file}"')
+        return str(self.on_root(lambda: file.read_text(encoding="utf-8")))
 
     def _transcript(self) -> str:
         # Carriage returns are kept: they end no line of LAMMPS'.

@@ -72,7 +72,7 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
     probe = random_vector(engine.ids) * engine.free
     product = hessian.calibrate(probe)
     if around is not None:
-        preconditioner.fit(around, product)
+        preconditioner.fit(around, product, hessian.one_sided)
     null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
     system = LinearSystem(
         engine, hessian.product, preconditioner.apply, null_space, hessian.stiffness, saddle, hessian.measure
