@@ -57,8 +57,8 @@ SENSITIVITY = Schema(
         "volume_hessian": numbers("P", "P", needed=False),
         "pressure": numbers(3, 3, needed=False),
         "enthalpy": numbers(needed=False),
-        "softening": numbers("P", needed=False),
-        "softening_error": numbers(needed=False),
+        "softening": numbers(..., needed=False),
+        "softening_errors": numbers("S", needed=False),
     },
     attributes=("units", "length_unit", "energy_unit", "deck"),
 )
