@@ -16,7 +16,7 @@ from lammps_implicit.expansion.taylor import Expansion, expand
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.observables.cells import enthalpy, volume
 from lammps_implicit.observables.distances import distance_from_jacobian
-from lammps_implicit.observables.observable import stability
+from lammps_implicit.observables.observable import stabilities
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import LeadingDirections, ThirdDerivative
 from lammps_implicit.results.sensitivity import Sensitivity, take_sensitivity
@@ -147,7 +147,7 @@ class Minimum(StationaryPoint):
         if self.cell != "none":
             found["volume"] = volume(self, tol)
         if self.third is not None:
-            found["stability"] = stability(self.third.softening)
+            found |= stabilities(self.third.softening)
         found |= {f"distance {a}-{b}": distance_from_jacobian(self, (a, b), tol) for a, b in distances}
         metric = self.third.directions.response_metric if self.third is not None else None
         return propagate(found, self.potential.theta, known, limit, metric)

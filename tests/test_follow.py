@@ -85,7 +85,7 @@ def test_parameters_of_another_shape_are_refused(ta_vacancy):
 
 def test_softest_modes_are_those_of_a_dense_pencil(write_deck):
     with Minimum.from_deck(write_deck(TA_VACANCY.replace("0 3 0 3 0 3", "0 2 0 2 0 2"))) as minimum:
-        found = minimum.softest_modes()
+        (found,) = minimum.softest_modes()
         metric, project = equal_springs(minimum.engine), minimum.null_space().project
         units = [project(unit) for unit in np.eye(minimum.positions.size).reshape(-1, *minimum.positions.shape)]
         hessian, springs = (

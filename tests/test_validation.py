@@ -306,7 +306,7 @@ def test_samples_that_become_another_structure_are_counted_apart(study, tmp_path
     good(*arguments, "-o", tmp_path / "v")
     monkeypatch.undo()
     output = good("merge", tmp_path / "v", "-o", tmp_path / "m.h5")
-    assert "3 samples, " in output and "1 became another structure" in output
+    assert "3 samples relaxed again, " in output and "1 became another structure" in output
     assert "vacancy: neighbours change" in output
     records, settings = read_records(tmp_path / "m.h5", MERGED_KIND)
     assert sorted(records.status) == [1, 1, 3]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
+import numpy as np
 import typer
 from mpi4py import MPI
 
@@ -17,6 +18,7 @@ from lammps_implicit.ensembles import plots, propagation, validation
 from lammps_implicit.ensembles.agreement import agreement, agreement_rows, outcome_lines
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
 from lammps_implicit.ensembles.files import read_propagation, write_propagation
+from lammps_implicit.ensembles.propagation import Distribution
 from lammps_implicit.ensembles.report import driver_rows, html_report, summary_rows
 from lammps_implicit.ensembles.shards import (
     MERGED_KIND,
@@ -32,6 +34,7 @@ from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.observables.distances import distance_from_sensitivity
 from lammps_implicit.observables.files import Derivatives, read_derivatives
+from lammps_implicit.observables.observable import Observable
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.progress import progress
 from lammps_implicit.results.format import SENSITIVITY_KIND
@@ -220,7 +223,14 @@ def _propagate(
     say(f"{flagged:,} of {total:,} samples ({flagged / total:.1%}) are flagged: outside the trust range")
     if derivatives.response_metric is None:
         say(f"errors are not estimated because {result} was made without --ensemble")
+    elif first := [name for name, one in distributions.items() if _lacks_an_error(one, observables[name])]:
+        say(f"known to first order only, so without an error: {', '.join(first)}")
     say("wrote " + ", ".join(map(str, [*files, *figures])))
+
+
+def _lacks_an_error(found: Distribution, observable: Observable) -> bool:
+    """Whether the error of an observable is unknown; stabilities, which have limits instead, need none."""
+    return bool(np.isnan(found.error).all()) and (observable.bound, observable.floor) == (None, None)
 
 
 def _merge(shards: list[Path], output: Path, overwrite: bool) -> None:

@@ -100,7 +100,7 @@ def agreement_rows(agreements: list[Agreement]) -> list[tuple[str, ...]]:
 
 def outcome_lines(records: Records) -> list[str]:
     """Tell how many samples were relaxed again, and what became of those that cannot be compared, with examples."""
-    told = [f"{len(records.rows):,} samples, {int(records.flagged.sum()):,} flagged"]
+    told = [f"{len(records.rows):,} samples relaxed again, {int(records.flagged.sum()):,} flagged"]
     for status, what in ((FAILED, "found no minimum nearby"), (CHANGED, "became another structure")):
         lost = np.flatnonzero(records.status == status)
         told[0] += f", {len(lost):,} {what}"

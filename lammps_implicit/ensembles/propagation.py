@@ -2,8 +2,9 @@
 
 For each sample, the Taylor series of an observable is summed to every order that is known. The first term left out is
 estimated from the last one known and from the size of the structural response to the sample. A sample is flagged, that
-is outside the trust range, if this estimate exceeds a given share of the change and of the ensemble's spread, or if the
-stiffness of a softest mode changes by half: displacements along that mode are inversely proportional to its stiffness.
+is outside the trust range, if this estimate exceeds a given share of the change and of the ensemble's spread, if the
+stiffness of a softest mode changes by half (displacements along that mode are inversely proportional to it), or if that
+of one of the next modes falls below a quarter.
 """
 
 from __future__ import annotations
@@ -272,6 +273,7 @@ def _distribution(
     change = np.abs(terms.sum(axis=0))
     allowed = limit * np.maximum(change, _robust_spread(estimates[-1]))
     bound = np.inf if observable.bound is None else observable.bound
+    floor = -np.inf if observable.floor is None else observable.floor
     covariances = covariance @ observable.gradient  # of each parameter with the observable
     variance = float(observable.gradient @ covariances)
     variances = variance * np.diag(covariance)
@@ -283,7 +285,8 @@ def _distribution(
         observable.units,
         estimates,
         error,
-        (error > allowed) | (change > bound),  # comparisons with NaN are false: unknown errors flag nothing
+        # Comparisons with NaN are false: unknown errors flag nothing.
+        (error > allowed) | (change > bound) | (estimates[-1] < floor),
         np.divide(covariances**2, variances, out=np.zeros(len(theta)), where=variances > 0),
         along**2 / variance if variance > 0 else np.zeros(len(along)),
     )

@@ -131,7 +131,7 @@ def _trust(propagated: Propagated) -> str:
     return (
         f"{int(known['flagged']):,} samples are outside the trust range: for some observable the estimated error "
         f"exceeds {float(known['limit']):.0%} of the change and of the ensemble's spread, or the stiffness of a "
-        "softest mode changes by half."
+        "softest mode changes by half, or that of one of the next modes falls below a quarter."
     )
 
 

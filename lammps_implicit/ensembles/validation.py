@@ -210,8 +210,9 @@ def _validated_names(derivatives: Derivatives) -> list[str]:
     costly = set(CUBIC_CONSTANTS)
     if derivatives.kind == OBSERVABLES_KIND:
         costly |= {name for name, kind in _settings(derivatives).observables.items() if kind.costly}
-    # Stabilities, the observables with a bound, need solves.
-    return [name for name, known in derivatives.observables.items() if name not in costly and known.bound is None]
+    # Stabilities, the observables with a bound or a floor, need solves.
+    costly |= {name for name, known in derivatives.observables.items() if (known.bound, known.floor) != (None, None)}
+    return [name for name in derivatives.observables if name not in costly]
 
 
 class _Cells:

@@ -33,6 +33,10 @@ SMALL = 1e-3
 """Strain pattern that answers to the ensemble, relative to the one that does most, below which it gets no load of its
 own. Chosen: in a crystal patterns that break its symmetry do not answer at all."""
 
+MODES = 4
+"""Number of different stiffnesses that are followed. Measured: where a crowdion turns it is not the stiffness of its
+softest mode, along its line, that vanishes, but the next one."""
+
 PUSHED = 2e-3
 """Å by which the atom that moves most is displaced along the softest mode. Chosen: so small that few pairs cross a
 cutoff, where cosine cutoff functions have a step in their second derivative."""
@@ -109,7 +113,7 @@ def third_derivative(minimum: StationaryPoint, directions: LeadingDirections, to
         ).reshape(len(response.loads), count, size)
         strains = _strain_bends(directions, response.patterns, by_load, np.moveaxis(within[:, :, size:], 2, 0))
         volume = _volume_hessian(response.system, strains)
-    softening, softening_error = _softening(minimum, response, at_rest[:size])
+    softening, softening_errors = _softening(minimum, response, at_rest[:size])
     return ThirdDerivative(
         cell,
         directions,
@@ -117,7 +121,7 @@ def third_derivative(minimum: StationaryPoint, directions: LeadingDirections, to
         strains,
         volume,
         softening,
-        softening_error,
+        softening_errors,
         _asymmetry(inner),
     )
 
@@ -150,25 +154,29 @@ def _volume_hessian(system: CellSystem, strains: StrainBends) -> FloatArray:
     return np.asarray(system.volume * (strains.hessian(traces) + slopes @ second @ slopes.T))
 
 
-def _softening(minimum: StationaryPoint, response: _FirstOrder, at_rest: FloatArray) -> tuple[FloatArray, float]:
-    """d(ln κ)/dΘ of the softest mode φ with κ = φᵀHφ, and its error: see `ThirdDerivative`.
+def _softening(minimum: StationaryPoint, response: _FirstOrder, at_rest: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """d(ln κ)/dΘ of the softest modes φ with κ = φᵀHφ, (m, P), and their errors, (m,): see `ThirdDerivative`.
 
     The curvature of B_c + z_c·∂W/∂z along φ is dκ/dΘ_c. Modes that are equal by symmetry stay so at all parameters, so
     that each of them has the derivative of all; of others that are hardly apart the mean is taken.
     """
-    found = minimum.softest_modes()
-    none, slopes = _Change(np.zeros_like(at_rest), np.zeros(len(response.loads))), []
-    for mode in found.modes:
-        largest = minimum.engine.max_abs(mode.vector)
-        if largest == 0 or mode.curvature <= 0:  # no atom can move, or a saddle point
-            return np.zeros_like(at_rest), 0.0
-        size = PUSHED / largest
-        ends = [response.gradient(none, sign * size * mode.vector)[: len(at_rest)] for sign in (1, -1)]
-        slopes.append((ends[0] + ends[1] - 2 * at_rest) / size**2 / mode.curvature)
-    mean = np.mean(slopes, axis=0)
-    sizes = np.linalg.norm(np.abs(minimum.potential.theta) * [mean, *(slopes - mean)], axis=1)
-    apart = float(sizes[1:].max() / sizes[0]) if sizes[0] > 0 else 0.0
-    return mean, max(found.error, apart)
+    none = _Change(np.zeros_like(at_rest), np.zeros(len(response.loads)))
+    found: list[FloatArray] = []
+    errors: list[float] = []
+    for equal in minimum.softest_modes(count=MODES):
+        slopes = []
+        for mode in equal.modes:
+            largest = minimum.engine.max_abs(mode.vector)
+            if largest == 0 or mode.curvature <= 0:  # no atom can move, or a saddle point
+                return np.zeros((1, len(at_rest))), np.zeros(1)
+            size = PUSHED / largest
+            ends = [response.gradient(none, sign * size * mode.vector)[: len(at_rest)] for sign in (1, -1)]
+            slopes.append((ends[0] + ends[1] - 2 * at_rest) / size**2 / mode.curvature)
+        mean = np.mean(slopes, axis=0)
+        sizes = np.linalg.norm(np.abs(minimum.potential.theta) * [mean, *(slopes - mean)], axis=1)
+        found.append(mean)
+        errors.append(max(equal.error, float(sizes[1:].max() / sizes[0]) if sizes[0] > 0 else 0.0))
+    return np.array(found), np.array(errors)
 
 
 class _FirstOrder:

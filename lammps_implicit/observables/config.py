@@ -12,6 +12,7 @@ from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
 from lammps_implicit.observables.configuration import Energy, PathName, Strict, validate_cell
 from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.kind import RegisteredObservable
+from lammps_implicit.observables.observable import STABILITIES
 from lammps_implicit.units import units_of
 
 ENERGIES_PER_ATOM = ("bulk energy per atom", "cohesive energy")
@@ -157,6 +158,6 @@ class StudySettings(Strict):
             *LATTICE_PARAMETERS,
             *CUBIC_CONSTANTS,
             *(f"{defect}: {what}" for defect in self.defects for what in of_defects),
-            *(f"{cell}: stability" for cell in self.cell_names()),
+            *(f"{cell}: {what}" for cell in self.cell_names() for what in STABILITIES),
             *(f"{name}: binding energy" for name in self.bindings),
         }

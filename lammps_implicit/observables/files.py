@@ -14,7 +14,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
 from lammps_implicit.files import group_name, hdf5_opened
-from lammps_implicit.observables.observable import Observable, stability
+from lammps_implicit.observables.observable import Observable, stabilities
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import Cubic, LeadingDirections, ResponseMetric
 from lammps_implicit.results.format import OBSERVABLES, OBSERVABLES_KIND, SENSITIVITY, SENSITIVITY_KIND
@@ -79,8 +79,9 @@ def write_observables(
         group["value"], group["gradient"] = observable.value, observable.gradient
         if observable.caution:
             group.attrs["caution"] = observable.caution
-        if observable.bound is not None:
-            group.attrs["bound"] = observable.bound
+        for limit in ("bound", "floor"):
+            if getattr(observable, limit) is not None:
+                group.attrs[limit] = getattr(observable, limit)
         if observable.hessian is not None:
             group["hessian"] = observable.hessian
         if observable.cubic is not None:
@@ -144,7 +145,7 @@ def _of_sensitivity(file: Any) -> dict[str, Observable]:
         gradient, volume_hessian = file["volume_gradient"][()], optional("volume_hessian")
         found["volume"] = Observable(np.asarray(file["volume"][()]), gradient, f"{length}^3", volume_hessian)
     softening = optional("softening")
-    return found if softening is None else found | {"stability": stability(softening)}
+    return found if softening is None else found | stabilities(np.atleast_2d(softening))
 
 
 def _read_observable(group: Any) -> Observable:
@@ -152,7 +153,7 @@ def _read_observable(group: Any) -> Observable:
     if "third" in group:
         cubic = Cubic(group["duals"][()], group["third"][()], group["third_inner"][()])
     hessian = group["hessian"][()] if "hessian" in group else None
-    value, bound = np.asarray(group["value"][()]), group.attrs.get("bound")
-    bound = None if bound is None else float(bound)
+    value = np.asarray(group["value"][()])
+    bound, floor = (float(group.attrs[name]) if name in group.attrs else None for name in ("bound", "floor"))
     units, caution = str(group.attrs["units"]), str(group.attrs.get("caution", ""))
-    return Observable(value, group["gradient"][()], units, hessian, cubic, bound, caution)
+    return Observable(value, group["gradient"][()], units, hessian, cubic, bound, floor, caution)

@@ -18,6 +18,13 @@ Displacements along that mode are proportional to 1/κ, a series in δκ/κ that
 chosen, which leaves a margin for the terms that the series omits.
 """
 
+STABILITIES = ("stability", *(f"stability {k}" for k in range(2, 5)))
+"""Names of the relative stiffnesses of the softest modes."""
+
+LEFT = 0.25
+"""Part of the stiffness of one of the next modes below which the structure may turn into another one. Chosen: above
+zero by as much as a first-order prediction may be wrong; a mode that stiffens changes little."""
+
 
 @dataclass(frozen=True)
 class Observable:
@@ -37,6 +44,8 @@ class Observable:
         Third derivative along the leading directions of an ensemble, where known.
     bound : float or None
         Change of this observable beyond which predictions of all observables are unreliable.
+    floor : float or None
+        Value of this observable below which they are.
     caution : str
         What finite changes see, where it differs from the derivatives.
     """
@@ -47,6 +56,7 @@ class Observable:
     hessian: FloatArray | None = None
     cubic: Cubic | None = None
     bound: float | None = None
+    floor: float | None = None
     caution: str = ""
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
@@ -103,7 +113,7 @@ class Observable:
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
-        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound, self.caution)
+        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound, self.floor, self.caution)
 
     def component(self, *index: int) -> Observable:
         """One entry of an array-valued observable, with its derivatives."""
@@ -162,19 +172,25 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
     return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic, caution=caution)
 
 
-def stability(softening: FloatArray) -> Observable:
-    """Stiffness κ of the softest mode, relative to its value at the minimum.
+def stabilities(softening: FloatArray) -> dict[str, Observable]:
+    """Stiffnesses κ of the softest modes, relative to their values at the minimum.
 
-    Where κ reaches zero the minimum disappears.
+    Where a κ reaches zero the minimum disappears.
 
     Parameters
     ----------
-    softening : (P,) float array
+    softening : (m, P) float array
         d(ln κ)/dΘ; see `ThirdDerivative`.
 
     Returns
     -------
-    Observable
-        Dimensionless, with value one; its bound is `MAX_SOFTENING`.
+    dict of str to Observable
+        With the names `STABILITIES`: dimensionless, with value one. The first has the bound `MAX_SOFTENING`, the
+        others have the floor `LEFT`.
     """
-    return Observable(np.asarray(1.0), softening, "of that at rest", bound=MAX_SOFTENING)
+    units = "of that at rest"
+    found: dict[str, Observable] = {}
+    for name, slope in zip(STABILITIES, softening, strict=False):  # there may be fewer modes
+        bound, floor = (None, LEFT) if found else (MAX_SOFTENING, None)
+        found[name] = Observable(np.asarray(1.0), slope, units, bound=bound, floor=floor)
+    return found

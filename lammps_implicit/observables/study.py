@@ -36,7 +36,7 @@ from lammps_implicit.observables.formation import (
     relaxation_volume,
 )
 from lammps_implicit.observables.kind import measure_scalar
-from lammps_implicit.observables.observable import Observable, combine, stability
+from lammps_implicit.observables.observable import Observable, combine, stabilities
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import LeadingDirections
 from lammps_implicit.response.statistics import Statistics, combined
@@ -243,8 +243,9 @@ def observables_of(
             of_defect = _of_defect(defect, cells, settings.defects[name].sites, settings, order)
         found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
     if order >= 2:
-        thirds = {name: cell.third for name, cell in cells.named().items() if cell.third is not None}
-        found |= {f"{name}: stability": stability(third.softening) for name, third in thirds.items()}
+        for name, cell in cells.named().items():
+            if cell.third is not None:
+                found |= {f"{name}: {what}": found_ for what, found_ in stabilities(cell.third.softening).items()}
     for name, binding in settings.bindings.items():
         complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
         found[f"{name}: binding energy"] = binding_energy(complex_, parts)
@@ -268,9 +269,10 @@ def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: 
         with errors_about(name):
             third = third_derivative(cell, directions, tol, cell.cell)
         cell.third, asymmetry = third, max(asymmetry, third.asymmetry)
-        stability_error = max(stability_error, third.softening_error)
-        if third.softening_error > TOLD:
-            say(f"{name}: modes are hardly apart, and stability is known to {third.softening_error:.0%} only")
+        error = float(third.softening_errors[0])
+        stability_error = max(stability_error, error)
+        if error > TOLD:
+            say(f"{name}: modes are hardly apart, and stability is known to {error:.0%} only")
     return {
         "ensemble": ensemble.source,
         "directions_share": directions.share,

@@ -145,10 +145,10 @@ class ThirdDerivative:
         Second derivatives of the strains of the cell; None if it is fixed.
     volume_hessian : (P, P) float array or None
         d²V/dΘ², Å³, accurate along the directions; None if the volume is fixed.
-    softening : (P,) float array
-        d(ln κ)/dΘ of the stiffness κ of the softest mode. The minimum disappears where κ vanishes.
-    softening_error : float
-        Estimated relative error of `softening`: the angle to which the mode was found, or if several modes are hardly
+    softening : (m, P) float array
+        d(ln κ)/dΘ of the stiffness κ of the softest modes, in their order. The minimum disappears where a κ vanishes.
+    softening_errors : (m,) float array
+        Estimated relative errors of `softening`: the angle to which a mode was found, or if several modes are hardly
         apart the largest difference of one from their mean.
     asymmetry : float
         Largest deviation of `enthalpy` from symmetry, relative to its largest element: an estimate of its error.
@@ -160,5 +160,5 @@ class ThirdDerivative:
     strains: StrainBends | None
     volume_hessian: FloatArray | None
     softening: FloatArray
-    softening_error: float
+    softening_errors: FloatArray
     asymmetry: float

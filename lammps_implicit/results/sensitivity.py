@@ -156,7 +156,7 @@ class Sensitivity:
         dV/dΘ, Å³ per unit of each parameter.
     third : dict of str to array
         Results of `Minimum.third_derivative`, with the names of datasets: ``third`` (k, k, P), ``third_inner``
-        (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (P,) and ``softening_error`` (), ``metric`` and
+        (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (m, P) and ``softening_errors`` (m,), ``metric`` and
         ``volume_hessian`` (P, P).
         Empty if there are none.
     comm : MPI.Comm
@@ -315,7 +315,7 @@ _THIRD = {
     "third": "",
     "third_inner": "",
     "softening": "1 / theta",
-    "softening_error": "1",
+    "softening_errors": "1",
     "volume_hessian": "",
 }
 """Datasets of third derivatives, and their units."""
@@ -439,7 +439,7 @@ def _third(third: ThirdDerivative) -> dict[str, FloatArray]:
         "third": third.enthalpy.tensor,
         "third_inner": third.enthalpy.inner,
         "softening": third.softening,
-        "softening_error": np.asarray(third.softening_error),
+        "softening_errors": third.softening_errors,
     }
     return found if third.volume_hessian is None else found | {"volume_hessian": third.volume_hessian}
 

@@ -17,7 +17,7 @@ from lammps_implicit.solvers.interface import LinearSolver, LinearSystem, Operat
 from lammps_implicit.solvers.minimal_residual import MinimalResidual
 from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.solvers.preconditioner import Fitted, Preconditioner
-from lammps_implicit.solvers.softest import Mode, SoftestModes, softest_modes
+from lammps_implicit.solvers.softest import EqualModes, Mode, softest_modes
 from lammps_implicit.solvers.springs import Springs, fit_springs, random_vector
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ConjugateDirections",
     "ConjugateGradients",
     "Dense",
+    "EqualModes",
     "Fitted",
     "LinearSolver",
     "LinearSystem",
@@ -33,7 +34,6 @@ __all__ = [
     "NullSpace",
     "Operator",
     "Preconditioner",
-    "SoftestModes",
     "Solution",
     "Springs",
     "Status",

@@ -65,8 +65,8 @@ class Mode:
 
 
 @dataclass(frozen=True)
-class SoftestModes:
-    """The softest mode, with those whose stiffness is the same or nearly so.
+class EqualModes:
+    """A mode, with those whose stiffness is the same or nearly so.
 
     Attributes
     ----------
@@ -108,8 +108,9 @@ def softest_modes(
     start: FloatArray,
     tol: float,
     most: int,
-) -> SoftestModes:
-    """Return the modes of the lowest eigenvalue of H v = θ M v, to a given angle or as near as can be.
+    count: int = 1,
+) -> list[EqualModes]:
+    """Return the modes of the lowest eigenvalues of H v = θ M v, to a given angle or as near as can be.
 
     Davidson's method: Rayleigh and Ritz in a space to which K⁻¹r is added, with the residual r = Hv - θMv and the
     springs K that precondition H (E. R. Davidson, J. Comput. Phys. 17, 87 (1975)).
@@ -126,40 +127,45 @@ def softest_modes(
         Angle to which the modes are found.
     most : int
         Limit on the number of Hessian products.
+    count : int
+        Number of eigenvalues, of which those within `DEGENERATE` of each other count as one; there may be fewer.
     """
     engine, project = system.engine, system.null_space.project
     accuracy = min(_COARSE, PRODUCT_SHARE * tol)
     v = project(start)
     if engine.norm(v) == 0:  # only rigid motions are possible
-        return SoftestModes((Mode(v, 1.0, system.stiffness),), 0.0)
+        return [EqualModes((Mode(v, 1.0, system.stiffness),), 0.0)]
     room = int(np.clip(_MEMORY // max(72 * v.size, 1), _FEWEST, most))
-    space, still, error = _Space(engine, lambda v: project(metric(v)), project), 0, 1.0
+    space = _Space(engine, lambda v: project(metric(v)), project)
+    found: list[EqualModes] = []
+    error, still = 1.0, 0
     for _ in range(most):
         if not space.add(v, lambda v: project(system.operator(v, accuracy, None))):
-            error = error if still else 0.0  # every direction that H leads to has been seen
-            break
-        values, count = space.values, space.softest
-        residuals = [space.ritz(space.products, i) - values[i] * space.ritz(space.pulled, i) for i in range(count)]
+            # Every direction that H leads to has been seen.
+            rest = space.groups_above(found)[: count - len(found)]
+            return found + [EqualModes(tuple(map(space.mode, group)), 0.0) for group in rest]
+        values, groups = space.values, space.groups_above(found)
+        group = groups[0] if groups else [len(values) - 1]
+        residuals = [space.ritz(space.products, i) - values[i] * space.ritz(space.pulled, i) for i in group]
         down = [system.preconditioned(residual) for residual in residuals]
         sizes = [max(engine.dot(a, b), 0.0) for a, b in zip(residuals, down, strict=True)]
-        error = 1.0
-        if len(values) > count:
+        error, following = 1.0, group[-1] + 1
+        if following < len(values):
             # An error of v is (H - θM)⁻¹r. It is largest along the next mode λ, where H⁻¹ = (λM)⁻¹, and K⁻¹ is like it.
             # A mode that has not shown yet may be as soft.
-            gap = min(values[count] - values[count - 1], max(abs(values[0]), _SOFT * values[-1]))
-            error = min(1.0, float(np.sqrt(sum(sizes) * max(values[count], abs(values[0]))) / gap))
+            gap = min(values[following] - values[group[-1]], max(abs(values[group[0]]), _SOFT * values[-1]))
+            error = min(1.0, float(np.sqrt(sum(sizes) * max(values[following], abs(values[group[0]]))) / gap))
         still = still + 1 if error <= tol else 0
         if still == _STILL:
-            break
+            # Kept as they are now: of modes that are equal by symmetry others come in later, and not as accurate.
+            found.append(EqualModes(tuple(map(space.mode, group)), error))
+            if len(found) == count:
+                return found
+            still = 0
         v = down[int(np.argmax(sizes))]
         if len(values) == room:
             space.reduce(room // 2)
-    modes = []
-    for index in range(space.softest):
-        v, stiffness = space.ritz(space.vectors, index), float(space.values[index])
-        size = engine.norm(v)
-        modes.append(Mode(v / size, stiffness, stiffness / size**2))
-    return SoftestModes(tuple(modes), error)
+    return [*found, EqualModes(tuple(map(space.mode, group)), error)]
 
 
 class _Space:
@@ -186,10 +192,22 @@ class _Space:
         self._gram = np.zeros((0, 0))
         self._weights = np.zeros((0, 0))
 
-    @property
-    def softest(self) -> int:
-        """Number of Ritz values that equal the lowest within `DEGENERATE`."""
-        return int(np.searchsorted(self.values, self.values[0] + DEGENERATE * abs(self.values[0]), side="right"))
+    def groups_above(self, found: list[EqualModes]) -> list[list[int]]:
+        """Indices of Ritz values above those of modes found before, in groups within `DEGENERATE` of their lowest."""
+        groups: list[list[int]] = []
+        below = -np.inf if not found else _reach(found[-1].modes[0].stiffness)
+        for index in np.flatnonzero(self.values > below):
+            if groups and self.values[index] <= _reach(self.values[groups[-1][0]]):
+                groups[-1].append(int(index))
+            else:
+                groups.append([int(index)])
+        return groups
+
+    def mode(self, index: int) -> Mode:
+        """One of the Ritz vectors."""
+        v, stiffness = self.ritz(self.vectors, index), float(self.values[index])
+        size = self.engine.norm(v)
+        return Mode(v / size, stiffness, stiffness / size**2)
 
     def ritz(self, arrays: list[FloatArray], index: int) -> FloatArray:
         """One of the lists, combined to a Ritz vector."""
@@ -230,3 +248,8 @@ class _Space:
     def _along(self, v: FloatArray, arrays: list[FloatArray]) -> FloatArray:
         """Inner products with each of some arrays, (m,)."""
         return np.asarray(self.engine.sum(np.array([np.vdot(array, v) for array in arrays], float)))
+
+
+def _reach(value: float) -> float:
+    """The largest eigenvalue that counts as equal to one."""
+    return value + DEGENERATE * abs(value)

@@ -23,7 +23,7 @@ from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.jacobian import Jacobian
 from lammps_implicit.response.linear_response import METHODS
 from lammps_implicit.solvers.nullspace import NullSpace
-from lammps_implicit.solvers.softest import Mode, SoftestModes, equal_springs, softest_modes
+from lammps_implicit.solvers.softest import EqualModes, Mode, equal_springs, softest_modes
 from lammps_implicit.stationary.checks import check_tolerance, checked_vector
 from lammps_implicit.stationary.relaxable import CellRequest, RelaxablePoint
 from lammps_implicit.units import Pressure
@@ -371,17 +371,20 @@ class DifferentiablePoint(RelaxablePoint):
 
     def softest_mode(self) -> Mode:
         """Softest mode of the Hessian, roughly: see `solvers.softest`."""
-        return self.softest_modes(ROUGHLY).modes[0]
+        return self.softest_modes(ROUGHLY)[0].modes[0]
 
-    def softest_modes(self, tol: float = FINELY) -> SoftestModes:
+    def softest_modes(self, tol: float = FINELY, count: int = 1) -> list[EqualModes]:
         """Softest modes of the Hessian, the same on any number of ranks: see `solvers.softest`.
 
         Parameters
         ----------
         tol : float
             Angle to which they are found, if `MOST_PRODUCTS` suffice.
+        count : int
+            Number of different stiffnesses.
         """
         known = self.response.prepared()
         # From a random vector: from a mode found before, one of another symmetry would not be seen.
         start = known.system.preconditioned(known.probe)
-        return softest_modes(replace(known.system, saddle=True), equal_springs(self.engine), start, tol, MOST_PRODUCTS)
+        system = replace(known.system, saddle=True)
+        return softest_modes(system, equal_springs(self.engine), start, tol, MOST_PRODUCTS, count)
