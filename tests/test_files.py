@@ -35,7 +35,7 @@ from lammps_implicit.files.inputs import forget_inputs
 from lammps_implicit.files.temporary import forget_temporary
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
-SCHEMA = Schema("thing", {"x": numbers("N", 3), "names": texts("N")}, {"parts/*": {"y": numbers("n")}}, ("who",))
+SCHEMA = Schema("thing", {"x": numbers("N", 3), "names": texts("N")}, {"parts/*": {"y": numbers("n")}}, {"who": "text"})
 
 
 def write(path, **changed):
