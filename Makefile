@@ -8,7 +8,7 @@ OUTPUT ?= demo-output
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo install test test-slow torture lint clean
+.PHONY: demo install test test-slow torture fuzz lint clean
 
 demo: $(VENV)/.package
 	$(BIN)/lammps-implicit demo -o $(OUTPUT) --overwrite
@@ -32,6 +32,10 @@ test-slow: $(VENV)/.dev $(VENV)/.petsc
 MINUTES ?= 5
 torture: $(VENV)/.dev $(VENV)/.petsc
 	$(BIN)/python tests/torture.py --minutes $(MINUTES)
+
+# Hands mangled files to every reader, MINUTES for each.
+fuzz: $(VENV)/.dev
+	FUZZ_MINUTES=$(MINUTES) $(BIN)/python -m pytest -n auto --maxprocesses 4 -m slow tests/test_readers.py -rP
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check

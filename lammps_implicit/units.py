@@ -91,7 +91,7 @@ def split_unit(value: float | str) -> tuple[float, str]:
     LammpsImplicitError
         If it is not a finite number, or the unit is not known.
     """
-    match = re.fullmatch(rf"\s*({_NUMBER})\s*(\D.*)?", str(value))
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*([^\W\d_].*)?", str(value))
     if match is None or not np.isfinite(float(match[1])):
         raise LammpsImplicitError(f"'{str(value)[:40]}' is not a number with or without a unit, as '160 GPa'")
     unit = (match[2] or "").strip()

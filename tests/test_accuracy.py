@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.cli.app import app
+from lammps_implicit.conformance.costs import estimate_costs
 from lammps_implicit.errors import AccuracyError, NotAMinimumError
+from lammps_implicit.observables.bulk import elastic_constants, named_constants
 from lammps_implicit.operators import DifferencedHessian, descriptor_derivative
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.solvers.interface import LinearSystem
@@ -131,10 +133,68 @@ def test_strain_derivatives_with_a_cutoff_within_the_step(write_deck):
         up, down = (minimum.relaxed_at(sign * dtheta, 1e-9, cell="iso") for sign in (1, -1))
         expected = (np.linalg.det(up.cell) - np.linalg.det(down.cell)) / 2
         assert minimum.volume_gradient(1e-6) @ dtheta == pytest.approx(expected, rel=1e-4)
-        assert minimum.statistics.verdict == "good"
+        assert minimum.statistics.missed < 3  # right here; a change that carries pairs across their cutoffs sees others
+        assert "strains of 0.001 see others" in minimum.statistics.verdict
         # What one step of the usual length would have given.
         unchecked = minimum.response.cell_system(minimum.strain("iso"), 1e-6, checked=False)
         assert unchecked.volume_gradient @ dtheta != pytest.approx(expected, rel=0.05)
+
+
+IRON = """\
+units metal
+lattice bcc 2.855
+region cell block 0 2 0 2 0 2
+create_box 1 cell
+create_atoms 1 box
+mass 1 55.845
+pair_style eam/fs
+pair_coeff * * Fe_mm.eam.fs Fe
+minimize 0 1e-10 1000 10000
+"""
+COPPER = IRON.replace("bcc 2.855", "fcc 3.615").replace("55.845", "63.55").replace("eam/fs", "eam/alloy")
+COPPER = COPPER.replace("Fe_mm.eam.fs Fe", "Cu_zhou.eam.alloy Cu")
+
+
+def test_tables_whose_second_derivative_jumps_are_told(write_deck):
+    """The derivative is right for a change of 1e-6; one of 1e-3 to 1e-2 sees another, by about as much as is said."""
+    with Minimum.from_deck(write_deck(IRON), cell="iso", ftol=1e-9) as minimum:
+        change = minimum.potential.theta * [1.0, 0.0]
+        slope = minimum.volume_gradient(1e-6) @ change
+
+        def seen(size):
+            up, down = (minimum.relaxed_at(sign * size * change, 1e-9, cell="iso").cell for sign in (1, -1))
+            return (np.linalg.det(up) - np.linalg.det(down)) / (2 * size)
+
+        assert seen(1e-5) == pytest.approx(slope, rel=1e-4)
+        assert 1e-3 < seen(3e-3) / slope - 1 < 1e-2
+        told = float(minimum.statistics.verdict.partition("strains of 0.001 see others, by ")[2].split()[0])
+        assert told == pytest.approx(100 * (seen(3e-3) / slope - 1), rel=0.3)
+        minimum.jacobian(1e-5, cell="iso")  # from what is known
+        assert "see others" in minimum.statistics.verdict
+    with Minimum.from_deck(write_deck(COPPER), cell="iso", ftol=1e-9) as minimum:
+        minimum.cell_system(1e-6)
+        assert minimum.statistics.verdict == "good"
+
+
+def test_gradients_of_elastic_constants_say_where_they_depend_on_the_change(write_deck):
+    deck = IRON.replace("0 2 0 2 0 2", "0 1 0 1 0 1")
+    with Minimum.from_deck(write_deck(deck), parameters="*pair*", cell="full", ftol=1e-9) as minimum:
+        found = named_constants(elastic_constants(minimum))["C11"]
+        wider = named_constants(elastic_constants(minimum, step=3e-3))["C11"]
+        assert "changes of 0.003 see others, by 4" in found.caution
+        assert abs(wider.gradient / found.gradient - 1) > 0.1
+    with Minimum.from_deck(write_deck(COPPER), parameters="*pair*", cell="full", ftol=1e-9) as minimum:
+        assert not elastic_constants(minimum).caution
+
+
+@pytest.mark.parametrize("cell", ["iso", "ortho"])
+def test_the_cost_of_a_cell_is_about_what_is_estimated(write_deck, cell):
+    with Minimum.from_deck(write_deck(COPPER), cell=cell) as minimum:
+        strains = len(minimum.freedom.names)
+        estimated = estimate_costs(minimum.engine, minimum.potential, "", strains).evaluations
+        minimum.cell_system(1e-5, cell)
+        counted = minimum.statistics.evaluations.forces
+        assert 4 * strains + 4 <= counted <= estimated[f"with the cell ({strains} strains) added"] <= 3 * counted
 
 
 def _noisy(engine, monkeypatch, size):

@@ -110,7 +110,6 @@ def test_options_out_of_range(tmp_path):
     (tmp_path / "in.ta").write_text(TA_VACANCY)
     for message, *options in (
         ("no parameter matches 'W:*'", "--parameters", "W:*"),
-        ("tolerance 2", "--tol", "2"),
         ("NAME=VALUE", "--var", "n"),
         ("folder", "-o", "nowhere/out.h5"),
     ):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from conftest import TA_VACANCY
+from test_fault_injection import LENNARD_JONES
 
-from lammps_implicit import Minimum
+from lammps_implicit import LammpsImplicitError, Minimum
 
 SLAB = TA_VACANCY.replace("boundary        p p p", "boundary p p f").replace(
     "region          cell block 0 3 0 3 0 3", "region cell block 0 3 0 3 -1 6\nregion film block 0 3 0 3 1 3.6"
@@ -39,6 +40,20 @@ def test_bulk_has_three_translations(write_deck):
 
 def test_a_slab_translates_across_its_open_direction_too(write_deck):
     _check(write_deck(SLAB), 3)
+
+
+def test_a_volume_that_follows_the_atoms_has_no_derivative(write_deck):
+    """Strains have: those of relaxing again."""
+    film = LENNARD_JONES.replace("lattice", "boundary p p s\nlattice")
+    with Minimum.from_deck(write_deck(film), cell="xx,yy", ftol=1e-10) as minimum:
+        dtheta = 1e-5 * minimum.potential.theta * [1.0, -1.0]
+        jacobian = minimum.jacobian(1e-6, cell="xx,yy")
+        assert jacobian.volume_gradient is None
+        with pytest.raises(LammpsImplicitError, match="a boundary of the cell follows its atoms"):
+            minimum.volume_gradient(cell="xx,yy")
+        ends = [np.diag(minimum.relaxed_at(sign * dtheta, 1e-10, cell="xx,yy").cell)[:2] for sign in (1, -1)]
+        strain = (ends[0] - ends[1]) / 2 / np.diag(minimum.engine.cell)[:2]
+        assert dtheta @ jacobian.strain_jacobian == pytest.approx(strain, rel=1e-4)
 
 
 def test_a_cluster_also_rotates(write_deck):

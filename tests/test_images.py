@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lammps_implicit.evaluators.images import nearest_image
+from lammps_implicit.evaluators.images import images, nearest_image, shortest_vector
 
 LENGTH = st.floats(1.0, 10.0)
 TILT = st.floats(-1.5, 1.5)  # LAMMPS warns beyond half a length, and goes on with 'box tilt large'
@@ -32,6 +32,39 @@ def test_no_image_is_nearer(lengths, tilts, periodic, seed):
     shifts = np.linalg.solve(cell.T, (found - vectors).T).T
     assert shifts == pytest.approx(np.round(shifts), abs=1e-8)
     assert not np.round(shifts)[:, ~np.array(periodic)].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(LENGTH, LENGTH, LENGTH),
+    st.tuples(TILT, TILT, TILT),
+    PERIODIC,
+    st.floats(0.5, 6.0),
+    st.integers(0, 2**32 - 1),
+)
+def test_all_images_within_reach_are_found(lengths, tilts, periodic, reach, seed):
+    """In cells thinner than the reach too, and of atoms outside of the cell."""
+    cell = np.diag(lengths)
+    cell[1, 0], cell[2, 0], cell[2, 1] = tilts[0] * lengths[0], tilts[1] * lengths[0], tilts[2] * lengths[1]
+    positions = np.random.default_rng(seed).uniform(-0.5, 1.5, (4, 3)) @ cell
+    indices, shifts = images(positions, cell, periodic, reach)
+    assert np.array_equal(indices[:4], range(4)) and not shifts[:4].any()
+    found = {(index, *shift) for index, shift in zip(indices.tolist(), shifts.tolist(), strict=True)}
+    assert len(found) == len(indices)
+    count = [20 if axis else 0 for axis in periodic]
+    steps = np.array(list(product(*(range(-k, k + 1) for k in count))))
+    for index, at in enumerate(positions):
+        moved = at + steps @ cell
+        near = np.min([np.linalg.norm(moved - other, axis=1) for other in positions], axis=0) < 0.999 * reach
+        assert {(index, *step) for step in steps[near].tolist()} <= found
+
+
+def test_the_shortest_vector_of_a_skewed_cell():
+    """A square lattice of 4 in a cell whose faces are 0.8 apart."""
+    cell = np.array([[4.0, 0, 0], [20.0, 4.0, 0], [0, 0, 9.0]])
+    assert shortest_vector(cell, (True, True, True)) == pytest.approx(4.0)
+    assert shortest_vector(cell, (False, True, True)) == pytest.approx(9.0)
+    assert shortest_vector(cell, (False, False, False)) == np.inf
 
 
 def test_sixty_degrees():

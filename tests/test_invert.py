@@ -44,7 +44,7 @@ def _run(folder, *arguments, ranks=0):
 
 def _history(folder):
     with h5py.File(folder / "history.h5") as file:
-        return {name: file[name][()] for name in ("loss", "theta", "step", "forces")} | dict(file.attrs)
+        return {name: file[name][()] for name in ("loss", "theta", "step", "missed", "forces")} | dict(file.attrs)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,22 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, optimizer):
     assert "is of another configuration" in _run(folder, "part.yaml", "--resume").stderr
 
 
+def test_a_resumed_run_predicts_as_one_that_was_not_interrupted(folder, monkeypatch):
+    """Wherever the springs of either were fitted, as it happens where atoms change ranks."""
+    settings, limits = CONFIG + "optimizer: lbfgs\n", {"whole": 3, "part": 1, "again": 3}
+    for name, limit in limits.items():
+        (folder / f"{name}.yaml").write_text(settings + f"structures: no\niterations: {limit}\n")
+    for name, output, within in (("whole", "whole", 0.3), ("part", "part", 0.3), ("again", "part", 1e-5)):
+        monkeypatch.setattr("lammps_implicit.solvers.preconditioner._VALID_WITHIN", within)
+        (folder / output).mkdir(exist_ok=True)
+        read = read_configuration(folder / f"{name}.yaml", InversionSettings)
+        invert(read, folder / output, resume=name == "again")
+    whole, part = _history(folder / "whole"), _history(folder / "part")
+    assert len(whole["missed"]) == 4
+    assert part["missed"] == pytest.approx(whole["missed"], rel=1e-3)
+    assert part["theta"] == pytest.approx(whole["theta"], rel=1e-9)
+
+
 @pytest.mark.parallel(nprocs=1)
 def test_two_ranks_tune_as_one(folder):
     settings = CONFIG + "structures: no\niterations: 2\n"
@@ -137,6 +153,7 @@ def test_two_ranks_tune_as_one(folder):
     one, two = _history(folder / "one"), _history(folder / "two")
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3, abs=1e-9 * one["loss"][0])
     assert two["theta"] == pytest.approx(one["theta"], rel=1e-5)
+    assert two["missed"] == pytest.approx(one["missed"], rel=1e-2)
 
 
 def test_bounds_and_equalities_are_kept(folder):

@@ -5,6 +5,7 @@ import pytest
 
 from lammps_implicit import Minimum, testing
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.kspace import refined
 
 ROCK_SALT = """\
 variable        bits index 12
@@ -72,6 +73,51 @@ def test_triclinic_cells(write_deck):
 def test_tables_that_change_the_energy_are_refused(write_deck):
     with pytest.raises(DeckError, match="pair_modify table 0"):
         salt(write_deck, VACANCIES, bits="8")
+
+
+@pytest.mark.parametrize(
+    ("kspace", "expected"),
+    [
+        ("kspace_style pppm 1e-4\nkspace_modify order 6", ["kspace_style pppm 1e-06", "kspace_modify order 6"]),
+        ("kspace_style ewald/disp 0.001", ["kspace_style ewald/disp 1e-06"]),
+        ("kspace_style pppm/cg 1e-4 1e-6", ["kspace_style pppm/cg 1e-06 1e-6"]),
+        ("kspace_style pppm 1e-6", []),
+        ("kspace_style msm 1e-4", []),
+        ("kspace_style none", []),
+        ("kspace_modify order 6", []),
+        ("kspace_style pppm 1e-4\nkspace_modify diff ad mesh 8 8 8", []),
+        ("kspace_style pppm 1e-4\nkspace_modify order 2", []),
+        ("kspace_style ewald 1e-4\nkspace_modify kmax/ewald 4 4 4", []),
+        ("", []),
+    ],
+)
+def test_which_solvers_are_refined(kspace, expected):
+    words = [tuple(line.split()) for line in kspace.splitlines()]
+    assert [" ".join(line) for line in refined(words)] == expected
+
+
+COARSE = VACANCIES.replace("pppm 1.0e-5\nkspace_modify   order 6", "ewald 1e-4")
+
+
+def test_coarse_solvers_are_refined_for_derivatives_of_the_cell(write_deck):
+    with pytest.warns(UserWarning, match=r"'kspace_style ewald 1e-4' becomes .* accuracy of 1e-06"):
+        point = salt(write_deck, COARSE, cell="iso")
+    with point:
+        predicted = point.volume_gradient(1e-6, cell=point.freedom) @ (1e-3 * CHANGE)
+        cells = [point.relaxed_at(s * 1e-3 * CHANGE, 1e-7, cell=point.freedom).cell for s in (1, -1)]
+        volumes = [np.linalg.det(cell) for cell in cells]
+        assert predicted == pytest.approx((volumes[0] - volumes[1]) / 2, rel=1e-4)
+
+
+def test_an_energy_of_too_coarse_a_solver_is_refused(write_deck):
+    with pytest.raises(DeckError, match="write 1e-06 in the deck"):
+        salt(write_deck, VACANCIES.replace("1.0e-5", "5.0e-2"))
+
+
+def test_lammps_is_left_open_where_closing_it_would_crash(write_deck):
+    coarse = VACANCIES.replace("1.0e-5", "5.0e-2").replace("order 6", "order 2")
+    with pytest.raises(DeckError, match="grid3d"):
+        salt(write_deck, coarse + "kspace_style pppm 1e-6\nkspace_modify order 2\nrun 0\n")
 
 
 def test_a_fix_that_moves_atoms_is_still_refused(write_deck):

@@ -231,3 +231,22 @@ def test_a_strain_that_fails_leaves_the_cell(write_deck, fail_at, monkeypatch, k
             engine.minimize(1e-8, 10, 10)
         monkeypatch.undo()
         assert engine.forces() == pytest.approx(before, abs=1e-12)
+
+
+@pytest.mark.parametrize("way", ["unstrain", "set_reference"])
+def test_atoms_that_cannot_be_put_back_in_order_make_the_engine_void(write_deck, monkeypatch, way):
+    """Outside of any context that restores: springs to points in space have data of each atom."""
+    tied = TA_VACANCY.replace("minimize", "fix tether all spring/self 0.5\nminimize")
+    with Minimum.from_deck(write_deck(tied)) as minimum:
+        engine, reference = minimum.engine, minimum.engine.reference()
+        engine.strained_forces(np.diag([1e-3, 0.0, 0.0]))
+        present = engine._current_ids
+        monkeypatch.setattr(engine, "_current_ids", lambda: present()[::-1])  # as after a change of owners
+        arguments = [reference] if way == "set_reference" else []
+        with pytest.raises(LammpsImplicitError, match="could not be restored: atoms changed ranks or order"):
+            getattr(engine, way)(*arguments)
+        monkeypatch.undo()
+        assert engine.void.count("could not be restored") == 1
+        for work in (engine.forces, lambda: minimum.jvp(_change(minimum)), lambda: minimum.strain("iso")):
+            with pytest.raises(LammpsImplicitError, match="start again from the deck"):
+                work()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
+from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers import springs
-from lammps_implicit.solvers.springs import KNOTS, fit_springs, random_vector
+from lammps_implicit.solvers.bends import find_bends
+from lammps_implicit.solvers.springs import KNOTS, random_vector
 
 
 def _engine(atoms, n_types, seed=3):
@@ -22,10 +23,15 @@ def _engine(atoms, n_types, seed=3):
     free = np.ones((len(sites), 3), bool)
     free[::7, 1] = False
     free[::11] = False
-    engine = SimpleNamespace(comm=MPI.COMM_SELF, ids=ids, free=free, n_types=n_types)
+    engine = SimpleNamespace(comm=MPI.COMM_SELF, ids=ids, free=free, n_types=n_types, positions=positions)
     for name in ("sum", "max", "norm", "dot", "on_root"):
         setattr(engine, name, getattr(Evaluator, name).__get__(engine))
     return engine, Neighbourhood(positions, ids, random.integers(1, n_types + 1, len(sites)), free)
+
+
+def _fitted(engine, around, product):
+    bonds, _ = springs.find_bonds(engine, around, REACH)
+    return springs.fit_springs(engine, bonds, find_bends(engine, around), [springs.random_probe(around, product)])
 
 
 def _dense_hats(bonds):
@@ -43,7 +49,7 @@ def _dense_hats(bonds):
 def test_design_is_the_sum_over_bonds(monkeypatch, n_types):
     monkeypatch.setattr(springs, "CHUNK", 50)
     engine, around = _engine(216, n_types)
-    bonds, _ = springs.find_bonds(engine, around, springs.REACH)
+    bonds, _ = springs.find_bonds(engine, around, REACH)
     values = random_vector(around.ids) * around.free
     directions, lengths = bonds.directions(slice(None))
     hats = _dense_hats(bonds)
@@ -62,12 +68,12 @@ def test_design_is_the_sum_over_bonds(monkeypatch, n_types):
 def test_known_springs_are_found():
     # H made of springs whose stiffnesses are such functions: the fit is exact.
     engine, around = _engine(512, 2)
-    bonds, _ = springs.find_bonds(engine, around, springs.REACH)
+    bonds, _ = springs.find_bonds(engine, around, REACH)
     known = np.random.default_rng(5).uniform(0.5, 2.0, 2 * KNOTS * 3)
     values = random_vector(around.ids) * around.free
     design = springs.design_matrix(bonds, slice(0, len(engine.ids)), slice(None), values)
     product = (design @ known).reshape(3, -1).T * engine.free
-    fitted = fit_springs(engine, around, product)
+    fitted = _fitted(engine, around, product)
     assert np.concatenate([fitted.longitudinal, fitted.transverse]) == pytest.approx(known, rel=1e-3)
     assert fitted.misfit < 1e-5
 
@@ -76,7 +82,52 @@ def test_twenty_types_take_little_memory():
     engine, around = _engine(8000, 20)
     product = random_vector(around.ids, 1) * around.free
     tracemalloc.start()
-    fit_springs(engine, around, product)
+    _fitted(engine, around, product)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 300e6  # 98 MB; 979 MB with dense hat functions
+
+
+def _molecules(seed=4):
+    """Bent molecules of three atoms, two of a kind, and a random displacement of them."""
+    random = np.random.default_rng(seed)
+    centres = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3) * 4.0
+    arms = np.array([[0.0, 0, 0], [1, 0, 0], [-0.4, 0.9, 0]])
+    turned = np.array([arms @ np.linalg.qr(random.standard_normal((3, 3)))[0] for _ in centres])
+    positions = (centres[:, None] + turned).reshape(-1, 3)
+    ids, free = 1 + np.arange(len(positions)), np.ones(positions.shape, bool)
+    engine, _ = _engine(8, 2)
+    engine.ids, engine.free, engine.positions = ids, free, positions
+    return engine, Neighbourhood(positions, ids, np.tile([1, 2, 2], len(centres)), free)
+
+
+def _angles(positions):
+    first, second = positions[1::3] - positions[::3], positions[2::3] - positions[::3]
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.arccos(np.einsum("ma,ma->m", first, second) / lengths)
+
+
+def test_bends_are_the_curvature_of_angles():
+    engine, around = _molecules()
+    bends = find_bends(engine, around)
+    assert len(bends.atoms) == 27 and bends.n_kinds == 1
+    values, step = random_vector(around.ids), 1e-5
+    change = (_angles(around.positions + step * values) - _angles(around.positions - step * values)) / (2 * step)
+    product = bends.design_matrix(slice(0, 81), values).toarray().reshape(3, -1).T
+    assert np.vdot(values, product) == pytest.approx(change @ change, rel=1e-8)
+
+
+def test_assembled_is_what_was_fitted():
+    engine, around = _molecules()
+    bonds, _ = springs.find_bonds(engine, around, REACH)
+    contacts, bends = springs.find_contacts(engine, bonds), find_bends(engine, around)
+    assert contacts.with_contacts and contacts.knots[-1] > 2.5
+    stiffness = np.random.default_rng(1).uniform(0.5, 2.0, 2 * contacts.unknowns + 1)
+    along, across, angular = np.split(stiffness, [contacts.unknowns, 2 * contacts.unknowns])
+    known = springs.Springs(contacts, bends, along, across, angular, 0.0)
+    values = random_vector(around.ids)
+    design = springs.design_matrix(contacts, slice(0, 81), slice(None), values) @ np.concatenate([along, across])
+    expected = (design + bends.design_matrix(slice(0, 81), values) @ angular).reshape(3, -1).T
+    matrix = next(springs.assemble(engine, known))
+    assert (matrix @ values.reshape(-1)).reshape(-1, 3) == pytest.approx(expected, rel=1e-4)
+    assert abs(matrix - matrix.T).max() < 1e-12

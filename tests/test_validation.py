@@ -15,9 +15,10 @@ import pytest
 from conftest import TA_VACANCY, TA_VACANCY_READ, ta_data
 from typer.testing import CliRunner
 
-from lammps_implicit import LammpsImplicitError
+from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.cli.app import app
 from lammps_implicit.ensembles.agreement import agreement
+from lammps_implicit.ensembles.same_structure import Structure
 from lammps_implicit.ensembles.shards import (
     MERGED_KIND,
     merge_shards,
@@ -250,7 +251,6 @@ def test_a_report_needs_nothing_else(study, tmp_path):
 def test_a_structure_without_energy_of_others_has_no_distances(study, tmp_path):
     arguments = ["propagate", study / "out.h5", "--ensemble", study / "e.npy", "-o", tmp_path / "uq.h5"]
     assert "holds no structure" in error(*arguments, "--distance", "1-2")
-    assert "give a positive number" in error(*arguments, "--limit", "0")
 
 
 def test_a_shard_is_one_processs(study, tmp_path):
@@ -282,6 +282,55 @@ def test_samples_that_stop_lammps_are_kept_as_failed(study, tmp_path, monkeypatc
     good(*arguments, "-o", tmp_path / "v")
     with h5py.File(tmp_path / "v" / "shard-0-of-3.h5") as file:
         assert list(file["status"]) == [2, 1, 1]
+
+
+def test_samples_that_become_another_structure_are_counted_apart(study, tmp_path, monkeypatch):
+    """In one sample a neighbour of the vacancy hops into it: the energies are right, but those of another place."""
+    from lammps_implicit.stationary.point import StationaryPoint
+
+    real, calls = StationaryPoint.relax_away, []
+
+    def hops(cell, *arguments, **options):
+        calls.append(cell)
+        if len(calls) == 4:  # the vacancy of the second sample
+            empty = cell.engine.origin
+            near = np.linalg.norm(cell.engine.nearest_image(cell.positions - empty), axis=1).argmin()
+            hop = np.zeros_like(cell.positions)
+            hop[near] = 0.9 * cell.engine.nearest_image((empty - cell.positions[near])[None])[0]
+            cell.engine.shift(hop)
+            cell._take(cell.engine.settle())
+        return real(cell, *arguments, **options)
+
+    monkeypatch.setattr(StationaryPoint, "relax_away", hops)
+    arguments = ["validate", study / "out.h5", "--ensemble", study / "e.npy", "--samples", 3]
+    good(*arguments, "-o", tmp_path / "v")
+    monkeypatch.undo()
+    output = good("merge", tmp_path / "v", "-o", tmp_path / "m.h5")
+    assert "3 samples, " in output and "1 became another structure" in output
+    assert "vacancy: neighbours change" in output
+    records, settings = read_records(tmp_path / "m.h5", MERGED_KIND)
+    assert sorted(records.status) == [1, 1, 3]
+    (row,) = np.flatnonzero(records.status == 3)
+    assert records.moved[row] > 2
+    for one in agreement(records, settings.limit):
+        assert one.trusted == np.count_nonzero(~np.delete(records.flagged, row))
+        assert one.large >= 1
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.05, ""), (0.42, "two atoms are")])
+def test_structures_are_compared_beyond_the_strain_of_the_cell(write_deck, share, told):
+    """An atom moves towards its nearest neighbour, in a cell that is strained by 5 %."""
+    with Minimum.from_deck(write_deck(), cell="iso", force_limit=np.inf) as minimum:
+        before, positions = Structure.of(minimum), minimum.positions
+        assert before.difference(minimum) == ""
+        to_others = minimum.engine.nearest_image(np.delete(positions, 30, axis=0) - positions[30])
+        moved, strain = np.zeros_like(positions), 0.05 * np.eye(3)
+        moved[30] = share * to_others[np.linalg.norm(to_others, axis=1).argmin()]
+        homogeneous = (positions - minimum.engine.origin) @ strain
+        with minimum.excursion(np.zeros_like(minimum.potential.theta), homogeneous + moved, strain):
+            assert before.moved(minimum) == pytest.approx(np.linalg.norm(moved[30]), rel=0.1)
+            found = before.difference(minimum)
+            assert re.search(told, found) if told else found == ""
 
 
 def test_names_may_hold_slashes(study, tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray, read_only
 from lammps_implicit.cell.freedom import CellResponse, Coupling, second_derivative
-from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
 
 AT_TARGET = 2e-5
@@ -51,6 +51,8 @@ class CellSystem:
         A = S - GᵀZ, eV: stiffness of the cell with positions relaxed.
     strain_jacobian : (P, k) float array
         (de/dΘ)ᵀ with de/dΘ = -A⁻¹(D - ZᵀC), per unit of Θ.
+    caution : str
+        What a finite strain sees, where it differs from the derivatives; empty if not, or not measured.
     """
 
     def __init__(
@@ -73,10 +75,22 @@ class CellSystem:
         self.effective = effective
         self._energetic = energetic
         self.strain_jacobian = read_only(-np.linalg.solve(self.stiffness, self.effective).T)
+        self.caution = ""
 
     @property
     def volume_gradient(self) -> FloatArray:
-        """dV/dΘ of the relaxed cell, (P,), Å³ per unit of Θ."""
+        """dV/dΘ of the relaxed cell, (P,), Å³ per unit of Θ.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If a boundary of the cell follows its atoms, and the volume with them.
+        """
+        if self.engine.follows_atoms:
+            raise LammpsImplicitError(
+                "a boundary of the cell follows its atoms ('boundary ... s' or 'm'), and its volume with them: write "
+                "'boundary ... f' for a volume with derivatives"
+            )
         return self.volume * self.strain_jacobian @ self.freedom.basis[:3].sum(axis=0)
 
     @property

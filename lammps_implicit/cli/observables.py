@@ -80,4 +80,6 @@ def observables(
     on_root(MPI.COMM_WORLD, write)
     columns([("observable", "value", "unit", "most sensitive to"), *table(study)])
     say(f"  accuracy of derivatives  {study.quality.finding}")
+    if limited := [name for name, found in study.observables.items() if found.caution]:
+        say(f"  limited are              {', '.join(limited)}")
     say(f"wrote {output}, {plot}")

@@ -7,14 +7,12 @@ from typing import Any
 
 from lammps_implicit.conformance.finding import Finding, Verdict
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.operators.coupling import coupling_evaluations
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.solvers.interface import iterations_expected
 
 TOL = 1e-5
 """Relative tolerance that costs are given for: the default of the commands."""
-
-STRAIN_EVALUATIONS = 4
-"""Evaluations for each strain that the cell may take: forces and pressures on both sides, and the way back."""
 
 
 @dataclass(frozen=True)
@@ -84,5 +82,5 @@ def estimate_costs(engine: Evaluator, potential: Any, reason: str, strains: int)
     evaluations = {"jvp": solve + along, "vjp": solve + complete}
     evaluations["Jacobian, at most"] = complete + len(names) * (solve - 2) + 2
     if strains:
-        evaluations[f"with the cell ({strains} strains) added"] = strains * (STRAIN_EVALUATIONS + solve - 2)
+        evaluations[f"with the cell ({strains} strains) added"] = coupling_evaluations(strains) + strains * solve
     return Costs(names, method, evaluations, seconds, "")

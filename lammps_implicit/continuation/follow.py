@@ -17,6 +17,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.continuation.neighbours import NeighbourGraph
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.progress import Progress
+from lammps_implicit.stationary.checks import check_positive
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.units import Pressure
@@ -116,10 +117,12 @@ def follow(
     Raises
     ------
     LammpsImplicitError
-        If `theta` has the wrong shape or is not finite.
+        If `theta` has the wrong shape or is not finite, or `ftol` or `missed` is not positive.
     NotAMinimumError
         If the first prediction fails already.
     """
+    check_positive(ftol, "ftol")
+    check_positive(missed, "missed")
     start = minimum.potential.theta
     end = np.asarray(theta, float)
     if end.shape != start.shape or not np.isfinite(end).all():

@@ -38,7 +38,10 @@ def nearest_image(vectors: FloatArray, cell: FloatArray, periodic: Sequence[bool
 def images(
     positions: FloatArray, cell: FloatArray, periodic: Sequence[bool], reach: float
 ) -> tuple[IntArray, IntArray]:
-    """Atoms within reach of the cell, those inside first: indices (m,) and cell vectors (m, 3) they are shifted by.
+    """Atoms and their images, the atoms first: indices (m,) and cell vectors (m, 3) they are shifted by.
+
+    All images within reach of any atom are there, and others: those in the smallest parallelepiped along the cell
+    vectors that holds the atoms, with a margin of `reach` on all its sides.
 
     Parameters
     ----------
@@ -60,6 +63,11 @@ def images(
         indices.append(near)
         vectors.append(np.broadcast_to(np.array(shift, np.int64), (len(near), 3)))
     return np.concatenate(indices), np.concatenate(vectors)
+
+
+def shortest_vector(cell: FloatArray, periodic: Sequence[bool] | BoolArray) -> float:
+    """Length of the shortest vector of the lattice that the periodic cell vectors span; infinite if there are none."""
+    return float(np.linalg.norm(_reduced(cell, periodic), axis=1).min(initial=np.inf)) if np.any(periodic) else np.inf
 
 
 def _nearest(vectors: FloatArray, lattice: FloatArray) -> FloatArray:

@@ -77,12 +77,15 @@ class Neighbourhood:
         Atom types, counted from 1.
     free : (n_owned + n_ghost, 3) bool array
         False for components that are held fixed.
+    reach : float
+        Å; all atoms closer than this to an owned atom are among them, on every rank.
     """
 
     positions: FloatArray
     ids: IntArray
     types: IntArray
     free: BoolArray
+    reach: float = np.inf
 
 
 class Reference(NamedTuple):

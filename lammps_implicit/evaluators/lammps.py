@@ -355,7 +355,10 @@ class Engine(LammpsSession):
         self.return_to_reference()
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
-        return Neighbourhood(self._owned("x", total).copy(), ids, types, self._free_components(total))
+        positions = self._owned("x", total).copy()
+        # Atoms may have come closer by the skin since ghost atoms were chosen.
+        reach = self._ghost_cutoff() - self.skin
+        return Neighbourhood(positions, ids, types, self._free_components(total), reach)
 
     def write_structure(self) -> Path | None:
         """Write the atoms at the reference with all that their ``atom_style`` has as a data file; see `Evaluator`.

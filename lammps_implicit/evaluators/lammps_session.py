@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from lammps_implicit.evaluators.failures import endings_reported, lammps_message
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
+from lammps_implicit.evaluators.kspace import describe_change, refined
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
@@ -33,11 +35,15 @@ from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
 
 STYLE_GLOBAL, STYLE_ATOM = 0, 1
-TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 1, 2, 5
+TYPE_SCALAR, TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 0, 1, 2, 5
 """Arguments of LAMMPS' ``extract_compute`` (``LMP_STYLE_*``, ``LMP_TYPE_*``, ``LMP_SIZE_COLS``)."""
 
 _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
+
+
+_NOT_TO_BE_CLOSED = "grid3d points"
+"""In the message of an error of meshes after which LAMMPS crashes when it is closed (observed)."""
 
 
 class _Closed:
@@ -62,6 +68,7 @@ class LammpsSession(Evaluator):
     scratch: Path
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
     _has_atom_data: bool = False
+    _broken: bool = False
 
     @classmethod
     def start(cls, comm: MPI.Comm | None = None, variables: Mapping[str, str] | None = None) -> Self:
@@ -144,13 +151,15 @@ class LammpsSession(Evaluator):
             raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate; create or read some")
 
     def take_over(self) -> None:
-        """Remove the deck's output, passive fixes and tables of forces, and check other fixes; call `settle` next.
+        """Remove the deck's output and passive fixes, refine its long-range forces, and check other fixes.
+
+        Call `settle` next.
 
         Raises
         ------
         DeckError
             If a fix moves atoms, exerts forces without a potential energy, or is unknown, atoms have no ids, or tables
-            of long-range forces change the energy.
+            or the accuracy of long-range forces change the energy.
         """
         self.command("timer timeout off")
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
@@ -187,8 +196,7 @@ class LammpsSession(Evaluator):
         if self.lmp.extract_setting("tag_enable") == 0:
             raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
         self.external = any(has_energy(fix) for fix in acting)
-        if uses_tables(self.deck):
-            self._leave_tables()
+        self._refine_long_range()
 
     def command(self, line: str) -> None:
         """Issue one LAMMPS command.
@@ -217,9 +225,18 @@ class LammpsSession(Evaluator):
                 f"the variable '{name}' does not exist in the deck, or is not a number: define it there with 'variable'"
             ) from error
 
+    def fix_energy(self, id: str) -> float:
+        """Return the energy of a fix at the last evaluated positions; zero for a style that tells none."""
+        try:
+            return float(self.lmp.extract_fix(id, STYLE_GLOBAL, TYPE_SCALAR))
+        except (ValueError, TypeError):  # a null pointer
+            return 0.0
+
     def close(self) -> None:
         """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
         if not isinstance(self.lmp, _Closed):
+            if self._broken:
+                self.lmp.opened = 0  # its memory is lost, until the process ends
             self.lmp.close()
             self.lmp, self.void = _Closed(), CLOSED.format("LAMMPS")
             if self.comm.rank == 0:
@@ -315,25 +332,49 @@ class LammpsSession(Evaluator):
             free[:, 2] = False
         return free
 
-    def _leave_tables(self) -> None:
-        """Have long-range forces computed at each distance instead of looked up in tables. Two force evaluations."""
-        energies = []
-        for words in ((), WITHOUT):
-            if words:
-                self.command(f"pair_modify {' '.join(words)}")
-                self.deck.pair_modifies.append(words)
-            self._timed(self.command, "run 0 post no")
-            self.evaluations.forces += 1
-            energies.append(self.energy)
-        require_alike(*energies)
+    def _refine_long_range(self) -> None:
+        """Compute long-range forces at each distance rather than from tables, and with a fine mesh.
+
+        One force evaluation, and one more for each of both that is changed.
+        """
+        tables, fine = uses_tables(self.deck), refined(self.deck.kspace)
+        if not (tables or fine):
+            return
+        energies = [self._evaluated()]
+        if tables:
+            self.command(f"pair_modify {' '.join(WITHOUT)}")
+            self.deck.pair_modifies.append(WITHOUT)
+            energies.append(self._evaluated())
+            require_alike(*energies)
+        if fine:
+            coarse, self.deck.kspace = self.deck.kspace, fine
+            for words in fine:
+                self.command(" ".join(words))
+            text = describe_change(coarse[0], energies[-1], self._evaluated())
+            if self.comm.rank == 0:
+                warnings.warn(text, stacklevel=2)
+
+    def _evaluated(self) -> float:
+        """The energy where the atoms are, before the evaluator is settled. One force evaluation."""
+        self._timed(self.command, "run 0 post no")
+        self.evaluations.forces += 1
+        return self.energy
 
     def _compare_with_lammps(self) -> None:
         """Check that LAMMPS has what was read from the transcript."""
-        file = self.scratch / "info"
-        self.command(f'info system fixes out overwrite "{file}"')
-        answer = self.on_root(lambda: file.read_text(encoding="utf-8"))
+        answer = self._info("system fixes")
         require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
         self.follows_atoms = boundary_follows_atoms(answer)
+
+    def _ghost_cutoff(self) -> float:
+        """Distance from a rank's part of the cell within which it has ghost atoms, Å."""
+        return min(map(float, re.findall(r"^Communication cutoff.* = (\S+)", self._info("communication"), re.M)))
+
+    def _info(self, what: str) -> str:
+        """What LAMMPS' command ``info`` says."""
+        file = self.scratch / "info"
+        self.command(f'info {what} out overwrite "{file}"')
+        return str(self.on_root(lambda: file.read_text(encoding="utf-8")))
 
     def _transcript(self) -> str:
         # Carriage returns are kept: they end no line of LAMMPS'.
@@ -357,6 +398,7 @@ class LammpsSession(Evaluator):
         except LammpsImplicitError:
             raise
         except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
+            self._broken = self._broken or _NOT_TO_BE_CLOSED in str(error)
             if "Abort" in type(error).__name__ and self.comm.size > 1:
                 # One rank failed alone, and the others wait for it inside LAMMPS: all must be ended.
                 print(f"error: {what}: {lammps_message(str(error))}", file=sys.stderr, flush=True)

@@ -15,12 +15,16 @@ from scipy.spatial import cKDTree
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.deck import Deck
-from lammps_implicit.evaluators.images import images
-from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood, Reference
+from lammps_implicit.evaluators.images import images, shortest_vector
+from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood, Reference
 from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.structures import Structure
 
 T = TypeVar("T")
+
+_FAR = 4.5
+"""How far a neighbourhood reaches, in units of the mean nearest-neighbour distance. Chosen: as far as contacts between
+molecules are looked for."""
 
 SKIN = 1.0
 """Å; `SerialEvaluator.skin` of evaluators without neighbour lists: drift after which springs are checked again."""
@@ -260,13 +264,13 @@ class SerialEvaluator(Evaluator):
         return self.structure.masses
 
     def neighbourhood(self) -> Neighbourhood:
-        """Atoms and periodic images as far as springs reach."""
+        """Atoms and periodic images as far as springs and contacts reach."""
         inside = self.positions - self.origin
-        widths = 1 / np.linalg.norm(np.linalg.inv(self._cell), axis=0)
-        spacing = min([*widths[list(self.periodic)], _spacing(inside)])
-        indices, shifts = images(inside, self._cell, self.periodic, 1.05 * REACH * spacing)
+        spacing = min(shortest_vector(self._cell, self.periodic), _spacing(inside))  # or less, through the boundary
+        reach = _FAR * spacing
+        indices, shifts = images(inside, self._cell, self.periodic, reach)
         around = self.positions[indices] + shifts @ self._cell
-        return Neighbourhood(around, self.ids[indices], self.types[indices], self.free[indices])
+        return Neighbourhood(around, self.ids[indices], self.types[indices], self.free[indices], reach)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ def locked(path: Path) -> Iterator[None]:
     OutputError
         If another process works on the file, or the folder cannot be created.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    lock, made = path.with_name(f".{path.name}.lock"), not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _owned(lock)
@@ -45,8 +45,9 @@ def locked(path: Path) -> Iterator[None]:
         finally:
             lock.unlink(missing_ok=True)
             forget_temporary(lock)
-            with suppress(OSError):  # where nothing was computed, the folder is as empty as it was made
-                path.parent.rmdir()
+            if made:
+                with suppress(OSError):  # where nothing was computed, the folder is as empty as it was made
+                    path.parent.rmdir()
 
 
 def _owned(lock: Path) -> IO[str]:

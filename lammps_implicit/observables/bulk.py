@@ -14,6 +14,8 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.cache import ObservableCache
 from lammps_implicit.observables.cells import composition, enthalpy, require_relaxed_cell, unknown_gradient
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.response.jacobian import Jacobian
+from lammps_implicit.response.statistics import caution
 from lammps_implicit.stationary.point import StationaryPoint
 
 ELASTIC_STEP = 1e-3
@@ -23,11 +25,16 @@ The truncation error is of the order of its square, 1e-6. The error of the solve
 is accurate to about tol / ELASTIC_STEP.
 """
 
+WIDER, SAME = 3.0, 3e-2
+"""A step of so many times `ELASTIC_STEP` is tried along one parameter, and a relative difference of the gradient above
+the second is told. Chosen: smooth energies leave the error of the solves, 1e-3 (see `ELASTIC_STEP`), rough tables of
+second order in the energy 0.1 to 10 (measured)."""
+
 CUBIC_CONSTANTS = ("C11", "C12", "C44")
 """Elastic constants of a cubic crystal."""
 
-_caches: WeakKeyDictionary[StationaryPoint, dict[float, ObservableCache]] = WeakKeyDictionary()
-"""Elastic constants of each crystal, by tolerance: one measurement yields all of them."""
+_caches: WeakKeyDictionary[StationaryPoint, dict[tuple[float, float], ObservableCache]] = WeakKeyDictionary()
+"""Elastic constants of each crystal, by tolerance and step: one measurement yields all of them."""
 
 
 def lattice_parameters(
@@ -75,7 +82,7 @@ def lattice_parameters(
         bends = np.einsum("sva,tva->stv", stretched, stretched) - np.einsum("sv,tv->stv", slopes, slopes)
         curved = np.einsum("ps,stv,qt->pqv", answers, bends / lengths, answers)
         hessian = (curved + np.stack([strains.hessian(slope) for slope in slopes.T], axis=-1)) / counts
-    return Observable(lengths / counts, gradient / counts, bulk.units.length, hessian)
+    return Observable(lengths / counts, gradient / counts, bulk.units.length, hessian, caution=system.caution)
 
 
 def cohesive_energy(
@@ -113,11 +120,15 @@ def cohesive_energy(
     return combine([(-1.0 / bulk.engine.n_atoms, enthalpy(bulk, tol, order))], free)
 
 
-def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) -> Observable:
+def elastic_constants(
+    bulk: StationaryPoint, tol: float = 1e-6, order: int = 1, step: float = ELASTIC_STEP
+) -> Observable:
     """Elastic constants C_ij of a relaxed crystal, with internal relaxation.
 
     Gradients are central differences of C_ij with respect to each parameter, at structures predicted to first order:
-    about 30 force evaluations per parameter, so use the smallest cell. The result is cached until the crystal changes.
+    about 30 force evaluations per parameter, so use the smallest cell. For the parameter that they change most a longer
+    step is tried; where it sees another gradient, `Observable.caution` says so. The result is cached until the crystal
+    changes.
 
     Parameters
     ----------
@@ -127,6 +138,9 @@ def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) 
         Relative tolerance of the solves.
     order : int
         Order of the derivatives: 0 for the values only, else with gradients.
+    step : float
+        Relative step of the parameters. With tables whose second derivative jumps from one interval to the next,
+        gradients depend on it: choose the uncertainty of the parameters.
 
     Returns
     -------
@@ -139,8 +153,8 @@ def elastic_constants(bulk: StationaryPoint, tol: float = 1e-6, order: int = 1) 
         If the crystal was not relaxed under all strains.
     """
     require_all_strains(bulk)
-    cache = _caches.setdefault(bulk, {}).setdefault(tol, ObservableCache())
-    return cache.get([bulk.state], min(order, 1), lambda: _elastic_constants(bulk, tol, order))
+    cache = _caches.setdefault(bulk, {}).setdefault((tol, step), ObservableCache())
+    return cache.get([bulk.state], min(order, 1), lambda: _elastic_constants(bulk, tol, order, step))
 
 
 def named_constants(constants: Observable, names: Sequence[str] = CUBIC_CONSTANTS) -> dict[str, Observable]:
@@ -173,26 +187,33 @@ def require_all_strains(bulk: StationaryPoint) -> None:
         raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains: relax with cell 'full'")
 
 
-def _elastic_constants(bulk: StationaryPoint, tol: float, order: int) -> Observable:
+def _elastic_constants(bulk: StationaryPoint, tol: float, order: int, step: float) -> Observable:
     value = _stiffness(bulk, tol)
     if order == 0:
         return Observable(value, unknown_gradient(bulk, 6, 6), bulk.units.pressure)
     jacobian = bulk.jacobian(max(tol, 1e-6), cell="full")
-    assert jacobian.strain_jacobian is not None
     theta = bulk.potential.theta
-    typical = float(np.abs(theta).mean()) or 1.0
-    gradient = np.zeros((len(theta), 6, 6))
-    for index, parameter in enumerate(theta):
-        step = ELASTIC_STEP * max(abs(parameter), 1e-3 * typical)
-        ends = []
-        for sign in (1, -1):
-            dtheta = np.zeros(len(theta))
-            dtheta[index] = sign * step
-            strain = tensor(dtheta @ jacobian.strain_jacobian)
-            with bulk.excursion(dtheta, jacobian.dot(dtheta), strain):
-                ends.append(_stiffness(bulk, tol))
-        gradient[index] = (ends[0] - ends[1]) / (2 * step)
-    return Observable(value, gradient, bulk.units.pressure)
+    steps = step * np.maximum(np.abs(theta), 1e-3 * (float(np.abs(theta).mean()) or 1.0))
+    gradient = np.stack([_slope(bulk, jacobian, unit, tol) for unit in np.diag(steps)])
+    most = int(np.argmax(np.linalg.norm(gradient * steps[:, None, None], axis=(1, 2))))
+    wider = _slope(bulk, jacobian, WIDER * np.diag(steps)[most], tol)
+    size = float(np.linalg.norm(gradient[most]))
+    differs = float(np.linalg.norm(wider - gradient[most])) / size if size > 0 else 0.0
+    told = ""
+    if differs > SAME:
+        found = f"gradients are those that changes of {step:g} of a parameter see"
+        told = caution(found, f"changes of {WIDER * step:g}", differs, f" for {bulk.potential.names[most]}")
+    return Observable(value, gradient, bulk.units.pressure, caution=told)
+
+
+def _slope(bulk: StationaryPoint, jacobian: Jacobian, change: FloatArray, tol: float) -> FloatArray:
+    """Central difference of the elastic constants along a change of one parameter, per unit of it, (6, 6)."""
+    assert jacobian.strain_jacobian is not None
+    ends = []
+    for dtheta in (change, -change):
+        with bulk.excursion(dtheta, jacobian.dot(dtheta), tensor(dtheta @ jacobian.strain_jacobian)):
+            ends.append(_stiffness(bulk, tol))
+    return np.asarray((ends[0] - ends[1]) / (2 * change.sum()))
 
 
 def _stiffness(bulk: StationaryPoint, tol: float) -> FloatArray:

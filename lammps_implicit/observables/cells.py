@@ -91,7 +91,8 @@ def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obser
     if order == 0:
         return Observable(value, unknown_gradient(minimum), units)
     hessian = minimum.third.volume_hessian if minimum.third is not None and order >= 2 else None
-    return Observable(value, minimum.volume_gradient(tol, cell=minimum.cell), units, hessian)
+    system = minimum.cell_system(tol, minimum.cell)
+    return Observable(value, system.volume_gradient, units, hessian, caution=system.caution)
 
 
 def unknown_gradient(minimum: StationaryPoint, *shape: int) -> FloatArray:

@@ -77,6 +77,8 @@ def write_observables(
         group = groups.create_group(group_name(name))
         group.attrs["name"], group.attrs["units"] = name, observable.units
         group["value"], group["gradient"] = observable.value, observable.gradient
+        if observable.caution:
+            group.attrs["caution"] = observable.caution
         if observable.bound is not None:
             group.attrs["bound"] = observable.bound
         if observable.hessian is not None:
@@ -152,4 +154,5 @@ def _read_observable(group: Any) -> Observable:
     hessian = group["hessian"][()] if "hessian" in group else None
     value, bound = np.asarray(group["value"][()]), group.attrs.get("bound")
     bound = None if bound is None else float(bound)
-    return Observable(value, group["gradient"][()], str(group.attrs["units"]), hessian, cubic, bound)
+    units, caution = str(group.attrs["units"]), str(group.attrs.get("caution", ""))
+    return Observable(value, group["gradient"][()], units, hessian, cubic, bound, caution)

@@ -37,6 +37,8 @@ class Observable:
         Third derivative along the leading directions of an ensemble, where known.
     bound : float or None
         Change of this observable beyond which predictions of all observables are unreliable.
+    caution : str
+        What finite changes see, where it differs from the derivatives.
     """
 
     value: FloatArray
@@ -45,6 +47,7 @@ class Observable:
     hessian: FloatArray | None = None
     cubic: Cubic | None = None
     bound: float | None = None
+    caution: str = ""
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
         """Taylor terms of first, second and third order, as far as they are known.
@@ -100,14 +103,16 @@ class Observable:
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
-        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound)
+        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound, self.caution)
 
     def component(self, *index: int) -> Observable:
         """One entry of an array-valued observable, with its derivatives."""
         gradient, hessian = np.moveaxis(self.gradient, 0, -1)[index], None
         if self.hessian is not None:
             hessian = np.moveaxis(self.hessian, (0, 1), (-2, -1))[index]
-        return Observable(np.asarray(self.value[index]), np.asarray(gradient), self.units, hessian)
+        return Observable(
+            np.asarray(self.value[index]), np.asarray(gradient), self.units, hessian, caution=self.caution
+        )
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order, √(gᵀ Σ g), where the parameters have the covariance Σ.
@@ -153,7 +158,8 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
             for arrays in ([cubic_.tensor for cubic_ in cubics], [cubic_.inner for cubic_ in cubics])
         )
         cubic = Cubic(cubics[0].duals, tensor, inner)
-    return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic)
+    caution = next((part.caution for part in parts if part.caution), "")
+    return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic, caution=caution)
 
 
 def stability(softening: FloatArray) -> Observable:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom, driving_force
+from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.operators.interface import StrainedDerivative
 
@@ -22,6 +23,16 @@ relative error of about 1e-6 in G and S, measured from a few atoms to a million.
 AGREEMENT = 1e-5
 """Relative difference of the derivatives with two steps at which shorter ones are not tried. Chosen: ten times what
 smooth forces leave."""
+
+FINITE_STRAIN = 1e-3
+"""Largest component of the strain of `finite_disagreement`: that of a change of the parameters within their usual
+uncertainty, which spans several intervals of a table."""
+
+
+def coupling_evaluations(strains: int) -> int:
+    """Force evaluations of `measure_coupling` where the first two steps agree, and of `finite_disagreement`."""
+    steps_compared, sides, back = 2, 2, 1
+    return (steps_compared * sides * strains + back) + (sides + back)
 
 
 class _Change(NamedTuple):
@@ -76,13 +87,46 @@ def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom, compare:
     return Coupling(freedom, forces, curvature, derivative, energetic, residual, error)
 
 
+def finite_disagreement(engine: Evaluator, coupling: Coupling, amounts: FloatArray) -> float:
+    """Relative difference between derivatives along a strain and what a finite one sees, by a central difference.
+
+    Three force evaluations; none if the strain is zero.
+
+    Parameters
+    ----------
+    engine : Evaluator
+        At the reference of the coupling.
+    coupling : Coupling
+    amounts : (k,) float array
+        Direction in the strains of its freedom.
+
+    Returns
+    -------
+    float
+        Zero if the strain is zero.
+    """
+    freedom, strain = coupling.freedom, np.tensordot(amounts, coupling.freedom.tensors(), axes=1)
+    largest = float(np.abs(strain).max())
+    if largest == 0:
+        return 0.0
+    ends = []
+    with restoring(engine, engine.unstrain, "the cell"):
+        for step in (FINITE_STRAIN / largest, -FINITE_STRAIN / largest):
+            forces = engine.strained_forces(step * strain).copy()
+            ends.append((forces, driving_force(engine.volume, engine.pressure, step * strain, freedom.target)))
+    forces, drive = ((a - b) * largest / (2 * FINITE_STRAIN) for a, b in zip(*ends, strict=True))
+    nothing = np.zeros((0, 0))
+    expected = _Change(coupling.forces @ amounts, coupling.stiffness @ amounts, nothing)
+    return _disagreement(engine, expected, _Change(-forces, freedom.basis.T @ drive, nothing))
+
+
 def _agreeing(mixed: StrainedDerivative, strain: FloatArray, target: FloatArray) -> tuple[_Change, float]:
     """Derivatives along a strain, (3, 3), with the step that agrees best with the next shorter one, and their error."""
     best, error = _difference(mixed, strain, STRAIN_STEPS[0], target), np.inf
     longer = best
     for step in STRAIN_STEPS[1:]:
         shorter = _difference(mixed, strain, step, target)
-        missed = _disagreement(mixed, longer, shorter)
+        missed = _disagreement(mixed.engine, longer, shorter)
         if missed < error:
             best, error = longer, missed
         if error <= AGREEMENT:
@@ -106,9 +150,8 @@ def _difference(mixed: StrainedDerivative, strain: FloatArray, step: float, targ
     return _Change(-forces, drive, collected, engine.norm(ahead.collected))
 
 
-def _disagreement(mixed: StrainedDerivative, one: _Change, other: _Change) -> float:
+def _disagreement(engine: Evaluator, one: _Change, other: _Change) -> float:
     """Relative difference of the derivatives with two steps: the largest of those of its parts."""
-    engine = mixed.engine
     stiffness = float(np.linalg.norm(one.drive))
     # In a perfect crystal no atom feels a force under strain: a force is compared with that which would do the work of
     # the elastic energy over the distance of atoms.

@@ -45,8 +45,6 @@ class DescriptorDerivative:
         Orthonormal directions of Θ along which forces are not minus the gradient of the energy; usually m = 0.
     fits : bool
         Whether ∂B/∂X fits into `MIXED_MEMORY` on every rank.
-    differenced : bool
-        If it does not, Cᵀ v is a difference of descriptors along v.
     """
 
     def __init__(self, engine: Engine, potential: Descriptors, hessian: Hessian) -> None:
@@ -61,7 +59,11 @@ class DescriptorDerivative:
         self._gradient_array: FloatArray | None = None
         self._array: FloatArray | None = None
         self.fits = engine.max(float(potential.gradient_bytes(len(engine.ids)))) <= MIXED_MEMORY
-        self.differenced = not self.fits
+
+    @property
+    def differenced(self) -> bool:
+        """Whether Cᵀ v is a difference of descriptors along v: if ∂B/∂X does not fit."""
+        return not self.fits
 
     def prepare(self, progress: Progress = no_progress) -> None:
         """Evaluate now what `transposed_times` needs: cheapest while LAMMPS is at the reference."""

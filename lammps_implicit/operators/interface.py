@@ -63,12 +63,14 @@ class MixedDerivative(Protocol):
     ----------
     odd : (P, m) float array
         Orthonormal directions of Θ along which forces are not minus the gradient of the energy; usually m = 0.
-    differenced : bool
-        Whether `transposed_times` takes differences along its vector, while `times` does not: one checks the other.
     """
 
     odd: FloatArray
-    differenced: bool
+
+    @property
+    def differenced(self) -> bool:
+        """Whether `transposed_times` takes differences along its vector and `times` does not: one checks the other."""
+        ...
 
     def prepare(self, progress: Progress = ...) -> None:
         """Evaluate now what `transposed_times` needs: cheapest while the engine is at the reference."""

@@ -136,8 +136,8 @@ def _tell_idle(idle: Sequence[str], count: int, engine: Evaluator) -> None:
     what = f"{named} {'has' if len(idle) == 1 else 'have'} no effect"
     if len(idle) == count:
         raise PotentialError(
-            f"{what}: a later line of the deck overrules it, its type does not occur, or what it belongs to is zero; "
-            "choose others with --parameters"
+            f"{what}: a later line of the deck overrules it, its type does not occur, its atoms are out of reach of "
+            "each other, or what it belongs to is zero; choose others with --parameters"
         )
     if engine.comm.rank == 0:
         warnings.warn(f"{what}: derivatives with respect to it are zero", stacklevel=2)

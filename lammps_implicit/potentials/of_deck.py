@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import deck_path
+from lammps_implicit.evaluators.effects import require_effects_as_read, require_potential_as_read
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
@@ -64,7 +65,9 @@ def start_lammps(
         engine.run_deck(path)
         potential = from_engine(engine, parameters)
         engine.take_over()
+        require_effects_as_read(engine)
         potential.define(engine)
+        require_potential_as_read(engine)
     except BaseException:
         engine.close()
         raise

@@ -79,7 +79,7 @@ class Jacobian(Patterns):
     strain_jacobian : (P, k) float array or None
         dε/dΘ; None if the cell is fixed.
     volume_gradient : (P,) float array or None
-        dV/dΘ, Å³ per unit of each parameter; None if the cell is fixed.
+        dV/dΘ, Å³ per unit of each parameter; None if the cell is fixed, or a boundary of it follows the atoms.
     """
 
     tol: float

@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray, read_only
 from lammps_implicit.cell.freedom import StrainFreedom, require_tiltable
 from lammps_implicit.cell.system import AT_TARGET, CellSystem
-from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
+from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.operators.coupling import FINITE_STRAIN, finite_disagreement
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian, Patterns, singular_directions, solve_directions
-from lammps_implicit.response.prepared import Prepared
-from lammps_implicit.response.statistics import GOOD, Meter
-from lammps_implicit.response.tolerances import JACOBIAN_MARGIN, NO_COUPLING, PROBE, STRAIN_TOLERANCE
+from lammps_implicit.response.prepared import Prepared, prepare
+from lammps_implicit.response.statistics import GOOD, Meter, caution
+from lammps_implicit.response.tolerances import (
+    FINITE_DIFFERENCE,
+    JACOBIAN_MARGIN,
+    NO_COUPLING,
+    PROBE,
+    STRAIN_TOLERANCE,
+)
 from lammps_implicit.solvers.backend import Backend
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.dense import Dense
-from lammps_implicit.solvers.fragments import unheld_motions
 from lammps_implicit.solvers.interface import (
     PRODUCT_SHARE,
     LinearSolver,
-    LinearSystem,
     Solution,
     Status,
-    every_atom_is_held,
     iterations_expected,
 )
-from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.solvers.preconditioner import Preconditioner
-from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.units import Units
 
 RECYCLING_MEMORY = 512 * 2**20
@@ -48,6 +51,8 @@ are left alone take as many."""
 
 METHODS = ("auto", "iterative", "dense")
 """Methods for a Jacobian: see `StationaryPoint.jacobian`."""
+
+T = TypeVar("T")
 
 _states = itertools.count()
 
@@ -135,40 +140,42 @@ class LinearResponse:
     def prepared(self) -> Prepared:
         """Fit the springs and find the null space, once: three force evaluations, one if earlier springs hold."""
         if self._prepared is None:
-            engine, hessian = self.engine, self.hessian
-            if not self.free_count:
-                raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
-            rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
-            if len(rigid.vectors) == self.free_count:  # one atom per cell: nothing can move but all atoms together
-                still = np.zeros_like(self.engine.positions)
-                self._prepared = Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
-                return self._prepared
-            around = None if self.preconditioner.holds else engine.neighbourhood()
-            probe = random_vector(self.engine.ids) * engine.free
-            product = hessian.calibrate(probe)
-            if around is not None:
-                self.preconditioner.fit(around, product)
-            apply = self.preconditioner.apply
-            null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
-            if not every_atom_is_held(engine, product, hessian.stiffness):
-                unheld = unheld_motions(engine, hessian.one_sided, hessian.stiffness)
-                null_space = NullSpace(engine, null_space.vectors + unheld)
-            system = LinearSystem(
-                engine, hessian.product, apply, null_space, hessian.stiffness, self.saddle, hessian.measure
-            )
-            self._prepared = Prepared(system, probe, product)
+            self._prepared = prepare(self.engine, self.hessian, self.preconditioner, self.saddle)
         return self._prepared
 
-    def _find_unheld(self) -> bool:
-        """Whether there are motions of fragments that nothing holds; they are added to the null space."""
-        known = self.prepared()
-        system, held = known.system, len(known.system.null_space.vectors)
-        unheld = unheld_motions(self.engine, self.hessian.one_sided, self.hessian.stiffness)
-        null_space = NullSpace(self.engine, system.null_space.vectors + unheld)
-        if len(null_space.vectors) == held:
-            return False
-        known.system = replace(system, null_space=null_space)
-        return True
+    def forget_springs(self) -> None:
+        """Forget the springs, which may have been fitted elsewhere: the next solve fits them here."""
+        self.preconditioner.fitted, self._prepared = None, None
+
+    def _prepare(self, solver: LinearSolver, expected: float = 0.0, progress: Progress = no_progress) -> None:
+        """Prepare a solver for the system as it is now known."""
+
+        def work() -> None:
+            solver.prepare(self.prepared().system.reporting(expected, progress))
+
+        self._unless_unheld(work, work)
+
+    def _prepare_dense(self, accuracy: float, progress: Progress) -> Dense:
+        """Evaluate H whole; it serves later solves too."""
+        solver = Dense(accuracy, progress)
+        self._prepare(solver)
+        self._dense = solver
+        return solver
+
+    def _unless_unheld(self, work: Callable[[], T], again: Callable[[], T]) -> T:
+        """Do some work; where negative curvature is that of fragments that nothing holds, go on without their motions.
+
+        Raises
+        ------
+        NotAMinimumError
+            If the work does, and there are no such motions that are not known yet.
+        """
+        try:
+            return work()
+        except NotAMinimumError:
+            if not self.prepared().release_unheld(self.engine, self.hessian):
+                raise
+            return again()
 
     def solve(
         self,
@@ -228,22 +235,20 @@ class LinearResponse:
             start, right = weight * project(known.probe), right - weight * project(known.probe_product)
         if solver is None:
             solver = self.solver
-            solver.prepare(known.system.reporting(iterations_expected(tol), progress))
+            self._prepare(solver, iterations_expected(tol), progress)
         size = self.engine.norm(right)
         self.hessian.excess = 0.0
         if size > tol * scale:
-            try:
-                solution = solver.solve(right, tol, scale)
-            except NotAMinimumError:
-                if not self._find_unheld():
-                    raise
-                solver.prepare(known.system)
-                right = known.system.null_space.project(right)
-                solution = solver.solve(right, tol, scale)
+            iterative = solver
+
+            def without_unheld() -> Solution:
+                self._prepare(iterative)
+                return iterative.solve(known.system.null_space.project(right), tol, scale)
+
+            solution = self._unless_unheld(lambda: iterative.solve(right, tol, scale), without_unheld)
             if solution.status is Status.SLOW and may_be_dense and self._dense_is_affordable:
-                solver = self._dense = Dense(tol, progress)
-                solver.prepare(known.system)
-                solution = solver.solve(right, tol, scale)
+                solver = self._prepare_dense(tol, progress)
+                solution = solver.solve(known.system.null_space.project(right), tol, scale)
             solution.require_converged(tol)
         else:
             solution = Solution(np.zeros_like(right), Status.CONVERGED, 0, size / scale if scale > 0 else 0.0)
@@ -356,30 +361,22 @@ class LinearResponse:
         asked = method
         if method == "auto":
             method = "dense" if self.free_count < expected and self.engine.comm.size == 1 else "iterative"
-        system = self.prepared().system
         solver: LinearSolver
         if method == "dense":
-            solver = Dense(inner, progress)
-            try:
-                solver.prepare(system)
-            except NotAMinimumError:
-                if not self._find_unheld():
-                    raise
-                solver.prepare(self.prepared().system)
-            self._dense = solver
+            solver = self._prepare_dense(inner, progress)
         elif self.saddle:
             solver = self.solver
-            solver.prepare(system.reporting(expected, progress))
+            self._prepare(solver, expected, progress)
         else:
             room = RECYCLING_MEMORY // max(16 * self.engine.positions.size, 1)
             solver = self._backend.for_many(min(room, int(4 * expected) + 50))
-            solver.prepare(system.reporting(expected, progress))
+            self._prepare(solver, expected, progress)
         solve = partial(self.solve, solver=solver, may_be_dense=asked != "iterative")
         patterns = solve_directions(directions, mixed, solve, inner)
         residual = self._jacobian_residual(patterns)
         if residual > GOOD * tol:  # once more, with steps that are measured
             self.hessian.measure(self.prepared().probe)
-            solver.prepare(system.reporting(expected, progress))
+            self._prepare(solver, expected, progress)
             again = solve_directions(directions, mixed, solve, inner)
             second = self._jacobian_residual(again)
             if second < residual:
@@ -408,7 +405,7 @@ class LinearResponse:
             fixed.energy_gradient,
             read_only(fixed.relaxation_hessian + system.enthalpy_hessian) if freedom.hydrostatic else None,
             system.strain_jacobian,
-            read_only(system.volume_gradient),
+            None if self.engine.follows_atoms else read_only(system.volume_gradient),
         )
 
     def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True, checked: bool = True) -> CellSystem:
@@ -450,6 +447,7 @@ class LinearResponse:
         """
         known = self._cells.get(freedom.key)
         if known is not None and known[1] <= tol:
+            self._meter.counting.caution = known[0].caution
             return known[0]
         require_tiltable(self.engine, freedom)
         system = self.cell_system(freedom, tol)
@@ -464,8 +462,19 @@ class LinearResponse:
             )
         system.require_minimum()
         self._meter.counting.require_accurate()
+        system.caution = self._meter.counting.caution = self._caution(system)
         self._cells[freedom.key] = system, tol
         return system
+
+    def _caution(self, system: CellSystem) -> str:
+        """What a finite strain sees, where it differs from the derivatives at the reference: three evaluations.
+
+        The strain is along the response to a random change of the parameters.
+        """
+        amounts = self._random_change() @ system.strain_jacobian
+        differs = finite_disagreement(self.engine, system.coupling, amounts)
+        here = "derivatives are those at this very structure"
+        return caution(here, f"strains of {FINITE_STRAIN:g}", differs) if differs > FINITE_DIFFERENCE else ""
 
     def _second_derivative(self, patterns: Patterns) -> FloatArray:
         """GᵀJ + JᵀG + JᵀHJ with G = ∂B/∂X and HJ = -C, (P, P), for J = dX*/dΘ; it equals CᵀJ where C = G."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.operators.interface import Hessian
+from lammps_implicit.solvers.fragments import unheld_motions
+from lammps_implicit.solvers.interface import LinearSystem, every_atom_is_held
+from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
+from lammps_implicit.solvers.preconditioner import Preconditioner
+from lammps_implicit.solvers.springs import random_vector
 
 
 @dataclass
@@ -25,3 +34,50 @@ class Prepared:
     probe: FloatArray
     probe_product: FloatArray
     probed: bool = False
+
+    def release_unheld(self, engine: Evaluator, hessian: Hessian) -> bool:
+        """Whether there are motions of fragments that nothing holds; they are added to the null space."""
+        known = self.system.null_space.vectors
+        null_space = NullSpace(engine, known + unheld_motions(engine, hessian.one_sided, hessian.stiffness))
+        self.system = replace(self.system, null_space=null_space)
+        return len(null_space.vectors) > len(known)
+
+
+def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner, saddle: bool) -> Prepared:
+    """Fit the springs and find the null space: three force evaluations, one if earlier springs hold.
+
+    Parameters
+    ----------
+    engine : Evaluator
+        At its reference.
+    hessian : Hessian
+    preconditioner : Preconditioner
+        Its springs are used again if they were fitted nearby.
+    saddle : bool
+        Whether the reference may be a stationary point that is not a minimum.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If every atom is frozen.
+    """
+    free_count = engine.sum(int(np.count_nonzero(engine.free)))
+    if not free_count:
+        raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
+    rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
+    if len(rigid.vectors) == free_count:  # one atom per cell: nothing can move but all atoms together
+        still = np.zeros_like(engine.positions)
+        return Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
+    around = None if preconditioner.holds else engine.neighbourhood()
+    probe = random_vector(engine.ids) * engine.free
+    product = hessian.calibrate(probe)
+    if around is not None:
+        preconditioner.fit(around, product, hessian.one_sided)
+    null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
+    system = LinearSystem(
+        engine, hessian.product, preconditioner.apply, null_space, hessian.stiffness, saddle, hessian.measure
+    )
+    prepared = Prepared(system, probe, product)
+    if not every_atom_is_held(engine, product, hessian.stiffness):
+        prepared.release_unheld(engine, hessian)
+    return prepared

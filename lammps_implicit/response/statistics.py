@@ -49,6 +49,9 @@ class Statistics:
         The largest ratio of what a check found to the tolerance of what it checked.
     limits : str
         What `missed` is about.
+    caution : str
+        Where a finite change sees other derivatives than those at this very structure: how large it is, and what it
+        sees. The result is accurate all the same.
     accepted : float
         Relative error that the user accepts whatever the tolerance.
     seconds, seconds_in_lammps : float
@@ -65,6 +68,7 @@ class Statistics:
     accuracy: float = 0.0
     missed: float = 0.0
     limits: str = ""
+    caution: str = ""
     accepted: float = 0.0
     seconds: float = 0.0
     seconds_in_lammps: float = 0.0
@@ -79,6 +83,7 @@ class Statistics:
             self.missed, self.limits = part.missed, part.limits
         self.accuracy = max(self.accuracy, part.accuracy)
         self.accepted = max(self.accepted, part.accepted)
+        self.caution = self.caution or part.caution
 
     def checked(self, found: float, tol: float, what: str) -> None:
         """Take in what a check found.
@@ -100,11 +105,10 @@ class Statistics:
     @property
     def verdict(self) -> str:
         """``good``, ``limited: …`` or ``refused: …`` with the numbers; ``not checked`` if there was no check."""
-        if not self.limits:
+        if not (self.limits or self.caution):
             return "not checked"
-        if self.missed <= GOOD:
-            return "good"
-        return f"{'refused' if self._is_refused else 'limited'}: {self.limits}"
+        found = "; ".join(text for text in (self.limits if self.missed > GOOD else "", self.caution) if text)
+        return f"{'refused' if self._is_refused else 'limited'}: {found}" if found else "good"
 
     @property
     def finding(self) -> str:
@@ -147,8 +151,29 @@ def combined(parts: Mapping[str, Statistics]) -> Statistics:
     """
     worst = Statistics("combined", 0.0)
     for name, part in parts.items():
-        worst.include(replace(part, limits=part.limits and f"{name}: {part.limits}"))
+        limits, cautions = (text and f"{name}: {text}" for text in (part.limits, part.caution))
+        worst.include(replace(part, limits=limits, caution=cautions))
     return worst
+
+
+def caution(found: str, changes: str, differs: float, where: str = "") -> str:
+    """Say that finite changes see other derivatives.
+
+    Parameters
+    ----------
+    found : str
+        What was found.
+    changes : str
+        What sees others.
+    differs : float
+        Relative difference.
+    where : str
+        For which parameter.
+    """
+    return (
+        f"{found}; {changes} see others, by {100 * differs:.2g} %{where} (tables whose second derivative jumps from "
+        "one interval to the next, or pairs that cross a cutoff)"
+    )
 
 
 def _rounded_up(number: float) -> float:

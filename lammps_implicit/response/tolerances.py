@@ -16,3 +16,8 @@ feel no force under strain but that of differences, about 1e-6 of the coupling: 
 STRAIN_TOLERANCE = 1e-5
 """Least tolerance that strain derivatives are held to, which are differences of differences: with the steps of
 `operators.coupling` they agree to 1e-6 where forces are smooth (measured)."""
+
+FINITE_DIFFERENCE = 1e-3
+"""Relative difference of what a finite strain sees from the derivatives, above which it is told. Chosen: curvature of
+smooth energies leaves 1e-5 to 1e-4 at strains of `operators.coupling.FINITE_STRAIN`; rough tables 1e-3 to 1e-1
+(measured)."""

@@ -12,7 +12,7 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import first_row
 from lammps_implicit.solvers.petsc_options import PREFIX, Options, PETSc, petsc_options
-from lammps_implicit.solvers.springs import Springs, active_atoms, assemble
+from lammps_implicit.solvers.springs import STRONG, Springs, active_atoms, assemble
 
 _SMOOTHING = 4
 """Steps of each multigrid smoother: twice PETSc's default, as they are far cheaper than the force evaluations they save
@@ -52,6 +52,8 @@ def petsc_spring_inverse(engine: Evaluator, springs: Springs, options: Options) 
     inner.setOperators(matrix, matrix)
     inner.setType(PETSc.PC.Type.GAMG)
     defaults: dict[str, Any] = {f"{PREFIX}mg_levels_ksp_max_it": _SMOOTHING}
+    if springs.bonds.with_contacts:
+        defaults |= {f"{PREFIX}pc_gamg_threshold": STRONG, f"{PREFIX}pc_gamg_aggressive_coarsening": 0}
     if engine.n_atoms >= _LEAN_ATOMS:
         defaults["matptap_via"] = "allatonce_merged"  # these products ignore our prefix
     try:

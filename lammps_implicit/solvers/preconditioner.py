@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from lammps_implicit.arrays import FloatArray, IntArray
-from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
+from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
+from lammps_implicit.solvers.bends import find_bends
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
-from lammps_implicit.solvers.springs import Springs, fit_springs, random_vector
+from lammps_implicit.solvers.springs import (
+    HELD,
+    Springs,
+    find_bonds,
+    find_contacts,
+    fit_springs,
+    held_by_shift,
+    random_probe,
+    random_vector,
+    soft_probe,
+)
 
 SpringInverse = Callable[[FloatArray], FloatArray]
 """The function v → K⁻¹v, (n, 3) arrays."""
@@ -16,6 +28,10 @@ SpringInverse = Callable[[FloatArray], FloatArray]
 _VALID_WITHIN = 0.3
 """Å; displacement component beyond which springs are fitted again. Chosen: a tenth of a bond; springs that are kept
 cost iterations, fitting them again costs a force evaluation or two."""
+
+_LOOSE_WITHIN = 3e-3
+"""The same where contacts hold parts together: a stiff bond that is stretched by so little resists turning as much as
+contacts do."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +46,14 @@ class Fitted:
         Å.
     ids : (n,) int array
         Ids of this rank's atoms, in their order.
+    loose : bool
+        Whether contacts hold parts of the structure together.
     """
 
     apply: SpringInverse
     positions: FloatArray
     ids: IntArray
+    loose: bool = False
 
 
 class Preconditioner:
@@ -71,7 +90,7 @@ class Preconditioner:
         if self.fitted is None or not self.engine.order_unchanged(self.fitted.ids):
             return False
         moved = self.engine.nearest_image(self.engine.positions - self.fitted.positions)
-        return self.engine.max_abs(moved) < _VALID_WITHIN
+        return self.engine.max_abs(moved) < (_LOOSE_WITHIN if self.fitted.loose else _VALID_WITHIN)
 
     @property
     def apply(self) -> SpringInverse:
@@ -79,8 +98,10 @@ class Preconditioner:
         assert self.fitted is not None
         return self.fitted.apply
 
-    def fit(self, around: Neighbourhood, product: FloatArray) -> None:
+    def fit(self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray]) -> None:
         """Fit springs at the reference.
+
+        Costs one Hessian product where springs do not hold the structure together.
 
         Parameters
         ----------
@@ -88,9 +109,24 @@ class Preconditioner:
             Owned and ghost atoms at the reference.
         product : (n, 3) float array
             H w for the random w of `springs.random_vector`.
+        times : callable
+            v → H v by the cheapest available method, (n, 3) arrays.
         """
+        engine = self.engine
         self.fitted = None  # frees the previous multigrid hierarchy, which is large, before the next is set up
-        self.keep(self._invert(self.engine, fit_springs(self.engine, around, product)))
+        bonds, _ = find_bonds(engine, around, REACH)
+        bends, probe = find_bends(engine, around), random_probe(around, product)
+        springs = fit_springs(engine, bonds, bends, [probe])
+        apply = self._invert(engine, springs)
+        rigid = NullSpace(engine, rigid_motions(engine))
+        vector = rigid.project(probe.values[: len(engine.ids)])
+        soft = rigid.project(apply(vector))
+        contacts = find_contacts(engine, bonds) if held_by_shift(engine, springs, vector, soft) > HELD else None
+        if contacts is not None:
+            del apply
+            second = soft_probe(engine, around, soft, times(soft))
+            apply = self._invert(engine, fit_springs(engine, contacts, bends, [probe, second]))
+        self.fitted = Fitted(apply, engine.positions, engine.ids, contacts is not None)
 
     def keep(self, apply: SpringInverse) -> None:
         """Store a function v → K⁻¹v as that of the present reference."""
@@ -109,7 +145,8 @@ class Preconditioner:
         engine = self.engine
         if not self.holds:
             around = engine.neighbourhood()
-            self.fit(around, self.product(forces, random_vector(engine.ids) * engine.free))
+            times = partial(self.product, forces)
+            self.fit(around, times(random_vector(engine.ids) * engine.free), times)
         apply = self.apply
         # Which motions external forces prevent is not known here, and forces have no component along those they do not.
         project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import splu
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator
-from lammps_implicit.solvers.springs import Springs, active_atoms, assemble
+from lammps_implicit.solvers.springs import STRONG, Springs, active_atoms, assemble
 
 DIRECT_ATOMS = 700
 """Largest number of atoms for which K is factorised; above, algebraic multigrid is cheaper to set up."""
@@ -28,7 +28,7 @@ def spring_inverse(engine: Evaluator, springs: Springs) -> Callable[[FloatArray]
         factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
         inverse: Callable[[FloatArray], FloatArray] = factor.solve
     else:
-        inverse = _multigrid(matrix, engine.positions[active])
+        inverse = _multigrid(matrix, engine.positions[active], STRONG if springs.bonds.with_contacts else None)
 
     def apply(v: FloatArray) -> FloatArray:
         moved = np.zeros_like(v)
@@ -38,7 +38,10 @@ def spring_inverse(engine: Evaluator, springs: Springs) -> Callable[[FloatArray]
     return apply
 
 
-def _multigrid(matrix: sparse.bsr_matrix, positions: FloatArray) -> Callable[[FloatArray], FloatArray]:
+def _multigrid(
+    matrix: sparse.bsr_matrix, positions: FloatArray, strong: float | None
+) -> Callable[[FloatArray], FloatArray]:
+    """V-cycle; blocks stronger than `strong` are aggregated, None: all of them."""
     import pyamg
 
     near_null = np.stack([motion.reshape(-1) for motion in _local_rigid_motions(positions)], axis=1)
@@ -46,7 +49,7 @@ def _multigrid(matrix: sparse.bsr_matrix, positions: FloatArray) -> Callable[[Fl
         matrix,
         B=near_null,
         symmetry="symmetric",
-        strength=None,
+        strength=None if strong is None else ("symmetric", {"theta": strong}),
         smooth=("jacobi", {"omega": 4.0 / 3.0}),
         # Symmetric sweeps cost more than single ones, but far less than the force evaluations they save.
         presmoother=("block_gauss_seidel", {"sweep": "symmetric"}),

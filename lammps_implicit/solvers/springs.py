@@ -1,11 +1,15 @@
-"""Learned springs: a preconditioner fitted to one Hessian-vector product.
+"""Learned springs: a preconditioner fitted to one Hessian-vector product, or two.
 
     K = Σ_bonds (e_i - e_j)(e_i - e_j)ᵀ ⊗ [k_L(r) r̂r̂ᵀ + k_T(r) (1 - r̂r̂ᵀ)]
 
 over pairs closer than about 1.3 nearest-neighbour distances. The longitudinal and transverse stiffnesses k_L and k_T
 are piecewise linear functions of r for each pair of atom types, fitted by non-negative least squares to one product H w
 with a random w. K is symmetric positive semidefinite by construction, and requires no lattice, orientation or bulk
-reference.
+reference. Angles at atoms with few neighbours have a stiffness too (`bends`).
+
+Where such springs do not hold the structure together, as in molecules, longer ones (contacts) join its parts. They are
+far softer and drown in the misfit of the stiff ones along a random w, so a second product shows them: that with K⁻¹w,
+in which parts move by far more than their bonds stretch.
 
 Bonds are stored as pairs of indices and processed in chunks of atoms, because for a million atoms all other quantities
 per bond would not fit into memory at once.
@@ -14,7 +18,7 @@ per bond would not fit into memory at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +31,10 @@ from scipy.spatial import cKDTree
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import NotAMinimumError
-from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
+from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
 from lammps_implicit.mpi.hashing import splitmix64
-from lammps_implicit.mpi.ownership import global_rows
+from lammps_implicit.mpi.ownership import fetch, global_rows
+from lammps_implicit.solvers.bends import CHUNK, Bends
 
 KNOTS = 4
 """Knots of each piecewise linear stiffness. Chosen: few enough to be determined by the bonds of small cells."""
@@ -38,17 +43,25 @@ _SHIFT = 1e-6
 """Added to the diagonal of K, relative to its mean, to make K invertible; acts in the preconditioner only. Measured:
 metals need equal numbers of iterations with 1e-6 and 1e-3."""
 
-_MOLECULAR_SHIFT = 3e-2
-"""The same in molecules, whose springs are the bonds within them: it stands for what other molecules hold them with.
-Measured with 3e-3, 1e-2, 3e-2, 1e-1: 27 waters relax in 155, 95, 37, 26 evaluations, and two directions of their
-Jacobian take 408, 160, 135, 167; with 1e-6 10,003, and more than 1,000."""
+HELD = 0.01
+"""Fraction of wᵀK⁻¹w for a random w that may come from the shift alone if springs hold the structure. Measured: 2e-6 to
+1e-5 in crystals and alloys, 1.0 in molecules and in a film with molecules on it."""
 
-_MOLECULAR_NEIGHBOURS = 2.5
-"""Springs per atom up to which a structure counts as one of molecules: a chain has two, graphene three, metals 8 to
-14."""
+_CONTACTS = 20
+"""Neighbours of an atom as far as which contacts reach, on average: more than touch it in a liquid of molecules (12 to
+30 need equal numbers of iterations), and no more than the springs of a metal."""
 
-CHUNK = 16_384
-"""Atoms whose bonds are processed at a time; bounds memory, with negligible overhead per chunk."""
+_CONTACT_KNOTS = 7
+"""Knots of contacts beyond those of shorter springs. Measured for 26 dimers: 33, 23 and 21 iterations with 3, 5, 7."""
+
+_MANY_KINDS = 36
+"""Pairs of types above which all contacts share their stiffnesses: their number is that of the unknowns of the fit."""
+
+STRONG = 0.08
+"""Blocks of K, relative to those on the diagonal, that multigrid aggregates where there are contacts: bonds are, and
+contacts are not, so that molecules become the coarse level, with their rigid motions. Measured for dimers, chains and a
+film with molecules: 6, 13 and 3 cycles for a thousandth of the residual of K, 42, 36 and 30 if all are aggregated; 0.02
+to 0.25 do about as well."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Bonds:
         Owned and ghost atoms.
     start, end : (m,) int arrays
         Indices into `around`; `start` is an owned atom, in non-decreasing order.
-    knots : (KNOTS,) float array
+    knots : (KNOTS,) or (KNOTS + _CONTACT_KNOTS,) float array
         Lengths between which stiffnesses are linear, Å; the last one is the longest spring.
     kinds : (n_types + 1, n_types + 1) int array
         Number of each unordered pair of types (counted from 1).
@@ -87,32 +100,71 @@ class Bonds:
         return vectors / lengths[:, None], lengths
 
     def hats(self, part: slice, lengths: FloatArray) -> sparse.csr_matrix:
-        """Return the hat functions at a slice of the bonds, (m, KNOTS · number of kinds): two non-zeros per bond."""
-        left = np.clip(np.searchsorted(self.knots, lengths, side="right") - 1, 0, KNOTS - 2)
+        """Return the hat functions at a slice of the bonds, (m, `unknowns`): two non-zeros per bond."""
+        left = np.clip(np.searchsorted(self.knots, lengths, side="right") - 1, 0, len(self.knots) - 2)
         fraction = np.clip((lengths - self.knots[left]) / np.diff(self.knots)[left], 0.0, 1.0)
         types = self.around.types
-        column = KNOTS * self.kinds[types[self.start[part]], types[self.end[part]]] + left
-        values, columns = np.stack([1 - fraction, fraction], axis=1), np.stack([column, column + 1], axis=1)
-        shape = len(lengths), KNOTS * (int(self.kinds.max()) + 1)
-        return sparse.csr_matrix((values.ravel(), columns.ravel(), 2 * np.arange(len(lengths) + 1)), shape=shape)
+        kind = self.kinds[types[self.start[part]], types[self.end[part]]]
+        values = np.stack([1 - fraction, fraction], axis=1)
+        columns = np.stack([self._column(kind, left), self._column(kind, left + 1)], axis=1)
+        indptr = 2 * np.arange(len(lengths) + 1)
+        return sparse.csr_matrix((values.ravel(), columns.ravel(), indptr), shape=(len(lengths), self.unknowns))
+
+    @property
+    def with_contacts(self) -> bool:
+        """Whether these are bonds and contacts."""
+        return len(self.knots) > KNOTS
+
+    @property
+    def unknowns(self) -> int:
+        """Number of hat functions."""
+        last = int(self.kinds.max())
+        return int(self._column(np.array([last]), np.array([len(self.knots) - 1]))[0]) + 1
+
+    def _column(self, kind: IntArray, knot: IntArray) -> IntArray:
+        """Number of the hat function of each kind and knot, (m,): those of contacts come last."""
+        count, more = int(self.kinds.max()) + 1, len(self.knots) - KNOTS
+        shared = 0 if count > _MANY_KINDS else kind
+        return np.where(knot < KNOTS, KNOTS * kind + knot, KNOTS * count + more * shared + knot - KNOTS)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A product that springs are fitted to.
+
+    Attributes
+    ----------
+    values : (n_owned + n_ghost, 3) float array
+        w, zero at frozen components.
+    product : (n_owned, 3) float array
+        H w.
+    """
+
+    values: FloatArray
+    product: FloatArray
 
 
 @dataclass(frozen=True)
 class Springs:
-    """Bonds with their stiffnesses.
+    """Bonds and bends with their stiffnesses.
 
     Attributes
     ----------
     bonds : Bonds
-    longitudinal, transverse : (KNOTS · number of kinds,) float arrays
-        Weights of the hat functions, eV/Å².
+    bends : Bends
+    longitudinal, transverse : float arrays
+        Weights of the hat functions of bonds, eV/Å².
+    angular : (n_kinds,) float array
+        Stiffness of each kind of bend, eV/rad².
     misfit : float
-        ‖Kw - Hw‖ / ‖Hw‖ for the vector w of the fit.
+        ‖Kw - Hw‖ / ‖Hw‖ for the vectors w of the fit, root mean square.
     """
 
     bonds: Bonds
+    bends: Bends
     longitudinal: FloatArray
     transverse: FloatArray
+    angular: FloatArray
     misfit: float
 
     def blocks(self, part: slice) -> FloatArray:
@@ -143,44 +195,82 @@ def random_vector(ids: IntArray, seed: int = 0) -> FloatArray:
     return splitmix64(counter.astype(np.uint64)).astype(np.float64) / 2.0**63 - 1.0
 
 
-def fit_springs(engine: Evaluator, around: Neighbourhood, product: FloatArray, seed: int = 0) -> Springs:
-    """Fit springs to a Hessian-vector product.
+def random_probe(around: Neighbourhood, product: FloatArray, seed: int = 0) -> Probe:
+    """Return the product H w, (n, 3), with w = `random_vector` of the seed, frozen components set to zero."""
+    return Probe(random_vector(around.ids, seed) * around.free, product)
+
+
+def soft_probe(engine: Evaluator, around: Neighbourhood, vector: FloatArray, product: FloatArray) -> Probe:
+    """Return a product H w with any w, (n, 3), whose values on ghost atoms are fetched."""
+    return Probe(fetch(engine.comm, engine.ids, vector, around.ids), product)
+
+
+def fit_springs(engine: Evaluator, bonds: Bonds, bends: Bends, probes: Sequence[Probe]) -> Springs:
+    """Fit springs to Hessian-vector products, each weighted by the inverse of its norm.
 
     Parameters
     ----------
     engine : Evaluator
-    around : Neighbourhood
-        Owned and ghost atoms at the reference.
-    product : (n, 3) float array
-        H w, where w is `random_vector` of the owned ids with frozen components set to zero.
-    seed : int
-        Seed of w, from which its values on ghost atoms are computed.
+    bonds : Bonds
+    bends : Bends
+    probes : sequence of Probe
+        At the reference.
 
     Raises
     ------
     NotAMinimumError
-        If H w vanishes.
+        If a product vanishes.
     """
-    bonds, _ = find_bonds(engine, around, REACH)
-    values = random_vector(around.ids, seed) * around.free
-    unknowns = 2 * KNOTS * (int(bonds.kinds.max()) + 1)
+    unknowns = 2 * bonds.unknowns + bends.n_kinds
     gram, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
-    for atoms, part in bonds.chunks(len(engine.ids)):
-        free = engine.free[atoms].T.ravel()
-        design, target = design_matrix(bonds, atoms, part, values)[free], product[atoms].T.ravel()[free]
-        gram += (design.T @ design).toarray()
-        right += design.T @ target
+    for probe in probes:
+        size = engine.norm(probe.product)
+        if size == 0:
+            raise NotAMinimumError(
+                "displacements cause no forces: the energy does not depend on positions here; check the potential's "
+                "cutoff"
+            )
+        for atoms, part in bonds.chunks(len(engine.ids)):
+            free = engine.free[atoms].T.ravel()
+            springs, angles = design_matrix(bonds, atoms, part, probe.values), bends.design_matrix(atoms, probe.values)
+            design = sparse.hstack([springs, angles], format="csr")[free] / size
+            target = probe.product[atoms].T.ravel()[free] / size
+            gram += (design.T @ design).toarray()
+            right += design.T @ target
     gram, right = engine.sum(gram), engine.sum(right)
     # Solved on one rank, so that the springs are identical on all.
     stiffness = engine.on_root(lambda: _nonnegative_least_squares(gram, right))
-    size = engine.norm(product)
-    if size == 0:
-        raise NotAMinimumError(
-            "displacements cause no forces: the energy does not depend on positions here; check the potential's cutoff"
-        )
-    squared_error = size**2 - 2 * right @ stiffness + stiffness @ gram @ stiffness
-    longitudinal, transverse = np.split(stiffness, 2)
-    return Springs(bonds, longitudinal, transverse, float(np.sqrt(max(float(squared_error), 0.0))) / size)
+    squared_error = len(probes) - 2 * right @ stiffness + stiffness @ gram @ stiffness
+    longitudinal, transverse, angular = np.split(stiffness, [bonds.unknowns, 2 * bonds.unknowns])
+    misfit = float(np.sqrt(max(float(squared_error), 0.0) / len(probes)))
+    return Springs(bonds, bends, longitudinal, transverse, angular, misfit)
+
+
+def typical_stiffness(engine: Evaluator, springs: Springs) -> float:
+    """Mean of the diagonal of K over free components, eV/Å²; 1 if there are no springs."""
+    total, n = 0.0, len(engine.ids)
+    for atoms, part in springs.bonds.chunks(n):
+        diagonal = np.einsum("maa->ma", springs.blocks(part))
+        total += float((diagonal * engine.free[springs.bonds.start[part]]).sum())
+        for rows, columns, blocks in springs.bends.blocks(atoms, springs.angular):
+            own = columns == rows
+            total += float((np.einsum("maa->ma", blocks[own]) * engine.free[rows[own]]).sum())
+    typical = engine.sum(total) / max(engine.sum(int(np.count_nonzero(engine.free))), 1)
+    return typical if typical > 0 else 1.0
+
+
+def held_by_shift(engine: Evaluator, springs: Springs, vector: FloatArray, soft: FloatArray) -> float:
+    """Fraction of wᵀK⁻¹w that is due to the shift of K alone: near 1 where springs leave parts loose.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    springs : Springs
+    vector, soft : (n, 3) float arrays
+        w without rigid motions, and K⁻¹w.
+    """
+    work = engine.dot(vector, soft)
+    return _SHIFT * typical_stiffness(engine, springs) * engine.dot(soft, soft) / work if work > 0 else 1.0
 
 
 def active_atoms(engine: Evaluator) -> NDArray[np.bool_]:
@@ -211,12 +301,9 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
         [np.zeros((0, 3, 3))]
         + [_sum_rows(bonds.start[part] - atoms.start, springs.blocks(part), atoms) for atoms, part in bonds.chunks(n)]
     )
-    stiffness = engine.sum(float(np.einsum("naa->na", diagonal)[engine.free].sum()))
-    typical = stiffness / max(engine.sum(int(np.count_nonzero(engine.free))), 1)
-    typical = typical if typical > 0 else 1.0
+    typical = typical_stiffness(engine, springs)
     keep = bonds.around.free.astype(float)
-    molecular = engine.sum(len(bonds.start)) <= _MOLECULAR_NEIGHBOURS * engine.sum(n)
-    diagonal += (_MOLECULAR_SHIFT if molecular else _SHIFT) * typical * np.eye(3)
+    diagonal += _SHIFT * typical * np.eye(3)
     diagonal *= keep[:n, :, None] * keep[:n, None, :]
     diagonal[~engine.free[:, :, None] & np.eye(3, dtype=bool)] = typical
     movable = np.any(bonds.around.free, axis=1)
@@ -228,9 +315,14 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
         off = -springs.blocks(part)[both] * keep[start[both], :, None] * keep[end[both], None, :]
         own = atoms.start + np.flatnonzero(active[atoms])
         local = np.cumsum(active[atoms]) - 1  # rows of this chunk
-        rows = np.concatenate([local[start[both] - atoms.start], local[own - atoms.start]])
-        data = np.concatenate([off, diagonal[own]])
-        yield _block_matrix(data, rows, columns[np.concatenate([end[both], own])], len(own), total)
+        rows, ends, data = [start[both], own], [end[both], own], [off, diagonal[own]]
+        for first, second, blocks in springs.bends.blocks(atoms, springs.angular):
+            both = movable[first] & movable[second]
+            first, second = first[both], second[both]
+            rows, ends = [*rows, first], [*ends, second]
+            data = [*data, blocks[both] * keep[first, :, None] * keep[second, None, :]]
+        placed = local[np.concatenate(rows) - atoms.start]
+        yield _block_matrix(np.concatenate(data), placed, columns[np.concatenate(ends)], len(own), total)
 
 
 def _block_matrix(data: FloatArray, rows: IntArray, columns: IntArray, height: int, width: int) -> sparse.bsr_matrix:
@@ -254,7 +346,7 @@ def design_matrix(bonds: Bonds, atoms: slice, part: slice, values: FloatArray) -
 
     Returns
     -------
-    (3 · number of atoms, 2 · KNOTS · number of kinds) CSR matrix
+    (3 · number of atoms, 2 · number of hat functions) CSR matrix
         Rows: the x components of all atoms, then y, then z. Columns: longitudinal, then transverse stiffnesses.
     """
     directions, lengths = bonds.directions(part)
@@ -298,6 +390,40 @@ def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple
     count = engine.sum(len(nearest))
     spacing = float(engine.sum(float(nearest.sum()))) / max(count, 1)
     reach = factor * spacing
+    start, end, shortest = _pairs(around, tree, n, reach)
+    knots = np.linspace(-engine.max(-shortest), reach, KNOTS)
+    return Bonds(around, start, end, knots, _kinds(engine.n_types)), spacing
+
+
+def find_contacts(engine: Evaluator, bonds: Bonds) -> Bonds | None:
+    """Add longer springs (contacts) to bonds: as far as `_CONTACTS` neighbours of an atom, on average.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    bonds : Bonds
+        From `find_bonds`.
+
+    Returns
+    -------
+    Bonds or None
+        None if the neighbourhood reaches no further than the bonds.
+    """
+    around, n = bonds.around, len(engine.ids)
+    tree = cKDTree(around.positions)
+    farthest = np.minimum(tree.query(around.positions[:n], k=_CONTACTS + 1)[0][:, -1], around.reach)
+    reach = engine.sum(float(farthest.sum())) / max(engine.sum(n), 1)
+    if not bonds.knots[-1] < reach < np.inf:
+        return None
+    start, end, _ = _pairs(around, tree, n, reach)
+    knots = np.concatenate([bonds.knots, np.linspace(bonds.knots[-1], reach, _CONTACT_KNOTS + 1)[1:]])
+    return Bonds(around, start, end, knots, bonds.kinds)
+
+
+def _pairs(
+    around: Neighbourhood, tree: cKDTree, n: int, reach: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
+    """Pairs of the first `n` atoms with all atoms within reach, sorted by the first, and the least distance."""
     starts, ends, shortest = [np.empty(0, np.int32)], [np.empty(0, np.int32)], reach
     for first in range(0, n, CHUNK):
         owned = cKDTree(around.positions[first : min(first + CHUNK, n)])
@@ -307,8 +433,7 @@ def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple
         starts.append((pairs["i"] + first).astype(np.int32))
         ends.append(pairs["j"].astype(np.int32))
         shortest = min(shortest, float(pairs["v"].min(initial=reach)))
-    knots = np.linspace(-engine.max(-shortest), reach, KNOTS)
-    return Bonds(around, np.concatenate(starts), np.concatenate(ends), knots, _kinds(engine.n_types)), spacing
+    return np.concatenate(starts), np.concatenate(ends), shortest
 
 
 def _kinds(n_types: int) -> IntArray:

@@ -13,6 +13,27 @@ LEAST_TOLERANCE = 1e-10
 """Least relative tolerance of a product: differences of forces allow no better."""
 
 
+def check_positive(value: float, name: str, infinite: bool = False) -> None:
+    """Check a number that must be positive.
+
+    Parameters
+    ----------
+    value : float
+    name : str
+        Of the argument, for the message.
+    infinite : bool
+        Whether infinity counts.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it is zero, negative, NaN, infinite or no number.
+    """
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not value > 0 or not (infinite or np.isfinite(value)):
+        raise LammpsImplicitError(f"{name} = {value!r} is not a positive number")
+
+
 def check_tolerance(tol: float) -> None:
     """Check a relative tolerance.
 
@@ -23,8 +44,9 @@ def check_tolerance(tol: float) -> None:
     Raises
     ------
     LammpsImplicitError
-        If it is not at least `LEAST_TOLERANCE` and less than 1.
+        If it is no number, less than `LEAST_TOLERANCE`, or not less than 1.
     """
+    check_positive(tol, "tol")
     if not LEAST_TOLERANCE <= tol < 1:
         raise LammpsImplicitError(
             f"tolerance {tol:g} is not between {LEAST_TOLERANCE:g}, the limit of force differences, and 1"

@@ -91,7 +91,8 @@ class DifferentiablePoint(RelaxablePoint):
             Callback called with (iterations done, iterations expected).
         cell : str or StrainFreedom
             ``none``: the cell is fixed. ``iso``, ``ortho``, ``full`` or components such as ``"zz"``: it is relaxed too,
-            held at a pressure; the first such product costs one more solve and five evaluations per strain.
+            held at a pressure; the first such product costs one more solve and four evaluations per strain, and four
+            more. `Statistics.caution` says where a finite strain sees other derivatives.
         pressure : float, str or array_like, optional
             As for `Units.pressure_tensor`. Default: `target`.
 

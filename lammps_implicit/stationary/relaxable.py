@@ -32,7 +32,7 @@ from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.response.statistics import Meter, Statistics
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
-from lammps_implicit.stationary.checks import checked_acceptance
+from lammps_implicit.stationary.checks import check_positive, checked_acceptance
 from lammps_implicit.units import Pressure, Units, units_of
 
 CellRequest = Union[str, StrainFreedom]
@@ -111,6 +111,7 @@ class RelaxablePoint:
         freedom = self.strain(cell, pressure)
         self._take(engine.settle(), potential)
         self.initial_force, self.initial_volume = self.max_force, engine.volume
+        check_positive(force_limit, "force_limit", infinite=True)
         limit = force_limit * self.units.force_factor
         if self.max_force > limit:
             raise NotAMinimumError(
@@ -287,8 +288,7 @@ class RelaxablePoint:
         >>> minimum.max_force <= 1e-9
         True
         """
-        if not ftol > 0:
-            raise LammpsImplicitError(f"force tolerance ftol = {ftol:g} is not positive")
+        check_positive(ftol, "ftol", infinite=True)
         freedom, start = self.strain(cell, pressure), self.engine.reference()
 
         def come_back() -> None:
@@ -312,6 +312,8 @@ class RelaxablePoint:
         may_tilt: bool = False,
     ) -> None:
         """Relax positions, then the cell unless it is fixed; `ftol` in eV/Å."""
+        check_positive(ftol, "ftol", infinite=True)
+        check_positive(within, "within", infinite=True)
         ftol *= self.units.force_factor
         self._relax_atoms(ftol, within, progress)
         if freedom.fixed:
