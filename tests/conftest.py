@@ -13,7 +13,7 @@ os.environ["PATH"] = f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"
 
 DECKS = Path(__file__).parent.parent / "lammps_scripts"
 
-ALONE = ("test_bench.py", "test_faults.py", "test_parallel.py")
+ALONE = ("test_faults.py", "test_parallel.py")
 """Files whose tests start ranks or watch the clock."""
 
 
@@ -38,7 +38,9 @@ def pytest_runtest_logreport(report):
 def pytest_collection_modifyitems(items):
     """Mark the tests that want the cores for themselves, so that others can share them."""
     for item in items:
-        if item.get_closest_marker("parallel") or item.path.name in ALONE:
+        # Of the tests for several numbers of ranks, those on one start none.
+        one = "callspec" in vars(item) and item.callspec.params.get("_nprocs") == 1
+        if (item.get_closest_marker("parallel") and not one) or item.path.name in ALONE:
             item.add_marker("alone")
 
 

@@ -153,6 +153,7 @@ def test_springs_save_iterations(cell):
     assert tight["force_evaluations"] >= tight["iterations"]
 
 
+@pytest.mark.alone
 def test_time_and_memory_on_one_and_two_ranks(cell):
     counts = (1, 2) if MPIRUN and _has_petsc() else (1,)
     records = list(ranks.measure([cell], lambda text: None, counts))
@@ -185,6 +186,7 @@ def test_all_relaxations_lower_the_forces(cell):
     assert records["this package"]["force_evaluations"] < records["LAMMPS cg"]["force_evaluations"]
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(MPIRUN is None, reason="no mpirun")
 def test_the_command_refuses_to_run_under_mpirun(tmp_path):
     command = [MPIRUN, "-n", "2", sys.executable, "-m", "lammps_implicit", "bench", "-o", "bench"]

@@ -104,7 +104,11 @@ class Schema:
             value = file.attrs.get(name)
             if value is None:
                 raise OutputError(f"its attribute {name} is missing")
-            number = np.ndim(value) == 0 and isinstance(value, (bool, int, float, np.number)) and np.isfinite(value)
+            number = (
+                np.ndim(value) == 0
+                and isinstance(value, (bool, int, float, np.bool_, np.number))
+                and np.isfinite(value)
+            )
             if not (isinstance(value, str) if kind == "text" else number):
                 raise OutputError(f"its attribute {name} is no {kind}")
         shared: dict[str, int] = {}
