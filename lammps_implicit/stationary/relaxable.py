@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Union
@@ -33,6 +34,7 @@ from lammps_implicit.response.statistics import Meter, Statistics
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.stationary.checks import check_positive, checked_acceptance
+from lammps_implicit.stationary.plausible import doubts
 from lammps_implicit.units import Pressure, Units, units_of
 
 CellRequest = Union[str, StrainFreedom]
@@ -119,7 +121,11 @@ class RelaxablePoint:
                 f"{self.units.force}, above the limit of {limit:.3g}; let it minimise further "
                 "(for example 'minimize 0 1e-8 10000 100000')"
             )
+        start = engine.ids, engine.positions, engine.cell
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
+        for doubt in doubts(engine, self.energy, self.potential.elements, self.units, start):
+            if engine.comm.rank == 0:
+                warnings.warn(f"the relaxed structure may be no material: {doubt}", stacklevel=3)
         self.setup = engine.evaluations.copy()
 
     def close(self) -> None:
