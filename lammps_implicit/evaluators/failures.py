@@ -7,8 +7,12 @@ import ctypes
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+_FORWARDING = 0.5
+"""Seconds that the other ranks leave to the one that reports, before the launcher ends all."""
 
 
 def lammps_message(text: str) -> str:
@@ -20,7 +24,7 @@ def lammps_message(text: str) -> str:
 
 
 @contextlib.contextmanager
-def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
+def quit_reported(deck: str, scratch: Path, reports: bool = True) -> Iterator[None]:
     """Exit with an error message if a deck's ``quit`` makes LAMMPS end the process inside the context.
 
     Parameters
@@ -29,6 +33,8 @@ def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
         Name of the deck, for the message.
     scratch : Path
         Temporary folder to remove.
+    reports : bool
+        Whether this rank writes the message; the others leave it time to.
     """
     running = [True]
 
@@ -37,7 +43,10 @@ def quit_reported(deck: str, scratch: Path) -> Iterator[None]:
             message = (
                 f"error: the deck {deck} ends LAMMPS with 'quit', before anything can be computed: remove that line\n"
             )
-            os.write(2, message.encode())
+            if reports:
+                os.write(2, message.encode())
+            else:
+                time.sleep(_FORWARDING)
             shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)
 

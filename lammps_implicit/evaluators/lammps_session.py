@@ -129,7 +129,10 @@ class LammpsSession(Evaluator):
         start = Path.cwd()
         os.chdir(path.parent)
         try:
-            with self._reporting(f"LAMMPS stopped in the deck {path.name}"), quit_reported(path.name, self.scratch):
+            with (
+                self._reporting(f"LAMMPS stopped in the deck {path.name}"),
+                quit_reported(path.name, self.scratch, self.comm.rank == 0),
+            ):
                 self.lmp.file(str(path))
         finally:
             os.chdir(start)
