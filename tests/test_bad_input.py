@@ -131,7 +131,7 @@ def test_bad_input_is_refused(case, ranks, inputs, program, tmp_path):
     assert "Traceback" not in output + errors, errors
     assert len(messages) == 1, errors + output[-500:]
     assert re.search(case["message"], messages[0]), messages[0]
-    assert code in (1, 2)
+    assert code in ((1, 2) if ranks == 1 else (1, 2, 9))  # mpirun may kill a rank that ends after another
     changed = {str(path.relative_to(folder)) for path, _ in before.items() ^ _contents(folder).items()}
     assert not changed, "changed or new files"
     assert not list(scratch.glob("lammps-implicit-*")), "leftovers in the temporary folder"

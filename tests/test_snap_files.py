@@ -94,10 +94,10 @@ def test_component_counts_match_the_literature():
         ("", "no line with the counts"),
         ("1 3\nW 0.5 1\n1.0\n2.0\n", "announced"),
         ("2 1\nW 0.5 1\n1.0\n", "announced"),
-        ("1 2\nW 0.5 1\n1.0\nnan\n", "not a number"),
+        ("1 2\nW 0.5 1\n1.0\nnan\n", "not a finite number"),
         ("1 2\nW 0.5 1\n1.0\nx\n", "line 4"),
         ("1 2\nW 0.5 1\n1.0\n1 2\n", "one coefficient expected"),
-        ("one 2\nW 0.5 1\n1.0\n2\n", "not a number"),
+        ("one 2\nW 0.5 1\n1.0\n2\n", "not a finite number"),
         ("0 2\n", "0 elements"),
     ],
 )

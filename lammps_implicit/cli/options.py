@@ -44,7 +44,6 @@ def number(
             raise typer.BadParameter(f"{given} is not less than {below:g}")
         return value
 
-    read.__name__ = "number"  # as the help shows it
     return read
 
 
@@ -56,7 +55,6 @@ def whole(least: int = 0, most: int = 10**15) -> Callable[[str | int], int]:
             raise typer.BadParameter(f"'{str(given)[:40]}' is not a whole number from {least} to {most}")
         return int(given)
 
-    read.__name__ = "integer"
     return read
 
 

@@ -17,6 +17,9 @@ from mpi4py import MPI
 _PATIENCE = 2.0
 """Seconds that other ranks give rank 0 to report what has ended all of them."""
 
+_FORWARDING = 0.5
+"""Seconds that they leave to the launcher, which ends all as soon as one has ended, to forward what rank 0 reports."""
+
 
 def lammps_message(text: str) -> str:
     """Condense an error message of LAMMPS to one line, without source positions, markers and links to the manual."""
@@ -59,6 +62,7 @@ def endings_reported(
 
     def quit_(_: object) -> None:
         if running and rank:  # all ranks quit
+            time.sleep(_FORWARDING)
             os._exit(1)
         if running:
             end("ends LAMMPS with 'quit', before anything can be computed: remove that line")
