@@ -34,8 +34,8 @@ _LONGEST_STEP = 0.2
 """Å; largest displacement component of one step. Chosen: less than a tenth of a bond."""
 
 _STEPS = 15
-"""Steps after which the springs are fitted again if they no longer hold. Measured for 26 dimers, 32 flexible methanes and
-27 waters, displaced by 0.03 Å: 97, 51 and 50 evaluations; 185, 77 and 113 with 50 steps. Solids need fewer."""
+"""Steps after which the springs are fitted again if they no longer hold. Measured for 26 dimers, 32 flexible methanes
+and 27 waters, displaced by 0.03 Å: 97, 51 and 50 evaluations; 185, 77 and 113 with 50 steps. Solids need fewer."""
 
 _ROUNDS = 270
 """Fits of the springs and builds of the neighbour lists before giving up; a safeguard."""
