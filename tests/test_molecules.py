@@ -92,6 +92,8 @@ def test_chains_bend_and_touch(tmp_path_factory):
     with Minimum.from_deck(folder / "in.chains", comm=comm, ftol=1e-8, force_limit=1.0) as minimum:
         dtheta = 1e-3 * minimum.potential.theta
         found = minimum.jvp(dtheta, 1e-6)
-        assert minimum.statistics.verdict == "good" and minimum.statistics.iterations < 60
+        assert (
+            minimum.statistics.verdict == "good" and minimum.statistics.iterations < 30
+        )  # 13 and 18; 140 without bends and contacts
         rest = minimum.hessian.central(found) + minimum.mixed.times(dtheta)
         assert minimum.engine.norm(rest) < 1e-5 * minimum.engine.norm(minimum.mixed.times(dtheta))

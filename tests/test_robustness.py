@@ -69,6 +69,33 @@ RIGHT = {
     + ARGON
     + RELAX,
 }
+BOX = f"{HEAD}boundary p p p\nregion cell block 0 40 0 40 0 40\ncreate_box 1 cell\n"
+TETRAHEDRON = "".join(
+    f"create_atoms 1 single {x} {y} {z}\n" for x, y, z in ((5, 5, 5), (8, 8, 5), (8, 5, 8), (5, 8, 8))
+)
+RIGHT |= {
+    "fragments out of each other's reach": BOX
+    + TETRAHEDRON
+    + TETRAHEDRON.replace("5", "25").replace("8", "27.8")
+    + ARGON
+    + JIGGLE
+    + RELAX,
+    "film with molecules on it": f"{HEAD.replace('atom_modify', 'atom_style bond' + chr(10) + 'atom_modify')}"
+    "boundary p p f\nlattice fcc 5.25\nregion cell block 0 2 0 2 0 5\n"
+    "create_box 2 cell bond/types 1 extra/bond/per/atom 1 extra/special/per/atom 2\n"
+    "region film block INF INF INF INF 0.9 2.4\ncreate_atoms 1 region film\n"
+    "create_atoms 2 single 0.3 0.3 2.75\ncreate_atoms 2 single 0.5 0.3 2.75\n"
+    "create_atoms 2 single 1.3 1.2 2.75\ncreate_atoms 2 single 1.5 1.3 2.75\n"
+    "mass * 40\nspecial_bonds lj 0 1 1\n"
+    + PAIRS
+    + "pair_coeff * * 0.0104 3.4\npair_coeff 2 2 0.006 3.2\nbond_style harmonic\nbond_coeff 1 40 1.1\n"
+    "group gas type 2\ncreate_bonds many gas gas 1 0.8 1.5\n" + RELAX,
+    "components frozen at the rim only": _block("0 2 0 2 0 3", "p p f")
+    + VACANCY
+    + ARGON
+    + "region low block INF INF INF INF INF 0.6\ngroup low region low\nfix hold low setforce 0 0 0\n"
+    + RELAX,
+}
 REFUSED = {
     "two atoms out of reach": (
         f"{HEAD}region cell block 0 40 0 40 0 40\ncreate_box 1 cell\ncreate_atoms 1 single 5 5 5\n"
@@ -118,3 +145,18 @@ def test_one_atom_stays_where_it_is(write_deck):
             ).max()
             > 0
         )
+
+
+def test_a_hinge_that_costs_no_energy(write_deck):
+    """Where a motion costs no energy the answer is one of many; all have the same distances of neighbours."""
+    sites = "create_atoms 1 single 5 5 5\ncreate_atoms 1 single 8.816 5 5\ncreate_atoms 1 single 8.816 8.816 5\n"
+    deck = BOX + sites + ARGON.replace("6.0", "5.0") + RELAX
+    with Minimum.from_deck(write_deck(deck), ftol=1e-9, force_limit=0.1) as minimum:
+        dtheta = 1e-4 * np.array([0.5, 1.0]) * minimum.potential.theta
+        bonds = np.diff(minimum.positions, axis=0)
+        moves = (
+            minimum.jvp(dtheta, 1e-7),
+            (minimum.relaxed_at(dtheta, 1e-9)[0] - minimum.relaxed_at(-dtheta, 1e-9)[0]) / 2,
+        )
+        found, brute = (np.einsum("ba,ba->b", np.diff(moved, axis=0), bonds) for moved in moves)
+        assert np.abs(brute).min() > 1e-4 and found == pytest.approx(brute, rel=1e-4)

@@ -27,7 +27,7 @@ _FLAT = 1e-8
 """Curvature, relative to the typical stiffness, below which a displacement counts as having no restoring force. Chosen
 near the round-off of differenced products, as only a curvature of zero is meant."""
 
-_PATIENCE, _HARDLY = 50, 0.7
+PATIENCE, HARDLY = 50, 0.7
 """Iterations within which a residual has to fall to a part. Chosen: at that pace a solve to 1e-6 takes 2,000; with
 springs that fit it takes 20, and residuals of conjugate gradients seldom stand still for ten."""
 
@@ -179,14 +179,14 @@ class Solution:
 
 
 def hardly_falls(history: Sequence[float]) -> bool:
-    """Whether the residual of a solve has fallen by less than `_HARDLY` in the last `_PATIENCE` iterations.
+    """Whether the residual of a solve has fallen by less than `HARDLY` in the last `PATIENCE` iterations.
 
     Parameters
     ----------
     history : sequence of float
         Residuals before each iteration so far. Those of conjugate gradients go up and down: lowest ones are compared.
     """
-    return len(history) > _PATIENCE and min(history[-_PATIENCE:]) > _HARDLY * min(history[:-_PATIENCE])
+    return len(history) > PATIENCE and min(history[-PATIENCE:]) > HARDLY * min(history[:-PATIENCE])
 
 
 class LinearSolver(Protocol):

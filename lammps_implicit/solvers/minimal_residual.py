@@ -1,7 +1,8 @@
 """Minimal residuals (MINRES) for saddle points, where conjugate gradients do not apply.
 
 Preconditioned MINRES measures residuals in the norm of the preconditioner, and round-off of differenced products makes
-its recursion stagnate. Both are remedied by restarting it on the true residual until that is small enough.
+its recursion stagnate. Both are remedied by restarting it on the true residual until that is small enough. A pass whose
+residual hardly falls is ended, and the solve with it if the pass has achieved hardly anything.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, minres
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.solvers.interface import LinearSystem, Solution, Status
+from lammps_implicit.solvers.interface import HARDLY, PATIENCE, LinearSystem, Solution, Status
 
 Pass = Callable[[LinearSystem, FloatArray, float, float], tuple[FloatArray, int]]
 """One pass: maps (system, right-hand side, relative tolerance in the norm of the preconditioner, relative error that
@@ -31,6 +32,10 @@ smaller one costs iterations, a larger one passes."""
 _REDUCTION = 1e-4
 """Smallest relative tolerance of one pass. Chosen: tighter ones are wasted where the recursion has lost the true
 residual, looser ones cost more restarts."""
+
+_NOISE = 1e-3
+"""Relative residual above which it is not the noise of differenced products that keeps a residual from falling. Chosen:
+products are asked to be accurate to 2e-5 or better."""
 
 
 class MinimalResidual:
@@ -63,8 +68,11 @@ class MinimalResidual:
             residual = right - system.product(x, tol)[0]
             iterations += count + 1
             history.append(engine.norm(residual) / scale)
+            if count >= PATIENCE and history[-1] > HARDLY * history[-2]:
+                status = Status.SLOW
+                break
             if history[-1] >= 0.9 * history[-2] and wanted <= _REDUCTION:
-                status = Status.STAGNATED
+                status = Status.SLOW if history[-1] > _NOISE else Status.STAGNATED
                 break
             if history[-1] >= 0.5 * history[-2]:
                 fraction *= 0.1  # converged in the norm of the preconditioner only: ask for more
@@ -74,8 +82,11 @@ class MinimalResidual:
 
 
 def scipy_pass(system: LinearSystem, right: FloatArray, tol: float, accuracy: float) -> tuple[FloatArray, int]:
-    """Do one pass of SciPy's MINRES, on one process; see `Pass`."""
-    count = 0
+    """Do one pass of SciPy's MINRES, on one process; see `Pass`.
+
+    Its own residual is not to be had from SciPy: every `PATIENCE` iterations one product shows whether it falls.
+    """
+    count, steps, lowest = 0, 0, system.engine.norm(right)
 
     def apply(flat: FloatArray) -> FloatArray:
         nonlocal count
@@ -85,7 +96,29 @@ def scipy_pass(system: LinearSystem, right: FloatArray, tol: float, accuracy: fl
     def apply_inverse(flat: FloatArray) -> FloatArray:
         return system.preconditioned(flat.reshape(right.shape)).reshape(-1)
 
+    def after_iteration(flat: FloatArray) -> None:
+        nonlocal steps, lowest
+        steps += 1
+        if steps % PATIENCE == 0:
+            rest = right - system.product(flat.reshape(right.shape), accuracy)[0]
+            if system.engine.norm(rest) > HARDLY * lowest:
+                raise _SlowError(flat.copy())
+            lowest = system.engine.norm(rest)
+
     shape = (right.size, right.size)
     operator, inverse = (LinearOperator(shape, matvec=matvec, dtype=float) for matvec in (apply, apply_inverse))
-    x, _ = minres(operator, right.reshape(-1), rtol=tol, maxiter=MINRES_ITERATIONS, M=inverse)
+    try:
+        x, _ = minres(
+            operator, right.reshape(-1), rtol=tol, maxiter=MINRES_ITERATIONS, M=inverse, callback=after_iteration
+        )
+    except _SlowError as slow:
+        x = slow.x
     return x.reshape(right.shape), count
+
+
+class _SlowError(Exception):
+    """Ends SciPy's loop, whose callback has no other way to, with the solution so far."""
+
+    def __init__(self, x: FloatArray) -> None:
+        super().__init__()
+        self.x = x

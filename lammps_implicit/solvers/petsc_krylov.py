@@ -65,9 +65,20 @@ def petsc_pass(options: Options) -> Callable[[LinearSystem, FloatArray, float, f
         context = _Context(system, right.shape, 0.0, lambda residual: accuracy, options)
         with _krylov(context, PETSc.KSP.Type.MINRES) as krylov:
             krylov.setTolerances(rtol=tol, atol=0.0, divtol=1e10, max_it=MINRES_ITERATIONS)
+            if not krylov_options_are_set(options):
+                krylov.setConvergenceTest(partial(_ended, [], tol))
             return context.run(krylov, right), krylov.getIterationNumber()
 
     return run
+
+
+def _ended(history: list[float], tol: float, krylov: Any, iteration: int, residual: float) -> Any:
+    """Why PETSc should end a pass, or that it should not: the residual is small enough, or hardly falls."""
+    history.append(residual)
+    reasons = PETSc.KSP.ConvergedReason
+    if residual <= tol * history[0]:
+        return reasons.CONVERGED_RTOL
+    return reasons.DIVERGED_BREAKDOWN if hardly_falls(history) else reasons.ITERATING
 
 
 def krylov_options_are_set(options: Options) -> bool:
