@@ -126,6 +126,9 @@ def run(words):
     from lammps_implicit.cli import main
 
     tempfile.tempdir = None
+    for number, name in enumerate(("stdout", "stderr"), 1):  # the server's remember what they could do with its files
+        setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - until the end
+    sys.__stderr__ = sys.stderr
     MPI.Init_thread(MPI.THREAD_MULTIPLE)
     script = words[0].endswith(".py")
     sys.argv = words if script else ["lammps-implicit", *words]

@@ -75,6 +75,7 @@ def inputs(tmp_path_factory, program):
 def _make(folder, name, content, program):
     """Create a file: a text, a copy of another, bytes in hexadecimal, or whatever code that runs there writes."""
     if isinstance(content, str):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
     elif "copy" in content:
         source = next(place / content["copy"] for place in (folder, SHIPPED) if (place / content["copy"]).exists())
@@ -98,6 +99,8 @@ def _command(case, folder, program):
         (folder / "case.py").write_text(case["python"])
         (folder / "run.py").write_text(PYTHON)
         return f"{program} {folder / 'run.py'} {folder / 'case.py'}"
+    if "ulimit" in case["run"]:  # limits the processes that this shell starts
+        program = f"{sys.executable} -m lammps_implicit"
     return case["run"].replace("lammps-implicit", program, 1)
 
 
