@@ -250,6 +250,7 @@ class Kill:
 
 def torture(done: Kill, folder: Path, undisturbed: Undisturbed, before: set[str], chance: random.Random) -> None:
     """Run a command, kill it, and look at what it leaves."""
+    locks = {name for name in files(folder) if name.endswith(".lock")}  # of kills before
     process = start(command(done.victim, done.ranks, option(done.victim, folder)), folder)
     begun = time.monotonic()
     if chance.random() < 0.4:
@@ -280,8 +281,8 @@ def torture(done: Kill, folder: Path, undisturbed: Undisturbed, before: set[str]
     if not wait_for(lambda: not ranks_of(folder), PATIENCE):
         done.wrong.append("a process goes on")
     # A lock is left to its next owner by processes that were killed outright, as launchers kill the other ranks.
-    outright = done.ranks > 1 or done.number == signal.SIGKILL
-    locks = {name for name in files(folder) if name.endswith(".lock")} if outright else set()
+    if done.ranks > 1 or done.number == signal.SIGKILL:
+        locks |= {name for name in files(folder) if name.endswith(".lock")}
     if not wait_for(lambda: files(folder) - locks <= undisturbed.files | before, TIDYING):
         done.wrong.append(f"left {sorted(files(folder) - locks - undisturbed.files - before)}")
     done.wrong += [
