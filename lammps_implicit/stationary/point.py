@@ -229,7 +229,9 @@ class StationaryPoint(DifferentiablePoint):
         )
 
         def come_back() -> None:
-            if not trip.stay:
+            if trip.stay:
+                self.settle()
+            else:
                 self._restore(saved)
 
         with restoring(engine, come_back, "where the structure stood before"):

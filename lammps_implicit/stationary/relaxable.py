@@ -346,6 +346,7 @@ class RelaxablePoint:
         """Relax positions at fixed cell; `ftol` in LAMMPS' unit of force."""
         engine = self.engine
         if self.max_force <= ftol:
+            self.settle()
             return
         forces = self.response.hessian.reference_forces
         try:
