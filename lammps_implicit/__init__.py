@@ -1,7 +1,7 @@
 """Implicit derivatives of atomic minima with respect to the parameters of their potential."""
 
-import lammps_implicit.descriptors
-import lammps_implicit.interrupts  # noqa: F401 - both before anything else is loaded
+import lammps_implicit.interrupts
+import lammps_implicit.standard_streams  # noqa: F401
 
 # isort: split
 from mpi4py import MPI as _MPI  # noqa: F401 - loaded before lammps everywhere: it brings libmpi
