@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "lammps_implicit"
 
 COLUMN = (
-    ("errors", "arrays", "descriptors", "interrupts"),
+    ("errors", "arrays", "standard_streams", "interrupts"),
     ("progress", "registry"),
     ("files",),
     ("mpi", "units"),
