@@ -137,8 +137,9 @@ def drivers(distributions: Mapping[str, Distribution], names: Sequence[str]) -> 
         left.bar(range(len(ranked)), distribution.parameter_shares[ranked], color="C0")
         left.set_xticks(range(len(ranked)), [label(names[index]) for index in ranked], fontsize="x-small")
         left.set_title(label(f"{name}: parameters"), fontsize="small")
-        shares = distribution.direction_shares[:BARS]
-        right.bar(range(1, len(shares) + 1), shares, color="C1")
+        ranked = np.argsort(distribution.direction_shares)[::-1][:BARS]
+        right.bar(range(len(ranked)), distribution.direction_shares[ranked], color="C1")
+        right.set_xticks(range(len(ranked)), [str(index + 1) for index in ranked], fontsize="x-small")
         right.set_title(label(f"{name}: principal directions"), fontsize="small")
     figure.suptitle("Shares of the variance, first order", fontsize="medium")
     return figure

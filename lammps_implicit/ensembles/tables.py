@@ -77,6 +77,8 @@ def read_csv(file: Path, square: bool = False) -> tuple[FloatArray, list[list[st
         lines = file.read_text(encoding="utf-8-sig").splitlines()
         rows = [line for line in lines if line.strip() and not line.startswith("#")]
         words = [word.strip() for word in rows[0].split(",")] if rows else []
+        if len(words) == 1 and " " in words[0] and all(is_number(word) for word in words[0].split()):
+            raise ValueError("its columns must be separated by commas")
         if not all(is_number(word) for word in words):
             labels, rows = [words], rows[1:]
         if not rows:

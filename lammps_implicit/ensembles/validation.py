@@ -425,6 +425,7 @@ def _require_known_decks(
     for path, known, digest in zip(paths, hashes, found, strict=True):
         if digest != known:
             raise LammpsImplicitError(f"the deck {path} has changed since {result} was written: {_REMEDY}")
+    for path, digest in dict(zip(paths, found, strict=True)).items():
         say(f"running the deck {path}, SHA-256 {digest[:12]}…")
 
 

@@ -26,7 +26,7 @@ from lammps_implicit.inverse.loss import LossContext
 from lammps_implicit.inverse.plots import plot_history
 from lammps_implicit.inverse.problem import Held, Problem
 from lammps_implicit.inverse.saved_structure import SavedStructure
-from lammps_implicit.inverse.terms import Positions, Term
+from lammps_implicit.inverse.terms import Number, Positions, Term
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.cells import require_same_potential
 from lammps_implicit.observables.error_context import errors_about
@@ -53,6 +53,8 @@ class Inversion:
         With the history of all iterations.
     start, end : dict of str to float
         Initial and final values of the observables.
+    targets : dict of str to float
+        Of those that have one.
     units : dict of str to str
         Their units.
     names : tuple of str
@@ -70,6 +72,7 @@ class Inversion:
     descent: Descent
     start: dict[str, float]
     end: dict[str, float]
+    targets: dict[str, float]
     units: dict[str, str]
     names: tuple[str, ...]
     change: FloatArray
@@ -88,12 +91,17 @@ class Inversion:
             ("iterations", str(last.number)),
             ("loss", f"{first.loss:.6g} -> {last.loss:.6g}"),
             *((f"loss: {name}", f"{value:.6g} -> {last.terms[name]:.6g}") for name, value in terms.items()),
-            *((name, f"{value:.8g} -> {self.end[name]:.8g} {self.units[name]}") for name, value in self.start.items()),
+            *((name, self._change_of(name)) for name in self.start),
             ("change of the parameters", f"{np.linalg.norm(shares):.3g} in units of their scales"),
             ("largest change", f"{self.names[most]} by {shares[most]:+.3g} of its scale"),
             ("evaluations", f"{last.forces} forces, {last.descriptors} descriptors"),
             ("accuracy of derivatives", self.quality.finding),
         ]
+
+    def _change_of(self, name: str) -> str:
+        """Initial and final value of an observable, and its target."""
+        target = f" (target {self.targets[name]:.8g})" if name in self.targets else ""
+        return f"{self.start[name]:.8g} -> {self.end[name]:.8g} {self.units[name]}{target}"
 
 
 def invert(
@@ -446,12 +454,17 @@ class _Recorder:
         first = self.problem.first
         plot = self.folder / PLOT
         first.engine.on_root(lambda: write_figure(plot, plot_history(self._history(descent)), overwrite=True))
+        for name, cell in cells.items():
+            for doubt in cell.absurdities():
+                self.say(f"warning: {name}: {doubt}")
         initial, change = self.initial, self.problem.theta - self.initial.theta
+        targets = {term.name: term.target for term in self.problem.terms if isinstance(term, Number)}
         units = {name: measure(cells, 0).units for name, measure in self.measures.items()}
         return Inversion(
             descent,
             initial.observables,
             self.seen[-1],
+            targets,
             units,
             initial.names,
             change,

@@ -413,10 +413,10 @@ def plot_study(study: Study, shown: int = 12) -> Any:
         range(len(picked)), [label(study.parameters.names[index]) for index in picked], rotation=60, ha="right"
     )
     axes.set_yticks(range(len(names)), [label(name) for name in names])
-    axes.set_title("change for 1 % of a parameter, relative to the largest in each row", fontsize="medium")
+    figure.suptitle("change for 1 % of a parameter,\nrelative to the largest in each row", fontsize="medium")
     figure.colorbar(image)
     return figure
 
 
 def _formula(counts: dict[str, int]) -> str:
-    return " ".join(f"{element}{count}" for element, count in counts.items())
+    return " ".join(f"{name}{'×' if name[-1].isdigit() else ''}{count}" for name, count in counts.items())

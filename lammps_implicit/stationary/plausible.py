@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.units import Units
@@ -33,7 +33,7 @@ _REACH = 2.5
 _HIGH = 20.0
 """Energy, eV per atom, above which a structure at rest is no material. Chosen: above all energies of formation."""
 
-_VOLUME = 1.5
+_VOLUME = 1.3
 """Factor by which a relaxed cell has grown or shrunk absurdly. Chosen."""
 
 _FAR = 0.5
@@ -43,14 +43,10 @@ _SHOWN = 5
 """Ids that a message lists at most."""
 
 
-def doubts(
-    engine: Evaluator,
-    energy: float,
-    elements: Sequence[str | None],
-    units: Units,
-    start: tuple[IntArray, FloatArray, FloatArray],
+def absurdities(
+    engine: Evaluator, energy: float, elements: Sequence[str | None], units: Units, volume: float
 ) -> list[str]:
-    """Say what is wrong with a relaxed structure, with numbers.
+    """Say why a relaxed structure may be no material, with numbers.
 
     At most one evaluation, if the evaluator is not at its reference.
 
@@ -62,22 +58,18 @@ def doubts(
     elements : sequence of str or None
         Chemical element of each atom type, where known.
     units : Units
-    start : tuple of (n,), (n, 3) and (3, 3) arrays
-        Ids, positions and cell vectors from which the structure was relaxed.
+    volume : float
+        That of the cell in the beginning.
 
     Returns
     -------
     list of str
-        The same on every rank; empty for nearly all structures.
+        Sentences, the same on every rank; none for nearly all structures.
     """
     found = []
     around, n = engine.neighbourhood(), len(engine.ids)
     near, other = _nearest(around.positions, n)
-    alone = near > _LONE
-    held = engine.sum(int((~alone).sum()))
-    spacing = engine.sum(float(near[~alone].sum())) / max(held, 1)
-    if held:
-        alone |= near > _REACH * spacing
+    alone, spacing = _lone(engine, near)
     held = engine.sum(int((~alone).sum()))
     if held < engine.n_atoms:
         ids = np.sort(np.concatenate(engine.comm.allgather(engine.ids[alone][: _SHOWN + 1])))
@@ -89,18 +81,48 @@ def doubts(
         _, apart, one, two = worst
         found.append(f"atoms {one} and {two} are {apart:.3g} {units.length} apart: they overlap, or one is there twice")
     per_atom = energy / engine.n_atoms / units.force_factor
-    if units.style != "lj" and per_atom > _HIGH:
+    # Energies of other evaluators than LAMMPS may count from anywhere.
+    if units.style != "lj" and engine.deck.pair_style and per_atom > _HIGH:
         found.append(f"its energy is {energy / engine.n_atoms:.4g} {units.energy} per atom")
+    if not 1 / _VOLUME < engine.volume / volume < _VOLUME:
+        found.append(f"its volume became {engine.volume / volume:.3g} times what it was in the beginning")
+    return [f"the relaxed structure may be no material: {what}" for what in found]
+
+
+def far_from_the_deck(engine: Evaluator, units: Units, start: tuple[IntArray, FloatArray, FloatArray]) -> list[str]:
+    """Say that atoms relaxed to places far from where a deck left them, if they did.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    units : Units
+    start : tuple of (n,), (n, 3) and (3, 3) arrays
+        Ids, positions and cell vectors at the end of the deck.
+
+    Returns
+    -------
+    list of str
+        A sentence, the same on every rank, or none.
+    """
+    near, _ = _nearest(engine.neighbourhood().positions, len(engine.ids))
+    alone, spacing = _lone(engine, near)
     ids, positions, cell = start
-    growth = engine.volume / float(np.linalg.det(cell))
-    if not 1 / _VOLUME < growth < _VOLUME:
-        found.append(f"its volume became {growth:.3g} times what it was at the end of the deck")
     before = fetch(engine.comm, ids, positions @ np.linalg.inv(cell), engine.ids)
     moved = np.linalg.norm(engine.nearest_image(engine.positions - before @ engine.cell), axis=1)
     farthest = engine.max(float(moved.max(initial=0.0)))
-    if held and farthest > _FAR * spacing:
-        found.append(f"an atom moved by {farthest:.3g} {units.length} after the deck")
-    return found
+    if not engine.any(bool((~alone).any())) or farthest <= _FAR * spacing:
+        return []
+    return [
+        f"an atom moved by {farthest:.3g} {units.length} after the deck: this minimum may not be the one it was for"
+    ]
+
+
+def _lone(engine: Evaluator, near: FloatArray) -> tuple[BoolArray, float]:
+    """Which of this rank's atoms have no neighbour, given the distances of the nearest; mean distance of the others."""
+    alone = near > _LONE
+    held = engine.sum(int((~alone).sum()))
+    spacing = engine.sum(float(near[~alone].sum())) / max(held, 1)
+    return (alone | (near > _REACH * spacing) if held else alone), spacing
 
 
 def _nearest(positions: FloatArray, n: int) -> tuple[FloatArray, IntArray]:

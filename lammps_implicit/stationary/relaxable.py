@@ -34,7 +34,7 @@ from lammps_implicit.response.statistics import Meter, Statistics
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.stationary.checks import check_positive, checked_acceptance
-from lammps_implicit.stationary.plausible import doubts
+from lammps_implicit.stationary.plausible import absurdities, far_from_the_deck
 from lammps_implicit.units import Pressure, Units, units_of
 
 CellRequest = Union[str, StrainFreedom]
@@ -123,10 +123,14 @@ class RelaxablePoint:
             )
         start = engine.ids, engine.positions, engine.cell
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
-        for doubt in doubts(engine, self.energy, self.potential.elements, self.units, start):
+        for doubt in [*self.absurdities(), *far_from_the_deck(engine, self.units, start)]:
             if engine.comm.rank == 0:
-                warnings.warn(f"the relaxed structure may be no material: {doubt}", stacklevel=3)
+                warnings.warn(doubt, stacklevel=3)
         self.setup = engine.evaluations.copy()
+
+    def absurdities(self) -> list[str]:
+        """Sentences that say why this structure may be no material; none for nearly all. See `plausible`."""
+        return absurdities(self.engine, self.energy, self.potential.elements, self.units, self.initial_volume)
 
     def close(self) -> None:
         """End LAMMPS; arrays obtained before stay valid."""
