@@ -152,3 +152,9 @@ def test_no_array_is_memory_of_lammps(ta_vacancy):
             while isinstance(array.base, np.ndarray):
                 array = array.base
             assert array.flags.owndata
+
+
+def test_positions_and_ids_cannot_be_changed_in_place(ta_vacancy):
+    for array in (ta_vacancy.positions, ta_vacancy.ids):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1

@@ -32,7 +32,7 @@ from lammps_implicit.files import (
 from lammps_implicit.files import outputs as files_outputs
 from lammps_implicit.files.hdf5 import _Guarded
 from lammps_implicit.files.inputs import forget_inputs
-from lammps_implicit.files.temporary import forget_temporary
+from lammps_implicit.files.temporary import forget_temporary, remove_stale
 
 MPIRUN = shutil.which("mpirun", path=f"{sys.prefix}/bin") or shutil.which("mpirun")
 SCHEMA = Schema("thing", {"x": numbers("N", 3), "names": texts("N")}, {"parts/*": {"y": numbers("n")}}, {"who": "text"})
@@ -321,3 +321,17 @@ def test_a_rank_that_leaves_from_a_loss_ends_them_all(tmp_path, rank, how):
     if "exit" in how:
         assert "sys.exit(" in outcome.stderr
         assert "Traceback" not in outcome.stderr
+
+
+def test_files_of_other_hosts_stay(tmp_path, monkeypatch):
+    """Also where the name of the other host ends like that of this one."""
+    monkeypatch.setattr("socket.gethostname", lambda: "n01")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f"lammps-implicit-{{}}n01.{ended.pid}-a1_b", f".w.h5.{{}}n01.{ended.pid}.partial"]
+    ours, theirs = ([tmp_path / name.format(other) for name in names] for other in ("", "g"))
+    for path in (*ours, *theirs):
+        path.touch()
+    remove_stale([*ours, *theirs])
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in theirs)

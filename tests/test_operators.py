@@ -8,9 +8,11 @@ from conftest import DECKS
 from scipy import sparse
 
 from lammps_implicit import Minimum, testing
+from lammps_implicit.evaluators.interface import REACH
 from lammps_implicit.operators import descriptor_derivative
+from lammps_implicit.solvers.bends import find_bends
 from lammps_implicit.solvers.spring_inverse import spring_inverse
-from lammps_implicit.solvers.springs import assemble, fit_springs, random_vector
+from lammps_implicit.solvers.springs import assemble, find_bonds, fit_springs, random_probe, random_vector
 
 
 @pytest.fixture
@@ -70,8 +72,14 @@ def test_random_vectors_depend_on_ids_alone():
 
 @pytest.fixture(scope="module")
 def springs(ta_vacancy):
-    around = ta_vacancy.engine.neighbourhood()
-    return fit_springs(ta_vacancy.engine, around, ta_vacancy.hessian.central(random_vector(ta_vacancy.ids)))
+    return _fitted(ta_vacancy)
+
+
+def _fitted(minimum):
+    engine, product = minimum.engine, minimum.hessian.central(random_vector(minimum.ids))
+    around = engine.neighbourhood()
+    bonds, _ = find_bonds(engine, around, REACH)
+    return fit_springs(engine, bonds, find_bends(engine, around), [random_probe(around, product)])
 
 
 def _whole(engine, springs):
@@ -108,11 +116,7 @@ def test_springs_spare_frozen_components(ta_vacancy, springs):
 def test_springs_are_the_same_in_any_chunks(ta_vacancy, springs, monkeypatch):
     whole = _whole(ta_vacancy.engine, springs)
     monkeypatch.setattr("lammps_implicit.solvers.springs.CHUNK", 7)
-    again = fit_springs(
-        ta_vacancy.engine,
-        ta_vacancy.engine.neighbourhood(),
-        ta_vacancy.hessian.central(random_vector(ta_vacancy.ids)),
-    )
+    again = _fitted(ta_vacancy)
     assert np.abs(_whole(ta_vacancy.engine, again) - whole).max() < 1e-6 * np.abs(whole).max()
 
 

@@ -23,6 +23,27 @@ LONE = CRYSTAL.replace("block 0 3 0 3 0 3", "block 0 3 0 3 0 3\nregion all block
 LONE = LONE.replace("create_box      1 c", "create_box 1 all").replace("1 box", "1 region c")
 LONE += "create_atoms 1 single 1 1 7\n"
 
+# Distances of nearest neighbours are those of molecules, or of shells from cores, and an ion is no lone atom.
+IN_TOUCH = """\
+units           metal
+atom_style      bond
+region          c block -8 8 -8 8 -8 8
+create_box      2 c bond/types 1 extra/bond/per/atom 1 extra/special/per/atom 4
+mass            1 1.008
+mass            2 39.95
+create_atoms    1 single 3 {0} 0
+create_atoms    1 single 3 -{0} 0
+create_atoms    2 single 0 0 0.1
+pair_style      lj/cut 7.5
+pair_coeff      1 1 0.003 2.8
+pair_coeff      2 2 0.0104 3.4
+pair_coeff      1 2 0.006 3.1
+bond_style      harmonic
+bond_coeff      1 10 {1}
+create_bonds    single/bond 1 1 2
+minimize        0 1e-8 5000 20000
+"""
+
 TOLD = {
     "overlap": (
         CRYSTAL + LJ + PAIR.replace("0.5 0.2", "0.1 0.1") + RELAX,
@@ -49,7 +70,16 @@ def test_no_material(write_deck, case):
         pass
 
 
-@pytest.mark.parametrize("deck", [TA_VACANCY, CRYSTAL + LJ + "create_atoms 1 single 0.5 0 0\n" + RELAX])
+@pytest.mark.parametrize(
+    "deck",
+    [
+        TA_VACANCY,
+        CRYSTAL + LJ + "create_atoms 1 single 0.5 0 0\n" + RELAX,
+        IN_TOUCH.format(0.37, 0.74),
+        IN_TOUCH.format(0.01, 0.02),
+    ],
+    ids=["vacancy", "interstitial", "molecule", "shell"],
+)
 def test_materials(write_deck, deck):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -12,6 +12,9 @@ from lammps_implicit.evaluators.deck import Fix
 _EXTERNAL_FORCES = frozenset({"addforce", "gravity", "efield", "indent", "spring", "spring/self", "restrain"})
 """Styles, besides all ``wall/...``, whose forces derive from an energy: it becomes part of U, and the fix stays."""
 
+_WALLS = re.compile(r"^wall/(lj|colloid|harmonic|morse|lepton|table|region|ees)")
+"""Walls that have a potential energy (LAMMPS documentation); others reflect atoms, or rub."""
+
 _STORAGE = re.compile(r"^(store/.*|property/atom)$")
 """Styles that only store per-atom data for other commands: the fix stays."""
 
@@ -56,7 +59,7 @@ def frozen_components(fix: Fix) -> list[int]:
 
 def has_energy(fix: Fix) -> bool:
     """Whether a fix adds forces that derive from a potential energy."""
-    return fix.style in _EXTERNAL_FORCES or fix.style.startswith("wall/")
+    return fix.style in _EXTERNAL_FORCES or bool(_WALLS.match(fix.style))
 
 
 def _must_be_zero(fix: Fix, arg: str) -> bool:

@@ -311,7 +311,8 @@ class LammpsSession(Evaluator):
     def masses(self) -> FloatArray:
         """Return the mass of each type, (n_types,), in the deck's units; 1 where masses are set per atom."""
         array = self.lmp.numpy.extract_atom("mass")
-        return np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
+        masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
+        return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

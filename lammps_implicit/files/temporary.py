@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -106,11 +107,11 @@ def owner() -> str:
 
 def remove_stale(paths: Iterable[Path]) -> None:
     """Remove those of some files and folders that `owner` marks as of a process of this host which has ended."""
-    host = socket.gethostname()
+    # The name of another host may end like that of this one.
+    ours = re.compile(rf"(?:^{_PREFIX}|\.){re.escape(socket.gethostname())}\.(\d+)(?:-[^.]*|\.partial)$")
     for path in paths:
-        marked = path.name.partition(f"{host}.")[2]
-        digits = marked[: len(marked) - len(marked.lstrip("0123456789"))]
-        if digits and not _alive(int(digits)):
+        found = ours.search(path.name)
+        if found and not _alive(int(found[1])):
             _remove(path)
 
 

@@ -91,9 +91,9 @@ def relax_cell(
         ids, strain = engine.ids, strain * min(1.0, _LONGEST_STEP / size)
         engine.shift(-system.relaxed @ strain)
         take(engine.strain_reference(np.tensordot(strain, freedom.tensors(), axes=1)))
+        relax_atoms()
         if not engine.order_unchanged(ids):
             system = None
-        relax_atoms()
     raise ConvergenceError(
         f"the cell did not reach its target pressure in {steps} steps (volume {start:.6g} at the start, "
         f"{engine.volume:.6g} at the end, remaining strain {size:.1e}): there may be no minimum of the enthalpy "

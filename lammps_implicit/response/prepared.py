@@ -42,6 +42,19 @@ class Prepared:
         self.system = replace(self.system, null_space=null_space)
         return len(null_space.vectors) > len(known)
 
+    def relative_error(self, x: FloatArray, rest: FloatArray) -> float:
+        """Relative error of a solution x with the residual r, (n, 3), estimated as ‖K⁻¹r‖/‖x‖.
+
+        Along soft motions of molecules their stiff bonds resist to third order, which shows in r and hardly in x.
+        """
+        engine = self.system.engine
+        return engine.norm(self.system.preconditioned(rest)) / engine.norm(x)
+
+
+def random_change(theta: FloatArray) -> FloatArray:
+    """A random δΘ, (P,), in which each parameter is weighted by its size."""
+    return np.random.default_rng(0).standard_normal(len(theta)) * np.where(theta == 0, 1.0, np.abs(theta))
+
 
 def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner, saddle: bool) -> Prepared:
     """Fit the springs and find the null space: three force evaluations, one if earlier springs hold.

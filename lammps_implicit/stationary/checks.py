@@ -84,7 +84,14 @@ def checked_vector(engine: Evaluator, values: ArrayLike, shape: tuple[int, ...],
     LammpsImplicitError
         On all ranks, if the array of any rank has another shape or holds values that are not finite.
     """
-    array = np.asarray(values, dtype=float)
+    try:
+        given = np.asarray(values)
+        array = given.astype(float) if given.dtype.kind in "biuf" else None
+    except ValueError:  # rows of different lengths
+        array = None
+    if engine.any(array is None):
+        raise LammpsImplicitError(f"{name} is not an array of real numbers")
+    assert array is not None
     if engine.any(array.shape != shape):
         raise LammpsImplicitError(f"{name} has shape {array.shape}, expected {shape}")
     if engine.any(not np.isfinite(array).all()):

@@ -23,12 +23,18 @@ _SHORT = 0.3
 """Distance in units of the mean distance of nearest neighbours, below which atoms of unknown elements overlap. Chosen:
 cores and their shells, which are nearly everyone's nearest neighbour, are not below it."""
 
+_SHELL = 0.3
+"""Å that a shell is from its core at most. Chosen: polarisation displaces it by a tenth of that."""
+
 _LONE = 8.0
 """Å, or units of length of ``units lj``, without a neighbour that make an atom a lone one. Chosen: twice what is found
 in crystals of noble gases."""
 
 _REACH = 2.5
-"""The same in units of the mean distance of nearest neighbours. Chosen: beyond second neighbours."""
+"""The same in units of the mean distance of nearest neighbours, beyond `_AWAY`. Chosen: beyond second neighbours."""
+
+_AWAY = 5.0
+"""Å, or units of length of ``units lj``, up to which atoms touch. Chosen: ions and noble gases among molecules."""
 
 _HIGH = 20.0
 """Energy, eV per atom, above which a structure at rest is no material. Chosen: above all energies of formation."""
@@ -76,6 +82,8 @@ def absurdities(
         found.append(f"{engine.n_atoms - held} of {engine.n_atoms} atoms have no neighbour: {_listed(ids)}")
     types = np.column_stack([around.types[:n], around.types[other]])
     overlap = near / _least_distances(types, elements, units, spacing)
+    if engine.deck.bonded:  # shells sit on their cores
+        overlap[near < _SHELL] = np.inf
     worst = min(engine.comm.allgather(_worst(overlap, near, engine.ids, around.ids[other])))
     if worst[0] < 1:
         _, apart, one, two = worst
@@ -122,7 +130,7 @@ def _lone(engine: Evaluator, near: FloatArray) -> tuple[BoolArray, float]:
     alone = near > _LONE
     held = engine.sum(int((~alone).sum()))
     spacing = engine.sum(float(near[~alone].sum())) / max(held, 1)
-    return (alone | (near > _REACH * spacing) if held else alone), spacing
+    return (alone | (near > max(_REACH * spacing, _AWAY)) if held else alone), spacing
 
 
 def _nearest(positions: FloatArray, n: int) -> tuple[FloatArray, IntArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,8 @@ from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.stationary.checks import check_positive, checked_acceptance
 from lammps_implicit.stationary.plausible import absurdities, far_from_the_deck
 from lammps_implicit.units import Pressure, Units, units_of
+
+_Array = TypeVar("_Array", FloatArray, IntArray)
 
 CellRequest = Union[str, StrainFreedom]
 """Strains of the cell: ``none``, ``iso``, ``ortho``, ``full``, components such as ``"zz"``, or a `StrainFreedom`."""
@@ -163,13 +165,13 @@ class RelaxablePoint:
 
     @property
     def ids(self) -> IntArray:
-        """Ids of the atoms this rank owns, (n,)."""
-        return self.engine.ids
+        """Ids of the atoms this rank owns, (n,); read-only."""
+        return _seen(self.engine.ids)
 
     @property
     def positions(self) -> FloatArray:
-        """Positions of this rank's atoms, (n, 3), Å, in the order of `ids`."""
-        return self.engine.positions
+        """Positions of this rank's atoms, (n, 3), Å, in the order of `ids`; read-only."""
+        return _seen(self.engine.positions)
 
     @property
     def energy(self) -> float:
@@ -394,6 +396,13 @@ class RelaxablePoint:
             self.units,
             self._meter,
         )
+
+
+def _seen(array: _Array) -> _Array:
+    """A view of an array of the engine that cannot be changed in place."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def _cheap_product(engine: Evaluator, forces: FloatArray, v: FloatArray) -> FloatArray:
