@@ -140,6 +140,30 @@ def test_cells_answer_as_on_one_process(write_deck, cell):
 
 
 @pytest.mark.parallel(nprocs=2)
+def test_cells_relax_while_atoms_change_ranks(write_deck):
+    """An interstitial whose neighbours lie on the border, and cross it as the cell grows."""
+    potential = DECKS.parent / "potentials" / "W_2J4"
+    deck = write_deck(f"""\
+units           metal
+lattice         bcc 3.18
+region          cell block 0 2 0 2 0 3
+create_box      1 cell
+create_atoms    1 region cell
+create_atoms    1 single 0.27 0.26 0.25
+mass            1 183.84
+pair_style      hybrid/overlay zbl 4.0 4.8 snap
+pair_coeff      1 1 zbl 74 74
+pair_coeff      * * snap {potential}.snapcoeff {potential}.snapparam W
+minimize        0 1e-10 5000 50000
+""")
+    found = []
+    for comm in (ALONE, WORLD):
+        with Minimum.from_deck(deck, comm=comm, cell="iso") as minimum:
+            found.append((minimum.engine.volume, minimum.energy))
+    assert found[1] == pytest.approx(found[0], rel=1e-7)
+
+
+@pytest.mark.parallel(nprocs=2)
 @pytest.mark.parametrize("cell", ["none", "iso"])
 def test_ensembles_are_propagated_as_on_one_process(write_deck, cell):
     deck = write_deck(SETUP)
