@@ -125,6 +125,6 @@ def _line(fix: Fix, id: str) -> str:
 def _misread(what: str, how: str) -> DeckError:
     return DeckError(
         f"the deck was misread: {what}, as read from the commands that LAMMPS echoed, are not what it has: {how}; "
-        "remove 'print' and 'fix print' lines whose text looks like a command, and a 'pair_style' that is repeated after "
-        "'pair_coeff' lines"
+        "remove 'print' and 'fix print' lines whose text looks like a command, and a 'pair_style' that is repeated "
+        "after 'pair_coeff' lines"
     )
