@@ -111,7 +111,7 @@ def test_what_is_smooth_is_good():
     engine = planted(periodic=True)
     noise = measure_noise(engine)
     found = [
-        measure_gradients(engine).finding("eV/Å"),
+        measure_gradients(engine).finding("eV/Å", "Å"),
         measure_pressures(engine, ["xx", "yy", "zz"]).finding(),
         measure_asymmetry(engine).finding("Å"),
         hessian_steps(engine, "Å").finding(),
@@ -170,7 +170,7 @@ def test_a_jump_of_the_energy_is_found_and_forces_are_not_blamed():
 def test_forces_that_are_not_the_energys_are_found_with_their_atom():
     found = measure_gradients(planted(wrong=1.05))
     assert found.wrong
-    assert found.finding("eV/Å").verdict is Verdict.bad
+    assert found.finding("eV/Å", "Å").verdict is Verdict.bad
     assert found.atoms[0][:2] == (9, 2)
     assert all(other[2] < 1e-3 * found.atoms[0][2] for other in found.atoms[1:])
     asymmetry = measure_asymmetry(planted(wrong=1.05))
@@ -303,10 +303,10 @@ def _table(factor):
     return "PAIR\nN 3000 R 2.0 8.0\n\n" + "".join(f"{k} {a!r} {b!r} {c!r}\n" for k, (a, b, c) in enumerate(rows, 1))
 
 
-@pytest.mark.parametrize(("factor", "status"), [(1.0, 0), (1.02, 1)])
-def test_tables_are_rough_and_bad_where_their_forces_are_not_their_energies(tmp_path, factor, status):
+@pytest.mark.parametrize(("factor", "points", "status"), [(1.0, 3000, 0), (1.02, 3000, 1), (1.02, 600, 1)])
+def test_tables_are_rough_and_bad_where_their_forces_are_not_their_energies(tmp_path, factor, points, status):
     (tmp_path / "pair.table").write_text(_table(factor))
-    (tmp_path / "in.table").write_text(argon("table linear 3000", "1 1 pair.table PAIR 7.5"))
+    (tmp_path / "in.table").write_text(argon(f"table linear {points}", "1 1 pair.table PAIR 7.5"))
     (tmp_path / "report.json").write_text("{}")
     done = _run(tmp_path, "in.table", "--lines", 3, "--no-ranks", "--json", "report.json", "--overwrite")
     assert done.returncode == status, done.stdout + done.stderr
@@ -351,6 +351,16 @@ def test_forces_are_those_without_coulomb_tables(write_deck, table):
     assert report.remarks[0].startswith("The deck does not end at a minimum")
 
 
+def test_a_grid_of_reciprocal_sums_limits_and_does_not_condemn(write_deck):
+    text = SALT.format(table=0).replace("ewald 1.0e-6", "pppm 1.0e-5")
+    found = check_deck(write_deck(text), lines=1, ranks=False)["translations"]
+    assert found.verdict is Verdict.limited
+    assert 1e-6 < found.numbers["forces"] < 1e-3
+    assert f"{found.numbers['energy_share']:.1e}" in found.text
+    assert f"consistent to {found.numbers['forces']:.0e}" in found.remedy
+    assert "kspace_style ewald" in found.remedy
+
+
 PLAIN = "lj/cut 5.0", "1 1 0.0104 3.4"
 
 
@@ -362,6 +372,16 @@ def test_unshifted_energies_are_found_to_jump(write_deck):
     assert report["smoothness of energies"].verdict is Verdict.limited
     shifted = check_deck(write_deck(argon(*PLAIN, "pair_modify shift yes")), lines=3, ranks=False)
     assert shifted["smoothness of energies"].verdict is Verdict.good
+
+
+def test_pairs_that_cross_a_cutoff_are_not_forces_that_are_not_the_energys(write_deck):
+    lines = "1 1 0.01 1.2 3.86", "pair_modify shift yes"
+    report = check_deck(write_deck(argon("morse 6.0", *lines)), lines=2, ranks=False)
+    found = report["forces against energy"]
+    assert found.verdict is Verdict.good
+    assert max(found.numbers["steps"][0]["relative"]) > 1e-4
+    assert found.numbers["step"] < 1e-3
+    assert "longer steps cross a cutoff" in found.text
 
 
 def test_fixes_that_act_are_a_finding(write_deck):

@@ -187,7 +187,7 @@ class _Session:
         """All measurements of the engine as it is."""
         engine, units = self.engine, self.units
         names, why = allowed_strains(engine)
-        self.add("forces against energy", lambda: [measure_gradients(engine).finding(units.force)])
+        self.add("forces against energy", lambda: [measure_gradients(engine).finding(units.force, units.length)])
         self.add("pressure against energy", lambda: [measure_pressures(engine, names, why).finding()])
         self.add("steps of Hessian products", self._hessian_steps)
         if names:

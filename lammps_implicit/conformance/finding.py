@@ -52,6 +52,11 @@ def graded(value: float, good: float, limited: float) -> Verdict:
     return Verdict.good if value <= good else Verdict.limited if value <= limited else Verdict.bad
 
 
+def worse(*verdicts: Verdict) -> Verdict:
+    """Return the worst of some verdicts."""
+    return max(verdicts, key=_ORDER.index, default=Verdict.unmeasured)
+
+
 def worst(findings: list[Finding]) -> Verdict:
     """Return the worst verdict of some findings."""
-    return max((finding.verdict for finding in findings), key=_ORDER.index, default=Verdict.unmeasured)
+    return worse(*(finding.verdict for finding in findings))

@@ -1,0 +1,27 @@
+"""What a deck's commands say about possible causes: reciprocal sums and tables."""
+
+from __future__ import annotations
+
+from lammps_implicit.evaluators.deck import Deck
+
+_TABULATED = "table", "eam", "lookup", "adp"
+"""Styles whose names contain one of these interpolate."""
+
+
+def has_grid(deck: Deck) -> bool:
+    """Whether reciprocal sums are taken on a grid, on which energies depend on where the atoms are."""
+    return any(
+        words[0] == "kspace_style" and not words[1].startswith(("none", "ewald"))
+        for words in deck.kspace
+        if len(words) > 1
+    )
+
+
+def is_tabulated(deck: Deck) -> bool:
+    """Whether a pair style interpolates a function given at points; Coulomb tables are left out of derivatives."""
+    return any(part in word for word in deck.pair_style for part in _TABULATED)
+
+
+def grid_remedy(deck: Deck) -> str:
+    """Return what to do about a grid of reciprocal sums; empty without one."""
+    return " In small cells 'kspace_style ewald' needs no grid." if has_grid(deck) else ""
