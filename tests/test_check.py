@@ -24,6 +24,9 @@ from lammps_implicit.conformance import (
     measure_pressures,
     measure_smoothness,
 )
+from lammps_implicit.conformance.kinks import Kink
+from lammps_implicit.conformance.radii import written_radii
+from lammps_implicit.conformance.smoothness import Smoothness
 from lammps_implicit.conformance.starting import start_tolerant
 from lammps_implicit.evaluators import SerialEvaluator
 from lammps_implicit.structures import Structure
@@ -372,6 +375,7 @@ def test_unshifted_energies_are_found_to_jump(write_deck):
     assert report["smoothness of energies"].verdict is Verdict.limited
     shifted = check_deck(write_deck(argon(*PLAIN, "pair_modify shift yes")), lines=3, ranks=False)
     assert shifted["smoothness of energies"].verdict is Verdict.good
+    assert shifted["smoothness of energies"].text.startswith("no jumps on 3 lines of ±1e-03 Å and 2 lines of ±2e-02 Å")
 
 
 def test_pairs_that_cross_a_cutoff_are_not_forces_that_are_not_the_energys(write_deck):
@@ -382,6 +386,31 @@ def test_pairs_that_cross_a_cutoff_are_not_forces_that_are_not_the_energys(write
     assert max(found.numbers["steps"][0]["relative"]) > 1e-4
     assert found.numbers["step"] < 1e-3
     assert "longer steps cross a cutoff" in found.text
+
+
+def test_a_shell_at_a_cutoff_is_named_and_no_table(write_deck):
+    text = argon("morse 5.2599", "1 1 0.01 1.6 3.86", "pair_modify shift yes").replace("displace", "# displace")
+    report = check_deck(write_deck(text), lines=2, ranks=False)
+    found = report["smoothness of forces"]
+    assert found.verdict is Verdict.limited
+    assert found.numbers["rough_everywhere"]
+    assert "324 pairs of types 1-1 at r = 5.260000 Å crosses 5.2599 Å (5.2599 of pair_style)" in found.text
+    assert "table" not in found.text + found.remedy
+
+
+def test_cutoffs_of_snap_files_are_named(write_deck):
+    engine = start_tolerant(write_deck(), MPI.COMM_SELF).engine
+    try:
+        assert written_radii(engine)[4.67637] == "rcutfac 4.67637 × (0.5 + 0.5) of the SNAP files"
+    finally:
+        engine.close()
+
+
+def test_what_is_nearest_is_a_kink_that_was_looked_at():
+    kinks = tuple(Kink(number, t, 1e-2, 0.0, None) for number, t in ((0, -7.19e-6), (1, 3e-4)))
+    found = Smoothness((), (), ((0, -7.19e-6), (1, 3e-4), (0, 4.9e-6)), kinks, 0.0, False, (), 1e-4)
+    assert "the nearest 7.2e-06 Å away" in found.findings("Å", "eV")[0].text
+    assert not Kink(0, 0.0, 1e-9, 4e-15, None).seen
 
 
 def test_fixes_that_act_are_a_finding(write_deck):
