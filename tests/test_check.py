@@ -1,9 +1,10 @@
 """The conformance report: planted faults are found where they are, and what is smooth is called good."""
 
 import json
+import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +13,10 @@ from conftest import TA_VACANCY
 from mpi4py import MPI
 
 from lammps_implicit import LammpsImplicitError
+from lammps_implicit.cli.check import _show
 from lammps_implicit.conformance import (
+    Conformance,
+    Finding,
     Verdict,
     check_deck,
     hessian_steps,
@@ -23,6 +27,7 @@ from lammps_implicit.conformance import (
     measure_noise,
     measure_pressures,
     measure_smoothness,
+    plot_conformance,
 )
 from lammps_implicit.conformance.kinks import Kink
 from lammps_implicit.conformance.radii import written_radii
@@ -411,6 +416,35 @@ def test_what_is_nearest_is_a_kink_that_was_looked_at():
     found = Smoothness((), (), ((0, -7.19e-6), (1, 3e-4), (0, 4.9e-6)), kinks, 0.0, False, (), 1e-4)
     assert "the nearest 7.2e-06 Å away" in found.findings("Å", "eV")[0].text
     assert not Kink(0, 0.0, 1e-9, 4e-15, None).seen
+
+
+def test_texts_are_wrapped_on_terminals_only(monkeypatch, capsys):
+    about = {"atoms": 1, "types": 2, "held components": 1, "ranks": 1, "pair style": "snap", "energy": np.nan}
+    long = Finding("a name", Verdict.limited, "some words " * 20, "a remedy " * 20)
+    report = Conformance("in.x", about | {"periodic": "ppp"}, [long], 1, 0.0)
+    _show(report)
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 200
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "90")
+    _show(report)
+    shown = capsys.readouterr().out
+    assert "1 atom, 2 types, 1 component held" in shown
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert max(map(len, lines)) <= 90
+    assert sum(line.startswith(" " * 21 + "some") or line.startswith(" " * 21 + "words") for line in lines) >= 2
+
+
+def test_the_plot_shows_jumps_and_says_where_text_is_cut():
+    engine = planted(step=-1e-5, step_radius=distance(planted(), 2, 7) + 3e-4)
+    known = measure_smoothness(engine, measure_noise(engine), 4)
+    long = Finding("a name", Verdict.good, "word " * 200)
+    report = Conformance("in.x", {"energy unit": "eV"}, [long], 1, 0.0, known, (hessian_steps(engine, "Å"),))
+    slopes, steps, jumps, listed = plot_conformance(report).get_axes()
+    assert slopes.get_ylim()[0] == steps.get_ylim()[0] == 1e-12
+    assert sum(len(drawn.get_xdata()) for drawn in jumps.lines) == len(known.energy_jumps) > 0
+    assert listed.texts[-1].get_text().endswith("…")
+    assert len(plot_conformance(replace(report, smoothness=None)).get_axes()) == 3
 
 
 def test_fixes_that_act_are_a_finding(write_deck):

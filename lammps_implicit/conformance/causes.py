@@ -1,6 +1,8 @@
-"""What a deck's commands say about possible causes: reciprocal sums and tables."""
+"""What a deck's commands say about possible causes: reciprocal sums, tables and cutoffs."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from lammps_implicit.evaluators.deck import Deck
 
@@ -20,6 +22,11 @@ def has_grid(deck: Deck) -> bool:
 def is_tabulated(deck: Deck) -> bool:
     """Whether a pair style interpolates a function given at points; Coulomb tables are left out of derivatives."""
     return any(part in word for word in deck.pair_style for part in _TABULATED)
+
+
+def is_shifted(deck: Deck) -> bool:
+    """Whether the deck shifts energies to zero at their cutoffs."""
+    return any(pair in (("shift", "yes"), ("shift", "on")) for words in deck.pair_modifies for pair in pairwise(words))
 
 
 def grid_remedy(deck: Deck) -> str:

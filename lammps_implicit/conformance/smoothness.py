@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from lammps_implicit.conformance.causes import is_tabulated
+from lammps_implicit.conformance.causes import is_shifted, is_tabulated
 from lammps_implicit.conformance.directions import angstrom
 from lammps_implicit.conformance.finding import Finding, Verdict, counted
 from lammps_implicit.conformance.kinks import ROUND_OFF, SEEN, Kink, look_closer, place_between
@@ -72,6 +72,8 @@ class Smoothness:
         Where slopes change everywhere or no pair explains a kink: the pairs near radii that the deck writes.
     tabulated : bool
         Whether the deck's pair styles interpolate.
+    shifted : bool
+        Whether the deck shifts energies at their cutoffs.
     """
 
     scans: tuple[Scan, ...]
@@ -84,6 +86,7 @@ class Smoothness:
     near: float
     shells: tuple[Shell, ...] = ()
     tabulated: bool = False
+    shifted: bool = False
 
     @property
     def nearest(self) -> float:
@@ -150,8 +153,9 @@ class Smoothness:
             Verdict.limited,
             f"{counted(len(self.energy_jumps), 'jump')} that forces do not explain on {lines}, the largest "
             f"{size:+.1e} {energy} at {t:+.1e} {length}",
-            "Energies jump where pairs cross a cutoff: shift them ('pair_modify shift yes') or take a style that "
-            "goes to zero smoothly.",
+            "Energies jump where pairs cross a cutoff: "
+            + ("" if self.shifted else "shift them ('pair_modify shift yes') or ")
+            + "take a style that goes to zero smoothly.",
             numbers,
         )
 
@@ -198,6 +202,7 @@ def measure_smoothness(
         NEAR * angstrom(engine),
         shells(engine, 2 * reach) if unexplained else (),
         is_tabulated(engine.deck),
+        is_shifted(engine.deck),
     )
 
 
