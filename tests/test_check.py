@@ -390,7 +390,7 @@ def test_pairs_that_cross_a_cutoff_are_not_forces_that_are_not_the_energys(write
     assert found.verdict is Verdict.good
     assert max(found.numbers["steps"][0]["relative"]) > 1e-4
     assert found.numbers["step"] < 1e-3
-    assert "longer steps cross a cutoff" in found.text
+    assert "in longer steps forces jump at a cutoff" in found.text
 
 
 def test_a_shell_at_a_cutoff_is_named_and_no_table(write_deck):

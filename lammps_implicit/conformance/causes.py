@@ -29,6 +29,12 @@ def is_shifted(deck: Deck) -> bool:
     return any(pair in (("shift", "yes"), ("shift", "on")) for words in deck.pair_modifies for pair in pairwise(words))
 
 
+def what_jumps(deck: Deck) -> str:
+    """Return what may jump, in words: at a cutoff energies that are shifted to zero there do not."""
+    what = "forces jump" if is_shifted(deck) and not deck.kspace else "forces or energies jump"
+    return f"{what} at a cutoff" + (" or between the points of a table" if is_tabulated(deck) else "")
+
+
 def grid_remedy(deck: Deck) -> str:
     """Return what to do about a grid of reciprocal sums; empty without one."""
     return " In small cells 'kspace_style ewald' needs no grid." if has_grid(deck) else ""

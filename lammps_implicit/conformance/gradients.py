@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.conformance.causes import grid_remedy
+from lammps_implicit.conformance.causes import grid_remedy, what_jumps
 from lammps_implicit.conformance.directions import angstrom, free_count, line
 from lammps_implicit.conformance.extrapolation import extrapolated
 from lammps_implicit.conformance.finding import Finding, Verdict
@@ -106,6 +106,8 @@ class GradientMismatch:
         Over long paths; None where steps agree.
     atoms : tuple of (id, type, mismatch)
         Atoms with the largest mismatch, in the deck's unit of force; searched where all steps find one.
+    jumps : str
+        What may jump, in words.
     remedy : str
         What the deck's commands suggest besides.
     """
@@ -113,6 +115,7 @@ class GradientMismatch:
     tried: tuple[Compared, ...]
     path: Compared | None = None
     atoms: tuple[tuple[int, int, float], ...] = ()
+    jumps: str = "forces or energies jump at a cutoff"
     remedy: str = ""
 
     @property
@@ -162,10 +165,10 @@ class GradientMismatch:
             ) + self.remedy
         elif max(best.sizes) > ROUGH:
             verdict = Verdict.limited
-            text += "; it depends on the step: forces jump at a cutoff, or energies do or are interpolated"
+            text += f"; it depends on the step: {self.jumps}"
             remedy = f"See smoothness.{self.remedy}"
         elif best is not self.tried[0]:
-            text += "; longer steps cross a cutoff, where forces or energies jump"
+            text += f"; in longer steps {self.jumps}"
         return Finding("forces against energy", verdict, text, remedy, numbers)
 
 
@@ -195,7 +198,7 @@ def measure_gradients(engine: Evaluator) -> GradientMismatch:
         else:
             path = _along_paths(engine)
     engine.return_to_reference()
-    return GradientMismatch(tuple(tried), path, atoms, grid_remedy(engine.deck))
+    return GradientMismatch(tuple(tried), path, atoms, what_jumps(engine.deck), grid_remedy(engine.deck))
 
 
 def _compared(engine: Evaluator, away: FloatArray, forces: FloatArray, longest: float) -> Compared:
