@@ -1,9 +1,10 @@
 """The conformance report: planted faults are found where they are, and what is smooth is called good."""
 
 import json
+import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +13,10 @@ from conftest import TA_VACANCY
 from mpi4py import MPI
 
 from lammps_implicit import LammpsImplicitError
+from lammps_implicit.cli.check import _show
 from lammps_implicit.conformance import (
+    Conformance,
+    Finding,
     Verdict,
     check_deck,
     hessian_steps,
@@ -23,7 +27,11 @@ from lammps_implicit.conformance import (
     measure_noise,
     measure_pressures,
     measure_smoothness,
+    plot_conformance,
 )
+from lammps_implicit.conformance.kinks import Kink
+from lammps_implicit.conformance.radii import written_radii
+from lammps_implicit.conformance.smoothness import Smoothness
 from lammps_implicit.conformance.starting import start_tolerant
 from lammps_implicit.evaluators import SerialEvaluator
 from lammps_implicit.structures import Structure
@@ -111,7 +119,7 @@ def test_what_is_smooth_is_good():
     engine = planted(periodic=True)
     noise = measure_noise(engine)
     found = [
-        measure_gradients(engine).finding("eV/Å"),
+        measure_gradients(engine).finding("eV/Å", "Å"),
         measure_pressures(engine, ["xx", "yy", "zz"]).finding(),
         measure_asymmetry(engine).finding("Å"),
         hessian_steps(engine, "Å").finding(),
@@ -170,7 +178,7 @@ def test_a_jump_of_the_energy_is_found_and_forces_are_not_blamed():
 def test_forces_that_are_not_the_energys_are_found_with_their_atom():
     found = measure_gradients(planted(wrong=1.05))
     assert found.wrong
-    assert found.finding("eV/Å").verdict is Verdict.bad
+    assert found.finding("eV/Å", "Å").verdict is Verdict.bad
     assert found.atoms[0][:2] == (9, 2)
     assert all(other[2] < 1e-3 * found.atoms[0][2] for other in found.atoms[1:])
     asymmetry = measure_asymmetry(planted(wrong=1.05))
@@ -303,10 +311,10 @@ def _table(factor):
     return "PAIR\nN 3000 R 2.0 8.0\n\n" + "".join(f"{k} {a!r} {b!r} {c!r}\n" for k, (a, b, c) in enumerate(rows, 1))
 
 
-@pytest.mark.parametrize(("factor", "status"), [(1.0, 0), (1.02, 1)])
-def test_tables_are_rough_and_bad_where_their_forces_are_not_their_energies(tmp_path, factor, status):
+@pytest.mark.parametrize(("factor", "points", "status"), [(1.0, 3000, 0), (1.02, 3000, 1), (1.02, 600, 1)])
+def test_tables_are_rough_and_bad_where_their_forces_are_not_their_energies(tmp_path, factor, points, status):
     (tmp_path / "pair.table").write_text(_table(factor))
-    (tmp_path / "in.table").write_text(argon("table linear 3000", "1 1 pair.table PAIR 7.5"))
+    (tmp_path / "in.table").write_text(argon(f"table linear {points}", "1 1 pair.table PAIR 7.5"))
     (tmp_path / "report.json").write_text("{}")
     done = _run(tmp_path, "in.table", "--lines", 3, "--no-ranks", "--json", "report.json", "--overwrite")
     assert done.returncode == status, done.stdout + done.stderr
@@ -351,6 +359,16 @@ def test_forces_are_those_without_coulomb_tables(write_deck, table):
     assert report.remarks[0].startswith("The deck does not end at a minimum")
 
 
+def test_a_grid_of_reciprocal_sums_limits_and_does_not_condemn(write_deck):
+    text = SALT.format(table=0).replace("ewald 1.0e-6", "pppm 1.0e-5")
+    found = check_deck(write_deck(text), lines=1, ranks=False)["translations"]
+    assert found.verdict is Verdict.limited
+    assert 1e-6 < found.numbers["forces"] < 1e-3
+    assert f"{found.numbers['energy_share']:.1e}" in found.text
+    assert f"consistent to {found.numbers['forces']:.0e}" in found.remedy
+    assert "kspace_style ewald" in found.remedy
+
+
 PLAIN = "lj/cut 5.0", "1 1 0.0104 3.4"
 
 
@@ -362,6 +380,71 @@ def test_unshifted_energies_are_found_to_jump(write_deck):
     assert report["smoothness of energies"].verdict is Verdict.limited
     shifted = check_deck(write_deck(argon(*PLAIN, "pair_modify shift yes")), lines=3, ranks=False)
     assert shifted["smoothness of energies"].verdict is Verdict.good
+    assert shifted["smoothness of energies"].text.startswith("no jumps on 3 lines of ±1e-03 Å and 2 lines of ±2e-02 Å")
+
+
+def test_pairs_that_cross_a_cutoff_are_not_forces_that_are_not_the_energys(write_deck):
+    lines = "1 1 0.01 1.2 3.86", "pair_modify shift yes"
+    report = check_deck(write_deck(argon("morse 6.0", *lines)), lines=2, ranks=False)
+    found = report["forces against energy"]
+    assert found.verdict is Verdict.good
+    assert max(found.numbers["steps"][0]["relative"]) > 1e-4
+    assert found.numbers["step"] < 1e-3
+    assert "in longer steps forces jump at a cutoff" in found.text
+
+
+def test_a_shell_at_a_cutoff_is_named_and_no_table(write_deck):
+    text = argon("morse 5.2599", "1 1 0.01 1.6 3.86", "pair_modify shift yes").replace("displace", "# displace")
+    report = check_deck(write_deck(text), lines=2, ranks=False)
+    found = report["smoothness of forces"]
+    assert found.verdict is Verdict.limited
+    assert found.numbers["rough_everywhere"]
+    assert "324 pairs of types 1-1 at r = 5.260000 Å crosses 5.2599 Å (5.2599 of pair_style)" in found.text
+    assert "table" not in found.text + found.remedy
+
+
+def test_cutoffs_of_snap_files_are_named(write_deck):
+    engine = start_tolerant(write_deck(), MPI.COMM_SELF).engine
+    try:
+        assert written_radii(engine)[4.67637] == "rcutfac 4.67637 × (0.5 + 0.5) of the SNAP files"
+    finally:
+        engine.close()
+
+
+def test_what_is_nearest_is_a_kink_that_was_looked_at():
+    kinks = tuple(Kink(number, t, 1e-2, 0.0, None) for number, t in ((0, -7.19e-6), (1, 3e-4)))
+    found = Smoothness((), (), ((0, -7.19e-6), (1, 3e-4), (0, 4.9e-6)), kinks, 0.0, False, (), 1e-4)
+    assert "the nearest 7.2e-06 Å away" in found.findings("Å", "eV")[0].text
+    assert not Kink(0, 0.0, 1e-9, 4e-15, None).seen
+
+
+def test_texts_are_wrapped_on_terminals_only(monkeypatch, capsys):
+    about = {"atoms": 1, "types": 2, "held components": 1, "ranks": 1, "pair style": "snap", "energy": np.nan}
+    long = Finding("a name", Verdict.limited, "some words " * 20, "a remedy " * 20)
+    report = Conformance("in.x", about | {"periodic": "ppp"}, [long], 1, 0.0)
+    _show(report)
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 200
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "90")
+    _show(report)
+    shown = capsys.readouterr().out
+    assert "1 atom, 2 types, 1 component held" in shown
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert max(map(len, lines)) <= 90
+    assert sum(line.startswith(" " * 21 + "some") or line.startswith(" " * 21 + "words") for line in lines) >= 2
+
+
+def test_the_plot_shows_jumps_and_says_where_text_is_cut():
+    engine = planted(step=-1e-5, step_radius=distance(planted(), 2, 7) + 3e-4)
+    known = measure_smoothness(engine, measure_noise(engine), 4)
+    long = Finding("a name", Verdict.good, "word " * 200)
+    report = Conformance("in.x", {"energy unit": "eV"}, [long], 1, 0.0, known, (hessian_steps(engine, "Å"),))
+    slopes, steps, jumps, listed = plot_conformance(report).get_axes()
+    assert slopes.get_ylim()[0] == steps.get_ylim()[0] == 1e-12
+    assert sum(len(drawn.get_xdata()) for drawn in jumps.lines) == len(known.energy_jumps) > 0
+    assert listed.texts[-1].get_text().endswith("…")
+    assert len(plot_conformance(replace(report, smoothness=None)).get_axes()) == 3
 
 
 def test_fixes_that_act_are_a_finding(write_deck):

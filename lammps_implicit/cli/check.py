@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -21,7 +23,7 @@ from lammps_implicit.cli.options import (
     whole,
 )
 from lammps_implicit.conformance.checking import check_deck
-from lammps_implicit.conformance.finding import Verdict
+from lammps_implicit.conformance.finding import Verdict, counted
 from lammps_implicit.conformance.plots import plot_conformance
 from lammps_implicit.conformance.report import Conformance
 from lammps_implicit.conformance.smoothness import LINES
@@ -32,6 +34,9 @@ from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.progress import progress
 
 _STYLES = {Verdict.good: "green", Verdict.limited: "yellow", Verdict.bad: "bold red", Verdict.unmeasured: "dim"}
+
+_NARROWEST = 30
+"""Columns that texts take at least."""
 
 
 def check(
@@ -93,11 +98,12 @@ def _show(report: Conformance) -> None:
     from rich.text import Text
 
     about = report.about
-    console = Console(soft_wrap=True, highlight=False, markup=False, file=sys.stdout)
-    held = f", {about['held components']} components held" if about["held components"] else ""
+    console = Console(highlight=False, markup=False, file=sys.stdout)
+    console.soft_wrap = not console.is_terminal  # files keep one line for each finding
+    held = f", {counted(about['held components'], 'component')} held" if about["held components"] else ""
     console.print(
-        f"{report.deck}: {about['atoms']} atoms, {about['types']} types{held}, boundary {about['periodic']}, "
-        f"{about['ranks']} ranks, pair_style {about['pair style']}"
+        f"{report.deck}: {counted(about['atoms'], 'atom')}, {counted(about['types'], 'type')}{held}, boundary "
+        f"{about['periodic']}, {counted(about['ranks'], 'rank')}, pair_style {about['pair style']}"
     )
     if math.isfinite(about["energy"]):
         force = f"largest force {about['largest force']:.2e} {about['force unit']}"
@@ -105,13 +111,26 @@ def _show(report: Conformance) -> None:
     for remark in report.remarks:
         console.print(remark)
     width = max(len(finding.name) for finding in report.findings)
+    indent = " " * (15 + width)
+    columns = console.width - len(indent) if console.is_terminal else math.inf
     for finding in report.findings:
+        first, *rest = _wrapped(finding.text, columns)
         console.print(
             Text.assemble(
-                (f"{finding.verdict.value:<13}", _STYLES[finding.verdict]), f"{finding.name:<{width}}  {finding.text}"
+                (f"{finding.verdict.value:<13}", _STYLES[finding.verdict]), f"{finding.name:<{width}}  {first}"
             )
         )
+        for line in rest:
+            console.print(indent + line)
         if finding.remedy:
-            console.print(" " * (15 + width) + f"-> {finding.remedy}")
-    console.print(f"{report.evaluations} force evaluations, {report.seconds:.1f} s")
+            for mark, line in zip_longest(["-> "], _wrapped(finding.remedy, columns - 3), fillvalue="   "):
+                console.print(indent + mark + line)
+    console.print(f"{counted(report.evaluations, 'force evaluation')}, {report.seconds:.1f} s")
     console.print(Text.assemble("overall ", (report.summary, _STYLES[report.verdict])))
+
+
+def _wrapped(text: str, columns: float) -> list[str]:
+    """Lines of a text no wider than these columns."""
+    if not math.isfinite(columns):
+        return [text]
+    return textwrap.wrap(text, max(int(columns), _NARROWEST), break_on_hyphens=False) or [""]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lammps_implicit.conformance.finding import Finding, Verdict
+from lammps_implicit.conformance.finding import Finding, Verdict, counted
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.coupling import coupling_evaluations
 from lammps_implicit.potentials.installed import InstalledPotential
@@ -82,5 +82,7 @@ def estimate_costs(engine: Evaluator, potential: Any, reason: str, strains: int)
     evaluations = {"jvp": solve + along, "vjp": solve + complete}
     evaluations["Jacobian, at most"] = complete + len(names) * (solve - 2) + 2
     if strains:
-        evaluations[f"with the cell ({strains} strains) added"] = coupling_evaluations(strains) + strains * solve
+        evaluations[f"added in total with the cell ({counted(strains, 'strain')})"] = (
+            coupling_evaluations(strains) + strains * solve
+        )
     return Costs(names, method, evaluations, seconds, "")

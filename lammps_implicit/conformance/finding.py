@@ -52,6 +52,16 @@ def graded(value: float, good: float, limited: float) -> Verdict:
     return Verdict.good if value <= good else Verdict.limited if value <= limited else Verdict.bad
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words, such as ``1 kink`` or ``2 kinks``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def worse(*verdicts: Verdict) -> Verdict:
+    """Return the worst of some verdicts."""
+    return max(verdicts, key=_ORDER.index, default=Verdict.unmeasured)
+
+
 def worst(findings: list[Finding]) -> Verdict:
     """Return the worst verdict of some findings."""
-    return max((finding.verdict for finding in findings), key=_ORDER.index, default=Verdict.unmeasured)
+    return worse(*(finding.verdict for finding in findings))

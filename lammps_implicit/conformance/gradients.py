@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.conformance.causes import grid_remedy, what_jumps
 from lammps_implicit.conformance.directions import angstrom, free_count, line
 from lammps_implicit.conformance.extrapolation import extrapolated
 from lammps_implicit.conformance.finding import Finding, Verdict
+from lammps_implicit.conformance.scans import scan
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import first_row
 
@@ -19,8 +21,16 @@ LINES = 5
 AWAY = 0.02
 """Å; displacement at which forces are compared, so that they do not vanish at a minimum."""
 
-STEP = 1e-3
-"""Å; longest of the three steps, each half the one before."""
+STEPS = 1e-3, 1e-4, 1e-5
+"""Å; longest of three steps, each half the one before. Shorter ones are tried where longer ones find a mismatch, for
+they may carry pairs across a cutoff, where forces jump."""
+
+PATH, PATHS = 0.02, 9
+"""Å; length and number of paths from the reference over which energies are compared with the work of forces where
+steps disagree: so long that errors between the points of a table average out."""
+
+AGREE = 0.1
+"""Share of the mismatch by which it may differ between steps if it is the forces'."""
 
 BEAM = 3
 """Number of groups of atoms followed while the atoms with the largest mismatch are searched by bisection."""
@@ -31,54 +41,142 @@ within its noise; up to which forces that differ from the energy's are not yet w
 
 
 @dataclass(frozen=True)
+class Compared:
+    """Forces against energies along a few lines, with steps of one length.
+
+    Attributes
+    ----------
+    step : float
+        The longest, in the deck's unit of length.
+    relative : tuple of float
+        Mismatch along each line, relative to ‖F‖‖v‖/√n with n free components, or of a path to its work.
+    noise : tuple of float
+        What the extrapolated differences themselves are uncertain by, likewise.
+    """
+
+    step: float
+    relative: tuple[float, ...]
+    noise: tuple[float, ...]
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """The mismatches without their signs."""
+        return tuple(abs(mismatch) for mismatch in self.relative)
+
+    @property
+    def middle(self) -> float:
+        """Median of the sizes."""
+        return float(np.median(self.sizes))
+
+    @property
+    def wrong(self) -> bool:
+        """Whether forces and energies differ by more than the differences are uncertain by, along most lines."""
+        clear = [
+            not mismatch <= max(GOOD, 5 * uncertain) for mismatch, uncertain in zip(self.sizes, self.noise, strict=True)
+        ]
+        return 2 * sum(clear) > len(clear)
+
+    @property
+    def alike(self) -> bool:
+        """Whether it is wrong by about as much along most lines, as jumps and tables are not."""
+        middle = float(np.median(self.relative))
+        near = np.abs(np.subtract(self.relative, middle)) <= abs(middle) / 2
+        return self.wrong and 2 * int(np.count_nonzero(near)) > len(near)
+
+    @property
+    def settled(self) -> bool:
+        """Whether shorter steps need not be tried."""
+        return not self.wrong and max(self.sizes) <= ROUGH
+
+    def agrees(self, other: Compared) -> bool:
+        """Whether another step has found the same mismatch."""
+        gap = np.abs(np.subtract(self.relative, other.relative)) - np.add(self.noise, other.noise)
+        return bool(np.max(gap) <= AGREE * max(self.sizes))
+
+
+@dataclass(frozen=True)
 class GradientMismatch:
     """Forces against differences of energies.
 
     Attributes
     ----------
-    relative : tuple of float
-        Mismatch along each line, relative to ‖F‖‖v‖/√n with n free components.
-    noise : tuple of float
-        What the extrapolated differences themselves are uncertain by, likewise.
+    tried : tuple of Compared
+        With each of the steps, longest first.
+    path : Compared or None
+        Over long paths; None where steps agree.
     atoms : tuple of (id, type, mismatch)
-        Atoms with the largest mismatch, in the deck's unit of force; searched where there is one.
+        Atoms with the largest mismatch, in the deck's unit of force; searched where all steps find one.
+    jumps : str
+        What may jump, in words.
+    remedy : str
+        What the deck's commands suggest besides.
     """
 
-    relative: tuple[float, ...]
-    noise: tuple[float, ...]
+    tried: tuple[Compared, ...]
+    path: Compared | None = None
     atoms: tuple[tuple[int, int, float], ...] = ()
+    jumps: str = "forces or energies jump at a cutoff"
+    remedy: str = ""
+
+    @property
+    def best(self) -> Compared:
+        """The steps with the least mismatch: that of the forces is there with all of them."""
+        return min(self.tried, key=lambda one: max(np.add(one.sizes, one.noise)))
+
+    @property
+    def size(self) -> float:
+        """Mismatch that is there whatever the step, and over long paths."""
+        return self.best.middle if self.path is None else float(np.fmin(self.best.middle, self.path.middle))
 
     @property
     def wrong(self) -> bool:
-        """Whether forces and energies differ by more than the differences are uncertain by, along most lines."""
-        return _wrong(self.relative, self.noise)
+        """Whether forces and energies differ whatever the step."""
+        return self.best.wrong if self.path is None else self.path.alike and self.size > LIMITED
 
-    def finding(self, force: str) -> Finding:
-        """Report it; `force` is the unit."""
-        middle, noise = float(np.median(self.relative)), float(np.median(self.noise))
-        numbers = {"relative": list(self.relative), "noise": list(self.noise), "atoms": [list(a) for a in self.atoms]}
-        text = f"relative mismatch {middle:.1e}, largest {max(self.relative):.1e} (noise of the check {noise:.0e})"
-        remedy = ""
-        if self.wrong or not np.isfinite(middle):
-            verdict = Verdict.bad if not middle <= LIMITED else Verdict.limited
+    def finding(self, force: str, length: str) -> Finding:
+        """Report it; `force` and `length` are the units."""
+        best = self.best
+        noise = float(np.median(best.noise))
+        text = (
+            f"mismatch {best.middle:.1e} of the typical force, largest {max(best.sizes):.1e} (uncertain by "
+            f"{noise:.0e}), steps of {best.step:.0e} {length}"
+        )
+        numbers = {
+            "relative": list(best.sizes),
+            "noise": list(best.noise),
+            "step": best.step,
+            "steps": [{"step": one.step, "relative": list(one.sizes), "noise": list(one.noise)} for one in self.tried],
+            "atoms": [list(atom) for atom in self.atoms],
+        }
+        if self.path is not None:
+            numbers["path"] = {"length": self.path.step, "relative": list(self.path.sizes)}
+        verdict, remedy = Verdict.good, ""
+        if self.wrong:
+            verdict = Verdict.limited if self.size <= LIMITED else Verdict.bad
+            if self.path is not None:
+                text += f"; over paths of {self.path.step:.0e} {length} their work is off by {self.path.middle:.1e}"
             shown = ", ".join(f"{id_} (type {kind}): {size:.1e}" for id_, kind, size in self.atoms)
             text += f"; worst atoms, {force}: {shown}" if shown else ""
             remedy = (
-                "The forces are not those of the energy: correct the potential's files or its pair style, tighten "
-                "'kspace_style'; relaxed structures follow the forces, derivatives of energies do not."
-            )
-        elif max(self.relative) > ROUGH:
+                f"Derivatives of energies and of relaxed structures agree to {self.size:.0e} only."
+                if verdict is Verdict.limited
+                else "The forces are not those of the energy: correct the potential's files or its pair style; relaxed "
+                "structures follow the forces, derivatives of energies do not."
+            ) + self.remedy
+        elif max(best.sizes) > ROUGH:
             verdict = Verdict.limited
-            remedy = "The energy is not smooth (it jumps, or is interpolated): see smoothness; shift it at its cutoff."
-        else:
-            verdict = Verdict.good
+            text += f"; it depends on the step: {self.jumps}"
+            remedy = f"See smoothness.{self.remedy}"
+        elif best is not self.tried[0]:
+            text += f"; in longer steps {self.jumps}"
         return Finding("forces against energy", verdict, text, remedy, numbers)
 
 
 def measure_gradients(engine: Evaluator) -> GradientMismatch:
     """Compare forces with energies along `LINES` random lines: six evaluations each, and one.
 
-    Where they differ, the atoms are searched by bisection: about 12 log₂N evaluations more.
+    Where they differ, shorter steps are tried, and long paths unless these agree; the atoms are searched by bisection:
+    about 12 log₂N evaluations more.
 
     Parameters
     ----------
@@ -87,36 +185,56 @@ def measure_gradients(engine: Evaluator) -> GradientMismatch:
     """
     away = AWAY * angstrom(engine) * line(engine, 600)
     forces = np.array(engine.forces(away))
-    typical = engine.norm(forces) / max(free_count(engine), 1) ** 0.5
-    relative, noise = [], []
-    for number in range(1, LINES + 1):
-        v = line(engine, 600 + number)
-        slope, uncertain = _slope(engine, away, v)
-        size = max(typical * engine.norm(v), np.finfo(float).tiny)
-        relative.append(abs(slope + engine.dot(forces, v)) / size)
-        noise.append(uncertain / size)
-    atoms = _search(engine, away, forces) if _wrong(relative, noise) else ()
+    tried = [_compared(engine, away, forces, STEPS[0] * angstrom(engine))]
+    for step in STEPS[1:]:
+        if tried[-1].settled:
+            break
+        tried.append(_compared(engine, away, forces, step * angstrom(engine)))
+    path: Compared | None = None
+    atoms: tuple[tuple[int, int, float], ...] = ()
+    if not tried[-1].settled:
+        if all(one.wrong and tried[0].agrees(one) for one in tried):
+            atoms = _search(engine, away, forces)
+        else:
+            path = _along_paths(engine)
     engine.return_to_reference()
-    return GradientMismatch(tuple(relative), tuple(noise), atoms)
+    return GradientMismatch(tuple(tried), path, atoms, what_jumps(engine.deck), grid_remedy(engine.deck))
 
 
-def _wrong(relative: tuple[float, ...] | list[float], noise: tuple[float, ...] | list[float]) -> bool:
-    clear = [mismatch > max(GOOD, 5 * uncertain) for mismatch, uncertain in zip(relative, noise, strict=True)]
-    return 2 * sum(clear) > len(clear)
-
-
-def _slope(engine: Evaluator, away: FloatArray, v: FloatArray) -> tuple[float, float]:
-    """Derivative of the energy along v by central differences with three steps, and its uncertainty.
+def _compared(engine: Evaluator, away: FloatArray, forces: FloatArray, longest: float) -> Compared:
+    """Forces at a displacement against central differences of energies with three steps.
 
     Extrapolated where the energy is smooth; where it is interpolated from a table, the mean of the differences is
     better.
     """
-    steps = [STEP * angstrom(engine) / 2**k for k in range(3)]
-    plain = [_difference(engine, away, step * v) / (2 * step) for step in steps]
-    value, uncertain = min(
-        extrapolated(plain), (float(np.mean(plain)), float(np.std(plain))), key=lambda found: found[1]
-    )
-    return value, uncertain + 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1]
+    typical = engine.norm(forces) / max(free_count(engine), 1) ** 0.5
+    steps = [longest / 2**k for k in range(3)]
+    round_off = 4 * np.finfo(float).eps * abs(engine.energy) / steps[-1]
+    relative, noise = [], []
+    for number in range(1, LINES + 1):
+        v = line(engine, 600 + number)
+        plain = [_difference(engine, away, step * v) / (2 * step) for step in steps]
+        slope, uncertain = min(
+            extrapolated(plain), (float(np.mean(plain)), float(np.std(plain))), key=lambda found: found[1]
+        )
+        size = max(typical * engine.norm(v), np.finfo(float).tiny)
+        relative.append((slope + engine.dot(forces, v)) / size)
+        noise.append((uncertain + round_off) / size)
+    return Compared(longest, tuple(relative), tuple(noise))
+
+
+def _along_paths(engine: Evaluator) -> Compared:
+    """Energies against the work of forces from the reference along lines: the trapezoidal rule, extrapolated."""
+    length = PATH * angstrom(engine)
+    t = length * np.linspace(0, 1, 9)
+    relative, noise = [], []
+    for number in range(1, PATHS + 1):
+        found = scan(engine, 600 + number, t)
+        pulls = found.projections[:, 0]
+        work, uncertain = extrapolated([float(np.trapezoid(pulls[::skip], t[::skip])) for skip in (4, 2, 1)])
+        relative.append((found.energies[-1] - found.energies[0] + work) / (work or np.finfo(float).tiny))
+        noise.append((uncertain + 4 * np.finfo(float).eps * abs(engine.energy)) / max(abs(work), np.finfo(float).tiny))
+    return Compared(length, tuple(relative), tuple(noise))
 
 
 def _difference(engine: Evaluator, away: FloatArray, step: FloatArray) -> float:
@@ -128,7 +246,7 @@ def _difference(engine: Evaluator, away: FloatArray, step: FloatArray) -> float:
 
 def _search(engine: Evaluator, away: FloatArray, forces: FloatArray) -> tuple[tuple[int, int, float], ...]:
     """Ids, types and mismatches of the atoms whose forces differ most from the energy's, by bisection of all rows."""
-    v, step = line(engine, 650), STEP * angstrom(engine) / 2
+    v, step = line(engine, 650), STEPS[0] * angstrom(engine) / 2
     rows = first_row(engine.comm, len(engine.ids)) + np.arange(len(engine.ids))
 
     def mismatch(low: int, high: int) -> float:

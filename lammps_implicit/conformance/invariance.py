@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.conformance.causes import grid_remedy, has_grid
 from lammps_implicit.conformance.directions import angstrom, line
-from lammps_implicit.conformance.finding import Finding, Verdict, graded
+from lammps_implicit.conformance.finding import Finding, Verdict, graded, worse
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import fetch
 
@@ -39,6 +40,8 @@ class Invariance:
         Why nothing was measured; empty if something was.
     wrong : str
         What it means if it changes, and what to do.
+    grid : bool
+        Whether sums on a grid explain changes of the energy.
     """
 
     name: str
@@ -47,19 +50,30 @@ class Invariance:
     work: float = float("nan")
     reason: str = ""
     wrong: str = ""
+    grid: bool = False
+
+    @property
+    def share(self) -> float:
+        """Change of the energy relative to `work`."""
+        return abs(self.energy) / self.work if self.work > 0 else 0.0
 
     def finding(self, energy: str) -> Finding:
         """Report it; `energy` is the unit."""
         if self.reason:
             return Finding(self.name, Verdict.unmeasured, self.reason)
-        worst = float(np.max([self.forces, abs(self.energy) / self.work if self.work > 0 else 0.0]))
-        verdict = graded(worst, GOOD, LIMITED)
+        # On a grid energies of all structures change alike: what their derivatives feel is the change of the forces.
+        of_energy = Verdict.limited if self.grid and self.share > GOOD else graded(self.share, GOOD, LIMITED)
+        verdict = worse(graded(self.forces, GOOD, LIMITED), of_energy)
+        text = f"forces change by {self.forces:.1e} of their size, the energy by {self.energy:.1e} {energy}"
+        if self.energy:
+            text += f", {self.share:.1e} of that of displacements by {AWAY} Å"
+        remedy = f"Derivatives are consistent to {self.forces:.0e}. " if self.grid else ""
         return Finding(
             self.name,
             verdict,
-            f"forces change by {self.forces:.1e} of their size, the energy by {self.energy:.1e} {energy}",
-            "" if verdict is Verdict.good else self.wrong,
-            {"forces": self.forces, "energy": self.energy},
+            text,
+            "" if verdict is Verdict.good else remedy + self.wrong,
+            {"forces": self.forces, "energy": self.energy, "work": self.work, "energy_share": self.share},
         )
 
 
@@ -132,11 +146,12 @@ def _difference(engine: Evaluator, energy: float) -> float:
 
 def _compared(engine: Evaluator, name: str, start: _Start, forces: FloatArray, expected: FloatArray) -> Invariance:
     change = engine.norm(forces - expected) / start.size
-    wrong = (
-        "Something depends on where the atoms are: a grid of reciprocal sums (tighten 'kspace_style'), a field, or an "
-        "error of the potential."
+    grid = has_grid(engine.deck)
+    cause = (
+        f"the grid of reciprocal sums.{grid_remedy(engine.deck)}" if grid else "a field, or an error of the potential."
     )
-    return Invariance(name, change, _difference(engine, start.energy), start.work, "", wrong)
+    wrong = f"Something depends on where the atoms are: {cause}"
+    return Invariance(name, change, _difference(engine, start.energy), start.work, "", wrong, grid)
 
 
 def _translated(engine: Evaluator, start: _Start) -> Invariance:
@@ -183,5 +198,5 @@ def _net_force(engine: Evaluator, start: _Start) -> Invariance:
     if held or engine.external:
         return Invariance(name, reason="atoms are held, or external forces act: forces need not sum to zero")
     total = np.linalg.norm(engine.sum(start.forces.sum(axis=0)))
-    wrong = "Forces do not sum to zero: tighten 'kspace_style' (PPPM), or correct the potential."
+    wrong = f"Forces do not sum to zero: correct the potential.{grid_remedy(engine.deck)}"
     return Invariance(name, float(total) / start.size, 0.0, start.work, "", wrong)

@@ -22,6 +22,14 @@ SIDE = 2e-6
 """Å; spacing of the three points on each side of the kink from which forces and slopes are extrapolated to it."""
 
 
+SEEN = 1e-7
+"""Least change of slope, relative to the slope, that counts."""
+
+ROUND_OFF = 1e-12
+"""Å; forces change by more than round-off if they change by more than this displacement does: noise beyond it is
+roughness."""
+
+
 @dataclass(frozen=True)
 class Kink:
     """A place on a line at which forces, or their slopes, are not continuous.
@@ -45,6 +53,11 @@ class Kink:
     slope_jump: float
     force_jump: float
     pair: Pair | None
+
+    @property
+    def seen(self) -> bool:
+        """Whether it is more than round-off."""
+        return self.force_jump > ROUND_OFF or self.slope_jump > SEEN
 
     def size_described(self, length: str) -> str:
         """Describe its size in words; `length` is the unit."""

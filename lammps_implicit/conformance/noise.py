@@ -73,8 +73,7 @@ class Noise:
             + ("exactly" if self.repeat == 0 else f"within {self.repeat:.1e}"),
             ""
             if verdict is Verdict.good
-            else "Forces are interpolated from tables (Coulomb: 'pair_modify table 0') or in single "
-            "precision: differences need longer steps.",
+            else "Forces are interpolated, iterated or in single precision: differences need longer steps.",
             numbers,
         )
 

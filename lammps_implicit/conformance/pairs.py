@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.conformance.directions import angstrom, line_of
+from lammps_implicit.conformance.radii import pair_distances, written_radii
 from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
 
 INVOLVED = 0.2
@@ -108,7 +108,10 @@ def pair_of(engine: Evaluator, number: int, t: float, change: FloatArray) -> Pai
     if best is None:
         return None
     _, ids, types, radius, distance = best
-    sharing = tuple(_sharing(engine, around, types, radius, width * angstrom(engine)) for width in SHARED)
+    sharing = tuple(
+        int(engine.sum(len(pair_distances(engine, around, types, radius, width * angstrom(engine))))) // 2
+        for width in SHARED
+    )
     return Pair(ids, types, radius, distance, sharing, _written(engine, radius))
 
 
@@ -137,27 +140,15 @@ def _partner(around: Neighbourhood, moved: FloatArray, i: int, changes: dict[int
     return _as_found(around, i, int(j), float(best), float(distances[j]))
 
 
-def _sharing(engine: Evaluator, around: Neighbourhood, types: tuple[int, int], radius: float, width: float) -> int:
-    """Number of pairs of two types whose distance at the reference is within a width of a radius."""
-    tree, owned = cKDTree(around.positions), len(engine.ids)
-    count = 0
-    for a, b in {types, types[::-1]}:
-        for i in np.flatnonzero(around.types[:owned] == a):
-            near = np.array(tree.query_ball_point(around.positions[i], radius + width), int)
-            near = near[around.types[near] == b]
-            distances = np.linalg.norm(around.positions[near] - around.positions[i], axis=1)
-            count += int(np.count_nonzero(np.abs(distances - radius) <= width))
-    return int(engine.sum(count)) // 2
-
-
 def _at_written_radius(
     engine: Evaluator, around: Neighbourhood, moved: FloatArray, involved: set[int]
 ) -> _Found | None:
     """A pair of the atoms involved whose distance is a number of the deck: where several pairs cross it together."""
     tree, width = cKDTree(moved), _CROSSED * angstrom(engine)
     mine: list[_Found] = []
+    radii = written_radii(engine)
     for i in np.flatnonzero(np.isin(around.ids[: len(engine.ids)], sorted(involved))):
-        for radius in _numbers(engine):
+        for radius in radii:
             near = np.array(tree.query_ball_point(moved[i], radius + width), int)
             distances = np.linalg.norm(moved[near] - moved[i], axis=1)
             mine += [
@@ -175,20 +166,9 @@ def _as_found(around: Neighbourhood, i: int, j: int, fit: float, distance: float
     return fit, ids, types, distance, float(np.linalg.norm(around.positions[j] - around.positions[i]))
 
 
-def _numbers(engine: Evaluator) -> dict[float, str]:
-    """Positive numbers of the deck's pair commands, and where they stand."""
-    commands = {"pair_style": engine.deck.pair_style}
-    commands |= {f"pair_coeff {' '.join(line.args[:2])}": line.args[2:] for line in engine.deck.pair_coeffs}
-    found: dict[float, str] = {}
-    for command, words in commands.items():
-        for word in words:
-            with contextlib.suppress(ValueError):
-                if 0 < float(word) < float("inf"):
-                    found.setdefault(float(word), f"{word} of {command}")
-    return found
-
-
 def _written(engine: Evaluator, radius: float) -> str:
     """Where the deck has a number within round-off of a radius."""
-    close = (text for number, text in _numbers(engine).items() if abs(number - radius) <= _WRITTEN * angstrom(engine))
+    close = (
+        text for number, text in written_radii(engine).items() if abs(number - radius) <= _WRITTEN * angstrom(engine)
+    )
     return next(close, "")

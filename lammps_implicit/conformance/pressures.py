@@ -35,11 +35,14 @@ class PressureMismatch:
         change under a strain of `TYPICAL`.
     reason : str
         Why nothing was measured; empty if something was.
+    long_ranged : bool
+        Whether sums over the reciprocal lattice may be the cause.
     """
 
     relative: Mapping[str, float]
     noise: Mapping[str, float]
     reason: str = ""
+    long_ranged: bool = False
 
     def finding(self) -> Finding:
         """Report it."""
@@ -51,9 +54,10 @@ class PressureMismatch:
         verdict = Verdict.good
         if not largest <= GOOD:
             verdict = Verdict.bad if any(not value <= LIMITED for value in clear.values()) else Verdict.limited
+        sums = ", or sums over the reciprocal lattice are rough" if self.long_ranged else ""
         remedies = {
             Verdict.good: "",
-            Verdict.limited: "Energies jump or are interpolated, or sums over the reciprocal lattice are rough.",
+            Verdict.limited: f"Energies or forces jump at a cutoff, or are interpolated{sums}.",
             Verdict.bad: "The virial is not that of the energy: cells relaxed with this potential are wrong.",
         }
         return Finding(
@@ -122,4 +126,5 @@ def measure_pressures(engine: Evaluator, names: list[str], reason: str = "") -> 
     return PressureMismatch(
         {name: float(abs(value - start[place[name]])) / size for name, (value, _) in found.items()},
         {name: uncertain / size for name, (_, uncertain) in found.items()},
+        long_ranged=bool(engine.deck.kspace),
     )

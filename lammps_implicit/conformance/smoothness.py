@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from lammps_implicit.conformance.causes import is_shifted, is_tabulated
 from lammps_implicit.conformance.directions import angstrom
-from lammps_implicit.conformance.finding import Finding, Verdict
-from lammps_implicit.conformance.kinks import Kink, look_closer, place_between
+from lammps_implicit.conformance.finding import Finding, Verdict, counted
+from lammps_implicit.conformance.kinks import ROUND_OFF, SEEN, Kink, look_closer, place_between
 from lammps_implicit.conformance.noise import Noise
+from lammps_implicit.conformance.radii import Shell, shells
 from lammps_implicit.conformance.scans import Scan, scan
 from lammps_implicit.evaluators.interface import Evaluator
 
@@ -32,18 +34,16 @@ NEAR = 1e-4
 STANDS_OUT = 10.0
 """A change of slope this many times the typical one of its line, and of what noise makes, is a kink."""
 
-SEEN = 1e-7
-"""Least change of slope, relative to the slope, that counts."""
-
 EVERYWHERE = 1e-3
 """If the median change of slope on a line is this share of the largest, slopes change everywhere."""
 
 SMALL = 1e-6
 """Slopes that vary by less than this share of them are smooth enough, even if they do so everywhere."""
 
-ROUND_OFF = 1e-12
-"""Å; forces change by more than round-off if they change by more than this displacement does: noise beyond it is
-roughness."""
+_MOVE = (
+    "Move the pairs off the radius (another cell, a hair of strain, a parameter), or let the cutoff go to zero more "
+    "smoothly."
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ class Smoothness:
         Number of the line, distance along it and size of jumps of the energy that forces do not explain.
     near : float
         Distance within which kinks matter to products, in the deck's unit of length.
+    shells : tuple of Shell
+        Where slopes change everywhere or no pair explains a kink: the pairs near radii that the deck writes.
+    tabulated : bool
+        Whether the deck's pair styles interpolate.
+    shifted : bool
+        Whether the deck shifts energies at their cutoffs.
     """
 
     scans: tuple[Scan, ...]
@@ -78,64 +84,78 @@ class Smoothness:
     rough: bool
     energy_jumps: tuple[tuple[int, float, float], ...]
     near: float
+    shells: tuple[Shell, ...] = ()
+    tabulated: bool = False
+    shifted: bool = False
 
     @property
     def nearest(self) -> float:
-        """Least distance of a kink from the reference, along a line; infinite without kinks."""
-        return min((abs(t) for _, t in self.places), default=float("inf"))
+        """Least distance from the reference along a line, of kinks looked at closely if any; infinite without kinks."""
+        found = [kink.t for kink in self.kinks] or [t for _, t in self.places]
+        return min(map(abs, found), default=float("inf"))
 
     def findings(self, length: str, energy: str) -> list[Finding]:
         """Report forces and energies; `length` and `energy` are the units."""
         return [self._of_forces(length, self.near), self._of_energies(length, energy)]
 
     def _of_forces(self, length: str, near: float) -> Finding:
-        reach = float(self.scans[0].t[-1]) if self.scans else 0.0
-        lines = f"{len(self.scans)} lines of ±{reach:.0e} {length}"
+        lines = _lines(self.scans, length)
         verdict, remedy = Verdict.limited, ""
         if self.rough:
-            text = f"rough everywhere on {lines}: slopes of forces vary by {self.roughness:.1e}, as if interpolated"
-            text += "".join(f"; besides, {cause}" for cause in _causes(self.kinks, length))
-            verdict = Verdict.good if self.roughness <= SMALL else Verdict.limited
-            remedy = (
-                "Coulomb tables: add 'pair_modify table 0'. Tabulated potentials (eam, table): finer tables, or "
-                "splines with continuous second derivatives; until then products are those of one interval of it."
-            )
+            verdict, text, remedy = self._of_roughness(lines, length)
         elif not self.places:
             verdict, text = Verdict.good, f"smooth on {lines}"
         else:
-            text = f"{len(self.places)} kinks on {lines}, the nearest {self.nearest:.1e} {length} away"
-            text += "".join(f"; {cause}" for cause in _causes(self.kinks, length))
+            text = f"{counted(len(self.places), 'kink')} on {lines}, the nearest {self.nearest:.1e} {length} away"
+            text += "".join(f"; {cause}" for cause in _causes(self.kinks, self.shells, length))
             if self.nearest > near:
                 verdict = Verdict.good
                 remedy = "Products do not feel kinks so far away; displacements that cross them do."
             else:
-                remedy = (
-                    f"Products need steps well below {self.nearest:.0e} {length}. Move the pairs off the radius "
-                    "(another cell, a hair of strain, a parameter), or let the cutoff go to zero more smoothly."
-                )
+                remedy = f"Products need steps well below {self.nearest:.0e} {length}. {_MOVE}"
         numbers = {
             "lines": len(self.scans),
-            "reach": reach,
+            "reach": _reach(self.scans),
             "roughness": self.roughness,
             "rough_everywhere": self.rough,
             "places": [list(place) for place in self.places],
             "kinks": [asdict(kink) for kink in self.kinks],
+            "shells": [asdict(shell) for shell in self.shells],
         }
         return Finding("smoothness of forces", verdict, text, remedy, numbers)
 
+    def _of_roughness(self, lines: str, length: str) -> tuple[Verdict, str, str]:
+        """Verdict, text and remedy where slopes change everywhere."""
+        text = f"slopes of forces vary by {self.roughness:.1e} everywhere on {lines}"
+        remedies = []
+        if self.shells:
+            text += f": {self.shells[0].described(length)}"
+            remedies.append(_MOVE)
+        if self.tabulated:
+            text += (", and" if self.shells else ",") + " as if interpolated"
+            remedies.append(
+                "Tabulated potentials (eam, table): finer tables, or splines with continuous second derivatives; until "
+                "then products are those of one interval of it."
+            )
+        if not remedies:
+            text += ", and many pairs near no radius that the deck writes"
+            remedies.append("Look for cutoffs, switching radii or tables inside the potential.")
+        return (Verdict.good if self.roughness <= SMALL else Verdict.limited), text, " ".join(remedies)
+
     def _of_energies(self, length: str, energy: str) -> Finding:
         numbers = {"jumps": [list(jump) for jump in self.energy_jumps]}
+        lines = f"{_lines(self.scans, length)} and {_lines(self.far, length)}"
         if not self.energy_jumps:
-            text = "energies change by the work of the forces"
-            return Finding("smoothness of energies", Verdict.good, text, "", numbers)
+            return Finding("smoothness of energies", Verdict.good, f"no jumps on {lines}", "", numbers)
         _, t, size = max(self.energy_jumps, key=lambda jump: abs(jump[2]))
         return Finding(
             "smoothness of energies",
             Verdict.limited,
-            f"{len(self.energy_jumps)} jumps that forces do not explain, the largest {size:+.1e} {energy} at "
-            f"{t:+.1e} {length}",
-            "Energies jump where pairs cross a cutoff: shift them ('pair_modify shift yes') or take a style that "
-            "goes to zero smoothly.",
+            f"{counted(len(self.energy_jumps), 'jump')} that forces do not explain on {lines}, the largest "
+            f"{size:+.1e} {energy} at {t:+.1e} {length}",
+            "Energies jump where pairs cross a cutoff: "
+            + ("" if self.shifted else "shift them ('pair_modify shift yes') or ")
+            + "take a style that goes to zero smoothly.",
             numbers,
         )
 
@@ -169,6 +189,8 @@ def measure_smoothness(
     rough = any(_rough(one, noise) for one, _ in found)
     places = [_Place(one, k, place_between(one.t, one.deviations(), k)) for one, indices in found for k in indices]
     kinks = {place: look_closer(engine, place.found, place.inner) for place in _chosen(places, rough)}
+    kinks = {place: kink for place, kink in kinks.items() if kink.seen}
+    unexplained = rough or any(kink.pair is None for kink in kinks.values())
     return Smoothness(
         tuple(scans),
         tuple(far),
@@ -178,14 +200,26 @@ def measure_smoothness(
         rough,
         tuple(jump for one in (*scans, *far) for jump in _jumps(one)),
         NEAR * angstrom(engine),
+        shells(engine, 2 * reach) if unexplained else (),
+        is_tabulated(engine.deck),
+        is_shifted(engine.deck),
     )
 
 
-def _causes(kinks: tuple[Kink, ...], length: str) -> list[str]:
+def _reach(scans: tuple[Scan, ...]) -> float:
+    return float(scans[0].t[-1]) if scans else 0.0
+
+
+def _lines(scans: tuple[Scan, ...], length: str) -> str:
+    return f"{counted(len(scans), 'line')} of ±{_reach(scans):.0e} {length}"
+
+
+def _causes(kinks: tuple[Kink, ...], shells_near: tuple[Shell, ...], length: str) -> list[str]:
     """Kinks in words, those of pairs at one radius together."""
     together: dict[str, list[Kink]] = {}
+    unexplained = shells_near[0].described(length) if shells_near else "no single pair explains it"
     for kink in kinks:
-        radius = "no single pair explains it" if kink.pair is None else kink.pair.radius_described(length)
+        radius = unexplained if kink.pair is None else kink.pair.radius_described(length)
         together.setdefault(radius, []).append(kink)
     found = []
     for radius, alike in together.items():
