@@ -216,9 +216,7 @@ def test_strains_bend_along_directions_as_relaxing_again_says_where_forces_have_
         bent = np.linalg.solve(minimum.engine.cell, sum(ends) - 2 * minimum.engine.cell).T
         true, found = np.linalg.lstsq(tensors.T, bent.ravel())[0], third.strains.inner[:, index, index]
         assert np.linalg.norm(found - true) < 0.05 * np.linalg.norm(true)
-        if index == 0:  # loads are wrong, and the difference tells
-            assert np.linalg.norm(third.strains.missed[:, 0, 0]) > np.linalg.norm(true)
-    assert 0.01 < third.strains.relative_error < cubic.KINKED
+    assert third.strains.relative_error < 0.005  # loads agree, those on weak patterns too
     assert third.strains.hessian(np.eye(6)[0]) == pytest.approx(third.strains.hessian(np.eye(6)[0]).T)
 
 
@@ -234,13 +232,14 @@ def test_errors_of_strains_are_those_of_lattice_parameters_and_volumes(kinked):
     sampled = 0.5 * np.einsum("sa,ab,sb->s", weights, np.tensordot(along, third.strains.missed, 1), weights)
     responses = weights**2 @ third.directions.gains
     assert third.strains.error(along) == pytest.approx(np.sqrt(np.mean(sampled**2) / np.mean(responses**2)), rel=0.02)
-    # Kinks matter less to the volume, whose response to loads is strong.
-    assert 0 < float(cells.volume(minimum).second_order_error) / minimum.engine.volume < 1e-3
+    traces = np.trace(minimum.strain("full").tensors(), axis1=1, axis2=2)
+    expected = minimum.engine.volume * third.strains.error(traces)
+    assert float(cells.volume(minimum).second_order_error) == pytest.approx(expected)
 
 
 def test_strains_that_are_too_uncertain_are_used_to_first_order_only(kinked, monkeypatch):
     minimum, third = kinked
-    monkeypatch.setattr(cubic, "KINKED", 0.01)
+    monkeypatch.setattr(cubic, "KINKED", 1e-4)
     assert "first order only" in third.strains.finding
     found = lattice_parameters(minimum, order=2)
     assert found.hessian is None and found.second_order_error is None

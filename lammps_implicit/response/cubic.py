@@ -140,7 +140,7 @@ class StrainBends:
         Arguments: two directions.
     missed : (s, k, k) float array
         `inner` minus a second estimate, from the response to loads: an estimate of its error. It is conservative where
-        forces have kinks within the ensemble: loads see more of them.
+        forces have kinks within the ensemble, as loads see more of them.
     """
 
     directions: LeadingDirections
