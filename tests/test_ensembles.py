@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -223,6 +224,10 @@ def test_propagation_sums_the_series_of_every_sample():
     changed = np.abs(judged.estimates[2] - 2.0)
     assert np.array_equal(judged.flagged, judged.error > 0.1 * np.maximum(changed, judged.spread))
     assert found.spread == pytest.approx(found.deviation[2], rel=0.3)
+    uncertain = replace(observable, second_order_error=np.asarray(0.7))
+    worse = propagate({"f": uncertain}, PARAMETERS.theta, ensemble, response_metric=metric).distributions["f"]
+    assert worse.error - judged.error == pytest.approx(0.7 * responses**2)
+    assert worse.flagged.sum() > judged.flagged.sum()
 
 
 def test_a_covariance_of_low_rank_is_propagated_in_its_own_coordinates():

@@ -6,6 +6,11 @@ from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.cell.voigt import tensor
+from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.observables import cells
+from lammps_implicit.observables.bulk import lattice_parameters
+from lammps_implicit.observables.observable import combine
+from lammps_implicit.response import cubic
 
 SIZES = np.geomspace(3e-2, 3e-4, 3)
 
@@ -171,3 +176,74 @@ def test_an_expansion_whose_minimum_has_moved_says_so(write_deck):
 def test_what_cannot_be_expanded_is_refused(ta_vacancy, call, message):
     with pytest.raises(LammpsImplicitError, match=message):
         call(ta_vacancy)
+
+
+KINKED = """\
+units           metal
+lattice         custom 3.2 a1 1 0 0 a2 0 1.7320508 0 a3 0 0 1.62 basis 0 0 0 &
+                basis 0.5 0.5 0 basis 0.5 0.83333333 0.5 basis 0 0.33333333 0.5 origin 0.02 0.03 0.04
+region          cell block 0 2 0 1 0 1
+create_box      2 cell
+create_atoms    1 region cell
+set             group all type/fraction 2 0.45 31
+mass            * 24.3
+pair_style      morse/smooth/linear 7.5
+pair_coeff      1 1 0.25 1.25 3.15
+pair_coeff      1 2 0.30 1.30 3.25
+pair_coeff      2 2 0.22 1.20 3.40
+minimize        0 1e-11 10000 100000
+"""
+"""An alloy whose forces have kinks at the cutoff, where pairs are as the ensemble strains the cell."""
+
+
+@pytest.fixture(scope="module")
+def kinked(tmp_path_factory):
+    """The alloy, and the second derivatives of its strains."""
+    path = tmp_path_factory.mktemp("kinked") / "in.alloy"
+    path.write_text(KINKED)
+    with Minimum.from_deck(path, cell="full", pressure=0) as minimum:
+        theta = minimum.potential.theta
+        changes = 0.01 * theta * np.random.default_rng(2).standard_normal((40, len(theta)))
+        directions = leading_directions(changes, [minimum.relaxation_hessian(cell="full")])
+        yield minimum, minimum.third_derivative(directions)
+
+
+def test_strains_bend_along_directions_as_relaxing_again_says_where_forces_have_kinks(kinked):
+    minimum, third = kinked
+    tensors = minimum.strain("full").tensors().reshape(6, 9)
+    for index, vector in enumerate(third.directions.vectors.T[:3]):
+        ends = [minimum.relaxed_at(sign * vector, 1e-10, cell="full").cell for sign in (1, -1)]
+        bent = np.linalg.solve(minimum.engine.cell, sum(ends) - 2 * minimum.engine.cell).T
+        true, found = np.linalg.lstsq(tensors.T, bent.ravel())[0], third.strains.inner[:, index, index]
+        assert np.linalg.norm(found - true) < 0.05 * np.linalg.norm(true)
+    assert third.strains.relative_error < 0.005  # loads agree, those on weak patterns too
+    assert third.strains.hessian(np.eye(6)[0]) == pytest.approx(third.strains.hessian(np.eye(6)[0]).T)
+
+
+def test_errors_of_strains_are_those_of_lattice_parameters_and_volumes(kinked):
+    minimum, third = kinked
+    lattice = lattice_parameters(minimum, (2, 1, 1), order=2)
+    doubled = combine([(-2.0, lattice.component(2)), (1.0, lattice.component(2))])
+    assert doubled.second_order_error == pytest.approx(3 * lattice.second_order_error[2])
+    length = minimum.engine.cell[0, 0]
+    along = np.array([strain[0, 0] for strain in minimum.strain("full").tensors()])
+    assert lattice.second_order_error[0] == pytest.approx(length / 2 * third.strains.error(along))
+    weights = np.random.default_rng(0).standard_normal((200_000, third.directions.vectors.shape[1]))
+    sampled = 0.5 * np.einsum("sa,ab,sb->s", weights, np.tensordot(along, third.strains.missed, 1), weights)
+    responses = weights**2 @ third.directions.gains
+    assert third.strains.error(along) == pytest.approx(np.sqrt(np.mean(sampled**2) / np.mean(responses**2)), rel=0.02)
+    traces = np.trace(minimum.strain("full").tensors(), axis1=1, axis2=2)
+    expected = minimum.engine.volume * third.strains.error(traces)
+    assert float(cells.volume(minimum).second_order_error) == pytest.approx(expected)
+
+
+def test_strains_that_are_too_uncertain_are_used_to_first_order_only(kinked, monkeypatch):
+    minimum, third = kinked
+    monkeypatch.setattr(cubic, "KINKED", 1e-4)
+    assert "first order only" in third.strains.finding
+    found = lattice_parameters(minimum, order=2)
+    assert found.hessian is None and found.second_order_error is None
+    assert minimum.third_derivative(third.directions).volume_hessian is None
+    assert len(cells.volume(minimum).terms(third.directions.vectors.T)) == 1
+    assert "volume_hessian" not in minimum.sensitivity(cell="full").third
+    minimum.third = third

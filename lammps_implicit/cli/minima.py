@@ -254,7 +254,8 @@ def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
         return []
     third = minimum.third
     shown = f"along {third.enthalpy.duals.shape[1]} directions, asymmetry {third.asymmetry:.1e}"
-    return [("third derivatives", f"{shown}, stability to {third.softening_errors[0]:.1e}")]
+    shown += f", stability to {third.softening_errors[0]:.1e}"
+    return [("third derivatives", shown if third.strains is None else f"{shown}, {third.strains.finding}")]
 
 
 def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:

@@ -1,10 +1,11 @@
 """Forward propagation: the distribution of every observable over an ensemble of parameters, from derivatives alone.
 
 For each sample, the Taylor series of an observable is summed to every order that is known. The first term left out is
-estimated from the last one known and from the size of the structural response to the sample. A sample is flagged, that
-is outside the trust range, if this estimate exceeds a given share of the change and of the ensemble's spread, if the
-stiffness of a softest mode changes by half (displacements along that mode are inversely proportional to it), or if that
-of one of the next modes falls below a quarter.
+estimated from the last one known and from the size of the structural response to the sample; the error of the
+second-order term is added where it is known. A sample is flagged, that is outside the trust range, if this estimate
+exceeds a given share of the change and of the ensemble's spread, if the stiffness of a softest mode changes by half
+(displacements along that mode are inversely proportional to it), or if that of one of the next modes falls below a
+quarter.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Distribution:
     estimates : (O, S) float array
         Value for each sample to first, second, ... order.
     error : (S,) float array
-        Estimated error of the highest order; NaN if only the first order is known, or the structural response is not.
+        Estimated error of the highest order: the first term left out, and the error of the second-order term where it
+        is known; NaN if only the first order is known, or the structural response is not.
     flagged : (S,) bool array
         Samples outside the trust range of this observable.
     parameter_shares : (P,) float array
@@ -270,6 +272,8 @@ def _distribution(
     error = np.full(terms.shape[1], np.nan)
     if responses is not None and len(terms) > 1:
         error = _next_term(terms[-1], len(terms), responses)
+        if observable.second_order_error is not None:
+            error = error + float(observable.second_order_error) * responses**2
     change = np.abs(terms.sum(axis=0))
     allowed = limit * np.maximum(change, _robust_spread(estimates[-1]))
     bound = np.inf if observable.bound is None else observable.bound

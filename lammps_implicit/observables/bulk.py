@@ -52,7 +52,7 @@ def lattice_parameters(
         Relative tolerance of the solves.
     order : int
         Order of the derivatives: 0 for the values only, 1 to include the gradients, 2 to include second derivatives if
-        `StationaryPoint.third` has those of the strains.
+        `StationaryPoint.third` has those of the strains, and they are known well enough.
 
     Returns
     -------
@@ -76,13 +76,22 @@ def lattice_parameters(
     # d|a| = a·(ε a)/|a| for each cell vector a, and |a| d²|a| = |ε a|² - (d|a|)².
     stretched = vectors @ np.swapaxes(system.freedom.tensors(), 1, 2)  # (s, 3, 3): rows ε a
     slopes = np.einsum("va,sva->sv", vectors, stretched) / lengths
-    gradient, hessian = system.strain_jacobian @ slopes, None
-    if order >= 2 and bulk.third is not None and bulk.third.strains is not None:
-        strains, answers = bulk.third.strains, system.strain_jacobian
+    gradient, hessian, error = system.strain_jacobian @ slopes, None, None
+    strains = bulk.third.strains if bulk.third is not None and order >= 2 else None
+    if strains is not None and strains.known:
+        answers = system.strain_jacobian
         bends = np.einsum("sva,tva->stv", stretched, stretched) - np.einsum("sv,tv->stv", slopes, slopes)
         curved = np.einsum("ps,stv,qt->pqv", answers, bends / lengths, answers)
         hessian = (curved + np.stack([strains.hessian(slope) for slope in slopes.T], axis=-1)) / counts
-    return Observable(lengths / counts, gradient / counts, bulk.units.length, hessian, caution=system.caution)
+        error = np.array([strains.error(slope) for slope in slopes.T]) / counts
+    return Observable(
+        lengths / counts,
+        gradient / counts,
+        bulk.units.length,
+        hessian,
+        second_order_error=error,
+        caution=system.caution,
+    )
 
 
 def cohesive_energy(

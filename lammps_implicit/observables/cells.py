@@ -90,9 +90,11 @@ def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obser
     value, units = np.asarray(minimum.engine.volume), f"{minimum.units.length}^3"
     if order == 0:
         return Observable(value, unknown_gradient(minimum), units)
-    hessian = minimum.third.volume_hessian if minimum.third is not None and order >= 2 else None
+    hessian = error = None
+    if order >= 2 and minimum.third is not None and minimum.third.volume_hessian is not None:
+        hessian, error = minimum.third.volume_hessian, np.asarray(minimum.third.volume_error)
     system = minimum.cell_system(tol, minimum.cell)
-    return Observable(value, system.volume_gradient, units, hessian, caution=system.caution)
+    return Observable(value, system.volume_gradient, units, hessian, second_order_error=error, caution=system.caution)
 
 
 def unknown_gradient(minimum: StationaryPoint, *shape: int) -> FloatArray:

@@ -61,7 +61,8 @@ def write_observables(
 
     Each observable is a group with ``value`` and ``gradient`` (P, ...), and where known ``hessian`` (P, P) and the
     third derivative, ``third`` (k, k, P) and ``third_inner`` (k, k, k), along directions with the duals ``duals`` (P,
-    k); see `Cubic`. At the top are ``response`` (P, k) and ``metric`` (P, P) of the directions.
+    k); see `Cubic`. What else is known of an `Observable` is in attributes. At the top are ``response`` (P, k) and
+    ``metric`` (P, P) of the directions.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def write_observables(
         group["value"], group["gradient"] = observable.value, observable.gradient
         if observable.caution:
             group.attrs["caution"] = observable.caution
-        for limit in ("bound", "floor"):
+        for limit in ("bound", "floor", "second_order_error"):
             if getattr(observable, limit) is not None:
                 group.attrs[limit] = getattr(observable, limit)
         if observable.hessian is not None:
@@ -143,7 +144,13 @@ def _of_sensitivity(file: Any) -> dict[str, Observable]:
     found = {name: Observable(np.asarray(file[name][()]), gradient, units, hessian, cubic)}
     if "volume_gradient" in file:
         gradient, volume_hessian = file["volume_gradient"][()], optional("volume_hessian")
-        found["volume"] = Observable(np.asarray(file["volume"][()]), gradient, f"{length}^3", volume_hessian)
+        found["volume"] = Observable(
+            np.asarray(file["volume"][()]),
+            gradient,
+            f"{length}^3",
+            volume_hessian,
+            second_order_error=optional("volume_error"),
+        )
     softening = optional("softening")
     return found if softening is None else found | stabilities(np.atleast_2d(softening))
 
@@ -155,5 +162,6 @@ def _read_observable(group: Any) -> Observable:
     hessian = group["hessian"][()] if "hessian" in group else None
     value = np.asarray(group["value"][()])
     bound, floor = (float(group.attrs[name]) if name in group.attrs else None for name in ("bound", "floor"))
+    error = np.asarray(group.attrs["second_order_error"]) if "second_order_error" in group.attrs else None
     units, caution = str(group.attrs["units"]), str(group.attrs.get("caution", ""))
-    return Observable(value, group["gradient"][()], units, hessian, cubic, bound, floor, caution)
+    return Observable(value, group["gradient"][()], units, hessian, cubic, bound, floor, caution, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,6 +48,9 @@ class Observable:
         Value of this observable below which they are.
     caution : str
         What finite changes see, where it differs from the derivatives.
+    second_order_error : (...) float array or None
+        Estimated error of the second-order term for a change to which structures respond as to an average sample of the
+        ensemble, where known; it grows as the square of the response.
     """
 
     value: FloatArray
@@ -58,6 +61,7 @@ class Observable:
     bound: float | None = None
     floor: float | None = None
     caution: str = ""
+    second_order_error: FloatArray | None = None
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
         """Taylor terms of first, second and third order, as far as they are known.
@@ -113,15 +117,22 @@ class Observable:
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
-        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound, self.floor, self.caution)
+        return replace(self, gradient=gradient, hessian=hessian, cubic=cubic)
 
     def component(self, *index: int) -> Observable:
         """One entry of an array-valued observable, with its derivatives."""
-        gradient, hessian = np.moveaxis(self.gradient, 0, -1)[index], None
+        gradient, hessian, error = np.moveaxis(self.gradient, 0, -1)[index], None, None
         if self.hessian is not None:
             hessian = np.moveaxis(self.hessian, (0, 1), (-2, -1))[index]
+        if self.second_order_error is not None:
+            error = np.asarray(self.second_order_error[index])
         return Observable(
-            np.asarray(self.value[index]), np.asarray(gradient), self.units, hessian, caution=self.caution
+            np.asarray(self.value[index]),
+            np.asarray(gradient),
+            self.units,
+            hessian,
+            second_order_error=error,
+            caution=self.caution,
         )
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
@@ -168,8 +179,12 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
             for arrays in ([cubic_.tensor for cubic_ in cubics], [cubic_.inner for cubic_ in cubics])
         )
         cubic = Cubic(cubics[0].duals, tensor, inner)
+    errors = [abs(w) * p.second_order_error for w, p in terms if p.second_order_error is not None]
+    error = np.asarray(sum(errors)) if errors else None
     caution = next((part.caution for part in parts if part.caution), "")
-    return Observable(np.asarray(value), gradient, parts[0].units, hessian, cubic, caution=caution)
+    return Observable(
+        np.asarray(value), gradient, parts[0].units, hessian, cubic, second_order_error=error, caution=caution
+    )
 
 
 def stabilities(softening: FloatArray) -> dict[str, Observable]:

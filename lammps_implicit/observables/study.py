@@ -48,7 +48,8 @@ Say = Callable[[str], None]
 
 
 TOLD = 0.01
-"""Relative error of derivatives of a stability that is told. Chosen: a hundred times what searches aim at."""
+"""Relative error of derivatives of a stability, and of strains, that is told. Chosen: a hundred times what searches aim
+at."""
 
 
 class ParameterSamples(Protocol):
@@ -263,7 +264,7 @@ def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: 
     hessians = [cell.relaxation_hessian(tol, cell=cell.cell) for cell in named.values()]
     changes = ensemble.changes(cells.bulk.potential.theta)
     directions = cells.bulk.engine.on_root(lambda: leading_directions(changes, hessians))
-    asymmetry = stability_error = 0.0
+    asymmetry = stability_error = strain_error = 0.0
     for name, cell in named.items():
         say(f"third derivatives of {name} along {directions.vectors.shape[1]} directions")
         with errors_about(name):
@@ -273,11 +274,16 @@ def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: 
         stability_error = max(stability_error, error)
         if error > TOLD:
             say(f"{name}: modes are hardly apart, and stability is known to {error:.0%} only")
+        if third.strains is not None:
+            strain_error = max(strain_error, third.strains.relative_error)
+            if third.strains.relative_error > TOLD:
+                say(f"{name}: second derivatives of {third.strains.finding}")
     return {
         "ensemble": ensemble.source,
         "directions_share": directions.share,
         "third_asymmetry": asymmetry,
         "stability_error": stability_error,
+        "strain_error": strain_error,
     }
 
 

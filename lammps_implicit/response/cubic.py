@@ -9,6 +9,10 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 
+KINKED = 0.5
+"""Error of the second-order terms of strains, relative to what strains change by over the ensemble, beyond which these
+terms are not used. Chosen: they then tell nothing."""
+
 
 @dataclass(frozen=True)
 class LeadingDirections:
@@ -38,6 +42,22 @@ class LeadingDirections:
     def share(self) -> float:
         """Share of all directions together in the energy gained by relaxation."""
         return float(self.gains.sum())
+
+    def term_size(self, forms: FloatArray) -> FloatArray:
+        """Size of ½ δΘᵀ A δΘ for a change with an average response, from its root mean square over the ensemble.
+
+        Parameters
+        ----------
+        forms : (..., k, k) float array
+            A, with both arguments along directions.
+        """
+        # For normal, uncorrelated coordinates w: ⟨(wᵀAw)²⟩ = tr A(A + Aᵀ) + (tr A)²; with A = diag(gains), ⟨response⁴⟩.
+        squares = (
+            np.sum(forms * (forms + np.swapaxes(forms, -1, -2)), axis=(-1, -2))
+            + np.trace(forms, axis1=-2, axis2=-1) ** 2
+        )
+        fourth = 2 * np.sum(self.gains**2) + self.share**2
+        return np.asarray(np.sqrt(squares / (4 * fourth))) if fourth > 0 else np.zeros(forms.shape[:-2])
 
     @property
     def response_metric(self) -> ResponseMetric:
@@ -111,23 +131,55 @@ class StrainBends:
 
     Attributes
     ----------
-    duals : (P, k) float array
-        As for `Cubic`.
+    directions : LeadingDirections
+    slopes : (s, k) float array
+        First derivatives along the directions.
     tensor : (s, k, P) float array
         Arguments: a direction and any parameter.
     inner : (s, k, k) float array
         Arguments: two directions.
+    missed : (s, k, k) float array
+        `inner` minus a second estimate, from the response to loads: an estimate of its error. It is conservative where
+        forces have kinks within the ensemble, as loads see more of them.
     """
 
-    duals: FloatArray
+    directions: LeadingDirections
+    slopes: FloatArray
     tensor: FloatArray
     inner: FloatArray
+    missed: FloatArray
 
     def hessian(self, slopes: FloatArray) -> FloatArray:
         """Σ_s slopes_s d²e_s/dΘ², (P, P); terms with two arguments off the directions are left out."""
-        half = self.duals @ np.tensordot(slopes, self.tensor, axes=1)
-        whole = half + half.T - self.duals @ np.tensordot(slopes, self.inner, axes=1) @ self.duals.T
+        duals = self.directions.duals
+        half = duals @ np.tensordot(slopes, self.tensor, axes=1)
+        whole = half + half.T - duals @ np.tensordot(slopes, self.inner, axes=1) @ duals.T
         return np.asarray((whole + whole.T) / 2)
+
+    def error(self, slopes: FloatArray) -> float:
+        """Estimated error of the second-order term of Σ_s slopes_s e_s for a change with an average response."""
+        return float(self.directions.term_size(np.tensordot(slopes, self.missed, axes=1)))
+
+    @property
+    def relative_error(self) -> float:
+        """Error of all second-order terms, relative to what strains change by over the ensemble, to both orders."""
+        first, second = np.linalg.norm(self.slopes), np.linalg.norm(self.directions.term_size(self.inner))
+        size = float(np.hypot(first, second))
+        return float(np.linalg.norm(self.directions.term_size(self.missed))) / size if size > 0 else 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether second derivatives are known well enough to be used: lattice parameters and volumes need them."""
+        return self.relative_error <= KINKED
+
+    @property
+    def finding(self) -> str:
+        """How well second derivatives are known, as commands print it."""
+        found = f"strains to {self.relative_error:.1e}"
+        if self.known:
+            return found
+        told = "volumes and lattice parameters are known to first order only: forces have kinks within the ensemble"
+        return f"{found}; {told}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +196,10 @@ class ThirdDerivative:
     strains : StrainBends or None
         Second derivatives of the strains of the cell; None if it is fixed.
     volume_hessian : (P, P) float array or None
-        d²V/dΘ², Å³, accurate along the directions; None if the volume is fixed.
+        d²V/dΘ², Å³, accurate along the directions; None if the volume is fixed, or known to first order only: see
+        `StrainBends.known`.
+    volume_error : float
+        Estimated error of the volume's second-order term, Å³, for a change with an average response.
     softening : (m, P) float array
         d(ln κ)/dΘ of the stiffness κ of the softest modes, in their order. The minimum disappears where a κ vanishes.
     softening_errors : (m,) float array
@@ -159,6 +214,7 @@ class ThirdDerivative:
     enthalpy: Cubic
     strains: StrainBends | None
     volume_hessian: FloatArray | None
+    volume_error: float
     softening: FloatArray
     softening_errors: FloatArray
     asymmetry: float

@@ -55,6 +55,7 @@ SENSITIVITY = Schema(
         "volume": numbers(needed=False),
         "volume_gradient": numbers("P", needed=False),
         "volume_hessian": numbers("P", "P", needed=False),
+        "volume_error": numbers(needed=False),
         "pressure": numbers(3, 3, needed=False),
         "enthalpy": numbers(needed=False),
         "softening": numbers(..., needed=False),

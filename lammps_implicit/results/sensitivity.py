@@ -157,7 +157,7 @@ class Sensitivity:
     third : dict of str to array
         Results of `Minimum.third_derivative`, with the names of datasets: ``third`` (k, k, P), ``third_inner``
         (k, k, k), ``duals`` and ``response`` (P, k), ``softening`` (m, P) and ``softening_errors`` (m,), ``metric`` and
-        ``volume_hessian`` (P, P).
+        ``volume_hessian`` (P, P), ``volume_error``.
         Empty if there are none.
     comm : MPI.Comm
         Communicator of the ranks that hold the atoms.
@@ -317,6 +317,7 @@ _THIRD = {
     "softening": "1 / theta",
     "softening_errors": "1",
     "volume_hessian": "",
+    "volume_error": "",
 }
 """Datasets of third derivatives, and their units."""
 
@@ -349,7 +350,8 @@ def take_sensitivity(
         )
     jacobian = point.jacobian(tol, method, progress, cell=freedom)
     third = point.third
-    same = third is not None and third.cell == freedom.label and np.array_equal(freedom.target, point.target)
+    if third is not None and not (third.cell == freedom.label and np.array_equal(freedom.target, point.target)):
+        third = None  # it belongs to another freedom of the cell
     return Sensitivity(
         structure=snapshot(point),
         factors=_JacobianFactors(jacobian, np.argsort(point.ids)),
@@ -359,12 +361,12 @@ def take_sensitivity(
         energy_gradient=jacobian.energy_gradient,
         energy_hessian=point.energy_hessian(tol, cell=freedom),
         potential_text=point.potential.text,
-        attributes=_attributes(point, jacobian, tol),
+        attributes=_attributes(point, jacobian, tol, third),
         pressure=np.zeros((3, 3)) if freedom.fixed else freedom.target,
         strain_jacobian=jacobian.strain_jacobian,
         strain_basis=None if freedom.fixed else freedom.basis,
         volume_gradient=jacobian.volume_gradient,
-        third=_third(third) if same and third is not None else {},
+        third={} if third is None else _third(third),
         comm=point.engine.comm,
         data=take_data_file(point),
     )
@@ -441,12 +443,18 @@ def _third(third: ThirdDerivative) -> dict[str, FloatArray]:
         "softening": third.softening,
         "softening_errors": third.softening_errors,
     }
-    return found if third.volume_hessian is None else found | {"volume_hessian": third.volume_hessian}
+    if third.volume_hessian is None:
+        return found
+    return found | {"volume_hessian": third.volume_hessian, "volume_error": np.asarray(third.volume_error)}
 
 
-def _attributes(point: StationaryPoint, jacobian: Jacobian, tol: float) -> dict[str, Any]:
+def _attributes(
+    point: StationaryPoint, jacobian: Jacobian, tol: float, third: ThirdDerivative | None
+) -> dict[str, Any]:
     cost = jacobian.statistics
+    strains = third.strains if third is not None else None
     return {
+        **({} if strains is None else {"strain_error": strains.relative_error}),
         "kind": SENSITIVITY_KIND,
         "package_version": __version__,
         **point.engine.versions,
