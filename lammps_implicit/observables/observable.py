@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,6 +48,8 @@ class Observable:
         Value of this observable below which they are.
     caution : str
         What finite changes see, where it differs from the derivatives.
+    cautions : mapping of tuple of int to str
+        The same for entries of an array that have one of their own.
     """
 
     value: FloatArray
@@ -58,6 +60,7 @@ class Observable:
     bound: float | None = None
     floor: float | None = None
     caution: str = ""
+    cautions: Mapping[tuple[int, ...], str] = field(default_factory=dict)
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
         """Taylor terms of first, second and third order, as far as they are known.
@@ -113,16 +116,15 @@ class Observable:
         cubic = self.cubic
         if cubic is not None:
             cubic = Cubic(basis.T @ cubic.duals, cubic.tensor @ basis, cubic.inner)
-        return Observable(self.value, gradient, self.units, hessian, cubic, self.bound, self.floor, self.caution)
+        return replace(self, gradient=gradient, hessian=hessian, cubic=cubic)
 
     def component(self, *index: int) -> Observable:
         """One entry of an array-valued observable, with its derivatives."""
         gradient, hessian = np.moveaxis(self.gradient, 0, -1)[index], None
         if self.hessian is not None:
             hessian = np.moveaxis(self.hessian, (0, 1), (-2, -1))[index]
-        return Observable(
-            np.asarray(self.value[index]), np.asarray(gradient), self.units, hessian, caution=self.caution
-        )
+        told = self.cautions.get(index, self.caution)
+        return Observable(np.asarray(self.value[index]), np.asarray(gradient), self.units, hessian, caution=told)
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:
         """Standard deviation to first order, √(gᵀ Σ g), where the parameters have the covariance Σ.
