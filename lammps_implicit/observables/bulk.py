@@ -27,11 +27,12 @@ is accurate to about tol / ELASTIC_STEP.
 """
 
 WIDER = 3.0
-"""Multiple of the step at which gradients are taken once more."""
+"""Multiple of the step at which gradients are taken once more, over finite strains: both span the intervals of a
+table."""
 
 SAME = 3e-2
 """Relative difference of a constant's gradient with the two steps that is told; beyond `REFUSED` times as much the
-constants are refused. Chosen: smooth energies leave 1e-6 to 1e-4, rough tables 0.4, and 0.1 with finite strains
+constants are refused. Chosen: smooth energies leave 1e-4, rough tables 0.4, and 0.1 with finite strains
 (measured)."""
 
 FEW = 6
@@ -141,9 +142,9 @@ def elastic_constants(
 
     Gradients are central differences of C_ij with respect to each parameter, at structures predicted to first order:
     some 60 force evaluations per parameter, so use the smallest cell. For the parameters that matter most to a constant
-    a longer step is tried. Where it sees another gradient, all are taken again with C_ij over finite strains, as many
-    evaluations once more, and where that still depends on the step, the constant's `Observable.caution` says so. The
-    result is cached until the crystal changes.
+    a longer step and finite strains are tried. Where these see another gradient, all gradients are taken again over
+    finite strains, for some 30 evaluations per parameter, and where they still depend on the step, the constant's
+    `Observable.caution` says so. The result is cached until the crystal changes.
 
     Parameters
     ----------
@@ -213,16 +214,19 @@ def _elastic_constants(bulk: StationaryPoint, tol: float, order: int, step: floa
     theta = bulk.potential.theta
     steps = step * np.maximum(np.abs(theta), 1e-3 * (float(np.abs(theta).mean()) or 1.0))
     units, lengths = np.diag(steps), (step, WIDER * step)
+    finite = (FINITE_STRAIN,)
+    longer: dict[int, FloatArray] = {}
     # Small strains see the curvature at the very structure, which jumps with it where tables are rough: averaged over
     # finite strains it does so less.
-    for strains in (STRAIN_STEPS, (FINITE_STRAIN,)):
+    for strains in (STRAIN_STEPS, finite):
         gradient = np.stack([_slope(bulk, jacobian, unit, tol, strains) for unit in units])
         changes = gradient * steps[:, None, None]
         sizes = np.linalg.norm(changes, axis=0)
         sizes = np.maximum(sizes, SMALL * sizes.max())
         tried = _worth_trying(changes)
-        wider = np.stack([_slope(bulk, jacobian, WIDER * units[index], tol, strains) for index in tried])
-        missed = np.abs(wider * steps[tried, None, None] - changes[tried])
+        new = [index for index in tried if index not in longer]
+        longer |= {index: _slope(bulk, jacobian, WIDER * units[index], tol, finite) for index in new}
+        missed = np.abs(np.stack([longer[index] for index in tried]) * steps[tried, None, None] - changes[tried])
         differs = np.linalg.norm(missed, axis=0) / np.where(sizes > 0, sizes, 1.0)
         if differs.max() <= SAME:
             break
