@@ -99,7 +99,17 @@ def _state(minimum):
 
 
 def test_every_public_method_is_tried():
-    engineless = {"close", "from_deck", "from_ase", "gather", "strain", "excursion", "relax_away", "predicted_at"}
+    engineless = {
+        "close",
+        "take_in",
+        "from_deck",
+        "from_ase",
+        "gather",
+        "strain",
+        "excursion",
+        "relax_away",
+        "predicted_at",
+    }
     public = {name for name in dir(Minimum) if not name.startswith("_") and callable(getattr(Minimum, name))}
     tried = {name.split()[-1] if name.startswith("dense") else name.split()[0] for name in METHODS} | {"propagate"}
     assert public - engineless == tried

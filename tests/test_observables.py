@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.cli.app import app
+from lammps_implicit.errors import AccuracyError
 from lammps_implicit.observables import (
     binding_energy,
     cohesive_energy,
@@ -175,6 +176,64 @@ def test_elastic_constants_have_the_crystals_symmetry(elastic):
     assert 1.5e6 < moduli[0] < 4e6
 
 
+IRON = """\
+units metal
+lattice bcc 2.855
+region cell prism 0 1 0 1 0 1 0 0 0
+create_box 1 cell
+create_atoms 1 box
+mass 1 55.845
+pair_style eam/fs
+pair_coeff * * Fe_mm.eam.fs Fe
+minimize 0 1e-10 1000 10000
+"""
+ALUMINIUM = (
+    IRON.replace("bcc 2.855", "fcc 4.05")
+    .replace("eam/fs", "eam/alloy")
+    .replace("Fe_mm.eam.fs Fe", "Al_zhou.eam.alloy Al")
+)
+"""Tables whose second derivative jumps, and some that are smooth."""
+
+
+def changed_constants(minimum, index, size):
+    """Differences of C11, C12 and C44 of crystals relaxed again, for a relative change of one parameter."""
+    change, ends = minimum.potential.theta[index] * np.eye(len(minimum.potential.theta))[index], []
+    for sign in (size, -size):
+        with minimum.excursion(sign * change):
+            minimum.relax_away(1e-9, "full")
+            stiffness = minimum.free_cell_system().stiffness * minimum.units.pressure_factor / minimum.engine.volume
+            ends.append(stiffness[[0, 0, 3], [0, 1, 3]])
+    return (ends[0] - ends[1]) / (2 * size)
+
+
+@pytest.mark.parametrize(("deck", "size", "rel"), [(IRON, 0.02, 0.08), (ALUMINIUM, 1e-3, 1e-5)])
+def test_gradients_of_elastic_constants_are_those_that_finite_changes_see(tmp_path, deck, size, rel):
+    (tmp_path / "in.bulk").write_text(deck)
+    with Minimum.from_deck(tmp_path / "in.bulk", cell="full", ftol=1e-9) as bulk:
+        found = named_constants(elastic_constants(bulk))
+        slopes = np.stack([bulk.potential.theta * constant.gradient for constant in found.values()], axis=1)
+        seen = np.stack([changed_constants(bulk, index, size) for index in (0, 1)])
+        assert (np.linalg.norm(slopes - seen, axis=0) < rel * np.linalg.norm(seen, axis=0)).all()
+        told = {name: re.search(r"changes of 0.003 see others, by ([\d.]+) %", o.caution) for name, o in found.items()}
+        if deck is ALUMINIUM:
+            assert not any(told.values()) and bulk.overall.verdict == "good"
+        else:
+            assert 3 < float(told["C11"][1]) < float(told["C44"][1]) < float(told["C12"][1]) < 30
+            assert "limited: the gradient of C12" in bulk.overall.verdict
+
+
+def test_gradients_of_elastic_constants_that_depend_on_the_change_by_much_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("lammps_implicit.observables.bulk.SAME", 0.01)
+    (tmp_path / "in.bulk").write_text(IRON)
+    with Minimum.from_deck(tmp_path / "in.bulk", cell="full", ftol=1e-9) as bulk:
+        with pytest.raises(AccuracyError, match=r"gradient of C12, .*Choose the step .*accept_accuracy"):
+            elastic_constants(bulk)
+        assert elastic_constants(bulk, order=0).value[0, 0] > 2e6
+    with Minimum.from_deck(tmp_path / "in.bulk", cell="full", ftol=1e-9, accept_accuracy=0.2) as bulk:
+        assert elastic_constants(bulk).component(0, 1).caution
+        assert "limited: the gradient of C12" in bulk.overall.verdict
+
+
 def test_elastic_dipole_is_volume_times_pressure(tantalum, tmp_path):
     bulk, _ = tantalum
     lattice = np.cbrt(bulk.engine.volume) / 2
@@ -321,6 +380,17 @@ def test_the_command_writes_a_table_a_file_and_a_plot(config, tmp_path, tantalum
     assert "accuracy of derivatives  good" in result.output
     assert (tmp_path / "study.png").stat().st_size > 10_000
     assert "exists already" in repr(run(config(), "-o", tmp_path / "study.h5").exception)
+
+
+def test_the_command_says_how_much_and_why_observables_are_limited(tmp_path):
+    (tmp_path / "in.bulk").write_text(IRON)
+    (tmp_path / "study.yaml").write_text("cell: iso\nelastic_constants: true\nbulk: {deck: in.bulk}\n")
+    lines = run(tmp_path / "study.yaml", "-o", tmp_path / "study.h5").output.splitlines()
+    (accuracy,) = (line for line in lines if "accuracy of derivatives" in line)
+    assert "limited: bulk, all strains: the gradient of C12" in accuracy and "bulk and bulk, all strains: " in accuracy
+    limited = [line.partition("limited are")[2] for line in lines if "limited are" in line]
+    assert ["C11" in line or "C12" in line or "C44" in line for line in limited] == [False, True, True, True]
+    assert len({re.search(r"see others, by ([\d.]+) %", line)[1] for line in limited}) == 4
 
 
 @pytest.mark.parametrize(

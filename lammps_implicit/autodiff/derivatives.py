@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -149,7 +149,7 @@ class ExactMixedDerivative:
         """∂²U/∂Θ² at fixed positions, (P, P)."""
         return self.engine.apply(self.engine.derivatives.theta_hessian, count=2 * len(self.theta))
 
-    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
+    def coupling(self, freedom: StrainFreedom, steps: Sequence[float] = ()) -> Coupling:
         """Exact strain derivatives at the reference: see `cell.freedom.Coupling`."""
         engine, volume = self.engine, self.engine.volume
         no_displacement, no_change = np.zeros_like(engine.positions), np.zeros_like(self.theta)

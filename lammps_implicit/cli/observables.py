@@ -80,6 +80,10 @@ def observables(
     on_root(MPI.COMM_WORLD, write)
     columns([("observable", "value", "unit", "most sensitive to"), *table(study)])
     say(f"  accuracy of derivatives  {study.quality.finding}")
-    if limited := [name for name, found in study.observables.items() if found.caution]:
-        say(f"  limited are              {', '.join(limited)}")
+    limited: dict[str, list[str]] = {}
+    for name, found in study.observables.items():
+        limited.setdefault(found.caution, []).append(name)
+    for reason, names in limited.items():
+        if reason:
+            say(f"  limited are              {', '.join(names)}: {reason}")
     say(f"wrote {output}, {plot}")

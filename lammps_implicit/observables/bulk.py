@@ -14,8 +14,9 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.cache import ObservableCache
 from lammps_implicit.observables.cells import composition, enthalpy, require_relaxed_cell, unknown_gradient
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.operators.coupling import FINITE_STRAIN, STRAIN_STEPS
 from lammps_implicit.response.jacobian import Jacobian
-from lammps_implicit.response.statistics import caution
+from lammps_implicit.response.statistics import GOOD, caution
 from lammps_implicit.stationary.point import StationaryPoint
 
 ELASTIC_STEP = 1e-3
@@ -25,10 +26,24 @@ The truncation error is of the order of its square, 1e-6. The error of the solve
 is accurate to about tol / ELASTIC_STEP.
 """
 
-WIDER, SAME = 3.0, 3e-2
-"""A step of so many times `ELASTIC_STEP` is tried along one parameter, and a relative difference of the gradient above
-the second is told. Chosen: smooth energies leave the error of the solves, 1e-3 (see `ELASTIC_STEP`), rough tables of
-second order in the energy 0.1 to 10 (measured)."""
+WIDER = 3.0
+"""Multiple of the step at which gradients are taken once more, over finite strains: both span the intervals of a
+table."""
+
+SAME = 3e-2
+"""Relative difference of a constant's gradient with the two steps that is told; beyond `REFUSED` times as much the
+constants are refused. Chosen: smooth energies leave 1e-4, rough tables 0.4, and 0.1 with finite strains
+(measured)."""
+
+FEW = 6
+"""Number of parameters up to which all of them are tried with the longer step. Chosen: a table has about as many."""
+
+SMALL = 0.1
+"""Part of the largest of the constants' gradients to which the differences of smaller ones are related: among them are
+those that would vanish by symmetry."""
+
+EQUAL = 0.9
+"""Part of the largest difference that counts as equal to it."""
 
 CUBIC_CONSTANTS = ("C11", "C12", "C44")
 """Elastic constants of a cubic crystal."""
@@ -135,9 +150,10 @@ def elastic_constants(
     """Elastic constants C_ij of a relaxed crystal, with internal relaxation.
 
     Gradients are central differences of C_ij with respect to each parameter, at structures predicted to first order:
-    about 30 force evaluations per parameter, so use the smallest cell. For the parameter that they change most a longer
-    step is tried; where it sees another gradient, `Observable.caution` says so. The result is cached until the crystal
-    changes.
+    some 60 force evaluations per parameter, so use the smallest cell. For the parameters that matter most to a constant
+    a longer step and finite strains are tried. Where these see another gradient, all gradients are taken again over
+    finite strains, for some 30 evaluations per parameter, and where they still depend on the step, the constant's
+    `Observable.caution` says so. The result is cached until the crystal changes.
 
     Parameters
     ----------
@@ -160,6 +176,9 @@ def elastic_constants(
     ------
     LammpsImplicitError
         If the crystal was not relaxed under all strains.
+    AccuracyError
+        If the gradient of a constant with the longer step is another one, see `SAME`, and `accept_accuracy` of the
+        crystal is less.
     """
     require_all_strains(bulk)
     cache = _caches.setdefault(bulk, {}).setdefault((tol, step), ObservableCache())
@@ -203,31 +222,82 @@ def _elastic_constants(bulk: StationaryPoint, tol: float, order: int, step: floa
     jacobian = bulk.jacobian(max(tol, 1e-6), cell="full")
     theta = bulk.potential.theta
     steps = step * np.maximum(np.abs(theta), 1e-3 * (float(np.abs(theta).mean()) or 1.0))
-    gradient = np.stack([_slope(bulk, jacobian, unit, tol) for unit in np.diag(steps)])
-    most = int(np.argmax(np.linalg.norm(gradient * steps[:, None, None], axis=(1, 2))))
-    wider = _slope(bulk, jacobian, WIDER * np.diag(steps)[most], tol)
-    size = float(np.linalg.norm(gradient[most]))
-    differs = float(np.linalg.norm(wider - gradient[most])) / size if size > 0 else 0.0
-    told = ""
-    if differs > SAME:
-        found = f"gradients are those that changes of {step:g} of a parameter see"
-        told = caution(found, f"changes of {WIDER * step:g}", differs, f" for {bulk.potential.names[most]}")
-    return Observable(value, gradient, bulk.units.pressure, caution=told)
+    units, lengths = np.diag(steps), (step, WIDER * step)
+    finite = (FINITE_STRAIN,)
+    longer: dict[int, FloatArray] = {}
+    # Small strains see the curvature at the very structure, which jumps with it where tables are rough: averaged over
+    # finite strains it does so less.
+    for strains in (STRAIN_STEPS, finite):
+        gradient = np.stack([_slope(bulk, jacobian, unit, tol, strains) for unit in units])
+        changes = gradient * steps[:, None, None]
+        sizes = np.linalg.norm(changes, axis=0)
+        sizes = np.maximum(sizes, SMALL * sizes.max())
+        tried = _worth_trying(changes)
+        new = [index for index in tried if index not in longer]
+        longer |= {index: _slope(bulk, jacobian, WIDER * units[index], tol, finite) for index in new}
+        missed = np.abs(np.stack([longer[index] for index in tried]) * steps[tried, None, None] - changes[tried])
+        differs = np.linalg.norm(missed, axis=0) / np.where(sizes > 0, sizes, 1.0)
+        if differs.max() <= SAME:
+            break
+    _judge(bulk, differs, lengths)
+    most = np.array(tried)[np.argmax(missed, axis=0)]
+    told: dict[tuple[int, ...], str] = {
+        (row, column): caution(
+            f"gradients are those that changes of {lengths[0]:g} of a parameter see",
+            f"changes of {lengths[1]:g}",
+            float(differs[row, column]),
+            f", most of it for {bulk.potential.names[most[row, column]]}",
+        )
+        for row, column in np.argwhere(differs > SAME).tolist()
+    }
+    return Observable(value, gradient, bulk.units.pressure, cautions=told)
 
 
-def _slope(bulk: StationaryPoint, jacobian: Jacobian, change: FloatArray, tol: float) -> FloatArray:
+def _judge(bulk: StationaryPoint, differs: FloatArray, lengths: tuple[float, float]) -> None:
+    """Take the relative differences of the constants' gradients with two steps into the quality of the crystal.
+
+    Raises
+    ------
+    AccuracyError
+        If they are larger than is accepted.
+    """
+    worst = float(differs.max())
+    # Of constants that are equal by symmetry, the first.
+    row, column = np.unravel_index(int(np.argmax(differs >= EQUAL * worst)), differs.shape)
+    name = f"the gradient of C{row + 1}{column + 1}"
+    told = SAME < worst <= GOOD * SAME  # beyond, the check itself is told
+    bulk.take_in(
+        worst,
+        SAME,
+        f"{name}, from changes of {lengths[0]:g} and {lengths[1]:g} of a parameter, is",
+        "Choose the step as long as the changes of the parameters will be (elastic_constants, step)",
+        f"{name} depends on the change of the parameters, by {100 * worst:.2g} %" if told else "",
+    )
+
+
+def _worth_trying(changes: FloatArray) -> list[int]:
+    """Parameters tried with a longer step: all if they are few, else those that change a constant most."""
+    if len(changes) <= FEW:
+        return list(range(len(changes)))
+    sizes = np.linalg.norm(changes, axis=0)
+    return sorted(set(np.argmax(np.abs(changes), axis=0)[sizes >= SMALL * sizes.max()].tolist()))
+
+
+def _slope(
+    bulk: StationaryPoint, jacobian: Jacobian, change: FloatArray, tol: float, strains: Sequence[float]
+) -> FloatArray:
     """Central difference of the elastic constants along a change of one parameter, per unit of it, (6, 6)."""
     assert jacobian.strain_jacobian is not None
     ends = []
     for dtheta in (change, -change):
         with bulk.excursion(dtheta, jacobian.dot(dtheta), tensor(dtheta @ jacobian.strain_jacobian)):
-            ends.append(_stiffness(bulk, tol))
+            ends.append(_stiffness(bulk, tol, strains))
     return np.asarray((ends[0] - ends[1]) / (2 * change.sum()))
 
 
-def _stiffness(bulk: StationaryPoint, tol: float) -> FloatArray:
+def _stiffness(bulk: StationaryPoint, tol: float, steps: Sequence[float] = STRAIN_STEPS) -> FloatArray:
     """d(stress)/d(strain) at the present pressure, symmetrised: (6, 6), in LAMMPS' unit of pressure."""
-    system: CellSystem = bulk.free_cell_system(tol)
+    system: CellSystem = bulk.free_cell_system(tol, steps)
     stiffness = system.stiffness * bulk.units.pressure_factor / bulk.engine.volume
     if stiffness.shape != (len(COMPONENTS),) * 2:
         raise LammpsImplicitError(f"{bulk.deck_name}: the cell cannot take all strains")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,6 +51,8 @@ class Observable:
     second_order_error : (...) float array or None
         Estimated error of the second-order term for a change to which structures respond as to an average sample of the
         ensemble, where known; it grows as the square of the response.
+    cautions : mapping of tuple of int to str
+        The same for entries of an array that have one of their own.
     """
 
     value: FloatArray
@@ -62,6 +64,7 @@ class Observable:
     floor: float | None = None
     caution: str = ""
     second_order_error: FloatArray | None = None
+    cautions: Mapping[tuple[int, ...], str] = field(default_factory=dict)
 
     def terms(self, changes: FloatArray) -> list[FloatArray]:
         """Taylor terms of first, second and third order, as far as they are known.
@@ -132,7 +135,7 @@ class Observable:
             self.units,
             hessian,
             second_order_error=error,
-            caution=self.caution,
+            caution=self.cautions.get(index, self.caution),
         )
 
     def deviation(self, covariance: ArrayLike) -> FloatArray:

@@ -6,6 +6,7 @@ others are tried, and the neighbouring steps that agree best are taken; their di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,10 +48,12 @@ class _Change(NamedTuple):
     size: float = 0.0
 
 
-def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom, compare: bool = True) -> Coupling:
+def measure_coupling(
+    mixed: StrainedDerivative, freedom: StrainFreedom, steps: Sequence[float] = STRAIN_STEPS
+) -> Coupling:
     """Differentiate forces, pressure and descriptors with respect to strain by central differences.
 
-    Costs four force and four descriptor evaluations per strain, half of that if steps are not compared, and up to eight
+    Costs four force and four descriptor evaluations per strain, half of that with a single step, and up to eight
     where they disagree; and one force evaluation to return to the reference, which also happens after an error.
 
     Parameters
@@ -59,8 +62,8 @@ def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom, compare:
         C at the reference; it supplies the descriptors.
     freedom : StrainFreedom
         The k strains, and the pressure at which the cell is held.
-    compare : bool
-        Whether to compare steps; if not, the error is not known.
+    steps : sequence of float
+        Strain steps, the usual one first; with a single one nothing is compared, and the error is not known.
 
     Returns
     -------
@@ -74,10 +77,7 @@ def measure_coupling(mixed: StrainedDerivative, freedom: StrainFreedom, compare:
     """
     engine = mixed.engine
     with restoring(engine, engine.unstrain, "the cell"):
-        if compare:
-            found = [_agreeing(mixed, strain, freedom.target) for strain in freedom.tensors()]
-        else:
-            found = [(_difference(mixed, s, STRAIN_STEPS[0], freedom.target), np.nan) for s in freedom.tensors()]
+        found = [_agreeing(mixed, strain, freedom.target, steps) for strain in freedom.tensors()]
     changes = [change for change, _ in found]
     residual = freedom.basis.T @ driving_force(engine.volume, engine.pressure, np.zeros((3, 3)), freedom.target)
     derivative, energetic = mixed.under_strain(freedom.basis, [change.collected for change in changes])
@@ -120,11 +120,13 @@ def finite_disagreement(engine: Evaluator, coupling: Coupling, amounts: FloatArr
     return _disagreement(engine, expected, _Change(-forces, freedom.basis.T @ drive, nothing))
 
 
-def _agreeing(mixed: StrainedDerivative, strain: FloatArray, target: FloatArray) -> tuple[_Change, float]:
+def _agreeing(
+    mixed: StrainedDerivative, strain: FloatArray, target: FloatArray, steps: Sequence[float]
+) -> tuple[_Change, float]:
     """Derivatives along a strain, (3, 3), with the step that agrees best with the next shorter one, and their error."""
-    best, error = _difference(mixed, strain, STRAIN_STEPS[0], target), np.inf
+    best, error = _difference(mixed, strain, steps[0], target), np.nan if len(steps) == 1 else np.inf
     longer = best
-    for step in STRAIN_STEPS[1:]:
+    for step in steps[1:]:
         shorter = _difference(mixed, strain, step, target)
         missed = _disagreement(mixed.engine, longer, shorter)
         if missed < error:

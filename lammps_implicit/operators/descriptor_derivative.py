@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom
 from lammps_implicit.cell.voigt import components
 from lammps_implicit.evaluators.lammps import Engine
-from lammps_implicit.operators.coupling import measure_coupling
+from lammps_implicit.operators.coupling import STRAIN_STEPS, measure_coupling
 from lammps_implicit.operators.differenced_hessian import CENTRAL_STEP
 from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Descriptors, Hessian
@@ -131,9 +133,9 @@ class DescriptorDerivative:
         """∂²U/∂Θ² at fixed positions, (P, P): zero, as U is linear in Θ."""
         return np.zeros((len(self.potential.theta),) * 2)
 
-    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
+    def coupling(self, freedom: StrainFreedom, steps: Sequence[float] = STRAIN_STEPS) -> Coupling:
         """Derivatives with respect to strain: see `measure_coupling`."""
-        return measure_coupling(self, freedom, compare)
+        return measure_coupling(self, freedom, steps)
 
     def collect(self) -> FloatArray:
         """Per-atom descriptors of the strained state that LAMMPS is in, (n, K), for `under_strain`."""

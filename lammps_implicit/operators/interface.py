@@ -6,6 +6,7 @@ sweep over the parameters (`swept_derivative`), or automatic differentiation (`e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from lammps_implicit.arrays import BoolArray, FloatArray
@@ -108,8 +109,8 @@ class MixedDerivative(Protocol):
         """∂²U/∂Θ² at fixed positions, (P, P)."""
         ...
 
-    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
-        """Derivatives with respect to the strains of `freedom`; `compare` two steps to know their error."""
+    def coupling(self, freedom: StrainFreedom, steps: Sequence[float] = ...) -> Coupling:
+        """Derivatives with respect to the strains of `freedom`; see `measure_coupling` for `steps`."""
         ...
 
 

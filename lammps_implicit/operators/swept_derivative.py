@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import Coupling, StrainFreedom
 from lammps_implicit.cell.voigt import components
 from lammps_implicit.evaluators.interface import Evaluator
-from lammps_implicit.operators.coupling import measure_coupling
+from lammps_implicit.operators.coupling import STRAIN_STEPS, measure_coupling
 from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Hessian, Swept
 from lammps_implicit.operators.sweep import (
@@ -105,9 +107,9 @@ class SweptDerivative:
             self._bare = bare_second_derivative(self.potential, self.engine)
         return self._bare
 
-    def coupling(self, freedom: StrainFreedom, compare: bool = True) -> Coupling:
+    def coupling(self, freedom: StrainFreedom, steps: Sequence[float] = STRAIN_STEPS) -> Coupling:
         """Derivatives with respect to strain: see `measure_coupling`."""
-        return measure_coupling(self, freedom, compare)
+        return measure_coupling(self, freedom, steps)
 
     def collect(self) -> FloatArray:
         """An empty array: `under_strain` uses ∂P/∂Θ at the reference, and nothing of strained states."""

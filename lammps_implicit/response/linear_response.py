@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from lammps_implicit.cell.freedom import StrainFreedom, require_tiltable
 from lammps_implicit.cell.system import AT_TARGET, CellSystem
 from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.evaluators.interface import Evaluator
-from lammps_implicit.operators.coupling import FINITE_STRAIN, finite_disagreement
+from lammps_implicit.operators.coupling import FINITE_STRAIN, STRAIN_STEPS, finite_disagreement
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Potential
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
@@ -403,7 +403,9 @@ class LinearResponse:
             None if self.engine.follows_atoms else read_only(system.volume_gradient),
         )
 
-    def cell_system(self, freedom: StrainFreedom, tol: float, follow: bool = True, checked: bool = True) -> CellSystem:
+    def cell_system(
+        self, freedom: StrainFreedom, tol: float, follow: bool = True, steps: Sequence[float] = STRAIN_STEPS
+    ) -> CellSystem:
         """Measure strain derivatives at the reference and solve for the response of positions to each strain.
 
         Parameters
@@ -413,10 +415,10 @@ class LinearResponse:
             Relative residual of the solves.
         follow : bool
             Whether positions respond to strain beyond the homogeneous deformation; if not, nothing is solved.
-        checked : bool
-            Whether to compare two steps of strain, and to check the solves: not needed on the way to a relaxed cell.
+        steps : sequence of float
+            Steps of strain, see `measure_coupling`; with a single one solves are not checked either.
         """
-        coupling = self.mixed.coupling(freedom, checked)
+        coupling, checked = self.mixed.coupling(freedom, steps), len(steps) > 1
         solve = self.checked_solve if checked else self.solve
         relaxed = np.zeros_like(coupling.forces)
         noise = NO_COUPLING * self.prepared().system.stiffness * self.free_count**0.5
@@ -490,6 +492,4 @@ class LinearResponse:
         dtheta = random_change(self.potential.theta)
         expected = self.mixed.times(dtheta)
         size = self.engine.norm(expected)
-        if size == 0:
-            return 0.0
-        return self.engine.norm(self._rest(patterns.dot(dtheta), -expected)) / size
+        return self.engine.norm(self._rest(patterns.dot(dtheta), -expected)) / size if size > 0 else 0.0

@@ -49,6 +49,8 @@ class Statistics:
         The largest ratio of what a check found to the tolerance of what it checked.
     limits : str
         What `missed` is about.
+    remedy : str
+        What helps against it, for messages.
     caution : str
         Where a finite change sees other derivatives than those at this very structure: how large it is, and what it
         sees. The result is accurate all the same.
@@ -68,6 +70,7 @@ class Statistics:
     accuracy: float = 0.0
     missed: float = 0.0
     limits: str = ""
+    remedy: str = "Ask for a looser --tol"
     caution: str = ""
     accepted: float = 0.0
     seconds: float = 0.0
@@ -80,12 +83,13 @@ class Statistics:
         self.residual = max(self.residual, part.residual)
         self.differencing_error = max(self.differencing_error, part.differencing_error)
         if part.missed > self.missed:
-            self.missed, self.limits = part.missed, part.limits
+            self.missed, self.limits, self.remedy = part.missed, part.limits, part.remedy
         self.accuracy = max(self.accuracy, part.accuracy)
         self.accepted = max(self.accepted, part.accepted)
-        self.caution = self.caution or part.caution
+        if part.caution not in self.caution:
+            self.caution = "; ".join(text for text in (self.caution, part.caution) if text)
 
-    def checked(self, found: float, tol: float, what: str) -> None:
+    def checked(self, found: float, tol: float, what: str, remedy: str = "Ask for a looser --tol") -> None:
         """Take in what a check found.
 
         Parameters
@@ -96,11 +100,14 @@ class Statistics:
             That which was asked for.
         what : str
             What was checked, for messages.
+        remedy : str
+            What helps if it is refused.
         """
         self.accuracy = max(self.accuracy, found)
         self.differencing_error = max(self.differencing_error, found)
         if not found / tol <= self.missed:
-            self.missed, self.limits = found / tol, f"{what} accurate to {found:.1e}, where {tol:.0e} was asked for"
+            self.missed, self.remedy = found / tol, remedy
+            self.limits = f"{what} accurate to {found:.1e}, where {tol:.0e} was asked for"
 
     @property
     def verdict(self) -> str:
@@ -131,7 +138,7 @@ class Statistics:
             raise AccuracyError(
                 f"the accuracy that was asked for cannot be had: {self.limits}. Energies or forces are not smooth at "
                 "this structure (a pair near a cutoff, tables, a mesh; 'lammps-implicit check' says which), or too "
-                "noisy. Ask for a looser --tol, or take the result as it is: --accept-accuracy "
+                f"noisy. {self.remedy}, or take the result as it is: --accept-accuracy "
                 f"{_rounded_up(self.accuracy):g}, in Python and configurations accept_accuracy"
             )
 
@@ -150,9 +157,12 @@ def combined(parts: Mapping[str, Statistics]) -> Statistics:
         Costs of the parts are not added up.
     """
     worst = Statistics("combined", 0.0)
+    cautions: dict[str, list[str]] = {}
     for name, part in parts.items():
-        limits, cautions = (text and f"{name}: {text}" for text in (part.limits, part.caution))
-        worst.include(replace(part, limits=limits, caution=cautions))
+        worst.include(replace(part, limits=part.limits and f"{name}: {part.limits}", caution=""))
+        if part.caution:
+            cautions.setdefault(part.caution, []).append(name)
+    worst.caution = "; ".join(f"{' and '.join(names)}: {text}" for text, names in cautions.items())
     return worst
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, overload
 
@@ -18,6 +19,7 @@ from lammps_implicit.cell.freedom import (
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.cell.voigt import COMPONENTS
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.operators.coupling import STRAIN_STEPS
 from lammps_implicit.operators.interface import Hessian, MixedDerivative
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.jacobian import Jacobian
@@ -349,13 +351,14 @@ class DifferentiablePoint(RelaxablePoint):
         """Derivatives with respect to all strains that LAMMPS' cell allows, at its current pressure."""
         return self.mixed.coupling(self._natural_freedom())
 
-    def free_cell_system(self, tol: float = 1e-6) -> CellSystem:
+    def free_cell_system(self, tol: float = 1e-6, steps: Sequence[float] = STRAIN_STEPS) -> CellSystem:
         """As `cell_system`, for all strains that LAMMPS' cell allows, at its current pressure.
 
-        Its stiffness is -V dP/dε with relaxed positions, whether or not the cell is relaxed.
+        Its stiffness is -V dP/dε with relaxed positions, whether or not the cell is relaxed. `steps` are those of
+        `measure_coupling`.
         """
         check_tolerance(tol)
-        return self.response.cell_system(self._natural_freedom(), tol)
+        return self.response.cell_system(self._natural_freedom(), tol, steps=steps)
 
     def _natural_freedom(self) -> StrainFreedom:
         engine = self.engine

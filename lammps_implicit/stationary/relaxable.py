@@ -22,6 +22,7 @@ from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMi
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.operators.coupling import STRAIN_STEPS
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Parameters, Potential
 from lammps_implicit.progress import Progress, no_progress
@@ -213,6 +214,18 @@ class RelaxablePoint:
         """Quality of all products at this reference: what their checks found, the worst of them."""
         return self._meter.overall
 
+    def take_in(self, found: float, tol: float, what: str, remedy: str, caution: str = "") -> None:
+        """Take a check of something made of several products into their quality: see `Statistics`.
+
+        Raises
+        ------
+        AccuracyError
+            As for a product, see `Statistics.require_accurate`.
+        """
+        with self._meter.measured("combined", tol) as counted:
+            counted.checked(found, tol, what, remedy)
+            counted.caution = caution
+
     @property
     def third(self) -> ThirdDerivative | None:
         """Third derivatives along an ensemble's directions, if they were measured at this reference."""
@@ -346,7 +359,7 @@ class RelaxablePoint:
 
     def _cell_system_on_the_way(self, freedom: StrainFreedom, tol: float, follow: bool = True) -> CellSystem:
         """Coupled system of cell and positions at the current reference, whatever that now is; not checked."""
-        return self.response.cell_system(freedom, tol, follow, checked=False)
+        return self.response.cell_system(freedom, tol, follow, STRAIN_STEPS[:1])
 
     def _relax_atoms(self, ftol: float, within: float, progress: Progress) -> None:
         """Relax positions at fixed cell; `ftol` in LAMMPS' unit of force."""
