@@ -85,6 +85,7 @@ def validate(folder, shard, output="shards", *more):
 
 def test_distributions_are_written_and_told(study, tmp_path):
     output = good("propagate", study / "out.h5", "--ensemble", study / "e.npy", "-o", tmp_path / "uq.h5")
+    assert "accuracy of derivatives: good" in output
     assert "vacancy: formation volume" in output
     assert "outside the trust range" in output
     with h5py.File(tmp_path / "uq.h5") as file, h5py.File(study / "out.h5") as known:

@@ -225,6 +225,7 @@ def _propagate(
         say(f"errors are not estimated because {result} was made without --ensemble")
     elif first := [name for name, one in distributions.items() if _lacks_an_error(one, observables[name])]:
         say(f"known to first order only, so without an error: {', '.join(first)}")
+    say(f"accuracy of derivatives: {derivatives.verdict}")
     say("wrote " + ", ".join(map(str, [*files, *figures])))
 
 

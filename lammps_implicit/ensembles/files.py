@@ -259,4 +259,5 @@ def _attributes(propagation: Propagation, derivatives: Derivatives) -> dict[str,
         "flagged": int(propagation.flagged.sum()),
         "force_evaluations": derivatives.attributes["force_evaluations"],
         "descriptor_evaluations": derivatives.attributes["descriptor_evaluations"],
+        "verdict": derivatives.verdict,
     }

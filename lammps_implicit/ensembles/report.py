@@ -92,8 +92,8 @@ def html_report(propagated: Propagated, records: Records | None = None, limit: f
     parts = [
         f"<h1>{escape(propagated.path.stem)}</h1>",
         f"<p>{known['samples']:,} samples of {len(propagated.names)} parameters from {escape(str(known['ensemble']))}, "
-        f"derivatives from {escape(str(known['from']))} ({known['force_evaluations']:,} force evaluations). "
-        f"{_trust(propagated)}</p>",
+        f"derivatives from {escape(str(known['from']))} ({known['force_evaluations']:,} force evaluations; "
+        f"accuracy: {escape(str(known.get('verdict', 'not checked')))}). {_trust(propagated)}</p>",
         "<h2>Distributions</h2>",
         _table(summary_rows(propagated.distributions)),
         _figure(plots.histograms(propagated.distributions, records)),

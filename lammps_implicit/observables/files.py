@@ -53,6 +53,11 @@ class Derivatives:
         """Kind of the file: `results.format.SENSITIVITY_KIND` or ``OBSERVABLES_KIND``."""
         return str(self.attributes["kind"])
 
+    @property
+    def verdict(self) -> str:
+        """What checks found of the derivatives; ``not checked`` in files of older versions."""
+        return str(self.attributes.get("verdict", "not checked"))
+
 
 def write_observables(
     file: Any, observables: Mapping[str, Observable], directions: LeadingDirections | None = None
