@@ -93,9 +93,10 @@ def doing(transcript: Path, commands: Collection[str]) -> str:
     try:
         with open(transcript, "rb") as file:
             file.seek(max(file.seek(0, 2) - _TAIL, 0))
-            lines = [line.strip() for line in file.read().decode(errors="replace").split("\n")]
+            *whole, _ = file.read().decode(errors="replace").split("\n")  # the last line may be half-written
     except OSError:
         return "LAMMPS has written nothing"
+    lines = [line.strip() for line in whole]
     lines = [line for line in lines if line]
     if not lines:
         return "LAMMPS has written nothing"
