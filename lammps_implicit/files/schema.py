@@ -107,6 +107,7 @@ class Schema:
             number = (
                 np.ndim(value) == 0
                 and isinstance(value, (bool, int, float, np.bool_, np.number))
+                and np.isrealobj(value)
                 and np.isfinite(value)
             )
             if not (isinstance(value, str) if kind == "text" else number):

@@ -36,6 +36,9 @@ _THIRD = {
     "third_inner": numbers("K", "K", "K", needed=False),
 }
 
+_COSTS = dict.fromkeys(("force_evaluations", "descriptor_evaluations"), "number")
+"""Attributes of all results that took evaluations."""
+
 SENSITIVITY = Schema(
     SENSITIVITY_KIND,
     {
@@ -62,7 +65,7 @@ SENSITIVITY = Schema(
         "softening_errors": numbers("S", needed=False),
         "data_file": integers("B", needed=False),
     },
-    attributes=dict.fromkeys(("units", "length_unit", "energy_unit", "deck"), "text"),
+    attributes={**dict.fromkeys(("units", "length_unit", "energy_unit", "deck"), "text"), **_COSTS},
 )
 """Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the
 cell, B bytes of a data file."""
@@ -78,5 +81,6 @@ OBSERVABLES = Schema(
             "hessian": numbers("P", "P", needed=False),
         }
     },
+    attributes=_COSTS,
 )
 """Files of `observables`."""
