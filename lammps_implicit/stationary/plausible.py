@@ -50,9 +50,14 @@ _SHOWN = 5
 
 
 def absurdities(
-    engine: Evaluator, energy: float, elements: Sequence[str | None], units: Units, volume: float
+    engine: Evaluator,
+    energy: float,
+    elements: Sequence[str | None],
+    units: Units,
+    volume: float,
+    start: tuple[IntArray, FloatArray, FloatArray] | None = None,
 ) -> list[str]:
-    """Say why a relaxed structure may be no material, with numbers.
+    """Say why a relaxed structure may be no material, or not the one meant, with numbers.
 
     At most one evaluation, if the evaluator is not at its reference.
 
@@ -66,6 +71,8 @@ def absurdities(
     units : Units
     volume : float
         That of the cell in the beginning.
+    start : tuple of (n,), (n, 3) and (3, 3) arrays, optional
+        Ids, positions and cell vectors at the end of the deck, to tell atoms that went far from there.
 
     Returns
     -------
@@ -94,31 +101,19 @@ def absurdities(
         found.append(f"its energy is {energy / engine.n_atoms:.4g} {units.energy} per atom")
     if not 1 / _VOLUME < engine.volume / volume < _VOLUME:
         found.append(f"its volume became {engine.volume / volume:.3g} times what it was in the beginning")
-    return [f"the relaxed structure may be no material: {what}" for what in found]
+    far = [] if start is None or not held else _far_from_start(engine, units, start, spacing)
+    return [*(f"the relaxed structure may be no material: {what}" for what in found), *far]
 
 
-def far_from_the_deck(engine: Evaluator, units: Units, start: tuple[IntArray, FloatArray, FloatArray]) -> list[str]:
-    """Say that atoms relaxed to places far from where a deck left them, if they did.
-
-    Parameters
-    ----------
-    engine : Evaluator
-    units : Units
-    start : tuple of (n,), (n, 3) and (3, 3) arrays
-        Ids, positions and cell vectors at the end of the deck.
-
-    Returns
-    -------
-    list of str
-        A sentence, the same on every rank, or none.
-    """
-    near, _ = _nearest(engine.neighbourhood().positions, len(engine.ids))
-    alone, spacing = _lone(engine, near)
+def _far_from_start(
+    engine: Evaluator, units: Units, start: tuple[IntArray, FloatArray, FloatArray], spacing: float
+) -> list[str]:
+    """Say that atoms relaxed to places far from where a deck left them, if they did."""
     ids, positions, cell = start
     before = fetch(engine.comm, ids, positions @ np.linalg.inv(cell), engine.ids)
     moved = np.linalg.norm(engine.nearest_image(engine.positions - before @ engine.cell), axis=1)
     farthest = engine.max(float(moved.max(initial=0.0)))
-    if not engine.any(bool((~alone).any())) or farthest <= _FAR * spacing:
+    if farthest <= _FAR * spacing:
         return []
     return [
         f"an atom moved by {farthest:.3g} {units.length} after the deck: this minimum may not be the one it was for"

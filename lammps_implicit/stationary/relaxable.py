@@ -35,7 +35,7 @@ from lammps_implicit.response.statistics import Meter, Statistics
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.stationary.checks import check_positive, checked_acceptance
-from lammps_implicit.stationary.plausible import absurdities, far_from_the_deck
+from lammps_implicit.stationary.plausible import absurdities
 from lammps_implicit.units import Pressure, Units, units_of
 
 _Array = TypeVar("_Array", FloatArray, IntArray)
@@ -126,14 +126,17 @@ class RelaxablePoint:
             )
         start = engine.ids, engine.positions, engine.cell
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
-        for doubt in [*self.absurdities(), *far_from_the_deck(engine, self.units, start)]:
+        for doubt in self._absurdities(start):
             if engine.comm.rank == 0:
                 warnings.warn(doubt, stacklevel=3)
         self.setup = engine.evaluations.copy()
 
     def absurdities(self) -> list[str]:
         """Sentences that say why this structure may be no material; none for nearly all. See `plausible`."""
-        return absurdities(self.engine, self.energy, self.potential.elements, self.units, self.initial_volume)
+        return self._absurdities()
+
+    def _absurdities(self, start: tuple[IntArray, FloatArray, FloatArray] | None = None) -> list[str]:
+        return absurdities(self.engine, self.energy, self.potential.elements, self.units, self.initial_volume, start)
 
     def close(self) -> None:
         """End LAMMPS; arrays obtained before stay valid."""
