@@ -90,6 +90,7 @@ class Deck:
     kspace: list[tuple[str, ...]] = field(default_factory=list)
     bonded: set[str] = field(default_factory=set)
     raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
+    ending: str = ""
 
     @property
     def pressure(self) -> tuple[float, ...]:

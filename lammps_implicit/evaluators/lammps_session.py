@@ -272,6 +272,11 @@ class LammpsSession(Evaluator):
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
     @property
+    def pair_style(self) -> str:
+        """The deck's pair style with its arguments; LAMMPS' name of it where the deck declares none; or ``none``."""
+        return " ".join(self.deck.pair_style) or str(self.lmp.extract_global("pair_style") or "none")
+
+    @property
     def triclinic(self) -> bool:
         """Whether LAMMPS treats the cell as triclinic, so that it may be tilted."""
         return bool(self.lmp.extract_setting("triclinic"))

@@ -22,6 +22,7 @@ from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMi
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.operators.coupling import STRAIN_STEPS
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Parameters, Potential
@@ -36,6 +37,7 @@ from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.stationary.checks import check_positive, checked_acceptance
 from lammps_implicit.stationary.plausible import absurdities
+from lammps_implicit.stationary.states import Relaxation
 from lammps_implicit.units import Pressure, Units, units_of
 
 _Array = TypeVar("_Array", FloatArray, IntArray)
@@ -50,6 +52,13 @@ structure near a minimum. Chosen: overlapping atoms exceed it by far, unrelaxed 
 NEIGHBOURHOOD = 0.1
 """Å that an atom may move from the end of the deck for the minimum to be the one that the deck found. Chosen: a small
 part of a bond."""
+
+
+RELAX_REMEDY = (
+    "relax what is left with --relax (relax=True), accept it as a start with --force-limit (force_limit=), or let the "
+    "deck minimise further (for example 'minimize 0 1e-8 10000 100000')"
+)
+"""What to do about a deck that ends too far from a minimum."""
 
 
 class RelaxablePoint:
@@ -88,6 +97,8 @@ class RelaxablePoint:
         Spent on taking over from the deck and on the relaxation to `ftol`.
     initial_force, initial_volume : float
         Largest force component, eV/Å in ``units metal``, and volume, Å³, before that relaxation.
+    relaxation : Relaxation
+        What that relaxation has done: how far atoms moved, and by how much the energy changed.
     """
 
     def __init__(
@@ -104,6 +115,7 @@ class RelaxablePoint:
         accept_accuracy: float = 0.0,
     ) -> None:
         self.engine = engine
+        self.relaxation: Relaxation | None = None
         self.deck_name = ""
         self.deck_sha256 = ""
         self.recipe: dict[str, Any] = {}
@@ -121,11 +133,11 @@ class RelaxablePoint:
         if self.max_force > limit:
             raise NotAMinimumError(
                 f"the deck does not end in a minimum: its largest force component is {self.max_force:.3g} "
-                f"{self.units.force}, above the limit of {limit:.3g}; let it minimise further "
-                "(for example 'minimize 0 1e-8 10000 100000')"
+                f"{self.units.force}, above the limit of {limit:.3g}{engine.deck.ending}; {RELAX_REMEDY}"
             )
-        start = engine.ids, engine.positions, engine.cell
+        start, energy = (engine.ids, engine.positions, engine.cell), self.energy
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
+        self.relaxation = self._relaxation_from(start, energy)
         for doubt in self._absurdities(start):
             if engine.comm.rank == 0:
                 warnings.warn(doubt, stacklevel=3)
@@ -134,6 +146,16 @@ class RelaxablePoint:
     def absurdities(self) -> list[str]:
         """Sentences that say why this structure may be no material; none for nearly all. See `plausible`."""
         return self._absurdities()
+
+    def _relaxation_from(self, start: tuple[IntArray, FloatArray, FloatArray], energy: float) -> Relaxation:
+        """What relaxing has done since these ids, positions and cell vectors, and this energy."""
+        ids, positions, cell = start
+        strain = np.linalg.solve(cell, self.engine.cell)
+        carried = (fetch(self.engine.comm, ids, positions, self.ids) - self.engine.origin) @ strain
+        moved = self.engine.nearest_image(self.positions - self.engine.origin - carried)
+        farthest = self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
+        volumes = self.initial_volume, self.engine.volume
+        return Relaxation(self.initial_force, self.max_force, farthest, self.energy - energy, volumes, self.units)
 
     def _absurdities(self, start: tuple[IntArray, FloatArray, FloatArray] | None = None) -> list[str]:
         return absurdities(self.engine, self.energy, self.potential.elements, self.units, self.initial_volume, start)
