@@ -55,65 +55,76 @@ class Place:
         blank = lambda text: r"\s+".join(re.escape(part) for part in re.split(r"\s+", text))  # noqa: E731
         return re.compile(f"({blank(before)})({_NUMBER})(?![\\d.eE])(?={blank(after)})")
 
-    def read(self, text):
+    def spans(self, text):
+        """Where the number stands in the text: beginnings and ends."""
+        if "line" in self.where:
+            start = sum(len(row) + 1 for row in text.split("\n")[: self.where["line"] - 1])
+            word = list(re.finditer(r"\S+", text[start:].split("\n", 1)[0]))[self.where["word"] - 1]
+            return [(start + word.start(), start + word.end())]
+        found = [match.span(2) for match in self.pattern().finditer(text)]
+        assert found, f"{self.where['at']!r} is not in {self.file}"
+        assert len(found) == 1 or self.where.get("every"), f"{self.where['at']!r} is {len(found)} times in {self.file}"
+        return found
+
+    @property
+    def source(self):
+        """The file as it is."""
+        return DECKS / self.file if (DECKS / self.file).exists() else SHIPPED / self.file
+
+    def read(self):
         """The number as it stands."""
         if "scale" in self.where:
             return 1.0
-        if "line" in self.where:
-            return float(text.split("\n")[self.where["line"] - 1].split()[self.where["word"] - 1])
-        found = self.pattern().findall(text)
-        assert found, f"{self.where['at']!r} is not in {self.file}"
-        assert len(found) == 1 or self.where.get("every"), f"{self.where['at']!r} is {len(found)} times in {self.file}"
-        return float(found[0][1])
+        text = self.source.read_text()
+        start, end = self.spans(text)[0]
+        return float(text[start:end])
 
-    def write(self, text, value):
-        """The text with another number."""
-        if "scale" in self.where:
-            return _scaled(text, self.where["scale"], value)
-        if "line" in self.where:
-            rows = text.split("\n")
-            words = rows[self.where["line"] - 1].split()
-            words[self.where["word"] - 1] = repr(float(value))
-            rows[self.where["line"] - 1] = " ".join(words)
-            return "\n".join(rows)
-        return self.pattern().sub(lambda match: match[1] + repr(float(value)), text)
+
+def write(changes, folder):
+    """Write files with other numbers into a folder.
+
+    Parameters
+    ----------
+    changes : list of (Place, float)
+    folder : Path
+    """
+    texts, spans = {}, {}
+    for place, value in changes:
+        texts.setdefault(place.file, place.source.read_text())
+        if "scale" in place.where:
+            texts[place.file] = _scaled(texts[place.file], place.where["scale"], value)
+        else:
+            spans.setdefault(place.file, []).extend((*span, value) for span in place.spans(texts[place.file]))
+    for file, text in texts.items():
+        for start, end, value in sorted(spans.get(file, ()), reverse=True):
+            text = text[:start] + repr(float(value)) + text[end:]
+        (folder / file).write_text(text)
 
 
 def _scaled(text, what, factor):
-    """A setfl file with one function multiplied."""
+    """A setfl file with one function multiplied; each function starts on a line of its own."""
     rows = text.split("\n")
     elements = rows[3].split()[1:]
     n_rho, _, n_r, *_ = rows[4].split()
-    words, headers = " ".join(rows[5:]).split(), []
-    n_rho, n_r = int(n_rho), int(n_r)
-    densities = len(words) - n_r * len(elements) * (len(elements) + 1) // 2 - (4 + n_rho) * len(elements)
-    per_element = densities // len(elements)
-    kind, name = what.split()
-    parts, at = {}, 0
+    n_rho, n_r, count = int(n_rho), int(n_r), len(elements)
+    words = iter(" ".join(rows[5:]).split())
+    total = len(" ".join(rows[5:]).split()) - n_r * count * (count + 1) // 2 - (4 + n_rho) * count
+    lines = rows[:5]
+
+    def function(name, length):
+        values = [next(words) for _ in range(length)]
+        if what in name:
+            values = [repr(float(factor) * float(value)) for value in values]
+        lines.extend(" ".join(values[k : k + 5]) for k in range(0, length, 5))
+
     for element in elements:
-        headers.append(words[at : at + 4])
-        at += 4
-        parts[f"embedding {element}"] = (at, at + n_rho)
-        parts[f"density {element}"] = (at + n_rho, at + n_rho + per_element)
-        at += n_rho + per_element
+        lines.append(" ".join(next(words) for _ in range(4)))
+        function([f"embedding {element}"], n_rho)
+        for _ in range(total // count // n_r):  # eam/fs has a density for each element
+            function([f"density {element}"], n_r)
     for i, one in enumerate(elements):
         for other in elements[: i + 1]:
-            parts[f"pair {one}-{other}"] = parts[f"pair {other}-{one}"] = (at, at + n_r)
-            at += n_r
-    start, end = parts[f"{kind} {name}"]
-    words[start:end] = [repr(factor * float(word)) for word in words[start:end]]
-    return "\n".join(rows[:5]) + "\n" + _laid_out(words, elements, n_rho, per_element, headers)
-
-
-def _laid_out(words, elements, n_rho, per_element, headers):
-    """Words of a setfl file on lines: headers of elements on lines of their own."""
-    lines, at = [], 0
-    for header in headers:
-        lines.append(" ".join(header))
-        body = words[at + 4 : at + 4 + n_rho + per_element]
-        lines += [" ".join(body[k : k + 5]) for k in range(0, len(body), 5)]
-        at += 4 + n_rho + per_element
-    lines += [" ".join(words[k : k + 5]) for k in range(at, len(words), 5)]
+            function([f"pair {one}-{other}", f"pair {other}-{one}"], n_r)
     return "\n".join(lines) + "\n"
 
 
@@ -137,10 +148,7 @@ class PlainDeck:
     def __init__(self, deck, folder, changes=(), without=(), then=()):
         os.environ["LAMMPS_POTENTIALS"] = str(SHIPPED)
         shutil.copytree(DECKS, folder)
-        for place, value in changes:
-            path = folder / place.file
-            source = path if path.exists() else SHIPPED / place.file
-            path.write_text(place.write(source.read_text(), value))
+        write(changes, folder)
         text = (folder / deck).read_text()
         kept = [line for line in text.split("\n") if line.strip() not in without]
         (folder / deck).write_text("\n".join(kept))
@@ -173,12 +181,25 @@ class PlainDeck:
     def put(self, positions, cell=None):
         """Move atoms, given in id order, and the cell."""
         if cell is not None:
-            high = self.low + np.diag(cell)
-            self.lmp.reset_box(list(self.low), list(high), cell[1, 0], cell[2, 1], cell[2, 0])
+            self.reshape(cell)
         n = self.lmp.extract_setting("nlocal")
         order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
         self.lmp.numpy.extract_atom("x")[:n][order] = positions
         self.lmp.numpy.extract_atom("image")[:n].reshape(n)[order] = self.images.reshape(n)
+
+    def reshape(self, cell):
+        """Give the cell other vectors along its periodic directions; atoms are moved afterwards."""
+        low, high, *_ = self.lmp.extract_box()
+        present = np.subtract(high, low)
+        words = [
+            f"{axis} final {self.low[a]:.17g} {self.low[a] + cell[a, a]:.17g}"
+            for a, axis in enumerate("xyz")
+            if self.periodic[a] and (cell[a, a] != present[a] or low[a] != self.low[a])
+        ]
+        if self.lmp.extract_setting("triclinic"):
+            words += [f"{name} final {cell[a, b]:.17g}" for name, a, b in (("xy", 1, 0), ("xz", 2, 0), ("yz", 2, 1))]
+        if words:
+            self.lmp.command(f"change_box all {' '.join(words)} units box")
 
     def minimise(self):
         """LAMMPS' own minimiser, from where the atoms are."""
@@ -270,11 +291,7 @@ class BruteForce:
 
     def values(self):
         """The parameters as they stand in the deck and its files."""
-        found = []
-        for place in self.places:
-            path = DECKS / place.file
-            found.append(place.read((path if path.exists() else SHIPPED / place.file).read_text()))
-        return np.array(found)
+        return np.array([place.read() for place in self.places])
 
     def reference(self, at=None):
         """Relaxed positions in id order, (N, 3), strains and energy; from positions `at`, or where the deck ends."""
