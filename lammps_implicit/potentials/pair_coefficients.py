@@ -1,4 +1,7 @@
-"""Numbers in ``pair_coeff`` lines as parameters: Lennard-Jones, Morse, Buckingham and any other style."""
+"""Numbers in ``pair_coeff`` lines as parameters: Lennard-Jones, Morse, Buckingham and any other style.
+
+Lines in the sections of a data file count alike.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +14,15 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
-from lammps_implicit.evaluators.lammps import Engine
-from lammps_implicit.potentials.commands import PairCommands, plain_style, style_of
-from lammps_implicit.potentials.interface import PotentialFamily
+from lammps_implicit.potentials.commands import PotentialCommands, pair_styles, plain_style, style_of
 from lammps_implicit.potentials.number_files import is_number
+from lammps_implicit.potentials.style_arguments import NO_PARAMETER, pair_arguments
 
-NAMES = {
-    "lj/cut": ("epsilon", "sigma"),
-    "lj/smooth": ("epsilon", "sigma"),
-    "lj/smooth/linear": ("epsilon", "sigma"),
-    "lj/mdf": ("epsilon", "sigma"),
-    "morse": ("D0", "alpha", "r0"),
-    "morse/smooth/linear": ("D0", "alpha", "r0"),
-    "buck": ("A", "rho", "C"),
-    "buck/mdf": ("A", "rho", "C"),
-    "born": ("A", "rho", "sigma", "C", "D"),
-    "yukawa": ("A",),
-}
-"""Names of the coefficients of a style, in order (LAMMPS documentation); cutoffs follow them, which are not
-parameters."""
+_RANDOM = ("dpd", "mdpd", "edpd", "tdpd", "sdpd", "brownian", "dsmc")
+"""Beginnings of the names of pair styles whose forces are random (LAMMPS documentation)."""
+
+_FURTHER = {"atm": 1, "hbond/": 2}
+"""Beginnings of the names of styles whose lines are about third atoms too, and number of words for these."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +33,14 @@ class PairCoefficients:
     ----------
     lines : tuple of PairCoeff
         All lines of the deck, in order: later ones may override earlier ones.
-    places : tuple of (int, int)
-        Indices of line and word of each parameter.
+    places : tuple of tuples of (int, int)
+        Indices of line and word of each parameter; several for numbers that LAMMPS wants to be equal.
     labels : tuple of str
         Labels of the parameters, such as ``lj/cut 1-2 sigma``.
     """
 
     lines: tuple[PairCoeff, ...]
-    places: tuple[tuple[int, int], ...]
+    places: tuple[tuple[tuple[int, int], ...], ...]
     labels: tuple[str, ...]
 
     @property
@@ -58,7 +51,7 @@ class PairCoefficients:
     @property
     def values(self) -> FloatArray:
         """Their values in the deck."""
-        return np.array([float(self.lines[line].args[word]) for line, word in self.places])
+        return np.array([float(self.lines[line].args[word]) for (line, word), *_ in self.places])
 
     @property
     def linear(self) -> bool:
@@ -70,10 +63,11 @@ class PairCoefficients:
         """Empty: the lines do not name elements."""
         return ()
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Write the values into their lines: see `Source.edit`; there are no files."""
-        for (line, word), value in zip(self.places, values, strict=True):
-            commands.change(line, word, repr(float(value)))
+        for places, value in zip(self.places, values, strict=True):
+            for line, word in places:
+                commands.change(line, word, repr(float(value)))
         return {}
 
 
@@ -91,23 +85,50 @@ def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None
     PairCoefficients or None
         None if there are no coefficients.
     """
-    places, labels = [], []
+    found: dict[str, tuple[tuple[int, int], ...]] = {}
     for number, line in enumerate(deck.pair_coeffs):
         style, first = style_of(deck, line)
+        known = pair_arguments(style)
         rest = line.args[first:]
-        if not beside_words and not all(map(is_number, rest)):
+        if known is None and not beside_words and not all(map(is_number, rest)):
             continue
-        known = NAMES.get(plain_style(style))
         names = known if known is not None else tuple(str(k) for k in range(1, len(rest) + 1))
-        for place, name in enumerate(names[: len(rest)]):
-            if is_number(rest[place]):
-                places.append((number, first + place))
-                labels.append(f"{style} {line.args[0]}-{line.args[1]} {name}")
-    if not places:
+        places = {
+            name: ((number, first + place),)
+            for place, name in enumerate(names[: len(rest)])
+            if name != NO_PARAMETER and is_number(rest[place])
+        }
+        if plain_style(style) == "zbl" and _holds_like_pairs(line) and len(places) == 2:
+            places = {"Z": (*places["Zi"], *places["Zj"])}
+        pair = " ".join([f"{line.args[0]}-{line.args[1]}", *_further_types(style, rest)])
+        # A later line with the same label overrides an earlier one.
+        found |= {f"{style} {pair} {name}": place for name, place in places.items()}
+    if not found:
         return None
-    # A later line with the same label overrides an earlier one.
-    last = {label: place for place, label in zip(places, labels, strict=True)}
-    return PairCoefficients(tuple(deck.pair_coeffs), tuple(last.values()), tuple(last))
+    return PairCoefficients(tuple(deck.pair_coeffs), tuple(found.values()), tuple(found))
+
+
+def _further_types(style: str, words: Sequence[str]) -> Sequence[str]:
+    """First words after a style that say for which third atoms coefficients are."""
+    return words[: next((count for name, count in _FURTHER.items() if style.startswith(name)), 0)]
+
+
+def _holds_like_pairs(line: PairCoeff) -> bool:
+    """Whether a ``pair_coeff`` line is also about pairs of atoms of one type."""
+    one, two = line.args[:2]
+    if one == two:
+        return True
+    bounds = [_bounds(word) for word in (one, two)]
+    known = [bound for bound in bounds if bound is not None]
+    return len(known) == 2 and max(low for low, _ in known) <= min(high for _, high in known)
+
+
+def _bounds(word: str) -> tuple[float, float] | None:
+    """Lowest and highest atom type of a range such as ``2*4`` or ``*``; None for the label of a type."""
+    low, star, high = word.partition("*")
+    if not all(part.isdecimal() for part in (low, high) if part):
+        return None
+    return float(low or 1), float(high or ("inf" if star else low))
 
 
 def _require_number(deck: Deck, label: str) -> None:
@@ -125,13 +146,16 @@ def _require_number(deck: Deck, label: str) -> None:
                 raise PotentialError(f"'{label}' is '{word}' in the deck, which is no number: it cannot be a parameter")
 
 
-def _sources(engine: Engine, patterns: Sequence[str]) -> list[PairCoefficients]:
-    """Coefficients in the deck's lines. No file is read, so every rank finds them by itself."""
+def require_numbers(deck: Deck, patterns: Sequence[str]) -> None:
+    """Check that the pair styles of a deck have a minimum, and that no label is that of a word which is no number.
+
+    Raises
+    ------
+    PotentialError
+        If forces are random, or a pattern is a label such as ``table 1-1 2`` of a word that is no number.
+    """
+    random = [style for style in pair_styles(deck) if plain_style(style).startswith(_RANDOM)]
+    if random:
+        raise PotentialError(f"the forces of pair_style {random[0]} are random: they have no minimum to differentiate")
     for pattern in patterns:
-        _require_number(engine.deck, pattern)
-    numbers = from_deck(engine.deck, beside_words=bool(patterns))
-    return [] if numbers is None else [numbers]
-
-
-FAMILY = PotentialFamily(_sources, "numbers of pair_coeff lines", order=100, on_request=True)
-"""The family, as it is registered under ``lammps_implicit.potentials``."""
+        _require_number(deck, pattern)

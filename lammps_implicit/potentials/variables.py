@@ -12,7 +12,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
-from lammps_implicit.potentials.commands import PairCommands, unsubstituted_lines
+from lammps_implicit.potentials.commands import PotentialCommands, unsubstituted_lines
 from lammps_implicit.potentials.interface import PotentialFamily
 
 PREFIX = "var:"
@@ -48,7 +48,7 @@ class Variables:
         """Empty: variables do not name elements."""
         return ()
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Set the variables, then issue all pair commands again: see `Source.edit`; there are no files."""
         named = [name.removeprefix(PREFIX) for name in self.names]
         commands.settings += [
