@@ -76,10 +76,11 @@ def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
     """
     section, within, ended = "", False, False
     try:
-        opened = gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else open(path, errors="replace")
-        with opened as file:
+        with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
             next(file, None)  # a title
             for line in file:
+                if within and not ended and section not in _SECTIONS and line[0].isdigit():
+                    continue  # one of many atoms
                 words = line.split("#", 1)[0].split()
                 if not words:
                     ended = within

@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
-from lammps_implicit.evaluators.deck import read_transcript
+from lammps_implicit.evaluators.deck import fill_from_restart, read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import endings_reported, lammps_message
 from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
@@ -41,6 +41,9 @@ TYPE_SCALAR, TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 0, 1, 2, 5
 _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
 
+
+_EXTRACTED = ("epsilon", "sigma", "eps14", "sigma14", "lambda", "delta", "a", "A", "c", "C", "rho", "d0", "alpha", "r0")
+"""Coefficients of pair styles that LAMMPS may tell by ``extract_pair``."""
 
 _NOT_TO_BE_CLOSED = "grid3d points"
 """In the message of an error of meshes after which LAMMPS crashes when it is closed (observed)."""
@@ -144,6 +147,8 @@ class LammpsSession(Evaluator):
         self.lmp.flush_buffers()
         self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
         self._compare_with_lammps()
+        if self.deck.restarted:
+            self._read_restarted(path.parent)
         # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
@@ -404,6 +409,17 @@ class LammpsSession(Evaluator):
         answer = self._info("system fixes")
         require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
         self.follows_atoms = boundary_follows_atoms(answer)
+
+    def _read_restarted(self, directory: Path) -> None:
+        """Add to `deck` what it has from a restart file, as far as LAMMPS tells."""
+        file = self.scratch / "coefficients"
+        try:
+            self.command(f'write_coeff "{file}"')
+            written = self.on_root(lambda: file.read_text(encoding="utf-8"))
+        except (DeckError, OSError):  # such as coefficients that are not set, which its own run would report
+            written = ""
+        exact = [self.lmp.extract_pair(name) for name in _EXTRACTED if self.lmp.extract_pair_dimension(name) == 2]
+        fill_from_restart(self.deck, written, directory, exact)
 
     def _ghost_cutoff(self) -> float:
         """Distance from a rank's part of the cell within which it has ghost atoms, Å."""

@@ -102,8 +102,8 @@ def sweep_parameters(
     Raises
     ------
     PotentialError
-        If no parameter has an effect, or forces are not smooth in the parameters. A warning says which parameters have
-        none, such as the range of a repulsion of zero strength: derivatives with respect to them are zero.
+        If no parameter has an effect, the energy is not finite beside one, or forces are not smooth in them. A warning
+        says which parameters have no effect, such as the range of a repulsion of zero strength: derivatives with respect to them are zero.
     """
     count, steps, linear = len(potential.theta), potential.steps(), potential.linear
     found = Sweep(np.zeros(count), np.zeros((*forces.shape, count)), np.zeros((count, 3, 3)))
@@ -116,6 +116,11 @@ def sweep_parameters(
             unit[index] = step
             up = _state(install, engine, unit)
             down, width = (here, step) if linear[index] else (_state(install, engine, -unit), 2 * step)
+            if not np.isfinite(up[0] - down[0]):
+                raise PotentialError(
+                    f"the energy has no derivative by '{potential.names[index]}': it is not finite at "
+                    f"{potential.theta[index]:g} ± {step:g}; leave it out of --parameters ('!{potential.names[index]}')"
+                )
             found.energies[index] = (up[0] - down[0]) / width
             found.forces[:, :, index] = (down[1] - up[1]) / width
             found.pressures[index] = (up[2] - down[2]) / width

@@ -180,8 +180,8 @@ class _Found:
             raise PotentialError(f"'{PREFIX}{words}': there are no such atoms")
         if low != high:
             raise PotentialError(
-                f"'{PREFIX}{words}': these atoms have charges from {low:g} to {high:g}; only atoms of one charge have it "
-                "as a parameter: define groups of them in the deck, and name these"
+                f"'{PREFIX}{words}': these atoms have charges from {low:g} to {high:g}, so that there is no one charge "
+                "to change: define groups of atoms of one charge in the deck, and name these"
             )
         return Carrier(words, count, low)
 

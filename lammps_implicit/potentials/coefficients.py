@@ -12,7 +12,10 @@ from lammps_implicit.potentials.interface import PotentialFamily, Source
 def _sources(engine: Engine, patterns: Sequence[str]) -> list[Source]:
     """Coefficients in the deck's lines. No file is read, so every rank finds them by itself."""
     pair_coefficients.require_numbers(engine.deck, patterns)
-    found = [pair_coefficients.from_deck(engine.deck, beside_words=bool(patterns)), bonded.from_deck(engine.deck)]
+    found = [
+        pair_coefficients.from_deck(engine.deck, bool(patterns), engine.n_types),
+        bonded.from_deck(engine.deck),
+    ]
     return [source for source in found if source is not None]
 
 

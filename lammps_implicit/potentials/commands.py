@@ -93,6 +93,11 @@ class PotentialCommands:
         """Replace a word of a command of bonded interactions; as `change`, with indices into `bonded`."""
         _change(self.bonded, self._changed_bonded, (line, word), text, "")
 
+    def renew_bonded(self, line: int, words: Sequence[str]) -> None:
+        """Replace a command of bonded interactions by other words, of which LAMMPS may have to substitute variables."""
+        self._changed_bonded[line, 0] = words[0]
+        self.bonded[line] = list(words)
+
     def lines(self) -> list[str]:
         """The fewest commands that install the changes.
 

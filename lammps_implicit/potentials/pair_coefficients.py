@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +72,18 @@ class PairCoefficients:
         return {}
 
 
-def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None:
+def from_deck(deck: Deck, beside_words: bool = False, types: int = 0) -> PairCoefficients | None:
     """All coefficients in the ``pair_coeff`` lines of a deck.
+
+    But for zeros of which LAMMPS makes those of other pairs: these go like their square roots, and have no derivative.
 
     Parameters
     ----------
     deck : Deck
     beside_words : bool
         Whether to include numbers in lines that also have file names or other words, such as the cutoff of a table.
+    types : int
+        Number of atom types.
 
     Returns
     -------
@@ -86,6 +91,7 @@ def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None
         None if there are no coefficients.
     """
     found: dict[str, tuple[tuple[int, int], ...]] = {}
+    mixed = _mixed_types(deck.pair_coeffs, types)
     for number, line in enumerate(deck.pair_coeffs):
         style, first = style_of(deck, line)
         known = pair_arguments(style)
@@ -93,10 +99,12 @@ def from_deck(deck: Deck, beside_words: bool = False) -> PairCoefficients | None
         if known is None and not beside_words and not all(map(is_number, rest)):
             continue
         names = known if known is not None else tuple(str(k) for k in range(1, len(rest) + 1))
-        places = {
+        places: dict[str, tuple[tuple[int, int], ...]] = {
             name: ((number, first + place),)
             for place, name in enumerate(names[: len(rest)])
-            if name != NO_PARAMETER and is_number(rest[place])
+            if name != NO_PARAMETER
+            and is_number(rest[place])
+            and (float(rest[place]) or not mixed & _like_types(line, types))
         }
         if plain_style(style) == "zbl" and _holds_like_pairs(line) and len(places) == 2:
             places = {"Z": (*places["Zi"], *places["Zj"])}
@@ -118,16 +126,39 @@ def _holds_like_pairs(line: PairCoeff) -> bool:
     one, two = line.args[:2]
     if one == two:
         return True
-    bounds = [_bounds(word) for word in (one, two)]
-    known = [bound for bound in bounds if bound is not None]
-    return len(known) == 2 and max(low for low, _ in known) <= min(high for _, high in known)
+    (low, high), (other_low, other_high) = _bounds(one), _bounds(two)
+    return max(low, other_low) <= min(high, other_high)
 
 
-def _bounds(word: str) -> tuple[float, float] | None:
-    """Lowest and highest atom type of a range such as ``2*4`` or ``*``; None for the label of a type."""
+def _mixed_types(lines: Sequence[PairCoeff], types: int) -> set[int]:
+    """Atom types whose pairs with some other type have no line, so that LAMMPS makes their coefficients."""
+    kinds = range(1, types + 1)
+    given = {
+        pair
+        for line in lines
+        for one, two in [(_types(word, types) for word in line.args[:2])]
+        for pair in product(one, two)
+    }
+    return {a for a in kinds for b in kinds if a != b and (a, b) not in given and (b, a) not in given}
+
+
+def _like_types(line: PairCoeff, types: int) -> set[int]:
+    """Types of which a ``pair_coeff`` line sets the coefficients of pairs of their own."""
+    one, two = (_types(word, types) for word in line.args[:2])
+    return set(one) & set(two)
+
+
+def _types(word: str, types: int) -> range:
+    """Atom types that a word such as ``2``, ``*`` or ``2*4`` stands for; none for the label of a type."""
+    low, high = _bounds(word)
+    return range(int(low), int(min(high, types)) + 1) if low <= types else range(0)
+
+
+def _bounds(word: str) -> tuple[float, float]:
+    """Lowest and highest atom type that a word stands for; none lies between those of the label of a type."""
     low, star, high = word.partition("*")
     if not all(part.isdecimal() for part in (low, high) if part):
-        return None
+        return float("inf"), 0.0
     return float(low or 1), float(high or ("inf" if star else low))
 
 

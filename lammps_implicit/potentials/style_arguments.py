@@ -84,13 +84,28 @@ PAIR = {
 }
 """Coefficients of pair styles; variants with other Coulomb forces have the same: see `pair_arguments`."""
 
-_COULOMB = tuple(
-    f"/{kind}" for kind in (
-        "coul/cut", "coul/debye", "coul/dsf", "coul/long", "coul/msm", "coul/wolf", "coul/charmm", "coul/charmm/implicit",
-        "coul/charmmfsh", "tip4p/cut", "tip4p/long", "dipole/cut", "dipole/long", "dipole/sf", "cut", "long", "debye", "dsf",
-        "msm", "wolf",
-    )
-)  # fmt: skip
+_COULOMB = (
+    "/coul/cut",
+    "/coul/debye",
+    "/coul/dsf",
+    "/coul/long",
+    "/coul/msm",
+    "/coul/wolf",
+    "/coul/charmm",
+    "/coul/charmm/implicit",
+    "/coul/charmmfsh",
+    "/tip4p/cut",
+    "/tip4p/long",
+    "/dipole/cut",
+    "/dipole/long",
+    "/dipole/sf",
+    "/cut",
+    "/long",
+    "/debye",
+    "/dsf",
+    "/msm",
+    "/wolf",
+)
 """Ends of the names of pair styles with Coulomb forces, which have no coefficients of their own."""
 
 _ALIKE = ("/cs", "/dielectric")
