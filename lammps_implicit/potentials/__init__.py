@@ -9,6 +9,7 @@ finds the potential of a deck. One file per family: `snap` (with `snap_files`), 
 """
 
 from lammps_implicit.potentials.commands import PotentialCommands
+from lammps_implicit.potentials.found import FoundFamily, FoundParameters, found_parameters
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import (
     Parameters,
@@ -30,6 +31,8 @@ from lammps_implicit.potentials.snap_files import (
 __all__ = [
     "FAMILIES",
     "CoefficientFile",
+    "FoundFamily",
+    "FoundParameters",
     "InstalledPotential",
     "ParameterFile",
     "Parameters",
@@ -39,6 +42,7 @@ __all__ = [
     "PotentialFamily",
     "SelectablePotential",
     "Source",
+    "found_parameters",
     "from_engine",
     "matches",
     "read_coefficients",

@@ -11,7 +11,7 @@ from lammps_implicit.potentials.interface import PotentialFamily, Source
 
 def _sources(engine: Engine, patterns: Sequence[str]) -> list[Source]:
     """Coefficients in the deck's lines. No file is read, so every rank finds them by itself."""
-    pair_coefficients.require_numbers(engine.deck, patterns)
+    pair_coefficients.require_numbers(engine.deck, patterns, engine.n_types)
     found = [
         pair_coefficients.from_deck(engine.deck, bool(patterns), engine.n_types),
         bonded.from_deck(engine.deck),

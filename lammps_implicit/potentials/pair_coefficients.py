@@ -90,8 +90,27 @@ def from_deck(deck: Deck, beside_words: bool = False, types: int = 0) -> PairCoe
     PairCoefficients or None
         None if there are no coefficients.
     """
-    found: dict[str, tuple[tuple[int, int], ...]] = {}
+    zeros = without_derivative(deck, types)
+    found = {label: places for label, places in _places(deck, beside_words).items() if label not in zeros}
+    if not found:
+        return None
+    return PairCoefficients(tuple(deck.pair_coeffs), tuple(found.values()), tuple(found))
+
+
+def without_derivative(deck: Deck, types: int) -> list[str]:
+    """Labels of the zeros of which LAMMPS makes the coefficients of other pairs."""
     mixed = _mixed_types(deck.pair_coeffs, types)
+    found = []
+    for label, ((number, word), *_) in _places(deck, beside_words=False).items():
+        line = deck.pair_coeffs[number]
+        if not float(line.args[word]) and mixed & _like_types(line, types):
+            found.append(label)
+    return found
+
+
+def _places(deck: Deck, beside_words: bool) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Labels of all coefficients, and the indices of line and word of each."""
+    found: dict[str, tuple[tuple[int, int], ...]] = {}
     for number, line in enumerate(deck.pair_coeffs):
         style, first = style_of(deck, line)
         known = pair_arguments(style)
@@ -102,18 +121,14 @@ def from_deck(deck: Deck, beside_words: bool = False, types: int = 0) -> PairCoe
         places: dict[str, tuple[tuple[int, int], ...]] = {
             name: ((number, first + place),)
             for place, name in enumerate(names[: len(rest)])
-            if name != NO_PARAMETER
-            and is_number(rest[place])
-            and (float(rest[place]) or not mixed & _like_types(line, types))
+            if name != NO_PARAMETER and is_number(rest[place])
         }
         if plain_style(style) == "zbl" and _holds_like_pairs(line) and len(places) == 2:
             places = {"Z": (*places["Zi"], *places["Zj"])}
         pair = " ".join([f"{line.args[0]}-{line.args[1]}", *_further_types(style, rest)])
         # A later line with the same label overrides an earlier one.
         found |= {f"{style} {pair} {name}": place for name, place in places.items()}
-    if not found:
-        return None
-    return PairCoefficients(tuple(deck.pair_coeffs), tuple(found.values()), tuple(found))
+    return found
 
 
 def _further_types(style: str, words: Sequence[str]) -> Sequence[str]:
@@ -177,16 +192,23 @@ def _require_number(deck: Deck, label: str) -> None:
                 raise PotentialError(f"'{label}' is '{word}' in the deck, which is no number: it cannot be a parameter")
 
 
-def require_numbers(deck: Deck, patterns: Sequence[str]) -> None:
+def require_numbers(deck: Deck, patterns: Sequence[str], types: int) -> None:
     """Check that the pair styles of a deck have a minimum, and that no label is that of a word which is no number.
 
     Raises
     ------
     PotentialError
-        If forces are random, or a pattern is a label such as ``table 1-1 2`` of a word that is no number.
+        If forces are random, or a pattern is the label of a word that is no number, such as ``table 1-1 2``, or of a
+        zero that has no derivative.
     """
     random = [style for style in pair_styles(deck) if plain_style(style).startswith(_RANDOM)]
     if random:
         raise PotentialError(f"the forces of pair_style {random[0]} are random: they have no minimum to differentiate")
+    zeros = without_derivative(deck, types) if patterns else []
     for pattern in patterns:
         _require_number(deck, pattern)
+        if pattern in zeros:
+            raise PotentialError(
+                f"'{pattern}' is zero, and LAMMPS mixes coefficients of other pairs from it, as its square root, which "
+                "has no derivative: give pairs of different types pair_coeff lines of their own"
+            )
