@@ -72,6 +72,78 @@ class Relaxer:
         self.lmp.close()
 
 
+class NewtonRelaxer:
+    """A deck in plain LAMMPS, relaxed again under other commands by Newton's method with a dense Hessian.
+
+    Parameters
+    ----------
+    deck : Path
+    positions : (N, 3) array
+        Relaxed positions in id order.
+    lines : sequence of str
+        Commands issued after the deck.
+    variables : dict
+        Index variables of the deck.
+    """
+
+    def __init__(self, deck, positions, lines=(), variables=None):
+        os.environ["LAMMPS_POTENTIALS"] = str(SHIPPED)
+        arguments = ["-screen", "none", "-log", "none"]
+        for name, value in (variables or {}).items():
+            arguments += ["-var", name, value]
+        self.lmp = lammps.lammps(cmdargs=arguments)
+        start = Path.cwd()
+        os.chdir(deck.parent)
+        try:
+            self.lmp.file(str(deck))
+        finally:
+            os.chdir(start)
+        self.lmp.commands_list(["atom_modify sort 0 0.0", "thermo_modify norm no", *lines])
+        self.positions = positions
+        self.inverse = None
+
+    def forces(self, moved):
+        """Forces in id order where atoms are moved from the relaxed positions."""
+        n = self.lmp.extract_setting("nlocal")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        self.lmp.numpy.extract_atom("x")[order] = self.positions + moved
+        self.lmp.command("run 0 post no")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        return self.lmp.numpy.extract_atom("f")[:n][order].copy()
+
+    def relax(self, lines, tol=1e-9):
+        """Displacement and energy of the minimum after commands."""
+        moved = np.zeros_like(self.positions)
+        if self.inverse is None:
+            size, step = moved.size, 1e-4
+            hessian = np.zeros((size, size))
+            for k in range(size):
+                unit = np.zeros(size)
+                unit[k] = step
+                ends = [self.forces(sign * unit.reshape(moved.shape)).ravel() for sign in (1, -1)]
+                hessian[k] = (ends[1] - ends[0]) / (2 * step)
+            self.inverse = np.linalg.pinv((hessian + hessian.T) / 2, rcond=1e-9, hermitian=True)
+        self.lmp.commands_list(list(lines))
+        for _ in range(60):
+            forces = self.forces(moved)
+            if np.abs(forces).max() < tol:
+                return moved, self.lmp.get_thermo("pe")
+            moved = moved + (self.inverse @ forces.ravel()).reshape(moved.shape)
+        raise AssertionError(f"forces of {np.abs(forces).max():.1e} are left")
+
+    def column(self, lines, value, step):
+        """Derivatives of relaxed positions and energy by a number; `lines(number)` are the commands that set it."""
+        found = []
+        for h in (step, step / 2):
+            (up, high), (down, low) = (self.relax(lines(value + sign * h)) for sign in (1, -1))
+            found.append(((up - down) / (2 * h), (high - low) / (2 * h)))
+        self.relax(lines(value))
+        return tuple((4 * narrow - wide) / 3 for wide, narrow in zip(*found, strict=True))
+
+    def close(self):
+        self.lmp.close()
+
+
 class CellRelaxer(Relaxer):
     """The same with a cell that takes up a pressure: the root of pressure - target over strains, ions relaxed at each.
 

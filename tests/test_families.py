@@ -12,7 +12,7 @@ from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.potentials import pair_coefficients
-from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.commands import PotentialCommands
 from lammps_implicit.potentials.number_files import Reader
 
 HEAD = """\
@@ -342,7 +342,7 @@ pair_coeff 1 1 lj/cut 0.6 2.6 4.0
         "zbl 1-1 1": 29.0,
         "zbl 1-1 2": 29.0,
     }
-    commands = PairCommands.of(deck)
+    commands = PotentialCommands.of(deck)
     numbers.edit(commands, numbers.values * 2, tmp_path / "theta")
     lines = commands.lines()
     assert len(lines) == 6

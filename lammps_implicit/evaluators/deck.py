@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.data_coefficients import data_commands
 
 _BLOCK = '"""'
 
@@ -35,6 +36,25 @@ class PairCoeff:
     """One ``pair_coeff`` command: its arguments, and the working directory when it was issued."""
 
     args: tuple[str, ...]
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A command that sets coefficients of bonded interactions, charges or the dielectric constant.
+
+    Attributes
+    ----------
+    words : tuple of str
+        The command and its arguments.
+    written : tuple of str
+        The same before variables were substituted.
+    directory : Path
+        The working directory when it was issued.
+    """
+
+    words: tuple[str, ...]
+    written: tuple[str, ...]
     directory: Path
 
 
@@ -78,6 +98,18 @@ class Deck:
     raw_potential : list of (tuple of str, Path)
         Words of the last ``pair_style`` command and its ``pair_coeff`` commands before variables were substituted,
         each with the working directory when it was issued.
+    bonded_styles : dict of str to tuple of str
+        Arguments of the last ``bond_style``, ``angle_style``, … command, by kind.
+    bonded_coeffs : list of Setting
+        ``bond_coeff``, ``angle_coeff``, … commands for these styles, and what data files set instead of them.
+    charges : list of Setting
+        ``set`` commands that set charges.
+    dielectric : Setting or None
+        The last ``dielectric`` command.
+    from_data : set of str
+        Whose coefficients a data file has set: ``pair``, ``bond``, ``angle``, ``dihedral``, ``improper``.
+    restarted : bool
+        Whether the deck has styles and coefficients from a restart file: see `fill_from_restart`.
     """
 
     units: str = "lj"
@@ -91,6 +123,12 @@ class Deck:
     bonded: set[str] = field(default_factory=set)
     raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
     ending: str = ""
+    bonded_styles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bonded_coeffs: list[Setting] = field(default_factory=list)
+    charges: list[Setting] = field(default_factory=list)
+    dielectric: Setting | None = None
+    from_data: set[str] = field(default_factory=set)
+    restarted: bool = False
 
     @property
     def pressure(self) -> tuple[float, ...]:
@@ -181,7 +219,35 @@ def read_transcript(text: str, directory: Path) -> Deck:
             _declare(deck, command, args, directory)
             if command == "pair_coeff":
                 deck.raw_potential.append((tuple(written), directory))
+            _declare_setting(deck, Setting(tuple(words), tuple(written), directory))
     return deck
+
+
+def _declare_setting(deck: Deck, setting: Setting) -> None:
+    """Note a command about bonded interactions or charges; of data files, the commands that their sections replace."""
+    command, *args = setting.words
+    kind = command.removesuffix("_style")
+    if command in BONDED and args:
+        deck.bonded_coeffs.append(setting)
+    elif kind in BONDED.values() and args:
+        # LAMMPS makes the style anew, even if it is the same.
+        deck.bonded_styles[kind] = tuple(args)
+        deck.bonded_coeffs = [line for line in deck.bonded_coeffs if BONDED[line.words[0]] != kind]
+    elif command == "set" and "charge" in args[2:]:
+        deck.charges.append(setting)
+    elif command == "dielectric" and args:
+        deck.dielectric = setting
+    elif command == "read_restart":
+        deck.restarted = True
+    elif command == "read_data" and args:
+        for words in data_commands(args, setting.directory, deck.pair_style, deck.bonded_styles):
+            line = Setting(words, words, setting.directory)
+            deck.from_data.add(words[0].removesuffix("_coeff"))
+            if words[0] in BONDED:
+                deck.bonded_coeffs.append(line)
+            else:
+                deck.pair_coeffs.append(PairCoeff(words[1:], setting.directory))
+                deck.raw_potential.append((words, setting.directory))
 
 
 def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -> None:
@@ -209,6 +275,46 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
     elif command == "unfix" and len(args) == 1:
         deck.fixes.pop(args[0], None)
+
+
+def fill_from_restart(deck: Deck, written: str, directory: Path, exact: Sequence[Sequence[Sequence[float]]]) -> None:
+    """Add the styles and coefficients that a deck has from a restart file, before what it sets itself.
+
+    Parameters
+    ----------
+    deck : Deck
+    written : str
+        What LAMMPS' command ``write_coeff`` wrote: ``# bond_style harmonic`` and commands that follow.
+    directory : Path
+        Working directory of the deck.
+    exact : sequence of (types + 1, types + 1) arrays
+        Coefficients that LAMMPS tells with all digits; ``write_coeff`` writes six.
+    """
+    declared = {"pair"} if deck.pair_style else set()
+    declared |= set(deck.bonded_styles)
+    kind, found = "", []
+    for line in written.split("\n"):
+        words = line.split()
+        if len(words) > 2 and words[0] == "#" and words[1].endswith("_style"):
+            kind = words[1].removesuffix("_style")
+            if kind == "pair" and kind not in declared:
+                deck.pair_style, deck.raw_potential = (words[2],), [(("pair_style", words[2]), directory)]
+            elif kind not in declared:
+                deck.bonded_styles[kind] = (words[2],)
+        elif len(words) > 2 and words[0] == f"{kind}_coeff" and kind not in declared:
+            found.append(_with_all_digits(words, exact) if kind == "pair" else tuple(words))
+    pairs = [words for words in found if words[0] == "pair_coeff"]
+    deck.pair_coeffs[:0] = [PairCoeff(words[1:], directory) for words in pairs]
+    deck.raw_potential[1:1] = [(words, directory) for words in pairs]
+    deck.bonded_coeffs[:0] = [Setting(words, words, directory) for words in found if words[0] in BONDED]
+    deck.restarted = bool(found)
+
+
+def _with_all_digits(words: list[str], exact: Sequence[Sequence[Sequence[float]]]) -> tuple[str, ...]:
+    """Words of a ``pair_coeff`` command with the numbers of which ``write_coeff`` has written six digits."""
+    one, two = int(words[1]), int(words[2])
+    known = {f"{values[one][two]:g}": repr(float(values[one][two])) for values in exact}
+    return (*words[:3], *(known.get(word, word) for word in words[3:]))
 
 
 def _same_style(deck: Deck, args: tuple[str, ...]) -> bool:

@@ -24,6 +24,9 @@ _REMEMBERING = ("spring/self",)
 _SHIFT = np.array([0.011, 0.017, 0.023])
 """Å by which all atoms are moved for the curvature of an energy; any small vector without symmetry does."""
 
+_DISTORTION = 1e-3
+"""Å by which atoms are moved apart for the forces of bonds that are at rest."""
+
 _SAME = 1e-6
 """Difference of two energies or forces of one command, relative, that is due to rounding."""
 
@@ -54,10 +57,11 @@ def require_effects_as_read(engine: Engine) -> None:
 
 
 def require_potential_as_read(engine: Engine) -> None:
-    """Check that the pair commands that were read from the deck, issued again, give its forces and energy.
+    """Check that the commands of the potential that were read from the deck, issued again, give its forces and energy.
 
     These are the commands with which parameters are changed and restored, `Engine.installed`. Costs an evaluation, and
-    one for each alternative that LAMMPS accepts.
+    one for each alternative that LAMMPS accepts; in a deck with bonded interactions two each, as bonds at rest have
+    no forces: the other one is at other positions.
 
     Raises
     ------
@@ -65,7 +69,9 @@ def require_potential_as_read(engine: Engine) -> None:
         If they do not.
     """
     forces, energy = engine.settle(), engine.energy
-    what, alternatives = "the 'pair_style', 'pair_coeff' and 'pair_modify' lines", engine.installed
+    what, alternatives = _commands_of(engine), engine.installed
+    bonded = bool(engine.deck.bonded_coeffs)
+    elsewhere = _distorted_forces(engine) if bonded else forces
     for lines in alternatives:
         try:
             again = engine.reissue(lines)
@@ -75,7 +81,30 @@ def require_potential_as_read(engine: Engine) -> None:
         _require_same(engine, forces, again, what)
         if not abs(engine.energy - energy) <= _SAME * max(abs(energy), 1e-3):
             raise _misread(what, f"the energy is {energy:.10g}, and with them {engine.energy:.10g}")
+        if bonded:
+            _require_same(engine, elsewhere, _distorted_forces(engine), what)
     engine.installed = alternatives
+
+
+def _commands_of(engine: Engine) -> str:
+    """What the commands that were read are called, and where else they may come from."""
+    if engine.deck.restarted:
+        return (
+            "the coefficients of its restart file, of which LAMMPS tells six digits only (write the 'pair_style', "
+            "'pair_coeff', 'bond_coeff', … lines after 'read_restart')"
+        )
+    what = "the 'pair_style', 'pair_coeff' and 'pair_modify' lines"
+    if engine.deck.bonded_coeffs:
+        what += " and those of bonded interactions"
+    if engine.deck.from_data:
+        what += " and the sections of coefficients in its data file"
+    return what
+
+
+def _distorted_forces(engine: Engine) -> FloatArray:
+    """Forces where free atoms are moved, each by its own vector, (n, 3). One force evaluation."""
+    phases = np.outer(engine.ids, [1.0, 2.0, 3.0]) % 7.3
+    return engine.forces(_DISTORTION * np.sin(phases) * engine.free)
 
 
 def _require_energies(engine: Engine, fixes: Sequence[Fix]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -45,6 +46,29 @@ def refined(kspace: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     if not coarse or any(_chooses(*pair) for modify in modifies for pair in pairwise(modify)):
         return []
     return [("kspace_style", style, f"{FINE:g}", *words[1:]), *modifies]
+
+
+def may_be_kept(kspace: Sequence[tuple[str, ...]]) -> bool:
+    """Whether a deck has an Ewald sum or particle mesh whose resolution LAMMPS chooses by its charges."""
+    if not kspace or kspace[0][0] != "kspace_style" or not kspace[0][1].startswith(("ewald", "pppm")):
+        return False
+    return "disp" not in kspace[0][1] and not any(words[1].startswith("gewald") for words in kspace[1:])
+
+
+def kept_resolution(transcript: str) -> tuple[str, ...]:
+    """The ``kspace_modify`` command that keeps the resolution which LAMMPS has chosen; empty if it has told none.
+
+    Parameters
+    ----------
+    transcript : str
+        LAMMPS' output, with what it told when it last set up its long-range forces.
+    """
+    width = re.findall(r"^ *G vector \(1/distance\) = (\S+)", transcript, re.MULTILINE)
+    found = re.findall(r"^ *(grid|kxmax kymax kzmax) += (\d+) (\d+) (\d+)", transcript, re.MULTILINE)
+    if not width or not found:
+        return ()
+    what, *numbers = found[-1]
+    return ("kspace_modify", "gewald", width[-1], "mesh" if what == "grid" else "kmax/ewald", *numbers)
 
 
 def _chooses(keyword: str, value: str) -> bool:

@@ -365,8 +365,8 @@ class Engine(LammpsSession):
 
         None for ``atomic``, which has nothing more.
 
-        Velocities, image flags and per-atom data of fixes are in it. Coefficients of bonded interactions are if the
-        deck sets them by no command: it then has them from a data file, and expects them in this one.
+        Velocities, image flags and per-atom data of fixes are in it. Coefficients are if the deck has them from a data
+        file, and expects them in this one.
         """
         self.require_valid()
         if self.lmp.extract_global("atom_style") == "atomic":
@@ -376,6 +376,8 @@ class Engine(LammpsSession):
         path = self.scratch / "structure.data"
         kinds = [kind for kind in BONDED.values() if self.lmp.extract_setting(f"n{kind}types") > 0]
         coefficients = "" if any(kind not in self.deck.bonded for kind in kinds) else " nocoeff"
+        if "pair" in self.deck.from_data:
+            coefficients = " pair ij"
         self.command(f'write_data "{path}" noinit{coefficients}')
         return path
 

@@ -15,7 +15,7 @@ from lammps_implicit.evaluators.effects import require_effects_as_read, require_
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
-from lammps_implicit.potentials.labels import matches, select, split_patterns
+from lammps_implicit.potentials.labels import matches, select, split_patterns, wanted
 from lammps_implicit.potentials.named_files import require_sane_files
 from lammps_implicit.potentials.without_parameters import WithoutParameters
 from lammps_implicit.registry import Registry
@@ -120,8 +120,8 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     engine : Engine
         Its deck has run.
     parameters : str or sequence of str, optional
-        Shell patterns of labels (``"Be:*"``, ``"W:[1-9]"``, ``"lj/cut 1-2 sigma"``) or variables (``"var:eps"``); a
-        string may hold several, separated by commas. Default: all.
+        Shell patterns of labels (``"Be:*"``, ``"W:[1-9]"``, ``"lj/cut 1-2 sigma"``) or of variables (``"var:eps"``); a
+        string may hold several, separated by commas. Those that start with ``!`` exclude. Default: all.
 
     Returns
     -------
@@ -132,12 +132,14 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     PotentialError
         If the deck has no parameters of any family, or no label matches a pattern.
     """
-    patterns = [] if parameters is None else split_patterns(parameters)
+    given = [] if parameters is None else split_patterns(parameters)
+    patterns = wanted(given)
     families = sorted((family for _, family in FAMILIES.items()), key=lambda family: family.order)
     for family in families:
         if family.prefix and any(pattern.startswith(family.prefix) for pattern in patterns):
-            return _installed(engine, family.sources(engine, patterns))
-    if not engine.deck.pair_style:
+            found = _installed(engine, family.sources(engine, patterns))
+            return found.select(select(found.names, given))
+    if not engine.deck.pair_style and not engine.deck.bonded_coeffs:
         raise PotentialError(_undeclared(engine.pair_style))
     potential = _chosen(engine, [family for family in families if not family.prefix], patterns)
     if potential is None:
@@ -147,7 +149,7 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
             "It relaxes all the same ('lammps-implicit relax'); to differentiate, name a number that pair_style or "
             "pair_coeff lines take from a variable, with --parameters var:NAME"
         )
-    return potential.select(select(potential.names, patterns)) if patterns else potential
+    return potential.select(select(potential.names, given)) if given else potential
 
 
 def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Sequence[str]) -> SelectablePotential | None:

@@ -21,7 +21,7 @@ from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.operators.descriptor_derivative import DescriptorDerivative
 from lammps_implicit.operators.interface import Hessian
-from lammps_implicit.potentials.commands import PairCommands, elements_after
+from lammps_implicit.potentials.commands import PotentialCommands, elements_after
 from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.output import write_text, write_together
 from lammps_implicit.potentials.snap_files import (
@@ -75,7 +75,7 @@ class SnapFile:
         """Chemical element of each atom type."""
         return self.potential.elements
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the coefficient file in the deck's line: see `Source.edit`."""
         target = stem.with_name(f"{stem.name}.snapcoeff")
         commands.change(self.line, 3 if self.potential.substyle else 2, str(target))
