@@ -141,8 +141,8 @@ def _costs(fix: Fix, types: int) -> FloatArray:
     try:
         rows = [line.split("#")[0].split() for line in Path(fix.args[4]).read_text(encoding="utf-8").splitlines()]
         for words in filter(None, rows):
-            costs[_range(words[0], types)] = [float(word) for word in words[1:3]]
-    except (OSError, ValueError) as error:
+            costs[_range(words[0], types)] = float(words[1]), float(words[2])
+    except (OSError, ValueError, IndexError) as error:
         raise DeckError(f"'{fix}': what it costs to charge atoms cannot be read: {error}") from None
     return costs
 
