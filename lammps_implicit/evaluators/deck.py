@@ -60,15 +60,21 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fix:
-    """One ``fix`` command: its ID, group, style and further arguments."""
+    """One ``fix`` command: its ID, group, style and further arguments, and the working directory when it was issued."""
 
     id: str
     group: str
     style: str
     args: tuple[str, ...]
+    directory: Path = Path()
 
     def __str__(self) -> str:
         return f"fix {self.id} {self.group} {' '.join((self.style, *self.args))}"
+
+    def command(self, id: str | None = None) -> str:
+        """The command, with another ID if one is given; words that LAMMPS would split are quoted."""
+        words = (self.id if id is None else id, self.group, self.style, *self.args)
+        return "fix " + " ".join(f'"{word}"' if any(sign in word for sign in " \t#&") else word for word in words)
 
 
 @dataclass
@@ -272,7 +278,7 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
     elif command in BONDED and args:
         deck.bonded.add(BONDED[command])
     elif command == "fix" and len(args) >= 3:
-        deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
+        deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:], directory)
     elif command == "unfix" and len(args) == 1:
         deck.fixes.pop(args[0], None)
 

@@ -27,6 +27,15 @@ _SHIFT = np.array([0.011, 0.017, 0.023])
 _DISTORTION = 1e-3
 """Å by which atoms are moved apart for the forces of bonds that are at rest."""
 
+_LINES = 5e-3, 5e-4, 5e-5
+"""Å; lengths of lines along which forces are compared with the energy. Pairs that cross a cutoff matter less along
+short ones, and noise along long ones: one that agrees will do."""
+
+_GRADIENT = 1e-5
+"""Largest difference of an energy's change and the work of forces, relative. Measured: below 1e-7 where charges make
+the energy of the forces stationary, above 1e-2 where they belong to another; where atoms still repel each other
+strongly, less of that shows."""
+
 _SAME = 1e-6
 """Difference of two energies or forces of one command, relative, that is due to rounding."""
 
@@ -34,8 +43,8 @@ _SAME = 1e-6
 def require_effects_as_read(engine: Engine) -> None:
     """Check that fixes hold atoms and have energies as the commands that were read from the deck make them.
 
-    Costs an evaluation if fixes hold atoms, and one to three if fixes have energies. The engine has been taken over;
-    afterwards it has been settled.
+    Costs an evaluation if fixes hold atoms, one to three if fixes have energies, and three or more if fixes equilibrate
+    charges, whose forces have to be those of an energy. The engine has been taken over; afterwards it has been settled.
 
     Raises
     ------
@@ -49,11 +58,13 @@ def require_effects_as_read(engine: Engine) -> None:
         forces = engine.settle()
         if holding:
             for fix in holding:
-                engine.command(_line(fix, fix.id))
+                engine.command(fix.command())
             again = engine.settle()
             _require_same(engine, forces, again, ", ".join(f"'{fix}'" for fix in holding))
         if acting:
             _require_energies(engine, acting)
+    for fix in engine.equilibration.fixes:
+        _require_gradient(engine, fix)
 
 
 def require_potential_as_read(engine: Engine) -> None:
@@ -111,7 +122,7 @@ def _require_energies(engine: Engine, fixes: Sequence[Fix]) -> None:
     """Compare the energies of fixes with those of copies of them; three force evaluations with `_REMEMBERING`."""
     copies = [f"li_copy_{number}" for number, _ in enumerate(fixes)]
     for fix, copy in zip(fixes, copies, strict=True):
-        engine.command(_line(fix, copy))
+        engine.command(fix.command(copy))
     try:
         moved = [fix.style in _REMEMBERING for fix in fixes]
         engine.command("run 0 post no")
@@ -131,6 +142,31 @@ def _require_energies(engine: Engine, fixes: Sequence[Fix]) -> None:
             raise _misread(f"'{fix}'", f"its energy is {has:.8g}, and would be {would:.8g}")
 
 
+def _require_gradient(engine: Engine, fix: Fix) -> None:
+    """Check that forces at equilibrated charges are the derivative of the energy: along a line, by Simpson's rule.
+
+    The line begins off the reference, whose symmetry may hide a difference or, at a cusp, feign one. Three force
+    evaluations, and three for each shorter line that is tried.
+    """
+    engine.settle()
+    line = np.cos(np.outer(engine.ids, [1.0, 2.0, 3.0])) * engine.free
+    missed = []
+    for length in _LINES:
+        ends = [(engine.dot(engine.forces(s * length * line), line), engine.energy) for s in (1.0, 1.5, 2.0)]
+        slopes, energies = np.array(ends).T
+        parts = slopes * [1, 4, 1] * length / 6
+        missed.append(abs(energies[2] - energies[0] + parts.sum()) / max(np.abs(parts).sum(), 1e-300))
+        if missed[-1] <= _GRADIENT:
+            engine.return_to_reference()
+            return
+    raise DeckError(
+        f"'{fix}' with 'pair_style {' '.join(engine.deck.pair_style)}': forces are not the derivative of an energy "
+        f"that charges make stationary (they differ by {min(missed):.1g} of their size), and without one there is no "
+        "minimum to differentiate; supported are ReaxFF with qeq/reaxff, qeq/shielded or acks2/reaxff, and coul/cut "
+        "with qeq/point, qeq/dynamic or qeq/fire and the same cutoff; 'unfix' keeps charges as they are"
+    )
+
+
 def _energies(engine: Engine, fixes: Sequence[Fix], copies: Sequence[str]) -> FloatArray:
     """Energy of each fix and of its copy, (m, 2)."""
     return np.array(
@@ -144,11 +180,6 @@ def _require_same(engine: Engine, forces: FloatArray, again: FloatArray, what: s
     change = engine.max_abs(again - forces)
     if not change <= _SAME * largest:
         raise _misread(what, f"forces change by up to {change:.3g} when they are issued again")
-
-
-def _line(fix: Fix, id: str) -> str:
-    words = (id, fix.group, fix.style, *fix.args)
-    return "fix " + " ".join(f'"{word}"' if any(sign in word for sign in " \t#&") else word for word in words)
 
 
 def _misread(what: str, how: str) -> DeckError:

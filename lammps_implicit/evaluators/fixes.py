@@ -21,7 +21,11 @@ _STORAGE = re.compile(r"^(store/.*|property/atom)$")
 WITHOUT_ATOM_DATA = frozenset(
     {"setforce", "lineforce", "planeforce", "enforce2d", "freeze", "addforce", "gravity", "efield"}
 )
-"""Styles that store no per-atom data, so that the order of a rank's atoms can be restored."""
+"""Styles that store no per-atom data, so that the order of a rank's atoms can be restored. Those in `EQUILIBRATING`
+store where their iterations start from."""
+
+EQUILIBRATING = re.compile(r"^(qeq/|acks2/|qtpie/)")
+"""Styles that equilibrate charges: they stay, and charges converge at every evaluation (`charges`)."""
 
 PASSIVE = re.compile(r"^(print|vector|ave/.*|box/relax|halt|momentum|dt/reset|balance|numdiff(/.*)?|tune/.*)$")
 """Styles that only observe or write, or that acted during the deck's own run: removed at take-over."""
@@ -49,7 +53,7 @@ def frozen_components(fix: Fix) -> list[int]:
         return [2]
     if fix.style == "freeze":
         return [0, 1, 2]
-    if has_energy(fix) or _STORAGE.match(fix.style):
+    if has_energy(fix) or _STORAGE.match(fix.style) or EQUILIBRATING.match(fix.style):
         return []
     raise DeckError(
         f"the deck leaves '{fix}' defined: this fix moves atoms, or acts on them without a known potential energy; add "

@@ -128,7 +128,7 @@ class Engine(LammpsSession):
         before = self.reference()
         with restoring(self, lambda: self._restore_potential(before), "the potential", after_success=False):
             self._owned("x", len(self.ids))[:] = self.positions
-            for line in lines:
+            for line in (*lines, *self.equilibration.commands):
                 self.command(line)
             forces = self.settle()
             if not self.order_unchanged(before.ids):
@@ -438,7 +438,7 @@ class Engine(LammpsSession):
         failure: Exception = LammpsImplicitError("the commands that set it up are not known")
         for lines in self.installed:
             try:
-                for line in lines:
+                for line in (*lines, *self.equilibration.commands):
                     self.command(line)
                 self._return_to(reference)
                 return

@@ -19,10 +19,11 @@ from typing_extensions import Self
 
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluators.charges import COMPUTE, Equilibration, equilibration
 from lammps_implicit.evaluators.deck import fill_from_restart, read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import endings_reported, lammps_message
-from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
+from lammps_implicit.evaluators.fixes import EQUILIBRATING, PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.kspace import describe_change, kept_resolution, may_be_kept, refined
@@ -65,10 +66,13 @@ class LammpsSession(Evaluator):
     lmp : lammps.lammps
     scratch : Path
         Temporary folder for files that LAMMPS reads; removed by `close`.
+    equilibration : Equilibration
+        How charges are equilibrated, if they are.
     """
 
     lmp: Any
     scratch: Path
+    equilibration: Equilibration = field(default_factory=Equilibration)
     _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
     _has_atom_data: bool = False
     _broken: bool = False
@@ -173,7 +177,9 @@ class LammpsSession(Evaluator):
             if PASSIVE.match(fix.style):
                 self.command(f"unfix {fix.id}")
         acting = [fix for fix in known if not PASSIVE.match(fix.style)]
-        self._has_atom_data = any(fix.style not in WITHOUT_ATOM_DATA for fix in acting)
+        self._has_atom_data = any(
+            fix.style not in WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style) for fix in acting
+        )
         self._frozen = [(fix.group, frozen_components(fix)) for fix in acting]
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated
@@ -184,9 +190,13 @@ class LammpsSession(Evaluator):
                     self.command(f"uncompute {compute}")
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
+        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.n_types))
+        reaxff = self.equilibration.reaxff
         for line in (
             f"compute {_VIRIAL} all pressure NULL virial",
-            f"thermo_style custom step pe c_{_VIRIAL}[1]",  # so that every evaluation tallies the virial
+            *([f"compute {COMPUTE} all pair {reaxff}"] if reaxff else ()),
+            # So that every evaluation tallies the virial.
+            f"thermo_style custom step pe c_{_VIRIAL}[1] {f'c_{COMPUTE}[1]' if reaxff else ''}",
             "thermo_modify norm no",
             "thermo 0",
             "restart 0",
@@ -196,6 +206,7 @@ class LammpsSession(Evaluator):
             "neigh_modify delay 0 every 1000000000 check no once no",
             "atom_modify sort 0 0.0",
             "box tilt large",  # a strain may take a cell beyond LAMMPS' limit on tilts
+            *self.equilibration.commands,
         ):
             self.command(line)
         if self.lmp.extract_setting("tag_enable") == 0:
@@ -261,9 +272,12 @@ class LammpsSession(Evaluator):
 
     @property
     def energy(self) -> float:
-        """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``."""
+        """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``.
+
+        With the cost of charging atoms where charges are equilibrated: see `charges`.
+        """
         with self._reporting("LAMMPS has no energy"):
-            return float(self.lmp.get_thermo("pe"))
+            return float(self.lmp.get_thermo("pe")) + self._charging
 
     @property
     def pressure(self) -> FloatArray:
@@ -363,6 +377,20 @@ class LammpsSession(Evaluator):
                 self.deck.kspace.append(words)
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _charging(self) -> float:
+        """What LAMMPS leaves out of the energy where charges are equilibrated."""
+        known = self.equilibration
+        if known.reaxff:
+            return known.of_energies(np.array(self.lmp.numpy.extract_compute(COMPUTE, STYLE_GLOBAL, TYPE_VECTOR)))
+        if not len(known.costs):
+            return 0.0
+        n = self.lmp.extract_setting("nlocal")
+        charges, types, mask = (self._owned(name, n) for name in ("q", "type", "mask"))
+        members = (mask.astype(np.int64) & (1 << self.lmp.available_ids("group").index(known.group))) != 0
+        constant = float(self.lmp.extract_global("qqrd2e"))
+        return self.sum(known.of_charges(charges[members], types[members], constant))
 
     def _owned(self, name: str, n: int) -> NDArray[Any]:
         array = self.lmp.numpy.extract_atom(name)
