@@ -37,7 +37,7 @@ def table(expected: dict[str, dict[str, Any]]) -> str:
         "# Decks as people write them\n\n"
         f"{len(expected)} decks in the styles of tutorials, repositories and forums, in `tests/decks/`. "
         f"{counts['right']} are differentiated and compared\nwith relaxing again in plain LAMMPS at changed parameters "
-        "(`tests/plain_lammps.py` shares no code with the package);\n"
+        "(`tests/plain_decks.py` shares no code with the package);\n"
         f"{counts['relaxes']} are relaxed, without parameters to differentiate by; {counts['refused']} are refused, with "
         "a reason. `python docs/decks_table.py --measure`\nmeasures and writes this table.\n\n"
         "| deck | what it is | what happens | parameters | error | evaluations |\n|---|---|---|---|---|---|\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plain_lammps import DECKS, BruteForce
+from plain_decks import DECKS, BruteForce
 
 from lammps_implicit import LammpsImplicitError, Minimum
 

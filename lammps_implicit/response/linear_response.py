@@ -451,7 +451,10 @@ class LinearResponse:
         missing = float(np.abs(system.step(system.coupling.residual)).max())
         if missing > AT_TARGET:
             units = self._units
-            held, now = (np.trace(tensor) / 3 * units.pressure_factor for tensor in (freedom.target, self.pressure))
+            along = np.array(self.engine.strainable)
+            held, now = (
+                np.diag(tensor)[along].mean() * units.pressure_factor for tensor in (freedom.target, self.pressure)
+            )
             raise NotAMinimumError(
                 f"the cell is not relaxed: its pressure is {now:.6g} {units.pressure} where {held:.6g} is requested, "
                 f"and it would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', "
