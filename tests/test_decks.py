@@ -1,4 +1,4 @@
-"""Decks as people write them, each differentiated and compared with brute force in plain LAMMPS, or refused with a reason.
+"""Decks as people write them: differentiated and compared with brute force in plain LAMMPS, or refused with a reason.
 
 `decks/expected.yaml` says what each deck is and what comes of it; `docs/decks.md` is made of it.
 """
@@ -54,7 +54,9 @@ def differentiate(deck, entry):
                 direction = np.zeros(len(theta))
                 if entry["outcome"] == "refused":
                     m.jvp(theta if len(theta) else direction, tol=1e-5)
-                return Found((), theta, direction, m.positions[order], np.zeros(0), np.zeros(0), m.energy, m.setup.total)
+                return Found(
+                    (), theta, direction, m.positions[order], np.zeros(0), np.zeros(0), m.energy, m.setup.total
+                )
             names = tuple(m.potential.names)
             assert sorted(names) == sorted(labels)
             weights = dict(zip(labels, WEIGHTS[: len(labels)], strict=True))
