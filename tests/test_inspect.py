@@ -37,7 +37,7 @@ def test_a_good_deck(tmp_path):
     seen = inspect_deck(path)
     assert (seen.atoms, seen.units, seen.dimension, seen.boundary) == (53, "metal", 3, "p p p")
     assert [(kind.element, kind.count, kind.mass) for kind in seen.types] == [("Ta", 53, 180.95)]
-    assert seen.styles == {"pair_style": "hybrid/overlay zbl 4 4.8 snap"}
+    assert seen.styles == {"pair_style": "hybrid/overlay zbl 4.0 4.8 snap"}
     assert np.diag(seen.cell) == pytest.approx([9.948] * 3)
     assert len(seen.minimisations) == 1
     assert seen.relaxed

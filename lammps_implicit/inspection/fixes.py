@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.deck import Fix
-from lammps_implicit.evaluators.fixes import EQUILIBRATING, PASSIVE, frozen_components, has_energy
+from lammps_implicit.evaluators.fixes import EQUILIBRATING, frozen_components, has_energy, removed, told_removed
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,10 @@ class FixRole:
 
 def role_of(fix: Fix) -> FixRole:
     """Say what becomes of a fix."""
-    if PASSIVE.match(fix.style):
-        return FixRole(str(fix), "removed", "removed: it observes, or acted while the deck ran")
+    if told_removed(fix):
+        return FixRole(str(fix), "removed", "taken off: it acts as time goes on, and a minimum does not depend on it")
+    if removed(fix):
+        return FixRole(str(fix), "removed", "taken off: it observes, or acted while the deck minimised")
     try:
         held = frozen_components(fix)
     except LammpsImplicitError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from lammps_implicit.errors import LammpsImplicitError, PotentialError
+from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.effects import require_effects_as_read, require_potential_as_read
 from lammps_implicit.evaluators.lammps import Engine
@@ -184,7 +184,7 @@ def _undeclared(pair_style: str) -> str:
     if pair_style == "none":
         return "the deck declares no pair_style, so that there are no parameters of pairs to differentiate by"
     return (
-        f"the deck declares no pair_style: LAMMPS has '{pair_style}' from a restart file, and the numbers of it are not "
+        f"the deck declares no pair_style: LAMMPS has '{pair_style}' from a restart file, and its numbers are not "
         f"known; write the lines 'pair_style {pair_style} ...' and 'pair_coeff ...' after read_restart"
     )
 

@@ -136,7 +136,7 @@ class RelaxablePoint:
         if self.max_force > limit:
             raise NotAMinimumError(
                 f"the deck does not end in a minimum: its largest force component is {self.max_force:.3g} "
-                f"{self.units.force}, above the limit of {limit:.3g}{engine.deck.ending}; {RELAX_REMEDY}"
+                f"{self.units.force}, above the limit of {limit:.3g}{engine.deck.history}; {RELAX_REMEDY}"
             )
         start, energy = (engine.ids, engine.positions, engine.cell), self.energy
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)

@@ -87,7 +87,8 @@ class Relaxation:
         volume = f", volume {old:.6g} to {new:.6g} {units.length}^3" if abs(new / old - 1) > _SAME_VOLUME else ""
         return (
             f"what the deck left was relaxed: largest force {self.before:.2e} to {self.after:.2e} {units.force}, atoms "
-            f"moved by up to {self.farthest:.3g} {units.length}, energy changed by {self.energy:.3g} {units.energy}{volume}"
+            f"moved by up to {self.farthest:.3g} {units.length}, energy changed by {self.energy:.3g} {units.energy}"
+            f"{volume}"
         )
 
 
