@@ -15,7 +15,7 @@ from lammps_implicit.evaluators.deck import Fix
 from lammps_implicit.evaluators.fixes import PASSIVE, has_energy
 from lammps_implicit.evaluators.lammps import Engine
 
-_FREEZING = ("setforce", "lineforce", "planeforce", "enforce2d", "freeze")
+_FREEZING = ("setforce", "lineforce", "planeforce", "enforce2d", "freeze", "aveforce")
 """Styles of fixes that hold atoms, and nothing else: issued again under the same ID they act as before."""
 
 _REMEMBERING = ("spring/self",)

@@ -20,10 +20,16 @@ from typing_extensions import Self
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.charges import COMPUTE, Equilibration, equilibration
+from lammps_implicit.evaluators.constraints import Constraints
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import endings_reported, lammps_message
-from lammps_implicit.evaluators.fixes import EQUILIBRATING, PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
+from lammps_implicit.evaluators.fixes import (
+    EQUILIBRATING,
+    PASSIVE,
+    WITHOUT_ATOM_DATA,
+    has_energy,
+)
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.kspace import describe_change, refined
@@ -70,7 +76,7 @@ class LammpsSession(Evaluator):
     lmp: Any
     scratch: Path
     equilibration: Equilibration = field(default_factory=Equilibration)
-    _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
+    _constraints: Constraints = field(default_factory=Constraints)
     _has_atom_data: bool = False
     _broken: bool = False
 
@@ -175,7 +181,7 @@ class LammpsSession(Evaluator):
         self._has_atom_data = any(
             fix.style not in WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style) for fix in acting
         )
-        self._frozen = [(fix.group, frozen_components(fix)) for fix in acting]
+        self._constraints = Constraints.of(acting, self.deck.dimension == 2)
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated
                 self.command(f"fix_modify {fix.id} energy yes")
@@ -339,8 +345,7 @@ class LammpsSession(Evaluator):
         if not len(known.costs):
             return 0.0
         n = self.lmp.extract_setting("nlocal")
-        charges, types, mask = (self._owned(name, n) for name in ("q", "type", "mask"))
-        members = (mask.astype(np.int64) & (1 << self.lmp.available_ids("group").index(known.group))) != 0
+        charges, types, members = self._owned("q", n), self._owned("type", n), self._members(known.group, n)
         constant = float(self.lmp.extract_global("qqrd2e"))
         return self.sum(known.of_charges(charges[members], types[members], constant))
 
@@ -350,16 +355,10 @@ class LammpsSession(Evaluator):
             return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
         return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
-    def _free_components(self, count: int) -> BoolArray:
-        """Mask of the components that no fix holds fixed, (count, 3), for the first `count` owned and ghost atoms."""
-        free = np.ones((count, 3), bool)
-        mask, groups = self._owned("mask", count).astype(np.int64), self.lmp.available_ids("group")
-        for group, components in self._frozen:
-            members = (mask & (1 << groups.index(group))) != 0
-            free[np.ix_(members, components)] = False
-        if self.deck.dimension == 2:
-            free[:, 2] = False
-        return free
+    def _members(self, group: str, count: int) -> BoolArray:
+        """Mask of a group's members, (count,), among the first `count` owned and ghost atoms."""
+        bit = 1 << self.lmp.available_ids("group").index(group)
+        return np.asarray((self._owned("mask", count).astype(np.int64) & bit) != 0)
 
     def _refine_long_range(self) -> None:
         """Compute long-range forces at each distance rather than from tables, and with a fine mesh.
