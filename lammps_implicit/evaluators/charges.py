@@ -108,7 +108,7 @@ def equilibration(deck: Deck, types: int) -> Equilibration:
     if len(fixes) > 1:
         raise DeckError(f"'{fixes[0]}' and '{fixes[1]}' both equilibrate charges: keep one of them")
     fix = fixes[0]
-    reaxff = next((word for word in deck.pair_style if word.split("/omp")[0] in ("reaxff", "reax/c")), "")
+    reaxff = next((word for word in deck.pair_style if word.split("/omp")[0] == "reaxff"), "")
     if reaxff or any(word in _COMPLETE for word in deck.pair_style):
         return Equilibration((fix,), reaxff)
     constant = _MATRIX if "reax" in fix.style or fix.style.startswith("qeq/shielded") else 1.0

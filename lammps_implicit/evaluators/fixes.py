@@ -20,7 +20,7 @@ _STORAGE = re.compile(r"^(store/.*|property/atom)$")
 """Styles that only store per-atom data for other commands: the fix stays."""
 
 WITHOUT_ATOM_DATA = frozenset(
-    {"setforce", "lineforce", "planeforce", "enforce2d", "freeze", "addforce", "gravity", "efield"}
+    {"setforce", "lineforce", "planeforce", "enforce2d", "freeze", "aveforce", "addforce", "gravity", "efield"}
 )
 """Styles that store no per-atom data, so that the order of a rank's atoms can be restored. Those in `EQUILIBRATING`
 store where their iterations start from."""
@@ -126,6 +126,9 @@ def frozen_components(fix: Fix) -> list[int]:
         return [2]
     if fix.style == "freeze":
         return [0, 1, 2]
+    if fix.style == "aveforce":
+        joined_components(fix)
+        return []
     if has_energy(fix) or _STORAGE.match(fix.style) or EQUILIBRATING.match(fix.style):
         return []
     for styles, remedy in _REMEDIES:
@@ -137,16 +140,39 @@ def frozen_components(fix: Fix) -> list[int]:
     )
 
 
+def joined_components(fix: Fix) -> list[int]:
+    """Return the Cartesian components (0, 1, 2) along which a fix has its group move as one.
+
+    Raises
+    ------
+    DeckError
+        If it also pushes the group, or acts in a region.
+    """
+    if fix.style != "aveforce":
+        return []
+    if "region" in fix.args[3:]:
+        raise DeckError(f"'{fix}': atoms enter and leave a region as they move; name a group instead")
+    for arg in fix.args[:3]:
+        if arg != "NULL" and not _is_zero(arg):
+            raise DeckError(
+                f"'{fix}': only zero or NULL components are supported; add the force by a 'fix addforce' before it"
+            )
+    return [axis for axis, arg in enumerate(fix.args[:3]) if arg != "NULL"]
+
+
 def has_energy(fix: Fix) -> bool:
     """Whether a fix adds forces that derive from a potential energy."""
     return fix.style in _EXTERNAL_FORCES or bool(_WALLS.match(fix.style))
 
 
 def _must_be_zero(fix: Fix, arg: str) -> bool:
-    try:
-        zero = float(arg) == 0.0
-    except ValueError:
-        zero = False
-    if not zero:
+    if not _is_zero(arg):
         raise DeckError(f"'{fix}': only zero or NULL components are supported (frozen or free)")
     return True
+
+
+def _is_zero(arg: str) -> bool:
+    try:
+        return float(arg) == 0.0
+    except ValueError:
+        return False

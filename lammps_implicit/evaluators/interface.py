@@ -76,7 +76,7 @@ class Neighbourhood:
     types : (n_owned + n_ghost,) int array
         Atom types, counted from 1.
     free : (n_owned + n_ghost, 3) bool array
-        False for components that are held fixed.
+        False for components that are held fixed or move together with others.
     reach : float
         Å; all atoms closer than this to an owned atom are among them, on every rank.
     """
@@ -126,6 +126,11 @@ class Evaluator(ABC):
         Reference positions, Å, from which displacements are counted.
     free : (n, 3) bool array
         False for components that are held fixed.
+    together : (n, 3) int array
+        Number, from 1, of the group with which a component moves as one; 0 where it moves alone. Such groups are a
+        linear constraint: see `constrain`.
+    together_counts : tuple of int
+        Number of atoms of each of these groups, on all ranks.
     external : bool
         Whether external forces act (walls, indenters, springs, fields).
     follows_atoms : bool
@@ -146,6 +151,8 @@ class Evaluator(ABC):
     types: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     positions: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
     free: BoolArray = field(default_factory=lambda: np.empty((0, 3), bool))
+    together: IntArray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    together_counts: tuple[int, ...] = ()
     external: bool = False
     follows_atoms: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
@@ -359,6 +366,35 @@ class Evaluator(ABC):
     def nearest_image(self, vectors: FloatArray) -> FloatArray:
         """Return the shortest periodic image of each vector, (n, 3), see `evaluators.images.nearest_image`."""
         return nearest_image(vectors, self.cell, self.periodic)
+
+    # -- constraints ---------------------------------------------------------------------------------------------------
+
+    @property
+    def alone(self) -> BoolArray:
+        """Components that are neither held fixed nor move together with others, (n, 3)."""
+        return self.free & (self.together == 0) if self.together_counts else self.free
+
+    @property
+    def n_free(self) -> int:
+        """Number of displacements that atoms can make independently, on all ranks."""
+        return self.sum(int(np.count_nonzero(self.alone))) + sum(count > 0 for count in self.together_counts)
+
+    def constrain(self, vector: FloatArray) -> FloatArray:
+        """Project a vector P v on the displacements that atoms can make.
+
+        It is zero at components that are held fixed, and the mean of those that move together. P is symmetric; forces
+        are P F already, so H and C are P H P and P C, and solutions stay within the range of P.
+
+        Parameters
+        ----------
+        vector : (n, 3, ...) float array
+            Or several, along further axes.
+        """
+        vector = vector * self.free.reshape(*self.free.shape, *[1] * (vector.ndim - 2))
+        for number, count in enumerate(self.together_counts, 1):
+            members = self.together == number
+            vector[members] = self.sum(np.asarray(vector[members].sum(axis=0))) / max(count, 1)
+        return vector
 
     # -- reductions over ranks ---------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Engine(LammpsSession):
         self._images = self._owned("image", n).copy()
         self._cell, self._origin = self.cell, self.origin
         self._listed = self.positions
-        self.free = self._free_components(n)
+        self._take_constraints(n)
         self._displaced = self._strained = False
         forces = self._owned("f", n).copy()
         if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
@@ -97,7 +98,13 @@ class Engine(LammpsSession):
                 "a fix exerts forces on atoms frozen by an earlier fix, so that they would move: define "
                 "'fix setforce' last"
             )
-        return forces * self.free
+        constrained = self.constrain(forces)
+        if self.together_counts and self.max_abs(constrained - forces * self.free) > 1e-12 * self.max_abs(forces):
+            raise DeckError(
+                "a fix exerts forces on atoms of an earlier 'fix aveforce', so that they would not move together: "
+                "define 'fix aveforce' last"
+            )
+        return constrained
 
     def reissue(self, lines: Sequence[str], complete: Sequence[str] = ()) -> FloatArray:
         """Issue commands that change the potential, and return the forces at the reference.
@@ -354,11 +361,13 @@ class Engine(LammpsSession):
         """Return owned and ghost atoms at the reference; one force evaluation if LAMMPS is elsewhere."""
         self.return_to_reference()
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
+        known, members = self._constraints, partial(self._members, count=total)
+        alone = known.free(members, total) & (known.together(members, total) == 0)
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         positions = self._owned("x", total).copy()
         # Atoms may have come closer by the skin since ghost atoms were chosen.
         reach = self._ghost_cutoff() - self.skin
-        return Neighbourhood(positions, ids, types, self._free_components(total), reach)
+        return Neighbourhood(positions, ids, types, alone, reach)
 
     def write_structure(self) -> Path | None:
         """Write the atoms at the reference with all that their ``atom_style`` has as a data file; see `Evaluator`.
@@ -382,6 +391,15 @@ class Engine(LammpsSession):
         return path
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _take_constraints(self, n: int) -> None:
+        """Find which components of n atoms are held, and which move together."""
+        known, members = self._constraints, partial(self._members, count=n)
+        self.free, self.together = known.free(members, n), known.together(members, n)
+        if known.joined:
+            self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
+            for fault in filter(None, self.comm.allgather(known.fault(members, n))):
+                raise DeckError(fault)
 
     def _change_box(self, cell: FloatArray) -> None:
         """Change the cell vectors at fixed origin, atoms moving along; they may change owner or order."""
@@ -418,7 +436,7 @@ class Engine(LammpsSession):
         if self.sum(len(present)) != self.sum(len(self.ids)):
             self.void = "LAMMPS lost atoms, so that its state is unknown: start again from the deck"
             return
-        for name in ("positions", "types", "free", "_images", "_listed"):
+        for name in ("positions", "types", "free", "together", "_images", "_listed"):
             values = getattr(self, name)
             setattr(self, name, fetch(self.comm, self.ids, values, present).astype(values.dtype))
         self.ids = present

@@ -21,13 +21,13 @@ from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.adapted_deck import adapted_deck
 from lammps_implicit.evaluators.charges import COMPUTE, Equilibration, equilibration
+from lammps_implicit.evaluators.constraints import Constraints
 from lammps_implicit.evaluators.deck import fill_from_restart, read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import endings_reported, lammps_message, until_quit
 from lammps_implicit.evaluators.fixes import (
     EQUILIBRATING,
     WITHOUT_ATOM_DATA,
-    frozen_components,
     has_energy,
     needed_by,
     removed,
@@ -82,7 +82,7 @@ class LammpsSession(Evaluator):
     lmp: Any
     scratch: Path
     equilibration: Equilibration = field(default_factory=Equilibration)
-    _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
+    _constraints: Constraints = field(default_factory=Constraints)
     _has_atom_data: bool = False
     _broken: bool = False
 
@@ -191,7 +191,7 @@ class LammpsSession(Evaluator):
         self._has_atom_data = any(
             fix.style not in WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style) for fix in acting
         )
-        self._frozen = [(fix.group, frozen_components(fix)) for fix in acting]
+        self._constraints = Constraints.of(acting, self.deck.dimension == 2)
         needed = needed_by(acting, self.deck)
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated
@@ -409,8 +409,7 @@ class LammpsSession(Evaluator):
         if not len(known.costs):
             return 0.0
         n = self.lmp.extract_setting("nlocal")
-        charges, types, mask = (self._owned(name, n) for name in ("q", "type", "mask"))
-        members = (mask.astype(np.int64) & (1 << self.lmp.available_ids("group").index(known.group))) != 0
+        charges, types, members = self._owned("q", n), self._owned("type", n), self._members(known.group, n)
         constant = float(self.lmp.extract_global("qqrd2e"))
         return self.sum(known.of_charges(charges[members], types[members], constant))
 
@@ -420,16 +419,10 @@ class LammpsSession(Evaluator):
             return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
         return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
-    def _free_components(self, count: int) -> BoolArray:
-        """Mask of the components that no fix holds fixed, (count, 3), for the first `count` owned and ghost atoms."""
-        free = np.ones((count, 3), bool)
-        mask, groups = self._owned("mask", count).astype(np.int64), self.lmp.available_ids("group")
-        for group, components in self._frozen:
-            members = (mask & (1 << groups.index(group))) != 0
-            free[np.ix_(members, components)] = False
-        if self.deck.dimension == 2:
-            free[:, 2] = False
-        return free
+    def _members(self, group: str, count: int) -> BoolArray:
+        """Mask of a group's members, (count,), among the first `count` owned and ghost atoms."""
+        bit = 1 << self.lmp.available_ids("group").index(group)
+        return np.asarray((self._owned("mask", count).astype(np.int64) & bit) != 0)
 
     def _refine_long_range(self) -> None:
         """Compute long-range forces at each distance rather than from tables, and with a fine mesh.

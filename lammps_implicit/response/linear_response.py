@@ -124,7 +124,7 @@ class LinearResponse:
     @property
     def free_count(self) -> int:
         """Number of free degrees of freedom on all ranks."""
-        return int(self.engine.sum(np.count_nonzero(self.engine.free)))
+        return self.engine.n_free
 
     @property
     def _dense_is_affordable(self) -> bool:

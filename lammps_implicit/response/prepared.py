@@ -74,7 +74,7 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
     LammpsImplicitError
         If every atom is frozen.
     """
-    free_count = engine.sum(int(np.count_nonzero(engine.free)))
+    free_count = engine.n_free
     if not free_count:
         raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
     rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
@@ -82,7 +82,7 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
         still = np.zeros_like(engine.positions)
         return Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
     around = None if preconditioner.holds else engine.neighbourhood()
-    probe = random_vector(engine.ids) * engine.free
+    probe = random_vector(engine.ids) * engine.alone
     product = hessian.calibrate(probe)
     if around is not None:
         preconditioner.fit(around, product, hessian.one_sided)

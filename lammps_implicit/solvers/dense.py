@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import eigh
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.solvers.interface import LinearSystem, Solution, Status, require_positive_curvature
 
@@ -44,15 +46,15 @@ class Dense:
                 "method 'dense' runs on one rank only: use method 'iterative', or start without mpirun"
             )
         self._system = system
-        self._free = free = np.flatnonzero(engine.free.reshape(-1))
-        self._values, self._vectors, self._hessian = np.ones(0), np.zeros((free.size, 0)), np.zeros((free.size,) * 2)
-        if len(null_space.vectors) == free.size:  # only rigid motions are possible
+        self._basis = _basis(engine)
+        size = self._basis.shape[1]
+        self._values, self._vectors, self._hessian = np.ones(0), np.zeros((size, 0)), np.zeros((size, size))
+        if len(null_space.vectors) == size:  # only rigid motions are possible
             return
         self._evaluate()
         if not (system.saddle or self._values[0] > 0) and system.measure is not None:
             # Once more, with steps measured along the mode that looks unstable.
-            mode = np.zeros(engine.free.shape)
-            mode.flat[free] = self._vectors[:, 0]
+            mode = (self._basis @ self._vectors[:, 0]).reshape(engine.free.shape)
             if engine.dot(mode, system.measure(mode)) > 0:
                 self._evaluate()
         lowest = float(np.abs(self._values).min()) if system.saddle else float(self._values[0])
@@ -60,16 +62,15 @@ class Dense:
 
     def _evaluate(self) -> None:
         """Evaluate H and diagonalise it outside the null space."""
-        system, free = self._system, self._free
-        hessian = np.empty((free.size, free.size))
-        unit = np.zeros(system.engine.free.shape)
-        for count, index in enumerate(free):
-            unit.flat[index] = 1.0
-            hessian[:, count] = system.operator(unit, self.accuracy, None).reshape(-1)[free]
-            unit.flat[index] = 0.0
-            self.progress(count + 1, free.size)
+        system, basis = self._system, self._basis
+        size = basis.shape[1]
+        hessian = np.empty((size, size))
+        for column in range(size):
+            unit = basis[:, [column]].toarray().reshape(system.engine.free.shape)
+            hessian[:, column] = basis.T @ system.operator(unit, self.accuracy, None).reshape(-1)
+            self.progress(column + 1, size)
         self._hessian, hessian = hessian, 0.5 * (hessian + hessian.T)
-        null = np.array([vector.reshape(-1)[free] for vector in system.null_space.vectors]).reshape(-1, free.size)
+        null = np.array([basis.T @ vector.reshape(-1) for vector in system.null_space.vectors]).reshape(-1, size)
         # The null space gets an eigenvalue above all others and is projected out of solutions: exact, unlike a shift.
         hessian -= null.T @ (null @ hessian)
         hessian -= (hessian @ null.T) @ null
@@ -77,10 +78,24 @@ class Dense:
 
     def solve(self, right: FloatArray, tol: float, scale: float) -> Solution:
         """Return H⁻¹b; the residual is that of the columns as evaluated, before H was symmetrised."""
-        project, free = self._system.null_space.project, self._free
-        b, x, product = project(right), np.zeros(right.size), np.zeros(right.size)
-        x[free] = self._vectors @ ((self._vectors.T @ b.reshape(-1)[free]) / self._values)
+        project, basis = self._system.null_space.project, self._basis
+        b = project(right)
+        x = basis @ (self._vectors @ ((self._vectors.T @ (basis.T @ b.reshape(-1))) / self._values))
         found = project(x.reshape(right.shape))
-        product[free] = self._hessian @ found.reshape(-1)[free]
+        product = basis @ (self._hessian @ (basis.T @ found.reshape(-1)))
         remaining = float(np.linalg.norm(b - project(product.reshape(right.shape))))
         return Solution(found, Status.CONVERGED, 0, remaining / scale if scale > 0 else 0.0)
+
+
+def _basis(engine: Evaluator) -> sparse.csc_matrix:
+    """Orthonormal displacements that atoms can make, (3n, m): single components, and groups of them that move together.
+
+    One process only.
+    """
+    alone = np.flatnonzero(engine.alone)
+    numbers = 1 + np.flatnonzero(engine.together_counts)
+    groups = [np.flatnonzero(engine.together == number) for number in numbers]
+    rows = np.concatenate([alone, *groups]).astype(np.int64)
+    columns = np.repeat(np.arange(len(alone) + len(groups)), [1] * len(alone) + [len(group) for group in groups])
+    sizes = np.repeat([1.0] * len(alone) + [len(group) ** -0.5 for group in groups], np.bincount(columns))
+    return sparse.csc_matrix((sizes, (rows, columns)), shape=(engine.free.size, len(alone) + len(groups)))

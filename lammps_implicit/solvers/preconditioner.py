@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers.bends import find_bends
@@ -20,6 +22,7 @@ from lammps_implicit.solvers.springs import (
     random_probe,
     random_vector,
     soft_probe,
+    typical_stiffness,
 )
 
 SpringInverse = Callable[[FloatArray], FloatArray]
@@ -117,7 +120,7 @@ class Preconditioner:
         bonds, _ = find_bonds(engine, around, REACH)
         bends, probe = find_bends(engine, around), random_probe(around, product)
         springs = fit_springs(engine, bonds, bends, [probe])
-        apply = self._invert(engine, springs)
+        apply = _joined(engine, springs, self._invert(engine, springs))
         rigid = NullSpace(engine, rigid_motions(engine))
         vector = rigid.project(probe.values[: len(engine.ids)])
         soft = rigid.project(apply(vector))
@@ -125,7 +128,8 @@ class Preconditioner:
         if contacts is not None:
             del apply
             second = soft_probe(engine, around, soft, times(soft))
-            apply = self._invert(engine, fit_springs(engine, contacts, bends, [probe, second]))
+            springs = fit_springs(engine, contacts, bends, [probe, second])
+            apply = _joined(engine, springs, self._invert(engine, springs))
         self.fitted = Fitted(apply, engine.positions, engine.ids, contacts is not None)
 
     def keep(self, apply: SpringInverse) -> None:
@@ -146,8 +150,19 @@ class Preconditioner:
         if not self.holds:
             around = engine.neighbourhood()
             times = partial(self.product, forces)
-            self.fit(around, times(random_vector(engine.ids) * engine.free), times)
+            self.fit(around, times(random_vector(engine.ids) * engine.alone), times)
         apply = self.apply
         # Which motions external forces prevent is not known here, and forces have no component along those they do not.
         project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project
         return lambda v: project(apply(project(v)))
+
+
+def _joined(engine: Evaluator, springs: Springs, apply: SpringInverse) -> SpringInverse:
+    """K⁻¹ that acts on atoms that move together too: springs see them as held, a typical stiffness stands for theirs.
+
+    Each such group costs conjugate gradients an iteration or two.
+    """
+    if not engine.together_counts:
+        return apply
+    together, stiffness = engine.together > 0, typical_stiffness(engine, springs)
+    return lambda v: np.where(together, v / stiffness, apply(v))

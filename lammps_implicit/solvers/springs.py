@@ -231,7 +231,7 @@ def fit_springs(engine: Evaluator, bonds: Bonds, bends: Bends, probes: Sequence[
                 "cutoff"
             )
         for atoms, part in bonds.chunks(len(engine.ids)):
-            free = engine.free[atoms].T.ravel()
+            free = engine.alone[atoms].T.ravel()
             springs, angles = design_matrix(bonds, atoms, part, probe.values), bends.design_matrix(atoms, probe.values)
             design = sparse.hstack([springs, angles], format="csr")[free] / size
             target = probe.product[atoms].T.ravel()[free] / size
@@ -251,11 +251,11 @@ def typical_stiffness(engine: Evaluator, springs: Springs) -> float:
     total, n = 0.0, len(engine.ids)
     for atoms, part in springs.bonds.chunks(n):
         diagonal = np.einsum("maa->ma", springs.blocks(part))
-        total += float((diagonal * engine.free[springs.bonds.start[part]]).sum())
+        total += float((diagonal * engine.alone[springs.bonds.start[part]]).sum())
         for rows, columns, blocks in springs.bends.blocks(atoms, springs.angular):
             own = columns == rows
-            total += float((np.einsum("maa->ma", blocks[own]) * engine.free[rows[own]]).sum())
-    typical = engine.sum(total) / max(engine.sum(int(np.count_nonzero(engine.free))), 1)
+            total += float((np.einsum("maa->ma", blocks[own]) * engine.alone[rows[own]]).sum())
+    typical = engine.sum(total) / max(engine.sum(int(np.count_nonzero(engine.alone))), 1)
     return typical if typical > 0 else 1.0
 
 
@@ -275,7 +275,7 @@ def held_by_shift(engine: Evaluator, springs: Springs, vector: FloatArray, soft:
 
 def active_atoms(engine: Evaluator) -> NDArray[np.bool_]:
     """Return the mask of this rank's atoms with free components, (n,), for which K is assembled."""
-    return np.any(engine.free, axis=1)
+    return np.any(engine.alone, axis=1)
 
 
 def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]:
@@ -305,7 +305,7 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
     keep = bonds.around.free.astype(float)
     diagonal += _SHIFT * typical * np.eye(3)
     diagonal *= keep[:n, :, None] * keep[:n, None, :]
-    diagonal[~engine.free[:, :, None] & np.eye(3, dtype=bool)] = typical
+    diagonal[~engine.alone[:, :, None] & np.eye(3, dtype=bool)] = typical
     movable = np.any(bonds.around.free, axis=1)
     columns = np.full(len(movable), -1)
     columns[movable] = global_rows(engine.comm, engine.ids[active], bonds.around.ids[movable])

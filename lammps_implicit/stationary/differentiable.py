@@ -195,7 +195,7 @@ class DifferentiablePoint(RelaxablePoint):
             system = None if freedom.fixed else response.held_cell_system(freedom, tol)
             sweeping, progress = in_two_parts(progress)
             response.mixed.prepare(sweeping)
-            adjoint = response.checked_solve(g * self.engine.free, tol, progress)
+            adjoint = response.checked_solve(self.engine.constrain(g), tol, progress)
             gradient = -response.checked_transposed_times(adjoint, tol)
             return gradient if system is None else gradient + system.backward(g, by_strain)
 
@@ -379,7 +379,7 @@ class DifferentiablePoint(RelaxablePoint):
 
     def preconditioned(self, vector: FloatArray) -> FloatArray:
         """K⁻¹v, (n, 3), with the fitted springs K: an estimate of H⁻¹v that costs no force evaluation."""
-        return self.response.prepared().system.preconditioned(vector * self.engine.free)
+        return self.response.prepared().system.preconditioned(self.engine.constrain(vector))
 
     def softest_mode(self) -> Mode:
         """Softest mode of the Hessian, roughly: see `solvers.softest`."""
