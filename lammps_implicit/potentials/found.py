@@ -119,7 +119,7 @@ def _left_out(engine: Engine, labels: list[str], offers: str) -> list[str]:
         found.append("charges and the dielectric constant: on request only (--parameters 'charge*')")
     elif engine.comm.allreduce(bool(engine.charges()[0].any())):
         found.append(
-            "charges: they differ within each type, have no opposite, or are equilibrated; those of groups can be named "
+            "charges: they differ within each type, have no opposite, or are equilibrated; name groups "
             "('charge group A / group B')"
         )
     return found

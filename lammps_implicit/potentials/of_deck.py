@@ -15,8 +15,9 @@ from lammps_implicit.evaluators.effects import require_effects_as_read, require_
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
-from lammps_implicit.potentials.labels import matches, select, split_patterns, wanted
+from lammps_implicit.potentials.labels import EXCLUDES, matches, select, split_patterns, wanted
 from lammps_implicit.potentials.named_files import require_sane_files
+from lammps_implicit.potentials.pair_coefficients import by_name
 from lammps_implicit.potentials.without_parameters import WithoutParameters
 from lammps_implicit.registry import Registry
 
@@ -132,7 +133,7 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     PotentialError
         If the deck has no parameters of any family, or no label matches a pattern.
     """
-    given = [] if parameters is None else split_patterns(parameters)
+    given = [] if parameters is None else _by_name(engine, split_patterns(parameters))
     patterns = wanted(given)
     families = sorted((family for _, family in FAMILIES.items()), key=lambda family: family.order)
     for family in families:
@@ -150,6 +151,15 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
             "pair_coeff lines take from a variable, with --parameters var:NAME"
         )
     return potential.select(select(potential.names, given)) if given else potential
+
+
+def _by_name(engine: Engine, patterns: Sequence[str]) -> list[str]:
+    """Patterns with those of pair coefficients by position replaced by their names."""
+    found = []
+    for pattern in patterns:
+        sign = EXCLUDES if pattern.startswith(EXCLUDES) else ""
+        found += [sign + label for label in by_name(engine.deck, pattern.removeprefix(EXCLUDES))] or [pattern]
+    return found
 
 
 def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Sequence[str]) -> SelectablePotential | None:

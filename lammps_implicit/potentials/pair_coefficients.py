@@ -16,6 +16,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
 from lammps_implicit.potentials.commands import PotentialCommands, pair_styles, plain_style, style_of
+from lammps_implicit.potentials.labels import matches
 from lammps_implicit.potentials.number_files import is_number
 from lammps_implicit.potentials.style_arguments import NO_PARAMETER, pair_arguments
 
@@ -106,6 +107,32 @@ def without_derivative(deck: Deck, types: int) -> list[str]:
         if not float(line.args[word]) and mixed & _like_types(line, types):
             found.append(label)
     return found
+
+
+def by_name(deck: Deck, pattern: str) -> list[str]:
+    """Labels by name of coefficients whose labels by position match a pattern: ``buck/coul/long 1-1 1`` is ``A``.
+
+    Parameters
+    ----------
+    deck : Deck
+    pattern : str
+        Shell pattern.
+
+    Returns
+    -------
+    list of str
+        Empty if the pattern does not end in a position, or matches labels by name.
+    """
+    places = _places(deck, beside_words=False)
+    if not pattern.rpartition(" ")[2].isdecimal() or matches(list(places), pattern):
+        return []
+    found = []
+    for label, of_label in places.items():
+        for line, word in of_label:
+            _, first = style_of(deck, deck.pair_coeffs[line])
+            if matches([f"{label.rpartition(' ')[0]} {word - first + 1}"], pattern):
+                found.append(label)
+    return list(dict.fromkeys(found))
 
 
 def _places(deck: Deck, beside_words: bool) -> dict[str, tuple[tuple[int, int], ...]]:
