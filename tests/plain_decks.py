@@ -44,8 +44,8 @@ class Place:
     deck : str
     where : str or dict
         Text around the number, which is written ``{}``; any blanks match blanks. Or a dictionary with ``file``, and
-        ``at`` (such a text), ``line`` and ``word`` (counted from 1), or ``scale`` (``embedding Cu``, ``density Cu`` or
-        ``pair Cu-Ni`` of a setfl file); ``every`` allows several places.
+        ``at`` (such a text), ``line`` (or several) and ``word`` (counted from 1), or ``scale`` (a function of a
+        setfl file, as ``pair Cu-Ni``, or a funcfl file, as ``charge``, or ``table``).
     """
 
     def __init__(self, deck, where):
@@ -60,13 +60,17 @@ class Place:
     def spans(self, text):
         """Where the number stands in the text: beginnings and ends."""
         if "line" in self.where:
-            start = sum(len(row) + 1 for row in text.split("\n")[: self.where["line"] - 1])
-            word = list(re.finditer(r"\S+", text[start:].split("\n", 1)[0]))[self.where["word"] - 1]
-            return [(start + word.start(), start + word.end())]
+            lines = self.where["line"] if isinstance(self.where["line"], list) else [self.where["line"]]
+            return [self._word(text, line) for line in lines]
         found = [match.span(2) for match in self.pattern().finditer(text)]
         assert found, f"{self.where['at']!r} is not in {self.file}"
-        assert len(found) == 1 or self.where.get("every"), f"{self.where['at']!r} is {len(found)} times in {self.file}"
+        assert len(found) == 1, f"{self.where['at']!r} is {len(found)} times in {self.file}"
         return found
+
+    def _word(self, text, line):
+        start = sum(len(row) + 1 for row in text.split("\n")[: line - 1])
+        word = list(re.finditer(r"\S+", text[start:].split("\n", 1)[0]))[self.where["word"] - 1]
+        return start + word.start(), start + word.end()
 
     @property
     def source(self):
@@ -104,30 +108,45 @@ def write(changes, folder):
 
 
 def _scaled(text, what, factor):
-    """A setfl file with one function multiplied; each function starts on a line of its own."""
+    """A setfl, funcfl or table file with one function multiplied."""
+    if what == "table":
+        return re.sub(
+            r"^(\s*\d+\s+\S+\s+)(\S+)\s+(\S+)\s*$",
+            lambda row: f"{row[1]}{float(factor * float(row[2]))!r} {float(factor * float(row[3]))!r}",
+            text,
+            flags=re.MULTILINE,
+        )
     rows = text.split("\n")
-    elements = rows[3].split()[1:]
-    n_rho, _, n_r, *_ = rows[4].split()
-    n_rho, n_r, count = int(n_rho), int(n_r), len(elements)
-    words = iter(" ".join(rows[5:]).split())
-    total = len(" ".join(rows[5:]).split()) - n_r * count * (count + 1) // 2 - (4 + n_rho) * count
-    lines = rows[:5]
-
-    def function(name, length):
-        values = [next(words) for _ in range(length)]
-        if what in name:
-            values = [repr(float(factor) * float(value)) for value in values]
-        lines.extend(" ".join(values[k : k + 5]) for k in range(0, length, 5))
-
-    for element in elements:
-        lines.append(" ".join(next(words) for _ in range(4)))
-        function([f"embedding {element}"], n_rho)
-        for _ in range(total // count // n_r):  # eam/fs has a density for each element
-            function([f"density {element}"], n_r)
-    for i, one in enumerate(elements):
-        for other in elements[: i + 1]:
-            function([f"pair {one}-{other}", f"pair {other}-{one}"], n_r)
+    head = 3 if " " not in what else 5
+    words = " ".join(rows[head:]).split()
+    if " " not in what:
+        n_rho, _, n_r, *_ = rows[2].split()
+        parts = [(["embedding"], int(n_rho)), (["charge"], int(n_r)), (["density"], int(n_r))]
+    else:
+        parts = _setfl(rows[3].split()[1:], *map(int, rows[4].split()[0:3:2]), len(words))
+    lines, at = rows[:head], 0
+    for names, length in parts:
+        values = words[at : at + length]
+        if what in names:
+            values = [repr(float(factor) * float(value.replace("D", "E"))) for value in values]
+        lines += [" ".join(values[k : k + 5]) for k in range(0, length, 5)]
+        at += length
     return "\n".join(lines) + "\n"
+
+
+def _setfl(elements, n_rho, n_r, count):
+    """Names and lengths of the parts of a setfl file with so many words: headers, functions of elements and of pairs."""
+    pairs = [(one, other) for i, one in enumerate(elements) for other in elements[: i + 1]]
+    of_pairs, left = ["pair"], count - (4 + n_rho) * len(elements)
+    if left == (len(elements) + 3 * len(pairs)) * n_r:  # adp; eam/fs has a density for each pair of elements
+        of_pairs = ["pair", "dipole", "quadrupole"]
+    densities = (left // n_r - len(of_pairs) * len(pairs)) // len(elements)
+    parts = []
+    for element in elements:
+        parts += [([], 4), ([f"embedding {element}"], n_rho), *[([f"density {element}"], n_r)] * densities]
+    return parts + [
+        ([f"{kind} {one}-{other}", f"{kind} {other}-{one}"], n_r) for kind in of_pairs for one, other in pairs
+    ]
 
 
 class PlainDeck:
@@ -203,10 +222,16 @@ class PlainDeck:
         if words:
             self.lmp.command(f"change_box all {' '.join(words)} units box")
 
+    def beside(self, positions):
+        """Images of positions, in id order, nearest to where the atoms are: springs know how far atoms have come."""
+        away = (positions - self.by_id("x")) @ np.linalg.inv(self.cell)
+        return positions - np.round(away) * np.array(self.periodic, bool) @ self.cell
+
     def minimise(self):
         """LAMMPS' own minimiser, from where the atoms are."""
         self.lmp.command("min_style cg")
-        self.lmp.command("minimize 0 1e-12 5000 20000")
+        self.lmp.command("min_modify line forcezero")  # others end where round-off hides the energy
+        self.lmp.command("minimize 0 1e-11 5000 20000")
         self.images = self.by_id("image").copy()
         return self.by_id("x").copy()
 
@@ -253,13 +278,14 @@ def newton_matrix(plain, unknowns, basis, target, step):
 
 def relax(plain, unknowns, inverse, basis, target, accuracy):
     """Newton's method with one matrix; unknowns where no residual is left, and the largest that is."""
-    best, least = unknowns, np.inf
+    best, least, idle = unknowns, np.inf, 0
     for _ in range(60):
         missing = plain.residual(unknowns, basis, target)
         largest = np.abs(missing).max()
+        idle = 0 if largest < 0.5 * least else idle + 1
         if largest < least:
             best, least = unknowns, largest
-        if least < accuracy or largest > 10 * least:
+        if least < accuracy or largest > 10 * least or idle == 4:  # round-off
             break
         unknowns = unknowns - inverse @ missing
     return best, least
@@ -295,18 +321,24 @@ class BruteForce:
         """The parameters as they stand in the deck and its files."""
         return np.array([place.read() for place in self.places])
 
-    def reference(self, at=None):
-        """Relaxed positions in id order, (N, 3), strains and energy; from positions `at`, or where the deck ends."""
+    def reference(self, at=None, cell=None):
+        """Relaxed positions in id order, (N, 3), and strains: from positions and a cell, or from where the deck ends."""
         plain = self.start()
+        if cell is not None:
+            plain.reshape(cell)
+            plain.cell = cell
         target = self.entry.get("pressure", 0.0)
-        x = at if at is not None else plain.minimise() if self.entry.get("minimise", True) else plain.by_id("x").copy()
+        x = plain.minimise() if at is None else plain.beside(at)
         plain.put(x)
         unknowns = np.concatenate([x.ravel(), np.zeros(len(self.basis))])
         self.step = self.entry.get("difference", 1e-4)
         for _ in range(3):
+            if self.entry.get("together"):  # LAMMPS' minimiser moves such atoms as it should
+                self.left, self.motions = 0.0, np.zeros((x.size, 0))
+                break
             matrix = newton_matrix(plain, unknowns, self.basis, target, self.step)
             self.inverse, self.motions = _inverse(matrix, self.entry.get("null", 1e-6))
-            unknowns, self.left = relax(plain, unknowns, self.inverse, self.basis, target, 1e-10)
+            unknowns, self.left = relax(plain, unknowns, self.inverse, self.basis, target, 1e-12)
             if self.left < self.entry.get("left", 1e-7):
                 break
         plain.residual(unknowns, self.basis, target)
@@ -325,7 +357,10 @@ class BruteForce:
         plain = self.start(list(zip(self.places, values, strict=True)))
         plain.low, plain.cell, plain.images = self.low, self.cell, self.images
         plain.put(self.at[: len(self.at) - len(self.basis)].reshape(-1, 3), self.cell)
-        found, left = relax(plain, self.at, self.inverse, self.basis, self.entry.get("pressure", 0.0), 1e-10)
+        if self.entry.get("together"):
+            found, left = plain.minimise().ravel(), 0.0
+        else:
+            found, left = relax(plain, self.at, self.inverse, self.basis, self.entry.get("pressure", 0.0), 1e-12)
         plain.close()
         self.left = max(self.left, left)
         return found
