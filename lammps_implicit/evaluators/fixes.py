@@ -138,6 +138,12 @@ def has_energy(fix: Fix) -> bool:
     return fix.style in _EXTERNAL_FORCES or bool(_WALLS.match(fix.style))
 
 
+def minimised_without(deck: Deck) -> str:
+    """What to write where LAMMPS minimised without the energy of a fix that has one; empty if it did not."""
+    without = [fix for fix in deck.fixes.values() if has_energy(fix) and fix.id not in deck.with_energy]
+    return "".join(f"; write 'fix_modify {fix.id} energy yes', so that LAMMPS minimises with it" for fix in without)
+
+
 def _must_be_zero(fix: Fix, arg: str) -> bool:
     try:
         zero = float(arg) == 0.0
