@@ -36,7 +36,7 @@ DECKS = {
     ),
     "no pair style": (SETUP[: SETUP.index("pair_style")], "no pair_style"),
     "dynamics": (
-        TA_VACANCY + "velocity all create 3000 7\ntimestep 0.001\nfix move all nve\nrun 20\n",
+        TA_VACANCY + "velocity all create 3000 7 loop geom\ntimestep 0.001\nfix move all nve\nrun 20\n",
         "it runs dynamics after its last minimisation: 'run 20'",
     ),
     "moved atoms": (TA_VACANCY + "fix path all move linear 1 0 0\n", "unfix path"),

@@ -167,6 +167,10 @@ class Deck:
         Whether the deck has styles and coefficients from a restart file: see `fill_from_restart`.
     definitions : dict of str to tuple of str
         Arguments after the name of each compute (``c_NAME``) and variable (``v_NAME``), by that reference.
+    run_style : str
+        Style of the last ``run_style`` command.
+    with_energy : set of str
+        IDs of the fixes whose energy LAMMPS minimises with (``fix_modify ID energy yes``).
     history : History
         Minimisations and runs, since LAMMPS started.
     """
@@ -188,6 +192,8 @@ class Deck:
     from_data: set[str] = field(default_factory=set)
     restarted: bool = False
     definitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    run_style: str = "verlet"
+    with_energy: set[str] = field(default_factory=set)
     history: History = field(default_factory=History)
 
     @property
@@ -336,6 +342,10 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.bonded.add(BONDED[command])
     elif command == "fix" and len(args) >= 3:
         deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:], directory)
+    elif command == "fix_modify" and args[1:3] == ("energy", "yes"):
+        deck.with_energy.add(args[0])
+    elif command == "run_style" and args:
+        deck.run_style = args[0]
     elif command in ("compute", "variable") and len(args) >= 2:
         deck.definitions[f"{command[0]}_{args[0]}"] = args[1:]
     elif command == "unfix" and len(args) == 1:

@@ -20,6 +20,7 @@ from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
 from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
+from lammps_implicit.evaluators.orientations import require_no_torque
 from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.mpi.ownership import fetch
 
@@ -93,6 +94,8 @@ class Engine(LammpsSession):
         self._take_constraints(n)
         self._displaced = self._strained = False
         forces = self._owned("f", n).copy()
+        if self.lmp.extract_setting("torque_flag"):
+            require_no_torque(self.max_abs(self.lmp.numpy.extract_atom("torque")[:n]), self.pair_style)
         if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
             raise DeckError(
                 "a fix exerts forces on atoms frozen by an earlier fix, so that they would move: define "
@@ -186,6 +189,14 @@ class Engine(LammpsSession):
             )
         self._displaced = displacement is not None
         return self._owned("f", n) * self.free
+
+    @property
+    def unwrapped(self) -> FloatArray:
+        """Positions, (n, 3), Å, in the periodic images of the deck's data file, which LAMMPS' flags keep."""
+        bits = 10 if self._images.dtype.itemsize == 4 else 21  # LAMMPS' IMGBITS
+        mask, packed = (1 << bits) - 1, self._images.astype(np.int64)
+        counts = np.stack([packed & mask, packed >> bits & mask, packed >> 2 * bits], axis=1) - (1 << (bits - 1))
+        return np.asarray(self.positions + counts @ self._cell)
 
     @property
     def skin(self) -> float:

@@ -36,6 +36,7 @@ from lammps_implicit.evaluators.fixes import (
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.kspace import describe_change, kept_resolution, may_be_kept, refined
+from lammps_implicit.evaluators.orientations import require_points
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
@@ -184,7 +185,10 @@ class LammpsSession(Evaluator):
             If a fix moves atoms, exerts forces without a potential energy, or is unknown, atoms have no ids, or tables
             or the accuracy of long-range forces change the energy.
         """
+        require_points(self.pair_style, str(self.lmp.extract_global("atom_style")), bool(self.deck.pair_style))
         self.command("timer timeout off")
+        if not self.deck.run_style.startswith("verlet"):
+            self.command("run_style verlet")  # others split forces into levels
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
         acting = [fix for fix in known if not removed(fix)]
@@ -429,7 +433,7 @@ class LammpsSession(Evaluator):
 
         One force evaluation, and one more for each of both that is changed.
         """
-        tables, fine = uses_tables(self.deck), refined(self.deck.kspace)
+        tables, fine = uses_tables(self.deck, self.pair_style), refined(self.deck.kspace)
         if not (tables or fine):
             return
         energies = [self._evaluated()]

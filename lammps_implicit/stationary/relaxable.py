@@ -20,6 +20,7 @@ from lammps_implicit.cell.freedom import (
 )
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
+from lammps_implicit.evaluators.fixes import minimised_without
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.mpi.id_order import IdOrder
@@ -137,6 +138,7 @@ class RelaxablePoint:
             raise NotAMinimumError(
                 f"the deck does not end in a minimum: its largest force component is {self.max_force:.3g} "
                 f"{self.units.force}, above the limit of {limit:.3g}{engine.deck.history}; {RELAX_REMEDY}"
+                f"{minimised_without(engine.deck)}"
             )
         start, energy = (engine.ids, engine.positions, engine.cell), self.energy
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
@@ -199,8 +201,13 @@ class RelaxablePoint:
 
     @property
     def positions(self) -> FloatArray:
-        """Positions of this rank's atoms, (n, 3), Å, in the order of `ids`; read-only."""
+        """Positions of this rank's atoms, (n, 3), Å, in the order of `ids`, inside the cell; read-only."""
         return _seen(self.engine.positions)
+
+    @property
+    def unwrapped(self) -> FloatArray:
+        """The same in the periodic images in which ASE, or the deck's data file, gave the atoms, (n, 3), Å."""
+        return self.engine.unwrapped
 
     @property
     def energy(self) -> float:
@@ -408,11 +415,22 @@ class RelaxablePoint:
             else:
                 far = FAR_FROM_MINIMUM * self.units.force_factor
                 forces = relax(engine, forces, self.preconditioner.near, ftol, far, within, progress)
-        except ConvergenceError:
+        except ConvergenceError as error:
             self._take(engine.settle())  # the reference is now wherever it stopped
+            self._require_held(error)
             raise
         self._take(forces)
         self.settle()
+
+    def _require_held(self, error: ConvergenceError) -> None:
+        """Say so if a relaxation failed as external forces push all atoms the same way."""
+        forces = self.response.hessian.reference_forces
+        net, all_ = self.engine.sum(forces.sum(axis=0)), self.engine.sum(float(np.abs(forces).sum()))
+        if self.engine.external and all_ > 0 and np.abs(net).sum() > 0.5 * all_:
+            raise ConvergenceError(
+                f"external forces push all atoms the same way, with ({', '.join(f'{f:.3g}' for f in net)}) in total, "
+                f"and nothing holds them: hold some atoms with 'fix setforce 0 0 0' ({error})"
+            ) from None
 
     def _moved(self, forces: FloatArray) -> None:
         self.response.hessian.reference_forces = forces
