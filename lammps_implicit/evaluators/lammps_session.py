@@ -56,8 +56,9 @@ _VIRIAL = "li_virial"
 _EXTRACTED = ("epsilon", "sigma", "eps14", "sigma14", "lambda", "delta", "a", "A", "c", "C", "rho", "d0", "alpha", "r0")
 """Coefficients of pair styles that LAMMPS may tell by ``extract_pair``."""
 
-_NOT_TO_BE_CLOSED = "grid3d points"
-"""In the message of an error of meshes after which LAMMPS crashes when it is closed (observed)."""
+_NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file")
+"""In the messages of errors, of meshes and of funcfl files that are too short, after which LAMMPS crashes when it is
+closed (observed)."""
 
 
 class _Closed:
@@ -173,6 +174,11 @@ class LammpsSession(Evaluator):
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
         if not self.lmp.extract_setting("box_exist") or self.n_atoms == 0:
             raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate; create or read some")
+
+    def read_so_far(self, path: Path) -> None:
+        """Collect in `deck` the settings of a deck that LAMMPS has stopped in, as far as it came."""
+        self.lmp.flush_buffers()
+        self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
 
     def take_over(self) -> None:
         """Remove the deck's output and passive fixes, refine its long-range forces, and check other fixes.
@@ -519,7 +525,7 @@ class LammpsSession(Evaluator):
         except LammpsImplicitError:
             raise
         except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
-            self._broken = self._broken or _NOT_TO_BE_CLOSED in str(error)
+            self._broken = self._broken or any(words in str(error) for words in _NOT_TO_BE_CLOSED)
             if "Abort" in type(error).__name__ and self.comm.size > 1:
                 # One rank failed alone, and the others wait for it inside LAMMPS: all must be ended.
                 print(f"error: {what}: {lammps_message(str(error))}", file=sys.stderr, flush=True)
