@@ -58,7 +58,7 @@ SETTINGS = {
     "lennard/mdf": "6.0 8.0",
     "lj/class2/coul/long": "8.0",
     "lj/charmm/coul/long": "6.0 8.0",
-    "lj/cubic": "6.0 8.0",
+    "lj/cubic": "",
     "lj/cut/coul/dsf": "0.2 8.0",
     "lj/cut/coul/long/soft": "2 0.5 10.0 8.0",
     "lj/cut/soft": "2 0.5 8.0",
