@@ -133,8 +133,8 @@ def from_engine(engine: Engine, patterns: Sequence[str]) -> Charges | None:
     if not used:
         if asked and found.mixed:
             raise PotentialError(
-                f"'{asked[0]}': {found.differ}: define groups of atoms of one charge in the deck, and name two of them, as "
-                f"in '{PREFIX}group A / group B'"
+                f"'{asked[0]}': {found.differ}: define groups of atoms of one charge in the deck, and name two, "
+                f"as in '{PREFIX}group A / group B'"
             )
         return None
     carriers = tuple({carrier: None for direction in used.values() for carrier in direction})
