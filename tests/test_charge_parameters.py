@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from brute_force import NewtonRelaxer, relative_error
-from molecules import WATER_COEFFICIENTS, WATER_END, WATER_HEAD, write_water
+from waters import WATER_COEFFICIENTS, WATER_END, WATER_HEAD, write_water
 
 from lammps_implicit import Minimum
 from lammps_implicit.errors import DeckError, PotentialError
@@ -139,6 +139,8 @@ def test_a_deck_that_is_not_neutral_has_independent_charges(tmp_path):
         ("group none empty", "charge group none", "there are no such atoms"),
         ("set atom 3 charge 1.5", "charge type 1", "these atoms have charges from 1.5 to 2"),
         ("set atom 3 charge 1.5", "charge type 2", "charges of type 1 differ, so that it is not known what keeps"),
+        ("set atom 3 charge 1.5", "charge*", "'charge\\*': charges of type 1 differ: define groups of atoms"),
+        ("fix q all qeq/point 1 6.0 1e-4 10 qeq.parameters", "charge*", "chooses the charges"),
         ("set type 2 charge 0", "charge type 1", "no others have the opposite sign"),
         ("fix q all qeq/point 1 6.0 1e-4 10 qeq.parameters", "charge type 1", "qeq/point"),
     ],

@@ -64,7 +64,8 @@ ParametersOption = Annotated[
     Optional[str],
     typer.Option(
         "--parameters",
-        help="Parameters to differentiate by: shell patterns of labels, separated by commas, such as 'Be:*,W:[1-9]'.",
+        help="Parameters to differentiate by: shell patterns of labels, separated by commas, such as 'Be:*,W:[1-9]', "
+        "'bond*,charge type 2', 'var:*'; those that start with ! exclude: 'buck*,!*C', '!Ta:0'.",
     ),
 ]
 VariableOption = Annotated[

@@ -164,7 +164,9 @@ class Deck:
     from_data : set of str
         Whose coefficients a data file has set: ``pair``, ``bond``, ``angle``, ``dihedral``, ``improper``.
     restarted : bool
-        Whether the deck has styles and coefficients from a restart file: see `fill_from_restart`.
+        Whether the deck has read a restart file.
+    from_restart : set of str
+        Whose styles and coefficients it has from there, as `from_data`: see `fill_from_restart`.
     definitions : dict of str to tuple of str
         Arguments after the name of each compute (``c_NAME``) and variable (``v_NAME``), by that reference.
     run_style : str
@@ -191,6 +193,7 @@ class Deck:
     dielectric: Setting | None = None
     from_data: set[str] = field(default_factory=set)
     restarted: bool = False
+    from_restart: set[str] = field(default_factory=set)
     definitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     run_style: str = "verlet"
     with_energy: set[str] = field(default_factory=set)
@@ -382,7 +385,7 @@ def fill_from_restart(deck: Deck, written: str, directory: Path, exact: Sequence
     deck.pair_coeffs[:0] = [PairCoeff(words[1:], directory) for words in pairs]
     deck.raw_potential[1:1] = [(words, directory) for words in pairs]
     deck.bonded_coeffs[:0] = [Setting(words, words, directory) for words in found if words[0] in BONDED]
-    deck.restarted = bool(found)
+    deck.from_restart = {words[0].removesuffix("_coeff") for words in found}
 
 
 def _with_all_digits(words: list[str], exact: Sequence[Sequence[Sequence[float]]]) -> tuple[str, ...]:

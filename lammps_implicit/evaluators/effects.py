@@ -99,7 +99,7 @@ def require_potential_as_read(engine: Engine) -> None:
 
 def _commands_of(engine: Engine) -> str:
     """What the commands that were read are called, and where else they may come from."""
-    if engine.deck.restarted:
+    if engine.deck.from_restart:
         return (
             "the coefficients of its restart file, of which LAMMPS tells six digits only (write the 'pair_style', "
             "'pair_coeff', 'bond_coeff', … lines after 'read_restart')"

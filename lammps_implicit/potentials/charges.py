@@ -117,7 +117,7 @@ def from_engine(engine: Engine, patterns: Sequence[str]) -> Charges | None:
     PotentialError
         If a pattern asks for a charge that cannot be a parameter.
     """
-    asked = [pattern for pattern in patterns if pattern.startswith(PREFIX)]
+    asked = [pattern for pattern in patterns if pattern.startswith(PREFIX.strip())]
     equilibrating = [fix for fix in engine.deck.fixes.values() if fix.style.startswith(_EQUILIBRATES)]
     if equilibrating:
         if asked:
@@ -131,6 +131,11 @@ def from_engine(engine: Engine, patterns: Sequence[str]) -> Charges | None:
     directions = {label: found.direction(label, label in patterns) for label in dict.fromkeys(labels + named)}
     used = {label: direction for label, direction in directions.items() if direction}
     if not used:
+        if asked and found.mixed:
+            raise PotentialError(
+                f"'{asked[0]}': {found.differ}: define groups of atoms of one charge in the deck, and name two, "
+                f"as in '{PREFIX}group A / group B'"
+            )
         return None
     carriers = tuple({carrier: None for direction in used.values() for carrier in direction})
     found.require_apart(carriers)
@@ -154,6 +159,11 @@ class _Found:
             Carrier(words, count, low) for words, (count, low, high) in ranges.items() if count and low == high
         ]
         self.mixed = [words for words, (count, low, high) in ranges.items() if count and low != high]
+
+    @property
+    def differ(self) -> str:
+        """Whose charges differ."""
+        return f"charges of {', '.join(self.mixed)} differ"
 
     def _range(self, words: str) -> tuple[int, float, float]:
         """Number of atoms, and their lowest and highest charge, on all ranks."""
@@ -211,7 +221,7 @@ class _Found:
         if not others or self.mixed:
             if not asked:
                 return {}
-            why = f"charges of {', '.join(self.mixed)} differ" if self.mixed else "no others have the opposite sign"
+            why = self.differ if self.mixed else "no others have the opposite sign"
             raise PotentialError(
                 f"'{label}': {why}, so that it is not known what keeps the deck neutral: name it, as in "
                 f"'{PREFIX}type 1 / 2' or '{PREFIX}type 1 / group NAME'"

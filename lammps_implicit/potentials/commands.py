@@ -106,7 +106,7 @@ class PotentialCommands:
             for args, files, folder in _lines_with_files(deck)
         ]
         bonded = [bonded_words(deck, line) for line in deck.bonded_coeffs]
-        return cls([] if deck.restarted else style, coeffs, list(deck.pair_modifies), bonded)
+        return cls([] if "pair" in deck.from_restart else style, coeffs, list(deck.pair_modifies), bonded)
 
     def change(self, line: int, word: int, text: str) -> None:
         """Replace a word of a ``pair_coeff`` line.
