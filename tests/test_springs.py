@@ -23,7 +23,7 @@ def _engine(atoms, n_types, seed=3):
     free = np.ones((len(sites), 3), bool)
     free[::7, 1] = False
     free[::11] = False
-    engine = SimpleNamespace(comm=MPI.COMM_SELF, ids=ids, free=free, n_types=n_types, positions=positions)
+    engine = SimpleNamespace(comm=MPI.COMM_SELF, ids=ids, free=free, alone=free, n_types=n_types, positions=positions)
     for name in ("sum", "max", "norm", "dot", "on_root"):
         setattr(engine, name, getattr(Evaluator, name).__get__(engine))
     return engine, Neighbourhood(positions, ids, random.integers(1, n_types + 1, len(sites)), free)
@@ -97,7 +97,7 @@ def _molecules(seed=4):
     positions = (centres[:, None] + turned).reshape(-1, 3)
     ids, free = 1 + np.arange(len(positions)), np.ones(positions.shape, bool)
     engine, _ = _engine(8, 2)
-    engine.ids, engine.free, engine.positions = ids, free, positions
+    engine.ids, engine.free, engine.alone, engine.positions = ids, free, free, positions
     return engine, Neighbourhood(positions, ids, np.tile([1, 2, 2], len(centres)), free)
 
 
