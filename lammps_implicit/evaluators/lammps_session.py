@@ -32,7 +32,7 @@ from lammps_implicit.evaluators.fixes import (
 )
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
-from lammps_implicit.evaluators.kspace import describe_change, refined
+from lammps_implicit.evaluators.kspace import describe_change, differentiable, refined
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
@@ -360,11 +360,22 @@ class LammpsSession(Evaluator):
         bit = 1 << self.lmp.available_ids("group").index(group)
         return np.asarray((self._owned("mask", count).astype(np.int64) & bit) != 0)
 
+    def _smooth_long_range(self) -> None:
+        """Replace settings of long-range forces with which they cannot be differentiated."""
+        smooth, told = differentiable(self.deck.kspace)
+        if smooth != self.deck.kspace:
+            self.deck.kspace = smooth
+            for words in smooth:
+                self.command(" ".join(words))
+        if told and self.comm.rank == 0:
+            warnings.warn(told, stacklevel=2)
+
     def _refine_long_range(self) -> None:
         """Compute long-range forces at each distance rather than from tables, and with a fine mesh.
 
         One force evaluation, and one more for each of both that is changed.
         """
+        self._smooth_long_range()
         tables, fine = uses_tables(self.deck), refined(self.deck.kspace)
         if not (tables or fine):
             return
