@@ -26,6 +26,7 @@ from lammps_implicit.cli.options import (
     OverwriteOption,
     ParametersOption,
     PressureOption,
+    RelaxOption,
     SaddleOption,
     VariableOption,
     number,
@@ -84,6 +85,7 @@ def relax(
     with progress("relaxing", rank() == 0) as update:
         minimum = Minimum.from_deck(
             deck,
+            parameters=(),
             variables=settings,
             ftol=ftol,
             force_limit=math.inf,
@@ -98,6 +100,7 @@ def relax(
                 ("atoms", str(minimum.engine.n_atoms)),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
                 ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force}"),
+                *_moved_rows(minimum),
                 *_cell_rows(minimum),
                 ("force evaluations after the deck", str(minimum.setup.total)),
             ]
@@ -120,6 +123,7 @@ def sensitivity(
     variables: VariableOption = None,
     ftol: FtolOption = 1e-8,
     force_limit: ForceLimitOption = 1e-2,
+    relax: RelaxOption = False,
     saddle: SaddleOption = False,
     cell: CellOption = "none",
     pressure: PressureOption = None,
@@ -164,6 +168,8 @@ def sensitivity(
         cell=cell,
         pressure=pressure,
         accept_accuracy=accept_accuracy,
+        relax=relax,
+        differentiable=True,
     ) as minimum:
         changes = None if ensemble is None else _changes(minimum, ensemble, covariance, accept_mean)
         held = minimum.strain(cell, None if cell == "none" else pressure)
@@ -256,6 +262,16 @@ def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
     shown = f"along {third.enthalpy.duals.shape[1]} directions, asymmetry {third.asymmetry:.1e}"
     shown += f", stability to {third.softening_errors[0]:.1e}"
     return [("third derivatives", shown if third.strains is None else f"{shown}, {third.strains.finding}")]
+
+
+def _moved_rows(minimum: Minimum) -> list[tuple[str, str]]:
+    """How far the structure was from its minimum."""
+    done, units = minimum.relaxation, minimum.units
+    assert done is not None
+    return [
+        ("atoms moved by up to", f"{done.farthest:.3g} {units.length}"),
+        ("energy changed by", f"{done.energy:.6g} {units.energy}"),
+    ]
 
 
 def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:

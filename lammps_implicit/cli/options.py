@@ -81,6 +81,12 @@ ForceLimitOption = Annotated[
         help="Refuse decks that end with a larger force (eV/Å) than this; inf for none.",
     ),
 ]
+RelaxOption = Annotated[
+    bool,
+    typer.Option(
+        "--relax", help="Relax what the deck leaves, however far from a minimum, and say how far atoms moved."
+    ),
+]
 EvaluatorOption = Annotated[
     Optional[str],
     typer.Option(

@@ -58,6 +58,55 @@ class Fix:
 
 
 @dataclass
+class History:
+    """What a deck has done that its last structure depends on.
+
+    Attributes
+    ----------
+    minimisations : int
+        Number of ``minimize`` commands.
+    stopped : str
+        LAMMPS' reason for the end of the last one.
+    looped : bool
+        Whether the deck jumps.
+    dynamics : str
+        The last ``run`` command of more than 0 steps after the last minimisation; empty if there was none.
+    quit : bool
+        Whether the deck said ``quit``.
+    read : bool
+        Whether this was read from LAMMPS' output, rather than left at its defaults.
+    """
+
+    minimisations: int = 0
+    stopped: str = ""
+    looped: bool = False
+    dynamics: str = ""
+    quit: bool = False
+    read: bool = False
+
+    def take(self, command: str, args: tuple[str, ...]) -> None:
+        """Take in a command that the deck has issued."""
+        if command == "minimize":
+            self.minimisations += 1
+            self.dynamics = self.stopped = ""
+        elif command == "run" and args and args[0] != "0":
+            self.dynamics = " ".join((command, *args[:1]))
+        elif command == "jump":
+            self.looped = True
+
+    def __str__(self) -> str:
+        """Why the last structure may be no minimum, in brackets after a sentence; empty if that is not known."""
+        if not self.read:
+            return ""
+        if self.dynamics:
+            since = "its last minimisation" if self.minimisations else "no minimisation"
+            return f" (it runs dynamics after {since}: '{self.dynamics}')"
+        if not self.minimisations:
+            return " (it minimises nothing)"
+        return f" (its last minimisation stopped with '{self.stopped}')" if self.stopped else ""
+
+
+@dataclass
 class Deck:
     """Settings in force after a deck has run.
 
@@ -84,6 +133,14 @@ class Deck:
     raw_potential : list of (tuple of str, Path)
         Words of the last ``pair_style`` command and its ``pair_coeff`` commands before variables were substituted,
         each with the working directory when it was issued.
+    definitions : dict of str to tuple of str
+        Arguments after the name of each compute (``c_NAME``) and variable (``v_NAME``), by that reference.
+    run_style : str
+        Style of the last ``run_style`` command.
+    with_energy : set of str
+        IDs of the fixes whose energy LAMMPS minimises with (``fix_modify ID energy yes``).
+    history : History
+        Minimisations and runs, since LAMMPS started.
     """
 
     units: str = "lj"
@@ -96,6 +153,10 @@ class Deck:
     kspace: list[tuple[str, ...]] = field(default_factory=list)
     bonded: set[str] = field(default_factory=set)
     raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
+    definitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    run_style: str = "verlet"
+    with_energy: set[str] = field(default_factory=set)
+    history: History = field(default_factory=History)
 
     @property
     def pressure(self) -> tuple[float, ...]:
@@ -152,7 +213,7 @@ def read_transcript(text: str, directory: Path) -> Deck:
     DeckError
         If the deck turned the echo off, so that its later commands are unknown.
     """
-    deck = Deck()
+    deck = Deck(history=History(read=True))
     raw: list[str] = []
     lines = iter(text.split("\n"))  # not `splitlines`: LAMMPS ends lines at line feeds only
     for line in lines:
@@ -167,8 +228,11 @@ def read_transcript(text: str, directory: Path) -> Deck:
             continue
         raw, written = [], raw or words
         command, args = words[0], tuple(words[1:])
+        deck.history.take(command, args)
         if command == "clear":
-            deck = Deck()
+            deck = Deck(history=deck.history)
+        elif command == "Stopping":
+            deck.history.stopped = " ".join(args).removeprefix("criterion = ")
         elif command == "print" and args:
             # Its output follows at once, and is no command even if it looks like one.
             lines = _after_output(lines, _printed_rows(args))
@@ -212,6 +276,12 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.bonded.add(BONDED[command])
     elif command == "fix" and len(args) >= 3:
         deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:], directory)
+    elif command == "fix_modify" and args[1:3] == ("energy", "yes"):
+        deck.with_energy.add(args[0])
+    elif command == "run_style" and args:
+        deck.run_style = args[0]
+    elif command in ("compute", "variable") and len(args) >= 2:
+        deck.definitions[f"{command[0]}_{args[0]}"] = args[1:]
     elif command == "unfix" and len(args) == 1:
         deck.fixes.pop(args[0], None)
 

@@ -12,7 +12,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import DeckError
 from lammps_implicit.evaluators.deck import Fix
-from lammps_implicit.evaluators.fixes import PASSIVE, has_energy
+from lammps_implicit.evaluators.fixes import has_energy, removed
 from lammps_implicit.evaluators.lammps import Engine
 
 _FREEZING = ("setforce", "lineforce", "planeforce", "enforce2d", "freeze", "aveforce")
@@ -48,7 +48,7 @@ def require_effects_as_read(engine: Engine) -> None:
     DeckError
         If a fix does something else.
     """
-    fixes = [fix for fix in engine.deck.fixes.values() if not PASSIVE.match(fix.style)]
+    fixes = [fix for fix in engine.deck.fixes.values() if not removed(fix)]
     holding = [fix for fix in fixes if fix.style in _FREEZING]
     acting = [fix for fix in fixes if has_energy(fix)]
     if holding or acting:

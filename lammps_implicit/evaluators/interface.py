@@ -352,6 +352,11 @@ class Evaluator(ABC):
         """Largest displacement component of any atom since neighbour lists were built, Å."""
         return self.max_abs(self.positions - self._listed)
 
+    @property
+    def unwrapped(self) -> FloatArray:
+        """Positions, (n, 3), Å, in the periodic images in which atoms were given, where the evaluator keeps these."""
+        return self.positions
+
     def nearest_image(self, vectors: FloatArray) -> FloatArray:
         """Return the shortest periodic image of each vector, (n, 3), see `evaluators.images.nearest_image`."""
         return nearest_image(vectors, self.cell, self.periodic)

@@ -20,6 +20,7 @@ from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
 from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
+from lammps_implicit.evaluators.orientations import require_no_torque
 from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.mpi.ownership import fetch
 
@@ -93,6 +94,8 @@ class Engine(LammpsSession):
         self._take_constraints(n)
         self._displaced = self._strained = False
         forces = self._owned("f", n).copy()
+        if self.lmp.extract_setting("torque_flag"):
+            require_no_torque(self.max_abs(self.lmp.numpy.extract_atom("torque")[:n]), self.pair_style)
         if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
             raise DeckError(
                 "a fix exerts forces on atoms frozen by an earlier fix, so that they would move: define "
@@ -186,6 +189,14 @@ class Engine(LammpsSession):
             )
         self._displaced = displacement is not None
         return self._owned("f", n) * self.free
+
+    @property
+    def unwrapped(self) -> FloatArray:
+        """Positions, (n, 3), Å, in the periodic images of the deck's data file, which LAMMPS' flags keep."""
+        bits = 10 if self._images.dtype.itemsize == 4 else 21  # LAMMPS' IMGBITS
+        mask, packed = (1 << bits) - 1, self._images.astype(np.int64)
+        counts = np.stack([packed & mask, packed >> bits & mask, packed >> 2 * bits], axis=1) - (1 << (bits - 1))
+        return np.asarray(self.positions + counts @ self._cell)
 
     @property
     def skin(self) -> float:
@@ -361,8 +372,7 @@ class Engine(LammpsSession):
         """Return owned and ghost atoms at the reference; one force evaluation if LAMMPS is elsewhere."""
         self.return_to_reference()
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
-        known, members = self._constraints, partial(self._members, count=total)
-        alone = known.free(members, total) & (known.together(members, total) == 0)
+        alone = self._constraints.alone(partial(self._members, count=total), total)
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         positions = self._owned("x", total).copy()
         # Atoms may have come closer by the skin since ghost atoms were chosen.
@@ -389,15 +399,6 @@ class Engine(LammpsSession):
         return path
 
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _take_constraints(self, n: int) -> None:
-        """Find which components of n atoms are held, and which move together."""
-        known, members = self._constraints, partial(self._members, count=n)
-        self.free, self.together = known.free(members, n), known.together(members, n)
-        if known.joined:
-            self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
-            for fault in filter(None, self.comm.allgather(known.fault(members, n))):
-                raise DeckError(fault)
 
     def _change_box(self, cell: FloatArray) -> None:
         """Change the cell vectors at fixed origin, atoms moving along; they may change owner or order."""

@@ -7,8 +7,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,20 +20,24 @@ from typing_extensions import Self
 
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluators.adapted_deck import adapted_deck
 from lammps_implicit.evaluators.charges import COMPUTE, Equilibration, equilibration
 from lammps_implicit.evaluators.constraints import Constraints
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
-from lammps_implicit.evaluators.failures import endings_reported, lammps_message
+from lammps_implicit.evaluators.failures import endings_reported, lammps_message, until_quit
 from lammps_implicit.evaluators.fixes import (
     EQUILIBRATING,
-    PASSIVE,
     WITHOUT_ATOM_DATA,
     has_energy,
+    needed_by,
+    removed,
+    told_removed,
 )
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
 from lammps_implicit.evaluators.kspace import describe_change, differentiable, refined
+from lammps_implicit.evaluators.orientations import require_points
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
@@ -126,7 +131,9 @@ class LammpsSession(Evaluator):
     # -- running -----------------------------------------------------------------------------------------------------
 
     def run_deck(self, path: Path) -> None:
-        """Run an input deck unchanged, with its folder as working directory, and collect its settings in `deck`.
+        """Run an input deck with its folder as working directory, and collect its settings in `deck`.
+
+        LAMMPS runs the deck as it is, but for ``quit``, where it stops as at the end, and ``echo none``.
 
         Parameters
         ----------
@@ -140,19 +147,22 @@ class LammpsSession(Evaluator):
             read from the deck's commands.
         """
         start, transcript = Path.cwd(), self.scratch / "transcript"
+        readable = self.on_root(lambda: adapted_deck(path, self.scratch))
         commands = BUILT_IN | set(self.lmp.available_styles("command"))
         os.chdir(path.parent)
         try:
             with (
                 self._reporting(f"LAMMPS stopped in the deck {path.name}"),
+                until_quit(path.name) as ending,
                 endings_reported(path.name, self.lmp.lib, self.comm, self.scratch, lambda: doing(transcript, commands)),
                 told_while_running(path.name, transcript, commands, self.comm.rank == 0),
             ):
-                self.lmp.file(str(path))
+                self.lmp.file(str(readable))
         finally:
             os.chdir(start)
         self.lmp.flush_buffers()
         self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
+        self.deck.history.quit = ending.quit
         self._compare_with_lammps()
         # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
@@ -171,26 +181,37 @@ class LammpsSession(Evaluator):
             If a fix moves atoms, exerts forces without a potential energy, or is unknown, atoms have no ids, or tables
             or the accuracy of long-range forces change the energy.
         """
+        require_points(self.pair_style, str(self.lmp.extract_global("atom_style")), bool(self.deck.pair_style))
         self.command("timer timeout off")
+        if not self.deck.run_style.startswith("verlet"):
+            self.command("run_style verlet")  # others split forces into levels
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
-        for fix in known:
-            if PASSIVE.match(fix.style):
-                self.command(f"unfix {fix.id}")
-        acting = [fix for fix in known if not PASSIVE.match(fix.style)]
+        acting = [fix for fix in known if not removed(fix)]
         self._has_atom_data = any(
             fix.style not in WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style) for fix in acting
         )
         self._constraints = Constraints.of(acting, self.deck.dimension == 2)
+        needed = needed_by(acting, self.deck)
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated
                 self.command(f"fix_modify {fix.id} energy yes")
-        if not any(arg.startswith(("v_", "c_", "f_")) for fix in acting for arg in fix.args):
-            for compute in self.lmp.available_ids("compute"):
-                if not compute.startswith("thermo_"):  # nothing uses them any more
-                    self.command(f"uncompute {compute}")
+        # What is left of the deck's output may refer to anything, so it goes first, and what nothing uses goes last.
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
+        self.command("thermo_style one")
+        for fix in known:
+            if removed(fix) and f"f_{fix.id}" in needed:
+                raise DeckError(
+                    f"a fix that acts on atoms uses 'f_{fix.id}' of '{fix}', which changes as the deck goes on: write "
+                    "its last value in its place"
+                )
+            if removed(fix):
+                self.command(f"unfix {fix.id}")
+        for compute in self.lmp.available_ids("compute"):
+            if not compute.startswith("thermo_") and f"c_{compute}" not in needed:
+                self.command(f"uncompute {compute}")
+        self._tell([str(fix) for fix in known if told_removed(fix)])
         self.equilibration = self.on_root(lambda: equilibration(self.deck, self.n_types))
         reaxff = self.equilibration.reaxff
         for line in (
@@ -292,6 +313,11 @@ class LammpsSession(Evaluator):
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
     @property
+    def pair_style(self) -> str:
+        """The deck's pair style with its arguments; LAMMPS' name of it where the deck declares none; or ``none``."""
+        return " ".join(self.deck.pair_style) or str(self.lmp.extract_global("pair_style") or "none")
+
+    @property
     def triclinic(self) -> bool:
         """Whether LAMMPS treats the cell as triclinic, so that it may be tilted."""
         return bool(self.lmp.extract_setting("triclinic"))
@@ -355,6 +381,15 @@ class LammpsSession(Evaluator):
             return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
         return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
+    def _take_constraints(self, n: int) -> None:
+        """Find which components of n atoms are held, and which move together."""
+        known, members = self._constraints, partial(self._members, count=n)
+        self.free, self.together = known.free(members, n), known.together(members, n)
+        if known.joined:
+            self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
+            for fault in filter(None, self.comm.allgather(known.fault(members, n))):
+                raise DeckError(fault)
+
     def _members(self, group: str, count: int) -> BoolArray:
         """Mask of a group's members, (count,), among the first `count` owned and ghost atoms."""
         bit = 1 << self.lmp.available_ids("group").index(group)
@@ -376,7 +411,7 @@ class LammpsSession(Evaluator):
         One force evaluation, and one more for each of both that is changed.
         """
         self._smooth_long_range()
-        tables, fine = uses_tables(self.deck), refined(self.deck.kspace)
+        tables, fine = uses_tables(self.deck, self.pair_style), refined(self.deck.kspace)
         if not (tables or fine):
             return
         energies = [self._evaluated()]
@@ -392,6 +427,20 @@ class LammpsSession(Evaluator):
             text = describe_change(coarse[0], energies[-1], self._evaluated())
             if self.comm.rank == 0:
                 warnings.warn(text, stacklevel=2)
+
+    def _tell(self, taken_off: Sequence[str]) -> None:
+        """Say what a user may not expect: which of several structures is taken, and which fixes were taken off."""
+        history, said = self.deck.history, []
+        if history.minimisations > 1 and (history.looped or history.quit):
+            said.append(
+                f"the deck minimised {history.minimisations} times: the structure that it ended with"
+                f"{' at quit' if history.quit else ''} is taken"
+            )
+        if taken_off:
+            listed = ", ".join(f"'{fix}'" for fix in taken_off)
+            said.append(f"taken off, as the minimum does not depend on it: {listed}")
+        if said and self.comm.rank == 0:
+            warnings.warn("; ".join(said), stacklevel=2)
 
     def _evaluated(self) -> float:
         """The energy where the atoms are, before the evaluator is settled. One force evaluation."""

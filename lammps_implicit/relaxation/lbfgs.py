@@ -139,7 +139,8 @@ def relax(
             engine.set_reference(start)
             raise ConvergenceError(
                 f"the minimum is more than {within:g} Å from where the deck ends (largest force component "
-                f"{report.first:.2g} there): minimise further in the deck"
+                f"{report.first:.2g} there): relax it however far with --relax (relax=True), or minimise further in "
+                "the deck"
             )
         if largest <= ftol and engine.drift <= 4 * unit:
             return forces

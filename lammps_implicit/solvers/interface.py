@@ -114,20 +114,25 @@ class LinearSystem:
         return self.null_space.project(self.precondition(residual))
 
 
+_USE_DENSE = (
+    "evaluate the whole Hessian, with two force evaluations for each free component: --method dense (in Python "
+    "jacobian(method='dense'), which later jvp and vjp use too)"
+)
+"""What to do about solves that do not converge, in cells of up to a few hundred atoms."""
+
+
 class Status(Enum):
     """How a linear solve ended; the value is the part of the error message that says what to do."""
 
     CONVERGED = "the residual is below the tolerance"
-    ITERATION_LIMIT = (
-        "the iteration limit was reached: ask for a looser --tol, or use --method dense if the cell is small"
-    )
+    ITERATION_LIMIT = f"the iteration limit was reached: ask for a looser --tol, or {_USE_DENSE}"
     STAGNATED = (
-        "the residual stopped falling at the noise of differenced forces: ask for a looser --tol, or relax to a "
-        "smaller --ftol first"
+        "the residual stopped falling at the noise of differenced forces: ask for a looser --tol, relax to a smaller "
+        f"--ftol first, or {_USE_DENSE}"
     )
     SLOW = (
         "the residual hardly falls any more: the preconditioner does not see how stiff this structure is (as in "
-        "molecules, or where stiff parts touch softly): use --method dense if the cell is small"
+        f"molecules, or where stiff parts touch softly): {_USE_DENSE}"
     )
     DIVERGED = "the residual grew: the energy may not be smooth here; relax to a smaller --ftol, or check the potential"
 

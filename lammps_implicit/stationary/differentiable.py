@@ -21,6 +21,7 @@ from lammps_implicit.cell.voigt import COMPONENTS
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.operators.coupling import STRAIN_STEPS
 from lammps_implicit.operators.interface import Hessian, MixedDerivative
+from lammps_implicit.potentials.without_parameters import require_parameters
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.jacobian import Jacobian
 from lammps_implicit.response.linear_response import METHODS
@@ -109,6 +110,8 @@ class DifferentiablePoint(RelaxablePoint):
         ------
         NotAMinimumError
             If H is not positive definite, or the cell is not relaxed to the pressure.
+        PotentialError
+            If the potential has no parameters.
 
         Examples
         --------
@@ -120,6 +123,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> print(f"largest component {abs(moved).max():.5f} Å")
         largest component 0.00151 Å
         """
+        require_parameters(self.potential)
         check_tolerance(tol)
         direction = checked_vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         freedom, response = self.strain(cell, pressure), self.response
@@ -176,6 +180,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> bool(np.isclose(gradient @ change, 2 * np.sum(moved**2), rtol=1e-4))
         True
         """
+        require_parameters(self.potential)
         check_tolerance(tol)
         g = checked_vector(self.engine, cotangent, self.positions.shape, "cotangent")
         freedom, response = self.strain(cell, pressure), self.response
@@ -237,6 +242,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> bool(np.allclose(jacobian.dot(change), minimum.jvp(change), atol=1e-5))
         True
         """
+        require_parameters(self.potential)
         if method not in METHODS:
             raise LammpsImplicitError(f"method '{method}' is not one of {', '.join(METHODS)}")
         check_tolerance(tol)
@@ -244,10 +250,12 @@ class DifferentiablePoint(RelaxablePoint):
 
     def strain_jacobian(self, tol: float = 1e-6, *, cell: CellRequest = "iso", pressure: Pressure = None) -> FloatArray:
         """dε/dΘ, (P, k), of a cell held at a pressure, from one solve per strain for any number of parameters."""
+        require_parameters(self.potential)
         return self.cell_system(tol, cell, pressure).strain_jacobian
 
     def volume_gradient(self, tol: float = 1e-6, *, cell: CellRequest = "iso", pressure: Pressure = None) -> FloatArray:
         """dV/dΘ, (P,), Å³ per unit of each parameter, of a cell held at a pressure, from one solve per strain."""
+        require_parameters(self.potential)
         return self.cell_system(tol, cell, pressure).volume_gradient
 
     def energy_gradient(self) -> FloatArray:
@@ -271,6 +279,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> print(f"{minimum.energy + gradient @ change:.3f} eV")
         -634.107 eV
         """
+        require_parameters(self.potential)
         return self.response.energy_gradient()
 
     def energy_hessian(self, tol: float = 1e-5, *, cell: CellRequest = "none", pressure: Pressure = None) -> FloatArray:
