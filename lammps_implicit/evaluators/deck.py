@@ -288,7 +288,7 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
 
 def _same_style(deck: Deck, args: tuple[str, ...]) -> bool:
     """Whether a ``pair_style`` command repeats the style in force: LAMMPS then keeps coefficients and modifications."""
-    return args[:1] == deck.pair_style[:1] and args[:1] not in ((), ("hybrid",), ("hybrid/overlay",))
+    return args[:1] == deck.pair_style[:1] and not "".join(args[:1]).startswith("hybrid")
 
 
 def _printed_rows(args: Sequence[str]) -> list[str]:

@@ -11,11 +11,47 @@ from lammps_implicit.evaluators.deck import Deck, PairCoeff
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.potentials.number_files import is_number
 
-_NEEDS_RESET = ("uf3", "pod")
-"""Styles that keep the coefficients they read first, or crash, unless ``pair_style none`` comes in between
-(observed)."""
+_NEEDS_RESET = ("uf3", "pod", "eam")
+"""Styles that keep the coefficients they read first (``eam``: from a file of the same name), or crash, unless
+``pair_style none`` comes in between (observed). All others with files read again as if they were new: forces, and
+those of the first file once more, are the same to the last bit."""
 
-_FILES = {"snap": 2, "pod": 2, "uf3": 1, "eam/alloy": 1, "eam/fs": 1, "mliap": 0, "kim": 0, "dispersion/d3": 0}
+_FILES = {"snap": 2, "pod": 2, "uf3": 1, "mliap": 0, "kim": 0, "dispersion/d3": 0} | dict.fromkeys(
+    (
+        "adp",
+        "airebo",
+        "airebo/morse",
+        "comb",
+        "comb3",
+        "eam",
+        "eam/alloy",
+        "eam/cd",
+        "eam/cd/old",
+        "eam/fs",
+        "eam/he",
+        "edip",
+        "edip/multi",
+        "extep",
+        "gw",
+        "gw/zbl",
+        "lcbop",
+        "nb3b/harmonic",
+        "nb3b/screened",
+        "reaxff",
+        "rebo",
+        "rebomos",
+        "sw",
+        "sw/mod",
+        "table",
+        "tersoff",
+        "tersoff/mod",
+        "tersoff/mod/c",
+        "tersoff/zbl",
+        "vashishta",
+        "vashishta/table",
+    ),
+    1,
+)
 """Number of file names after the style in ``pair_coeff`` lines of these styles; elements follow them (LAMMPS
 documentation)."""
 
@@ -94,7 +130,9 @@ class PairCommands:
         With a changed ``pair_coeff`` line come the lines of the same sub-style after it, which may override it.
         """
         again = [] if self.renewed else self._following()
-        if self.renewed or any(_needs_reset(words[2]) for words in again if len(words) > 2):
+        hybrid = self.style[0].startswith("hybrid")
+        styles = {words[2] for words in again if len(words) > 2} if hybrid else {self.style[0]}
+        if self.renewed or any(map(_needs_reset, styles)):
             return self.complete_lines()
         return [_command("pair_coeff", words) for words in again]
 
@@ -113,10 +151,26 @@ class PairCommands:
         """The first ``pair_coeff`` line that has changed, and those after it that may override it."""
         lines = {line for line, _ in self._changed}
         after = self.coeffs[min(lines) :]
-        if not self.style[0].startswith("hybrid/overlay"):
+        if not self.style[0].startswith(("hybrid/overlay", "hybrid/scaled")):
             return after
         changed = {self.coeffs[line][2] for line in lines}
         return [words for words in after if words[2] in changed]
+
+
+def named_places(deck: Deck) -> list[tuple[Path, int, int]]:
+    """Files that the pair commands of a deck name.
+
+    Returns
+    -------
+    list of (Path, int, int)
+        The file; index of the ``pair_coeff`` line, -1 for ``pair_style``; index of the word.
+    """
+    return [
+        (path, number, place)
+        for number, (args, files, folder) in enumerate(_lines_with_files(deck), -1)
+        for place in sorted(files)
+        if place < len(args) and (path := potential_file(args[place], folder)) is not None
+    ]
 
 
 def unsubstituted_lines(deck: Deck) -> list[list[str]]:

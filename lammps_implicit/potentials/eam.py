@@ -1,6 +1,8 @@
 """Tabulated embedded-atom potentials: factors of their embedding functions and pair functions as parameters.
 
 M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984); M. W. Finnis, J. E. Sinclair, Philos. Mag. A 50, 45 (1984).
+Angular-dependent potentials (``adp``) have factors of their dipole functions u(r) and quadrupole functions w(r), too:
+Y. Mishin, M. J. Mehl, D. A. Papaconstantopoulos, Acta Mater. 53, 4029 (2005).
 """
 
 from __future__ import annotations
@@ -15,19 +17,37 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.coefficient_files import named_file
-from lammps_implicit.potentials.commands import PairCommands, elements_after, plain_style, style_of
+from lammps_implicit.potentials.commands import PairCommands, elements_after, plain_style
+from lammps_implicit.potentials.file_numbers import last_lines
 from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.setfl import Setfl
 
-STYLES = ("eam/alloy", "eam/fs")
+
+@dataclass(frozen=True)
+class Layout:
+    """How the setfl file of a pair style is read: see `Setfl.read`."""
+
+    finnis_sinclair: bool = False
+    functions: tuple[str, ...] = ("pair",)
+    grid_words: int = 5
+
+
+STYLES = {
+    "eam/alloy": Layout(),
+    "eam/fs": Layout(finnis_sinclair=True),
+    "eam/he": Layout(finnis_sinclair=True, grid_words=6),
+    "eam/cd": Layout(),
+    "eam/cd/old": Layout(),
+    "adp": Layout(functions=("pair", "dipole", "quadrupole")),
+}
 """Pair styles that read setfl files."""
 
 
 @dataclass(frozen=True)
 class EamFactors:
-    """Factors of embedding functions and pair functions, all 1 in the deck; U is linear in them. A `Source`.
+    """Factors of embedding functions and functions of pairs, all 1 in the deck. A `Source`.
 
-    Their labels are ``eam/alloy embedding Cu`` and ``eam/alloy pair Cu-Ni``.
+    Their labels are ``eam/alloy embedding Cu`` and ``eam/alloy pair Cu-Ni``, ``adp dipole Ni-Ni``.
 
     Attributes
     ----------
@@ -35,6 +55,8 @@ class EamFactors:
         Pair style; with its number, ``eam/alloy:2``, if the deck has it more than once.
     line, word : int
         Indices of the file name among the ``pair_coeff`` lines of the deck and the words of the line.
+    functions : tuple of str
+        Names of the functions of each pair.
     table : Setfl
     elements : tuple of (str or None)
         Element of each atom type.
@@ -43,6 +65,7 @@ class EamFactors:
     style: str
     line: int
     word: int
+    functions: tuple[str, ...]
     table: Setfl
     elements: tuple[str | None, ...]
 
@@ -64,7 +87,7 @@ class EamFactors:
         ends = [(self._pairs[k][1], self._pairs[k][0]) for k in pairs]
         return (
             *(f"{self.style} embedding {names[index]}" for index in present),
-            *(f"{self.style} pair {names[a]}-{names[b]}" for a, b in ends),
+            *(f"{self.style} {function} {names[a]}-{names[b]}" for function in self.functions for a, b in ends),
         )
 
     @property
@@ -74,14 +97,15 @@ class EamFactors:
 
     @property
     def linear(self) -> bool:
-        """U is linear in all of them."""
-        return True
+        """U is linear in factors of embedding and pair functions, and quadratic in all others."""
+        return len(self.functions) == 1
 
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the file by one with scaled functions: see `Source.edit`."""
         present, pairs = self._used
-        embedding, of_pairs = np.ones(len(self.table.elements)), np.ones(len(self.table.pairs))
-        embedding[present], of_pairs[pairs] = values[: len(present)], values[len(present) :]
+        embedding, of_pairs = np.ones(len(self.table.elements)), np.ones((len(self.functions), len(self._pairs)))
+        embedding[present] = values[: len(present)]
+        of_pairs[:, pairs] = values[len(present) :].reshape(len(self.functions), len(pairs))
         target = stem.with_name(f"{stem.name}.{self.style.replace('/', '.').replace(':', '')}")
         commands.change(self.line, self.word, str(target))
         return {target: self.table.text(embedding, of_pairs)}
@@ -95,14 +119,14 @@ def from_deck(deck: Deck) -> list[EamFactors]:
     PotentialError
         If a file is not found or not a setfl file.
     """
-    last: dict[str, EamFactors] = {}
-    for number, line in enumerate(deck.pair_coeffs):
-        style, word = style_of(deck, line)
-        plain = plain_style(style)
-        if plain in STYLES:
-            table = Setfl.read(named_file(deck, line), plain == "eam/fs")
-            last[style] = EamFactors(style, number, word, table, elements_after(line.args[word + 1 :]))
-    return list(last.values())
+    found = []
+    for number, line, style, word in last_lines(deck, tuple(STYLES)):
+        layout = STYLES[plain_style(style)]
+        path, further = named_file(deck, line), len(layout.functions) - 1
+        table = Setfl.read(path, layout.finnis_sinclair, further, layout.grid_words)
+        elements = elements_after(line.args[word + 1 :])
+        found.append(EamFactors(style, number, word, layout.functions, table, elements))
+    return found
 
 
 def _sources(engine: Engine, patterns: Sequence[str]) -> list[EamFactors]:

@@ -20,6 +20,9 @@ _NOT_FINITE = re.compile(rb"(?<!\S)[-+]?(?:nan|inf|infinity)(?!\S)", re.IGNORECA
 
 _WORD = re.compile(r"\S+")
 
+Span = tuple[int, int, int]
+"""Line, first column, and column after the last of a word."""
+
 
 @dataclass(frozen=True)
 class NumberFile:
@@ -36,7 +39,7 @@ class NumberFile:
     """
 
     lines: tuple[str, ...]
-    spans: tuple[tuple[int, int, int], ...]
+    spans: tuple[Span, ...]
     names: tuple[str, ...]
 
     @property
@@ -70,7 +73,8 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.lines = tuple(path.read_text(encoding="utf-8").splitlines(keepends=True))
+            with open(path, encoding="utf-8", newline="") as file:  # line ends are kept
+                self.lines = tuple(file.read().splitlines(keepends=True))
         except (OSError, UnicodeDecodeError) as error:
             raise PotentialError(f"cannot read {path}: {error}") from None
 
@@ -97,12 +101,22 @@ class Reader:
         spans = [(row, word.start(), word.end()) for row, words in rows for word in words]
         if len(spans) != len(names):
             raise PotentialError(f"{self.path}: {len(spans)} coefficients, expected {len(names)}")
-        for row, start, stop in spans:
-            try:
-                decimal(self.lines[row][start:stop])
-            except ValueError as error:
-                raise PotentialError(f"{self.path}, line {row + 1}: {error}") from None
+        require_numbers(self.path, self.lines, spans)
         return NumberFile(self.lines, tuple(spans), tuple(names))
+
+
+def require_numbers(path: Path, lines: Sequence[str], spans: Sequence[Span]) -> None:
+    """Check that numbers stand where they are expected.
+
+    Raises
+    ------
+    PotentialError
+    """
+    for row, start, stop in spans:
+        try:
+            decimal(lines[row][start:stop])
+        except ValueError as error:
+            raise PotentialError(f"{path}, line {row + 1}: {error}") from None
 
 
 def require_finite(path: Path) -> None:

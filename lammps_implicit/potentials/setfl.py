@@ -1,4 +1,7 @@
-"""DYNAMO setfl files of tabulated embedded-atom potentials: https://docs.lammps.org/pair_eam.html"""
+"""DYNAMO setfl files of tabulated embedded-atom potentials: https://docs.lammps.org/pair_eam.html
+
+Also those of ``adp``, which have two more functions of each pair, of ``eam/he`` and of ``eam/cd``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Setfl:
         The three comment lines.
     elements : tuple of str
     grid : tuple of str
-        Nρ, Δρ, Nr, Δr and the cutoff, as written.
+        Nρ, Δρ, Nr, Δr and the cutoff, as written; for ``eam/he`` also the largest density.
     heads : tuple of tuple of str
         Atomic number, mass, lattice parameter and lattice of each element, as written.
     embedding : (E, Nρ) float array
@@ -34,6 +37,10 @@ class Setfl:
         form.
     pairs : (E(E + 1)/2, Nr) float array
         r φ(r) of the pairs 1-1, 2-1, 2-2, 3-1, …, eV Å in ``units metal``.
+    further : (F, E(E + 1)/2, Nr) float array
+        Further functions of each pair: u(r) and w(r) of ``adp``.
+    rest : tuple of str
+        Words after that, such as the coefficients of ``eam/cd``.
     """
 
     comments: tuple[str, ...]
@@ -43,9 +50,11 @@ class Setfl:
     embedding: FloatArray
     densities: FloatArray
     pairs: FloatArray
+    further: FloatArray
+    rest: tuple[str, ...]
 
     @classmethod
-    def read(cls, path: Path, finnis_sinclair: bool) -> Setfl:
+    def read(cls, path: Path, finnis_sinclair: bool, further: int = 0, grid_words: int = 5) -> Setfl:
         """Read a file.
 
         Parameters
@@ -53,6 +62,10 @@ class Setfl:
         path : Path
         finnis_sinclair : bool
             Whether each element has a density for each element of a neighbour, as in ``eam/fs``.
+        further : int
+            Number of further functions of each pair.
+        grid_words : int
+            Number of words that describe the grid.
 
         Raises
         ------
@@ -61,7 +74,7 @@ class Setfl:
         """
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-            elements, grid = tuple(lines[3].split()[1:]), tuple(lines[4].split()[:5])
+            elements, grid = tuple(lines[3].split()[1:]), tuple(lines[4].split()[:grid_words])
             n_rho, n_r, count = int(grid[0]), int(grid[2]), len(elements)
             words = [word for line in lines[5:] for word in line.partition("#")[0].split()]
             heads, rows = [], []
@@ -72,20 +85,34 @@ class Setfl:
                 rows.append(np.array(words[start + 4 : start + 4 + block], float))
             tables = np.stack(rows)
             start, kinds = count * (block + 4), count * (count + 1) // 2
-            pairs = np.array(words[start : start + kinds * n_r], float).reshape(kinds, n_r)
+            stop = start + (1 + further) * kinds * n_r
+            functions = np.array(words[start:stop], float).reshape(1 + further, kinds, n_r)
+            if not all(np.isfinite(table).all() for table in (tables, functions)):
+                raise ValueError("it holds numbers that are not finite")
         except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
             raise PotentialError(f"{path} is not a setfl file of an embedded-atom potential: {error}") from None
-        return cls(tuple(lines[:3]), elements, grid, tuple(heads), tables[:, :n_rho], tables[:, n_rho:], pairs)
+        embedding, densities = tables[:, :n_rho], tables[:, n_rho:]
+        heading = tuple(lines[:3]), elements, grid, tuple(heads)
+        return cls(*heading, embedding, densities, functions[0], functions[1:], tuple(words[stop:]))
 
     def text(self, embedding: FloatArray, pairs: FloatArray) -> str:
-        """Text of the file with embedding and pair functions multiplied by factors, (E,) and (E(E + 1)/2,)."""
+        """Text of the file with embedding functions, and functions of pairs, multiplied by factors.
+
+        Parameters
+        ----------
+        embedding : (E,) float array
+        pairs : (1 + F, E(E + 1)/2) float array
+            Of the pair functions, and of each further function; or (E(E + 1)/2,) if there is none.
+        """
         lines = [*self.comments, f"{len(self.elements)} {' '.join(self.elements)}", " ".join(self.grid)]
         for index, head in enumerate(self.heads):
             lines.append(" ".join(head))
             lines += _rows(embedding[index] * self.embedding[index])
             lines += _rows(self.densities[index])
-        for index, factor in enumerate(pairs):
-            lines += _rows(factor * self.pairs[index])
+        functions = np.concatenate([self.pairs[None], self.further])
+        for factor, function in zip(pairs.reshape(-1), functions.reshape(-1, functions.shape[2]), strict=True):
+            lines += _rows(factor * function)
+        lines += [" ".join(self.rest)] if self.rest else []
         return "\n".join(lines) + "\n"
 
 
