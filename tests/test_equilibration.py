@@ -1,8 +1,5 @@
 """Charges that are equilibrated: derivatives with their response, against relaxing again in plain LAMMPS."""
 
-import re
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from brute_force import SHIPPED, Newton, relative_error
@@ -12,8 +9,6 @@ from lammps_implicit import Minimum, testing
 from lammps_implicit.errors import DeckError
 from lammps_implicit.evaluators.charges import equilibration
 from lammps_implicit.evaluators.deck import read_transcript
-from lammps_implicit.potentials import FAMILIES, PotentialFamily
-from lammps_implicit.potentials.number_files import NumberFile
 
 ZNO = """\
 units real
@@ -34,50 +29,17 @@ displace_atoms all random 0.05 0.05 0.05 5
 """
 """Wurtzite with a pair of vacancies; the energy of ReaxFF has a cusp where its atoms stand symmetrically."""
 
-FIELD = (SHIPPED / "ffield.reax.ZnOH").read_text()
 CONVERGED = ("fix q all qeq/reaxff 1 0.0 10.0 1e-14 reaxff maxiter 500",)
 
-
-@dataclass(frozen=True)
-class Field:
-    """Electronegativity of Zn and radius of its bonds to O, in the file of ReaxFF."""
-
-    file: NumberFile
-    linear = False
-    elements = ()
-
-    @property
-    def names(self):
-        return self.file.names
-
-    @property
-    def values(self):
-        return self.file.values
-
-    def edit(self, commands, values, stem):
-        path = stem.with_name(f"{stem.name}.ffield")
-        commands.change(0, 2, str(path))
-        return {path: self.file.text(values)}
-
-
-def field():
-    """The file of ReaxFF with two of its numbers as parameters."""
-    lines = tuple(FIELD.splitlines(keepends=True))
-    zinc = next(row for row, line in enumerate(lines) if line.startswith(" Zn"))
-    pair = next(row for row, line in enumerate(lines) if line.startswith("  2  3   0.2744"))
-    words = [(row, list(re.finditer(r"\S+", lines[row]))[word]) for row, word in ((zinc + 1, 5), (pair, 5))]
-    return Field(NumberFile(lines, tuple((row, w.start(), w.end()) for row, w in words), ("zinc chi", "zinc radius")))
+NUMBERS = {"ffield atom Zn chi": (1.0, " 2.0219 "), "ffield offdiagonal O-Zn r_s": (0.1, " 1.9804 ")}
+"""Electronegativity of zinc and radius of its bonds to oxygen: relative steps, and how the file has them."""
 
 
 @pytest.fixture
 def zinc_oxide(write_deck):
-    FAMILIES.register("field", PotentialFamily(lambda engine, patterns: [field()], "two numbers of ReaxFF"))
-    try:
-        path = write_deck(ZNO)
-        with Minimum.from_deck(path, parameters="zinc*", ftol=1e-9, force_limit=np.inf) as point:
-            yield point, path
-    finally:
-        FAMILIES.unregister("field")
+    path = write_deck(ZNO)
+    with Minimum.from_deck(path, parameters=list(NUMBERS), ftol=1e-9, force_limit=np.inf) as point:
+        yield point, path
 
 
 def by_id(point):
@@ -88,21 +50,23 @@ def by_id(point):
 def test_reaxff_answers_with_its_charges(zinc_oxide, tmp_path):
     """Forces, energy, and what they give, of a structure whose charges move with it."""
     point, path = zinc_oxide
-    theta, rows = point.potential.theta, np.argsort(point.ids)
+    rows = np.argsort(point.ids)
     moved = [point.jvp(change, 1e-6)[rows] for change in np.eye(2)]
     assert point.statistics.iterations < 40
     brute = Newton(path, by_id(point), commands=CONVERGED)
 
-    def changed(name, factor):
+    text = (SHIPPED / "ffield.reax.ZnOH").read_text()
+
+    def changed(word):
         def change(t):
-            values = theta * np.where(np.array(point.potential.names) == name, 1 + factor * t / theta, 1.0)
-            (tmp_path / "changed.ffield").write_text(field().file.text(values))
-            return [f"pair_coeff * * {tmp_path / 'changed.ffield'} Zn O", *CONVERGED]
+            assert text.count(word) == 1
+            (tmp_path / "changed").write_text(text.replace(word, f" {float(word) + t!r} "))
+            return [f"pair_coeff * * {tmp_path / 'changed'} Zn O", *CONVERGED]
 
         return change
 
-    for k, (name, h) in enumerate((("zinc chi", 0.01), ("zinc radius", 1e-3))):
-        expected = brute.jvp(changed(name, 1.0), h)
+    for k, (step, word) in enumerate(NUMBERS.values()):
+        expected = brute.jvp(changed(word), 0.01 * step)
         expected -= expected.mean(axis=0)
         assert np.abs(expected).max() > 0.05
         found = moved[k] - moved[k].mean(axis=0)
