@@ -56,7 +56,7 @@ def test_residuals_that_hardly_fall_end_a_solve():
 
 
 def test_iterations_that_would_take_more_than_a_direct_solution_end():
-    """A residual that falls by half in `PATIENCE` iterations: left alone, unless the system could be solved directly."""
+    """A residual that falls by half in `PATIENCE` iterations goes on, unless the system could be solved directly."""
     history = list(0.5 ** (np.arange(2 * PATIENCE) / PATIENCE))
     assert not hardly_falls(history, 1e-6)
     assert not hardly_falls(history, 1e-6, direct=1000)  # another 900
