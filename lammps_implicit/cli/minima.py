@@ -222,14 +222,15 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     zeroth, first, second = prediction.enthalpy_terms
     what = "energy" if known.strain_jacobian is None else "enthalpy"
     cells = known.structure.cell, known.moved(prediction.dtheta, prediction.displacement).cell
-    volume = " -> ".join(f"{np.linalg.det(cell):.9g}" for cell in cells) + f" {length}^3 (error of second order)"
+    volume = " -> ".join(f"{known.volume_of(cell):.9g}" for cell in cells)
+    volume += f" {known.units.volume} (error of second order)"
     columns(
         [
             (f"{what} at the result's parameters", f"{zeroth:.9g} {energy}"),
             ("first-order term", f"{first:+.6g} {energy}"),
             ("second-order term", f"{second:+.6g} {energy}"),
             (f"predicted {what}", f"{prediction.enthalpy:.9g} {energy} (error of third order)"),
-            *([("predicted volume", volume)] if known.strain_jacobian is not None else []),
+            *([(f"predicted {known.units.volume_name}", volume)] if known.strain_jacobian is not None else []),
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
             ("accuracy of derivatives", str(known.attributes.get("verdict", "not checked"))),
         ]
@@ -279,8 +280,9 @@ def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
     if minimum.cell == "none":
         return []
     units, engine = minimum.units, minimum.engine
-    xx, yy, zz = np.diag(minimum.pressure) * units.pressure_factor
+    held = np.diag(minimum.pressure)[: units.dimension] * units.pressure_factor
+    axes = ", ".join(("xx", "yy", "zz")[: units.dimension])
     return [
-        ("volume", f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.length}^3"),
-        ("pressure (xx, yy, zz)", f"{xx:.6g}, {yy:.6g}, {zz:.6g} {units.pressure}"),
+        (units.volume_name, f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.volume}"),
+        (f"pressure ({axes})", f"{', '.join(f'{value:.6g}' for value in held)} {units.pressure}"),
     ]

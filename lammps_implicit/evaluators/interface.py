@@ -309,7 +309,7 @@ class Evaluator(ABC):
     @property
     @abstractmethod
     def pressure(self) -> FloatArray:
-        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³.
+        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³ (eV/Å² if flat).
 
         Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
         """
@@ -343,9 +343,20 @@ class Evaluator(ABC):
         """Return owned and ghost atoms at the reference."""
 
     @property
+    def strainable(self) -> tuple[bool, bool, bool]:
+        """Directions along which the cell may be strained: periodic ones, without z of a two-dimensional deck."""
+        x, y, z = self.periodic
+        return x, y, z and self.deck.dimension == 3
+
+    @property
     def volume(self) -> float:
-        """Volume of the cell, Å³."""
-        return float(np.prod(np.diag(self.cell)))
+        """Volume of the cell, Å³; of a two-dimensional deck its area, Å², which LAMMPS' pressures refer to."""
+        return float(np.prod(np.diag(self.cell)[: self.deck.dimension]))
+
+    @property
+    def spacing(self) -> float:
+        """Root of the volume (or area) per atom, Å: about the distance of neighbours."""
+        return float((self.volume / max(self.n_atoms, 1)) ** (1 / self.deck.dimension))
 
     @property
     def drift(self) -> float:

@@ -404,7 +404,7 @@ class Engine(LammpsSession):
         """Change the cell vectors at fixed origin, atoms moving along; they may change owner or order."""
         low = self._origin
         high = low + np.diag(cell)
-        periodic = self.periodic
+        periodic = self.strainable
         words = [f"{'xyz'[axis]} final {low[axis]:.17g} {high[axis]:.17g}" for axis in np.flatnonzero(periodic)]
         if self.triclinic:
             tilts = [(row, column) for row, column in ((1, 0), (2, 0), (2, 1)) if periodic[row]]

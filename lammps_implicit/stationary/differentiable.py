@@ -371,7 +371,7 @@ class DifferentiablePoint(RelaxablePoint):
 
     def _natural_freedom(self) -> StrainFreedom:
         engine = self.engine
-        names = [name for name in COMPONENTS if all(engine.periodic["xyz".index(axis)] for axis in name)]
+        names = [name for name in COMPONENTS if all(engine.strainable["xyz".index(axis)] for axis in name)]
         allowed = [name for name in names if engine.triclinic or name[0] == name[1]]
         if not allowed:
             raise LammpsImplicitError("no direction of the cell is periodic: it cannot be strained and has no pressure")

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.cell.freedom import (
     StrainFreedom,
+    left_out,
     require_tiltable,
     strain_freedom,
 )
@@ -120,13 +121,15 @@ class RelaxablePoint:
         self.deck_name = ""
         self.deck_sha256 = ""
         self.recipe: dict[str, Any] = {}
-        self.units: Units = units_of(engine.deck.units)
+        self.units: Units = units_of(engine.deck.units, engine.deck.dimension)
         self.saddle = saddle
         self._backend = backend(engine.comm, petsc_options)
         self.preconditioner = Preconditioner(engine, partial(_cheap_product, engine), self._backend.spring_inverse)
         self._meter = Meter(engine, checked_acceptance(accept_accuracy))
         self.freedom = strain_freedom("none", self.units.pressure_tensor(engine.deck.pressure), engine)
         freedom = self.strain(cell, pressure)
+        if left_out(freedom) and engine.deck.dimension == 3 and engine.comm.rank == 0:
+            warnings.warn(left_out(freedom), stacklevel=3)
         self._take(engine.settle(), potential)
         self.initial_force, self.initial_volume = self.max_force, engine.volume
         check_positive(force_limit, "force_limit", infinite=True)
@@ -298,7 +301,13 @@ class RelaxablePoint:
                     f"strains '{cell.label}' at a pressure in units {cell.units} are given to a cell in units "
                     f"{self.engine.deck.units}: make them with its own strain(...)"
                 )
-            return strain_freedom(cell.label, cell.target, self.engine)
+            allowed = strain_freedom(cell.label, cell.target, self.engine)
+            if not np.array_equal(allowed.basis, cell.basis):
+                raise LammpsImplicitError(
+                    f"strains '{cell.label}' ({len(cell.names)} of them) of another cell are not those of this one "
+                    f"({len(allowed.names)}), which is not periodic along the same directions: name the components"
+                )
+            return allowed
         target = self.target if pressure is None else self.units.pressure_tensor(pressure)
         return strain_freedom(cell, target, self.engine)
 
