@@ -60,6 +60,10 @@ class Constraints:
             together[:, 2] = 0
         return together
 
+    def alone(self, members: Members, count: int) -> BoolArray:
+        """Mask of the components that are free and move with no others, (count, 3)."""
+        return self.free(members, count) & (self.together(members, count) == 0)
+
     def counts(self, together: IntArray) -> IntArray:
         """Number of atoms of each group, for an array as `together` returns it."""
         return np.bincount(together.ravel(), minlength=1 + len(self._groups))[1:].astype(np.int64)

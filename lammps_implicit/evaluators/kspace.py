@@ -1,4 +1,4 @@
-"""Solvers of long-range forces whose accuracy is too coarse to be differentiated under strain."""
+"""Solvers of long-range forces: settings with which forces can be differentiated, also under strain."""
 
 from __future__ import annotations
 
@@ -21,6 +21,33 @@ _CHOSEN = ("mesh", "gewald", "kmax", "force")
 
 _ORDER = 5
 """LAMMPS' order of the assignment of charges to a mesh (LAMMPS documentation)."""
+
+
+def differentiable(kspace: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], str]:
+    """Commands that set up a deck's long-range solver with smooth forces, and with all components of the pressure.
+
+    Parameters
+    ----------
+    kspace : sequence of tuple of str
+        `Deck.kspace`.
+
+    Returns
+    -------
+    list of tuple of str
+        Words of each.
+    str
+        What to tell the user; empty if forces change by nothing.
+    """
+    smooth, told = [], ""
+    for words in kspace:
+        for place, pair in enumerate(pairwise(words)):
+            if pair == ("diff", "ad"):
+                words = (*words[: place + 1], "ik", *words[place + 2 :])
+                told = "'kspace_modify diff ad' becomes 'diff ik', whose forces are smooth enough to be differentiated"
+        smooth.append(words)
+    if smooth and smooth[0][1].startswith("msm"):
+        smooth.append(("kspace_modify", "pressure/scalar", "no"))
+    return smooth, told
 
 
 def refined(kspace: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

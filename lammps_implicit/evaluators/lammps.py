@@ -372,8 +372,7 @@ class Engine(LammpsSession):
         """Return owned and ghost atoms at the reference; one force evaluation if LAMMPS is elsewhere."""
         self.return_to_reference()
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
-        known, members = self._constraints, partial(self._members, count=total)
-        alone = known.free(members, total) & (known.together(members, total) == 0)
+        alone = self._constraints.alone(partial(self._members, count=total), total)
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         positions = self._owned("x", total).copy()
         # Atoms may have come closer by the skin since ghost atoms were chosen.
@@ -402,15 +401,6 @@ class Engine(LammpsSession):
         return path
 
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _take_constraints(self, n: int) -> None:
-        """Find which components of n atoms are held, and which move together."""
-        known, members = self._constraints, partial(self._members, count=n)
-        self.free, self.together = known.free(members, n), known.together(members, n)
-        if known.joined:
-            self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
-            for fault in filter(None, self.comm.allgather(known.fault(members, n))):
-                raise DeckError(fault)
 
     def _change_box(self, cell: FloatArray) -> None:
         """Change the cell vectors at fixed origin, atoms moving along; they may change owner or order."""

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,7 +36,7 @@ from lammps_implicit.evaluators.fixes import (
 )
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
-from lammps_implicit.evaluators.kspace import describe_change, kept_resolution, may_be_kept, refined
+from lammps_implicit.evaluators.kspace import describe_change, differentiable, kept_resolution, may_be_kept, refined
 from lammps_implicit.evaluators.orientations import require_points
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
@@ -210,6 +211,7 @@ class LammpsSession(Evaluator):
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
         self.command("thermo_style one")
+        self.command("thermo_modify temp thermo_temp")  # that of a compute which goes
         for fix in known:
             if removed(fix) and f"f_{fix.id}" in needed:
                 raise DeckError(
@@ -429,16 +431,36 @@ class LammpsSession(Evaluator):
             return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
         return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
+    def _take_constraints(self, n: int) -> None:
+        """Find which components of n atoms are held, and which move together."""
+        known, members = self._constraints, partial(self._members, count=n)
+        self.free, self.together = known.free(members, n), known.together(members, n)
+        if known.joined:
+            self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
+            for fault in filter(None, self.comm.allgather(known.fault(members, n))):
+                raise DeckError(fault)
+
     def _members(self, group: str, count: int) -> BoolArray:
         """Mask of a group's members, (count,), among the first `count` owned and ghost atoms."""
         bit = 1 << self.lmp.available_ids("group").index(group)
         return np.asarray((self._owned("mask", count).astype(np.int64) & bit) != 0)
+
+    def _smooth_long_range(self) -> None:
+        """Replace settings of long-range forces with which they cannot be differentiated."""
+        smooth, told = differentiable(self.deck.kspace)
+        if smooth != self.deck.kspace:
+            self.deck.kspace = smooth
+            for words in smooth:
+                self.command(" ".join(words))
+        if told and self.comm.rank == 0:
+            warnings.warn(told, stacklevel=2)
 
     def _refine_long_range(self) -> None:
         """Compute long-range forces at each distance rather than from tables, and with a fine mesh.
 
         One force evaluation, and one more for each of both that is changed.
         """
+        self._smooth_long_range()
         tables, fine = uses_tables(self.deck, self.pair_style), refined(self.deck.kspace)
         if not (tables or fine):
             return

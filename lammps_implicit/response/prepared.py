@@ -16,6 +16,10 @@ from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.solvers.springs import random_vector
 
+DENSE_LIMIT = 2_000
+"""Free degrees of freedom up to which H is evaluated whole where iterations would take more products. Chosen: slow
+solves that are left alone take as many."""
+
 
 @dataclass
 class Prepared:
@@ -88,7 +92,14 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
         preconditioner.fit(around, product, hessian.one_sided)
     null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
     system = LinearSystem(
-        engine, hessian.product, preconditioner.apply, null_space, hessian.stiffness, saddle, hessian.measure
+        engine,
+        hessian.product,
+        preconditioner.apply,
+        null_space,
+        hessian.stiffness,
+        saddle,
+        hessian.measure,
+        free_count if engine.comm.size == 1 and free_count <= DENSE_LIMIT else np.inf,
     )
     prepared = Prepared(system, probe, product)
     if not every_atom_is_held(engine, product, hessian.stiffness):

@@ -53,6 +53,9 @@ class LinearSystem:
     measure : callable
         Maps v to H v by the best means there are. A product that would show the structure to be no minimum is evaluated
         again so: a step that crosses a cutoff can make a positive curvature look negative.
+    direct : float
+        Products after which the system could be solved directly; infinite where it is too large for that. Iterations
+        that are going to take more end as `Status.SLOW`.
     """
 
     engine: Evaluator
@@ -62,6 +65,7 @@ class LinearSystem:
     stiffness: float
     saddle: bool = False
     measure: Callable[[FloatArray], FloatArray] | None = None
+    direct: float = np.inf
 
     def product(self, v: FloatArray, accuracy: float, size: float | None = None) -> tuple[FloatArray, float]:
         """Return H v and the curvature vᵀHv.
@@ -132,7 +136,8 @@ class Status(Enum):
     )
     SLOW = (
         "the residual hardly falls any more: the preconditioner does not see how stiff this structure is (as in "
-        f"molecules, or where stiff parts touch softly): {_USE_DENSE}"
+        "molecules, or where stiff parts touch softly): use --method dense, on one process, if the cell is small, or "
+        "ask for a looser --tol"
     )
     DIVERGED = "the residual grew: the energy may not be smooth here; relax to a smaller --ftol, or check the potential"
 
@@ -183,15 +188,27 @@ class Solution:
         )
 
 
-def hardly_falls(history: Sequence[float]) -> bool:
-    """Whether the residual of a solve has fallen by less than `HARDLY` in the last `PATIENCE` iterations.
+def hardly_falls(history: Sequence[float], tol: float = 0.0, direct: float = np.inf) -> bool:
+    """Whether the residual of a solve falls so slowly that iterating on is of no use.
+
+    That is so if it has fallen by less than `HARDLY` in the last `PATIENCE` iterations, or at this pace takes more
+    iterations to the tolerance than a direct solution takes products.
 
     Parameters
     ----------
     history : sequence of float
         Residuals before each iteration so far. Those of conjugate gradients go up and down: lowest ones are compared.
+    tol : float
+        The residual that is to be reached.
+    direct : float
+        See `LinearSystem.direct`.
     """
-    return len(history) > PATIENCE and min(history[-PATIENCE:]) > HARDLY * min(history[:-PATIENCE])
+    if len(history) <= PATIENCE:
+        return False
+    before, now = min(history[:-PATIENCE]), min(history[-PATIENCE:])
+    if now > HARDLY * before:
+        return True
+    return tol > 0 and direct < np.inf and now > tol and PATIENCE * np.log(now / tol) / np.log(before / now) > direct
 
 
 class LinearSolver(Protocol):
