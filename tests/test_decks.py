@@ -97,7 +97,9 @@ def compare(name, folder):
         return off / size, found.evaluations
     # Atoms of a crystal follow the cell and nothing else.
     reach = np.linalg.norm(brute.cell) * np.linalg.norm(strain)
-    return max(off / max(size, reach), np.linalg.norm(found.strain - strain) / np.linalg.norm(strain)), found.evaluations
+    return max(
+        off / max(size, reach), np.linalg.norm(found.strain - strain) / np.linalg.norm(strain)
+    ), found.evaluations
 
 
 def inhomogeneous(found, brute):

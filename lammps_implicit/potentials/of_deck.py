@@ -220,7 +220,8 @@ def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Seque
     if not sources and wholes:
         return wholes[0]  # `select` then reports the pattern that matches nothing
     if not sources:
-        sources = next(filter(None, requested), [])
+        fallbacks = (found for family, found in zip(families, requested, strict=True) if family.fallback)
+        sources = next(filter(None, fallbacks), [])
     return _installed(engine, sources) if sources else None
 
 
