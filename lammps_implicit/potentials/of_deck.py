@@ -141,8 +141,8 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
         raise PotentialError(_undeclared(engine.pair_style))
     if not engine.deck.pair_coeffs:
         raise PotentialError(
-            f"the deck has 'pair_style {engine.pair_style}' and no pair_coeff lines: the coefficients come from a data or "
-            "restart file, and are not known; write them as 'pair_coeff' lines after it"
+            f"the deck has 'pair_style {engine.pair_style}' and no pair_coeff lines: its coefficients come from a data "
+            "or restart file, and are not known; write them as 'pair_coeff' lines after it"
         )
     potential = _chosen(engine, [family for family in families if not family.prefix], patterns)
     if potential is None:
