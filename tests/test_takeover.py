@@ -206,6 +206,10 @@ REFUSED = {
         "fix a all addforce v_up 0 0 energy v_en\n" + MIN,
         "uses 'f_av' of 'fix av all ave/time 1 1 1 c_e'",
     ),
+    "moving indenter": (
+        SLAB + "variable down equal 8-0.1*step\nfix i all indent 1.0 sphere 2 2 v_down 1.5\n" + MIN,
+        "uses the variable 'down', '8-0.1*step', which changes with time",
+    ),
     "gayberne": (
         "units lj\natom_style ellipsoid\nlattice sc 0.2\nregion b block 0 2 0 2 0 2\ncreate_box 1 b\n"
         "create_atoms 1 box\nset type 1 mass 1.0 shape 1 1 2\nset group all quat/random 7\n"

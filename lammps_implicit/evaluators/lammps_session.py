@@ -29,6 +29,7 @@ from lammps_implicit.evaluators.fixes import (
     has_energy,
     needed_by,
     removed,
+    require_steady,
     told_removed,
 )
 from lammps_implicit.evaluators.index_variables import index_variables
@@ -185,6 +186,7 @@ class LammpsSession(Evaluator):
         self._has_atom_data = any(fix.style not in WITHOUT_ATOM_DATA for fix in acting)
         self._frozen = [(fix.group, frozen_components(fix)) for fix in acting]
         needed = needed_by(acting, self.deck)
+        require_steady(needed, self.deck)
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated
                 self.command(f"fix_modify {fix.id} energy yes")
