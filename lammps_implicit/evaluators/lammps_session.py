@@ -213,7 +213,7 @@ class LammpsSession(Evaluator):
             if not compute.startswith("thermo_") and f"c_{compute}" not in needed:
                 self.command(f"uncompute {compute}")
         self._tell([str(fix) for fix in known if told_removed(fix)])
-        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.n_types))
+        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.pair_style, self.n_types))
         reaxff = self.equilibration.reaxff
         for line in (
             f"compute {_VIRIAL} all pressure NULL virial",
