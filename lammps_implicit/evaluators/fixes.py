@@ -167,8 +167,21 @@ def has_energy(fix: Fix) -> bool:
 
 def minimised_without(deck: Deck) -> str:
     """What to write where LAMMPS minimised without the energy of a fix that has one; empty if it did not."""
+    weights = [fix for fix in deck.fixes.values() if fix.style == "gravity"]
     without = [fix for fix in deck.fixes.values() if has_energy(fix) and fix.id not in deck.with_energy]
-    return "".join(f"; write 'fix_modify {fix.id} energy yes', so that LAMMPS minimises with it" for fix in without)
+    return "".join(
+        [
+            *(
+                f"; LAMMPS does not minimise with '{fix}': --relax does, or write the weight as 'fix addforce'"
+                for fix in weights
+            ),
+            *(
+                f"; write 'fix_modify {fix.id} energy yes', so that LAMMPS minimises with it"
+                for fix in without
+                if fix not in weights
+            ),
+        ]
+    )
 
 
 def _must_be_zero(fix: Fix, arg: str) -> bool:

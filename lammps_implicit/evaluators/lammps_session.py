@@ -200,7 +200,7 @@ class LammpsSession(Evaluator):
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
         self.command("thermo_style one")
-        self.command("thermo_modify temp thermo_temp")  # that of a compute which goes
+        self.command("thermo_modify temp thermo_temp press thermo_press")  # the deck may have taken others
         for fix in known:
             if removed(fix) and f"f_{fix.id}" in needed:
                 raise DeckError(

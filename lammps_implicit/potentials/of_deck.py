@@ -137,8 +137,13 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     for family in families:
         if family.prefix and any(pattern.startswith(family.prefix) for pattern in patterns):
             return _installed(engine, family.sources(engine, patterns))
-    if not engine.deck.pair_style:
+    if engine.deck.pair_style in ((), ("none",)):
         raise PotentialError(_undeclared(engine.pair_style))
+    if not engine.deck.pair_coeffs:
+        raise PotentialError(
+            f"the deck has 'pair_style {engine.pair_style}' and no pair_coeff lines: the coefficients come from a data "
+            "or restart file, and are not known; write them as 'pair_coeff' lines after it"
+        )
     potential = _chosen(engine, [family for family in families if not family.prefix], patterns)
     if potential is None:
         offers = "; ".join(family.offers for family in families)
