@@ -72,8 +72,10 @@ def test_labels_must_be_unique(register, tmp_path):
 def test_what_is_supported_is_told_by_the_families(register, tmp_path):
     register("mine", PotentialFamily(lambda engine, patterns: [], "tiny springs"))
     with pytest.raises(LammpsImplicitError) as told:
-        from_engine(_Engine("pair_style sw\npair_coeff * * Si.sw Si\n", tmp_path))
-    assert "'pair_style sw' has no parameters that can be differentiated; supported are snap; mliap;" in str(told.value)
+        from_engine(_Engine("pair_style meam/spline\npair_coeff * * Si_1.meam.spline Si\n", tmp_path))
+    assert "'pair_style meam/spline' has no parameters that can be differentiated; supported are snap; mliap;" in str(
+        told.value
+    )
     assert "tiny springs" in str(told.value)
 
 

@@ -268,7 +268,9 @@ def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_
         ),
         (LJ.replace("set  ", "#set  "), "lj/smooth 2-2 *", "'lj/smooth 2-2 epsilon', 'lj/smooth 2-2 sigma' have no"),
         (
-            HEAD.format(lattice="diamond 5.431", n=2, types=1) + "pair_style sw\npair_coeff * * Si.sw Si\n" + RELAX,
+            HEAD.format(lattice="diamond 5.431", n=2, types=1)
+            + "pair_style meam/spline\npair_coeff * * Si_1.meam.spline Si\n"
+            + RELAX,
             None,
             "has no parameters that can be differentiated",
         ),

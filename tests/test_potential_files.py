@@ -81,6 +81,7 @@ pair_coeff 1 1 lj/cut 5 3.5
     )
     at = f"{tmp_path}/"
     assert lines == [
+        "pair_style none",
         f"pair_style hybrid/overlay meam eam table linear 1000 list {at}nets 4.0 quip",
         f"pair_coeff * * meam {at}library.meam Si C {at}a.meam Si",
         f"pair_coeff 1 1 eam {at}Cu.eam",

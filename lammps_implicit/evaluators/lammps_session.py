@@ -27,11 +27,10 @@ from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import endings_reported, lammps_message, until_quit
 from lammps_implicit.evaluators.fixes import (
-    EQUILIBRATING,
-    WITHOUT_ATOM_DATA,
     has_energy,
     needed_by,
     removed,
+    stores_atom_data,
     told_removed,
 )
 from lammps_implicit.evaluators.index_variables import index_variables
@@ -54,8 +53,9 @@ _VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
 
 
-_NOT_TO_BE_CLOSED = "grid3d points"
-"""In the message of an error of meshes after which LAMMPS crashes when it is closed (observed)."""
+_NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file")
+"""In the messages of errors, of meshes and of funcfl files that are too short, after which LAMMPS crashes when it is
+closed (observed)."""
 
 
 class _Closed:
@@ -170,6 +170,11 @@ class LammpsSession(Evaluator):
         if not self.lmp.extract_setting("box_exist") or self.n_atoms == 0:
             raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate; create or read some")
 
+    def read_so_far(self, path: Path) -> None:
+        """Collect in `deck` the settings of a deck that LAMMPS has stopped in, as far as it came."""
+        self.lmp.flush_buffers()
+        self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
+
     def take_over(self) -> None:
         """Remove the deck's output and passive fixes, refine its long-range forces, and check other fixes.
 
@@ -188,9 +193,7 @@ class LammpsSession(Evaluator):
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
         acting = [fix for fix in known if not removed(fix)]
-        self._has_atom_data = any(
-            fix.style not in WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style) for fix in acting
-        )
+        self._has_atom_data = any(map(stores_atom_data, acting))
         self._constraints = Constraints.of(acting, self.deck.dimension == 2)
         needed = needed_by(acting, self.deck)
         for fix in acting:
@@ -487,7 +490,7 @@ class LammpsSession(Evaluator):
         except LammpsImplicitError:
             raise
         except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
-            self._broken = self._broken or _NOT_TO_BE_CLOSED in str(error)
+            self._broken = self._broken or any(words in str(error) for words in _NOT_TO_BE_CLOSED)
             if "Abort" in type(error).__name__ and self.comm.size > 1:
                 # One rank failed alone, and the others wait for it inside LAMMPS: all must be ended.
                 print(f"error: {what}: {lammps_message(str(error))}", file=sys.stderr, flush=True)

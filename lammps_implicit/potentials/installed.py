@@ -168,7 +168,9 @@ class InstalledPotential:
         commands, start = PairCommands.of(self.deck), 0
         files: dict[Path, str] = {}
         for source in self.sources:
-            count = len(source.names)
-            files |= source.edit(commands, values[start : start + count], stem)
-            start += count
+            mine = slice(start, start + len(source.names))
+            # What is neither selected nor changed stays as the deck has it, and other sources may change its words.
+            if np.isin(np.arange(mine.start, mine.stop), self.selected).any() or (values[mine] != source.values).any():
+                files |= source.edit(commands, values[mine], stem)
+            start = mine.stop
         return commands, files

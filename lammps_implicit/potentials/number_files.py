@@ -18,6 +18,9 @@ LONGEST = 2**26
 
 _NOT_FINITE = re.compile(rb"(?<!\S)[-+]?(?:nan|inf|infinity)(?!\S)", re.IGNORECASE)
 
+_ELEMENTS = 4
+"""Largest number of elements, or other words, before the numbers of a line."""
+
 _WORD = re.compile(r"\S+")
 
 Span = tuple[int, int, int]
@@ -120,7 +123,10 @@ def require_numbers(path: Path, lines: Sequence[str], spans: Sequence[Span]) -> 
 
 
 def require_finite(path: Path) -> None:
-    """Check that no line of numbers in a text file holds one that is infinite or NaN: LAMMPS would minimise for ever.
+    """Check that no number in a text file is infinite or NaN: LAMMPS would minimise for ever.
+
+    That is a number in a line of numbers, after the elements of an entry of a potential file (``Si Si Si nan``), after
+    an equals sign (``rc = nan``), or before its name (``nan A_CC``).
 
     Parameters
     ----------
@@ -137,10 +143,26 @@ def require_finite(path: Path) -> None:
         return
     for match in _NOT_FINITE.finditer(content):
         start = content.rfind(b"\n", 0, match.start()) + 1
-        words = content[start : match.end()].decode("utf-8", "replace").split()
-        if all(map(is_number, words)) and not content[:start].rstrip(b" \t\r\n").endswith(b"&"):
+        *before, word = content[start : match.end()].decode("utf-8", "replace").split()
+        after = content[match.end() :].partition(b"\n")[0].decode("utf-8", "replace").split()
+        continued = content[:start].rstrip(b" \t\r\n").endswith(b"&")
+        if not continued and _stands_as_number(before, after):
             row = content.count(b"\n", 0, start) + 1
-            raise PotentialError(f"{path}, line {row}: '{words[-1]}' is not a finite number")
+            raise PotentialError(f"{path}, line {row}: '{word}' is not a finite number")
+
+
+def _stands_as_number(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether a word of a file is meant as a number, given the words before and after it in its line."""
+    if not before:
+        return len(after) < 2 or is_number(after[0])
+    if before[-1] == "=":
+        return len(before) <= _ELEMENTS
+    elements = next((k for k, word in enumerate(before) if is_number(word)), len(before))
+    return (
+        elements <= _ELEMENTS
+        and all(word[0].isupper() for word in before[:elements])
+        and all(map(is_number, before[elements:]))
+    )
 
 
 def is_number(word: str) -> bool:

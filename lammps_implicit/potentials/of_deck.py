@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
-from lammps_implicit.errors import PotentialError
+from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.effects import require_effects_as_read, require_potential_as_read
 from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.potentials.commands import named_places
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
 from lammps_implicit.potentials.labels import matches, select, split_patterns
@@ -64,7 +66,7 @@ def start_lammps(
     engine = Engine.start(comm, variables)
     try:
         engine.on_root(lambda: require_sane_files(path, variables or {}))
-        engine.run_deck(path)
+        _run(engine, path)
         potential = potential_of(engine, parameters)
         engine.take_over()
         require_effects_as_read(engine)
@@ -105,6 +107,39 @@ def potential_of(engine: Engine, parameters: str | Sequence[str] | None = None) 
         if parameters is not None:
             raise
         return WithoutParameters.of(engine, str(error))
+
+
+def _run(engine: Engine, path: Path) -> None:
+    """Run a deck; where LAMMPS stops at a potential file that one of our readers finds fault with, say in which line.
+
+    Raises
+    ------
+    DeckError
+        If LAMMPS stops.
+    """
+    try:
+        engine.run_deck(path)
+    except DeckError as error:
+        fault = _fault_in_file(engine, path)
+        raise DeckError(f"{error}; {fault}" if fault and fault not in str(error) else str(error)) from None
+
+
+def _fault_in_file(engine: Engine, path: Path) -> str:
+    """What a reader finds wrong in a file that the last ``pair_coeff`` line of a deck names; empty if nothing."""
+    try:
+        engine.read_so_far(path)
+    except DeckError:
+        return ""
+    if not engine.deck.pair_coeffs or not engine.deck.pair_style:
+        return ""
+    files = [str(file) for file, line, _ in named_places(engine.deck) if line == len(engine.deck.pair_coeffs) - 1]
+    for _, family in FAMILIES.items():
+        try:
+            family.sources(engine, ["*"])
+        except PotentialError as fault:
+            if any(file in str(fault) for file in files):
+                return str(fault)
+    return ""
 
 
 def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:

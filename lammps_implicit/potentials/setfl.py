@@ -89,6 +89,8 @@ class Setfl:
             functions = np.array(words[start:stop], float).reshape(1 + further, kinds, n_r)
             if not all(np.isfinite(table).all() for table in (tables, functions)):
                 raise ValueError("it holds numbers that are not finite")
+            if words[stop:] and (int(words[stop]) + 2 != len(words) - stop):
+                raise ValueError(f"after its functions it has {len(words) - stop} words that are no coefficients")
         except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
             raise PotentialError(f"{path} is not a setfl file of an embedded-atom potential: {error}") from None
         embedding, densities = tables[:, :n_rho], tables[:, n_rho:]

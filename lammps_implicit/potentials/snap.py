@@ -22,6 +22,7 @@ from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.operators.descriptor_derivative import DescriptorDerivative
 from lammps_implicit.operators.interface import Hessian
 from lammps_implicit.potentials.commands import PairCommands, elements_after
+from lammps_implicit.potentials.file_numbers import last_lines
 from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.output import write_text, write_together
 from lammps_implicit.potentials.snap_files import (
@@ -42,44 +43,46 @@ _DESCRIPTORS, _GRADIENTS = "li_descriptors", "li_gradients"
 
 @dataclass(frozen=True)
 class SnapFile:
-    """Coefficients of a SNAP potential, to be combined with parameters of other families; a `Source`.
+    """Coefficients of a SNAP potential, installed one by one: with other parameters or several SNAP styles; a `Source`.
 
     Attributes
     ----------
-    potential : SnapPotential
-        With all of its coefficients selected.
-    line : int
-        Index of its ``pair_coeff`` line.
+    prefix : str
+        Start of the labels: empty, or ``snap:2`` with a blank for the second of several SNAP styles.
+    coefficients : CoefficientFile
+    line, word : int
+        Indices of the file name among the ``pair_coeff`` lines of the deck and the words of the line.
+    elements : tuple of (str or None)
+        Element of each atom type.
     """
 
-    potential: SnapPotential
+    prefix: str
+    coefficients: CoefficientFile
     line: int
+    word: int
+    elements: tuple[str | None, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Labels ``element:index`` of all coefficients."""
-        return self.potential.names
+        """Labels ``element:index`` of all coefficients, after the prefix."""
+        return tuple(f"{self.prefix}{name}" for name in self.coefficients.names)
 
     @property
     def values(self) -> FloatArray:
         """All coefficients."""
-        return self.potential.theta
+        return self.coefficients.theta
 
     @property
     def linear(self) -> bool:
         """U is linear in all of them."""
         return True
 
-    @property
-    def elements(self) -> tuple[str | None, ...]:
-        """Chemical element of each atom type."""
-        return self.potential.elements
-
     def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the coefficient file in the deck's line: see `Source.edit`."""
-        target = stem.with_name(f"{stem.name}.snapcoeff")
-        commands.change(self.line, 3 if self.potential.substyle else 2, str(target))
-        return {target: self.potential.coefficients.with_theta(values).text()}
+        number = self.prefix.strip().partition(":")[2]
+        target = stem.with_name(f"{stem.name}.{number + '.' if number else ''}snapcoeff")
+        commands.change(self.line, self.word, str(target))
+        return {target: self.coefficients.with_theta(values).text()}
 
 
 @dataclass
@@ -397,17 +400,34 @@ def has_snap(deck: Deck) -> bool:
     return any(word in STYLES for word in deck.pair_style)
 
 
+def from_deck(deck: Deck) -> list[SnapFile]:
+    """Coefficients of each SNAP style of a deck, of which there may be several, also in ``hybrid/scaled``.
+
+    Labels are ``W:0``, or ``snap:2 W:0`` for the second of several styles.
+
+    Raises
+    ------
+    PotentialError
+        If a file is not found or not a coefficient file.
+    """
+    lines = last_lines(deck, ("snap",))
+    found = []
+    for number, line, style, word in lines:
+        coefficients = read_coefficients(_found(line.args[word], line.directory))
+        prefix = f"{style} " if len(lines) > 1 else ""
+        found.append(SnapFile(prefix, coefficients, number, word, elements_after(line.args[word + 2 :])))
+    return found
+
+
 def _whole(engine: Engine) -> SnapPotential | None:
+    """The potential with descriptors, which know no factors of styles and of one SNAP style only."""
     deck = engine.deck
-    return engine.on_root(lambda: SnapPotential.from_deck(deck) if has_snap(deck) else None)
+    single = sum(word in STYLES for word in deck.pair_style) == 1 and not deck.pair_style[0].startswith("hybrid/scaled")
+    return engine.on_root(lambda: SnapPotential.from_deck(deck)) if single else None
 
 
 def _sources(engine: Engine, patterns: Sequence[str]) -> list[SnapFile]:
-    potential = _whole(engine)
-    if potential is None:
-        return []
-    line, _ = _snap_line(engine.deck)
-    return [SnapFile(potential, max(k for k, other in enumerate(engine.deck.pair_coeffs) if other == line))]
+    return engine.on_root(lambda: from_deck(engine.deck) if has_snap(engine.deck) else [])
 
 
 FAMILY = PotentialFamily(_sources, "snap", order=0, on_request=True, whole=_whole)
