@@ -30,12 +30,11 @@ from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
 from lammps_implicit.evaluators.failures import endings_reported, lammps_message, until_quit
 from lammps_implicit.evaluators.fixes import (
-    EQUILIBRATING,
-    WITHOUT_ATOM_DATA,
     has_energy,
     needed_by,
     removed,
     require_steady,
+    stores_atom_data,
     told_removed,
 )
 from lammps_implicit.evaluators.index_variables import index_variables
@@ -202,9 +201,7 @@ class LammpsSession(Evaluator):
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
         acting = [fix for fix in known if not removed(fix)]
-        self._has_atom_data = any(
-            fix.style not in WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style) for fix in acting
-        )
+        self._has_atom_data = any(map(stores_atom_data, acting))
         self._constraints = Constraints.of(acting, self.deck.dimension == 2)
         needed = needed_by(acting, self.deck)
         require_steady(needed, self.deck)
@@ -228,7 +225,7 @@ class LammpsSession(Evaluator):
             if not compute.startswith("thermo_") and f"c_{compute}" not in needed:
                 self.command(f"uncompute {compute}")
         self._tell([str(fix) for fix in known if told_removed(fix)])
-        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.n_types))
+        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.pair_style, self.n_types))
         reaxff = self.equilibration.reaxff
         for line in (
             f"compute {_VIRIAL} all pressure NULL virial",
