@@ -78,7 +78,7 @@ def test_small_cells(tmp_path, name):
 def test_large_cells(tmp_path, name):
     """Relaxation in at most 300 evaluations, and a gradient to 1e-6 in 60: LAMMPS' `cg` takes thousands, or stops."""
     patterns = {"water_64": "lj*1-1*"}.get(name, "lj*")
-    minimum = _minimum(tmp_path, name, LARGE, away=0.05, parameters=patterns)
+    minimum = _minimum(tmp_path, name, LARGE, parameters=patterns)
     with minimum:
         _require_few_evaluations(minimum, 300, 60)
         _require_right(minimum)
