@@ -21,7 +21,7 @@ COLUMN = (
     ("operators",),
     ("potentials",),
     ("conformance",),
-    ("response",),
+    ("response", "inspection"),
     ("stationary",),
     ("expansion", "results", "continuation"),
     ("observables",),

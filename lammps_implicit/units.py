@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Union
 
 import numpy as np
@@ -157,6 +157,9 @@ class Units:
         1 eV/Å expressed in the style's unit of force (1 for reduced units).
     pressure_factor : float
         One unit of energy per volume expressed in the style's unit of pressure (LAMMPS' ``nktv2p``).
+    dimension : int
+        3; 2 for two-dimensional decks, whose volumes are areas and whose pressures, energy per area, LAMMPS multiplies
+        by the same factor: they are in its unit of pressure times that of length.
     """
 
     style: str
@@ -165,6 +168,17 @@ class Units:
     force_factor: float
     pressure: str
     pressure_factor: float
+    dimension: int = 3
+
+    @property
+    def volume(self) -> str:
+        """Name of the unit of volumes, ``Å^3``; of the area of two-dimensional cells, ``Å^2``."""
+        return f"{self.length}^{self.dimension}"
+
+    @property
+    def volume_name(self) -> str:
+        """What the measure of a cell is called: ``volume`` or ``area``."""
+        return "volume" if self.dimension == 3 else "area"
 
     @property
     def force(self) -> str:
@@ -184,7 +198,7 @@ class Units:
         Returns
         -------
         (3, 3) float array
-            Pressure tensor, energy per volume (eV/Å³ in ``units metal``).
+            Pressure tensor, energy per volume (eV/Å³ in ``units metal``), per area in two dimensions.
 
         Raises
         ------
@@ -220,6 +234,13 @@ class Units:
         """One of the named units of pressure expressed in the style's own."""
         if name is None or name == self.pressure:
             return 1.0
+        if self.dimension == 2:
+            if name in _BAR:
+                raise LammpsImplicitError(
+                    f"pressure in '{name}': that of a two-dimensional deck is a force per length; give a plain number, "
+                    f"in {self.pressure}"
+                )
+            return in_unit(f"1 {name}", self.pressure)
         if self.pressure not in _BAR:
             raise LammpsImplicitError(
                 f"pressure in '{name}': decks with units {self.style} have pressures in {self.pressure}; give a plain "
@@ -238,13 +259,15 @@ _KNOWN = {
 """Factors as in LAMMPS' ``update.cpp`` (``nktv2p``); 1 eV = 23.060549 kcal/mol."""
 
 
-def units_of(style: str) -> Units:
+def units_of(style: str, dimension: int = 3) -> Units:
     """Return the units of a LAMMPS unit style.
 
     Parameters
     ----------
     style : str
         ``metal``, ``real`` or ``lj``.
+    dimension : int
+        2 for two-dimensional decks.
 
     Raises
     ------
@@ -253,4 +276,8 @@ def units_of(style: str) -> Units:
     """
     if style not in _KNOWN:
         raise DeckError(f"units {style} are not supported: use one of {', '.join(_KNOWN)} in the deck")
-    return _KNOWN[style]
+    known = _KNOWN[style]
+    if dimension == 3:
+        return known
+    per_length = "epsilon/sigma^2" if style == "lj" else f"{known.pressure}*{known.length}"
+    return replace(known, pressure=per_length, dimension=dimension)

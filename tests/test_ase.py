@@ -45,6 +45,28 @@ def test_fixed_atoms_stay(atoms):
         assert np.abs(moved).max() > 0
 
 
+def test_images_are_kept(atoms):
+    sheared = atoms.copy()
+    cell = np.array(sheared.cell)
+    cell[1, 0] = 0.1
+    sheared.set_cell(cell, scale_atoms=True)
+    sheared.positions += np.random.default_rng(1).integers(-3, 4, sheared.positions.shape) @ cell
+    with Minimum.from_ase(sheared, LINES, parameters=()) as minimum:
+        apart = minimum.gather(minimum.unwrapped) - sheared.positions
+        assert 0 < np.abs(apart).max() < 0.2
+        assert np.abs(minimum.gather(minimum.positions) - sheared.positions).max() > 5
+        minimum.relax(cell="iso", pressure="10 GPa")
+        carried = sheared.positions @ np.linalg.solve(cell, minimum.engine.cell)
+        assert np.abs(minimum.gather(minimum.unwrapped) - carried).max() < 0.2
+
+
+def test_files_that_hold_no_commands_are_named(atoms):
+    with pytest.raises(PotentialError, match=r"Ta06A.snapcoeff holds no LAMMPS commands.*'pair_style snap'.* Ta'\]"):
+        Minimum.from_ase(atoms, SHIPPED / "Ta06A.snapcoeff")
+    with pytest.raises(PotentialError, match=r"holds no LAMMPS commands.*as a list"):
+        Minimum.from_ase(atoms, SHIPPED / "Si.sw")
+
+
 def test_triclinic_cells_work(atoms):
     sheared = atoms.copy()
     cell = np.array(sheared.cell)

@@ -129,9 +129,8 @@ def test_dense_and_iterative_jacobians_agree(write_deck):
             assert (minimum.statistics.iterations > 0) == iterates
             assert minimum.statistics.method == ("iterative" if iterates else "dense")
             assert minimum.statistics.solves == 1
-            assert minimum.statistics.residual == pytest.approx(
-                true_residual(minimum, moved, change), rel=1.0, abs=1e-8
-            )
+            # What a solve says includes the noise of its products.
+            assert true_residual(minimum, moved, change) < 2 * minimum.statistics.residual + 1e-8 < 2 * tol + 2e-8
     assert relative_error(dense, iterative) < 1e-5
 
 

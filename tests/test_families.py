@@ -12,7 +12,7 @@ from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.potentials import pair_coefficients
-from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.commands import PotentialCommands
 from lammps_implicit.potentials.number_files import Reader
 
 HEAD = """\
@@ -253,7 +253,6 @@ def test_what_a_tuned_potential_is_written_to_is_read_by_lammps(write_deck, tmp_
     ("deck", "parameters", "message"),
     [
         (SEVERAL, "Ta:1,snap *-* 2", "'snap *-* 2' is 'Ta06A.snapparam' in the deck, which is no number"),
-        (SEVERAL, "zbl*", "these parameters cannot be changed after the deck ran: LAMMPS refused 'pair_coeff 1 1 zbl"),
         (EAM.replace("eam/alloy\n", "pace\n"), None, "ML-PACE package which is not enabled"),
         (EAM.replace("CuNi.eam.alloy", "Ta06A.snapcoeff"), None, "LAMMPS stopped"),
         (TWICE, None, "the deck has mliap 2 times"),
@@ -303,8 +302,11 @@ def test_parameters_without_effect_are_told_and_have_zero_derivatives(write_deck
         (None, "Ta:0", 31),
         ("*", "Ta:0", 31),
         ("Ta:[1-3]", "Ta:1", 3),
-        ("zbl*", "zbl 1-1 1", 2),
-        ("Ta:1,zbl*", "Ta:1", 3),
+        ("zbl*", "zbl 1-1 Z", 1),
+        ("!Ta:0,!Ta:3?", "Ta:1", 29),
+        ("Ta:*,zbl*,!Ta:[5-9]", "Ta:0", 27),
+        ("Ta:1,zbl*", "Ta:1", 2),
+        ("zbl 1-1 2", "zbl 1-1 Z", 1),
     ],
 )
 def test_what_patterns_choose_beside_a_fixed_style(write_deck, parameters, first, count):
@@ -341,14 +343,14 @@ pair_coeff 1 1 lj/cut 0.6 2.6 4.0
         "morse:2 1-2 D0": 1.5,
         "morse:2 1-2 alpha": 2.5,
         "morse:2 1-2 r0": 3.5,
-        "zbl 1-1 1": 29.0,
-        "zbl 1-1 2": 29.0,
+        "zbl 1-1 Z": 29.0,
     }
-    commands = PairCommands.of(deck)
+    commands = PotentialCommands.of(deck)
     numbers.edit(commands, numbers.values * 2, tmp_path / "theta")
     lines = commands.lines()
     assert len(lines) == 6
     assert "pair_coeff 1 2 morse 2 3.0 5.0 7.0" in lines
+    assert "pair_coeff 1 1 zbl 58.0 58.0" in lines
     assert "pair_coeff 1 1 lj/cut 0.5 2.5 4.0" in lines
 
 

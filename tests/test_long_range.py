@@ -1,11 +1,15 @@
 """Long-range forces: without LAMMPS' tables, in triclinic cells, and in cells that become triclinic."""
 
+import re
+
 import numpy as np
 import pytest
+from brute_force import Newton
 
 from lammps_implicit import Minimum, testing
 from lammps_implicit.errors import DeckError
-from lammps_implicit.evaluators.kspace import refined
+from lammps_implicit.evaluators.deck import Deck
+from lammps_implicit.evaluators.kspace import differentiable, refined, why_forces_jump
 
 ROCK_SALT = """\
 variable        bits index 12
@@ -43,6 +47,68 @@ def salt(write_deck, text=MGO, cell="none", **variables):
     return Minimum.from_deck(
         write_deck(ROCK_SALT + text), parameters="*1-2 1,*1-2 2", variables=variables, cell=cell, ftol=1e-7
     )
+
+
+BUCKINGHAM = "pair_coeff 1 1 {0} 0 1 0\npair_coeff 1 2 {0} 1428.5 0.2945 0\npair_coeff 2 2 {0} 22764.3 0.149 27.88\n"
+BORN = "pair_coeff 1 1 0 1 0 0 0\npair_coeff 1 2 1428.5 0.2945 0 0 0\npair_coeff 2 2 22764 0.149 0 27.88 0\n"
+LONG = "pair_style buck/coul/long 7.0\n" + BUCKINGHAM.format("")
+EWALD = "\nkspace_style ewald 1e-6\npair_modify table 0\n"
+
+SOLVERS = {
+    "pppm/cg": (LONG + "kspace_style pppm/cg 1e-5", LONG + EWALD),
+    "pppm with energy-conserving forces": (LONG + "kspace_style pppm 1e-5\nkspace_modify diff ad", LONG + EWALD),
+    "pppm/stagger": (LONG + "kspace_style pppm/stagger 1e-4", LONG + EWALD),
+    "msm": (LONG.replace("long", "msm") + "kspace_style msm 1e-5\nneigh_modify one 20000 page 400000", LONG + EWALD),
+    "ewald/disp": (LONG + "kspace_style ewald/disp 1e-6", LONG + EWALD),
+    "born": ("pair_style born/coul/long 6.0 7.0\n" + BORN + "kspace_style pppm 1e-5", None),
+    "born/wolf": ("pair_style born/coul/wolf 0.25 6.0 7.0\n" + BORN, None),
+    "wolf": (
+        "pair_style hybrid/overlay coul/wolf 0.25 7.0 buck 6.0\npair_coeff * * coul/wolf\n" + BUCKINGHAM.format("buck"),
+        None,
+    ),
+    "dsf": (
+        "pair_style hybrid/overlay coul/dsf 0.25 7.0 buck 6.0\npair_coeff * * coul/dsf\n" + BUCKINGHAM.format("buck"),
+        None,
+    ),
+}
+"""Decks, and such as have the same energy to be relaxed in plain LAMMPS: None for the same, without tables."""
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.filterwarnings("ignore:.*becomes")
+def test_solvers(write_deck, name):
+    text, other = SOLVERS[name]
+    shaken = ROCK_SALT + "group v id 1 5\ndelete_atoms group v compress no\n"
+    tol, ftol = (1e-4, 1e-4) if name == "msm" else (1e-5, 1e-6)  # as far as its forces fall
+    deck = write_deck(shaken + text + "\nrun 0\n")
+    with Minimum.from_deck(deck, parameters="*1-2*", ftol=ftol, force_limit=np.inf) as point:
+        index = next(k for k, value in enumerate(point.potential.theta) if value == 0.2945)
+        moved = point.jvp(np.eye(len(point.potential.theta))[index], tol)
+        rows = np.argsort(point.ids)
+        free = write_deck(shaken + (other or text + "\npair_modify table 0\n"), "in.free")
+        brute = Newton(free, point.positions[rows])
+    line = next(line for line in text.splitlines() if "0.2945" in line)
+    expected = brute.jvp(lambda t: [line.replace("0.2945", repr(0.2945 + t))], 2e-5)
+    brute.close()
+    assert np.abs(expected).max() > 1
+    assert close(moved[rows] - moved.mean(axis=0), expected - expected.mean(axis=0), 2e-4)
+
+
+def test_forces_that_jump_at_their_cutoff():
+    for style in ("buck/coul/cut 7.0", "hybrid/overlay buck 6.0 coul/debye 0.3 7.0"):
+        told = why_forces_jump(Deck(pair_style=tuple(style.split())))
+        assert re.match(r"forces of '\S*coul/(cut|debye)' jump .* use coul/long, coul/dsf or coul/wolf, or $", told)
+    for style in ("buck/coul/long 7.0", "lj/cut 7.0", "coul/cut/soft 1 1 7.0"):
+        assert why_forces_jump(Deck(pair_style=tuple(style.split()))) == ""
+
+
+def test_settings_of_meshes_that_are_replaced():
+    words = [tuple(line.split()) for line in ("kspace_style pppm 1e-4", "kspace_modify order 6 diff ad mesh 8 8 8")]
+    replaced, told = differentiable(words)
+    assert replaced == [words[0], ("kspace_modify", "order", "6", "diff", "ik", "mesh", "8", "8", "8")]
+    assert "'diff ik'" in told
+    assert differentiable(words[:1]) == (words[:1], "")
+    assert differentiable([("kspace_style", "msm", "1e-4")])[0][-1] == ("kspace_modify", "pressure/scalar", "no")
 
 
 def close(found, expected, accuracy):

@@ -81,7 +81,7 @@ def _fitted(minimum):
     engine, product = minimum.engine, minimum.hessian.central(random_vector(minimum.ids))
     around = engine.neighbourhood()
     bonds, _ = find_bonds(engine, around, REACH)
-    return fit_springs(engine, bonds, find_bends(engine, around), [random_probe(around, product)])
+    return fit_springs(engine, bonds, (find_bends(engine, around),), [random_probe(around, product)])
 
 
 def _whole(engine, springs):

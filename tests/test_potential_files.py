@@ -10,7 +10,7 @@ from lammps_implicit.errors import OutputError, PotentialError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.potentials import eam, uf3
-from lammps_implicit.potentials.commands import PairCommands, plain_style, unsubstituted_lines
+from lammps_implicit.potentials.commands import PotentialCommands, plain_style, unsubstituted_lines
 from lammps_implicit.potentials.setfl import Setfl
 
 DECKS = {
@@ -62,7 +62,7 @@ def test_files_with_the_names_of_elements_and_styles(write_deck, tmp_path, case)
 
 def _commands(text, folder):
     deck = read_transcript(text, folder)
-    commands = PairCommands.of(deck)
+    commands = PotentialCommands.of(deck)
     return deck, commands.complete_lines()
 
 

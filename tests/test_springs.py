@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers import springs
-from lammps_implicit.solvers.bends import find_bends
+from lammps_implicit.solvers.bends import find_bends, find_twists
 from lammps_implicit.solvers.springs import KNOTS, random_vector
 
 
@@ -23,7 +23,7 @@ def _engine(atoms, n_types, seed=3):
     free = np.ones((len(sites), 3), bool)
     free[::7, 1] = False
     free[::11] = False
-    engine = SimpleNamespace(comm=MPI.COMM_SELF, ids=ids, free=free, n_types=n_types, positions=positions)
+    engine = SimpleNamespace(comm=MPI.COMM_SELF, ids=ids, free=free, alone=free, n_types=n_types, positions=positions)
     for name in ("sum", "max", "norm", "dot", "on_root"):
         setattr(engine, name, getattr(Evaluator, name).__get__(engine))
     return engine, Neighbourhood(positions, ids, random.integers(1, n_types + 1, len(sites)), free)
@@ -31,7 +31,7 @@ def _engine(atoms, n_types, seed=3):
 
 def _fitted(engine, around, product):
     bonds, _ = springs.find_bonds(engine, around, REACH)
-    return springs.fit_springs(engine, bonds, find_bends(engine, around), [springs.random_probe(around, product)])
+    return springs.fit_springs(engine, bonds, (find_bends(engine, around),), [springs.random_probe(around, product)])
 
 
 def _dense_hats(bonds):
@@ -97,7 +97,7 @@ def _molecules(seed=4):
     positions = (centres[:, None] + turned).reshape(-1, 3)
     ids, free = 1 + np.arange(len(positions)), np.ones(positions.shape, bool)
     engine, _ = _engine(8, 2)
-    engine.ids, engine.free, engine.positions = ids, free, positions
+    engine.ids, engine.free, engine.alone, engine.positions = ids, free, free, positions
     return engine, Neighbourhood(positions, ids, np.tile([1, 2, 2], len(centres)), free)
 
 
@@ -117,6 +117,39 @@ def test_bends_are_the_curvature_of_angles():
     assert np.vdot(values, product) == pytest.approx(change @ change, rel=1e-8)
 
 
+def _dihedrals(positions):
+    """Of chains of four atoms, rad."""
+    one, two, three = (positions[k + 1 :: 4] - positions[k::4] for k in range(3))
+    left, right = np.cross(one, two), np.cross(two, three)
+    axis = two / np.linalg.norm(two, axis=1)[:, None]
+    return np.arctan2(np.einsum("ma,ma->m", np.cross(left, right), axis), np.einsum("ma,ma->m", left, right))
+
+
+def test_twists_are_the_curvature_of_dihedral_angles():
+    """Chains of four atoms of two types: one dihedral angle each, of one kind."""
+    random = np.random.default_rng(8)
+    chain = np.array([[-0.3, 0.9, 0.1], [0.0, 0, 0], [1.2, 0, 0], [1.6, 0.2, 1.0]])
+    centres = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3) * 6.0
+    turned = np.array([chain @ np.linalg.qr(random.standard_normal((3, 3)))[0] for _ in centres])
+    positions = (centres[:, None] + turned).reshape(-1, 3)
+    engine, _ = _engine(8, 2)
+    engine.ids, engine.free = 1 + np.arange(len(positions)), np.ones(positions.shape, bool)
+    engine.positions = positions
+    around = Neighbourhood(positions, engine.ids, np.tile([1, 1, 2, 2], len(centres)), engine.free)
+    twists = find_twists(engine, around)
+    assert len(twists.atoms) == 27 and twists.n_kinds == 1
+    values = random_vector(around.ids)
+    step = 1e-6
+    change = (_dihedrals(positions + step * values) - _dihedrals(positions - step * values)) / (2 * step)
+    product = twists.design_matrix(slice(0, len(positions)), values).toarray().reshape(3, -1).T
+    assert np.vdot(values, product) == pytest.approx(np.vdot(change, change), rel=1e-7)
+    assert np.abs(product.reshape(-1, 4, 3).sum(axis=1)).max() < 1e-12  # no net force
+    assembled = np.zeros((len(positions), 3))
+    for rows, columns, blocks in twists.blocks(slice(0, len(positions)), np.ones(1)):
+        np.add.at(assembled, rows, np.einsum("mab,mb->ma", blocks, values[columns]))
+    assert assembled == pytest.approx(product, abs=1e-12)
+
+
 def test_assembled_is_what_was_fitted():
     engine, around = _molecules()
     bonds, _ = springs.find_bonds(engine, around, REACH)
@@ -124,7 +157,7 @@ def test_assembled_is_what_was_fitted():
     assert contacts.with_contacts and contacts.knots[-1] > 2.5
     stiffness = np.random.default_rng(1).uniform(0.5, 2.0, 2 * contacts.unknowns + 1)
     along, across, angular = np.split(stiffness, [contacts.unknowns, 2 * contacts.unknowns])
-    known = springs.Springs(contacts, bends, along, across, angular, 0.0)
+    known = springs.Springs(contacts, (bends,), along, across, (angular,), 0.0)
     values = random_vector(around.ids)
     design = springs.design_matrix(contacts, slice(0, 81), slice(None), values) @ np.concatenate([along, across])
     expected = (design + bends.design_matrix(slice(0, 81), values) @ angular).reshape(3, -1).T

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from lammps_implicit import LammpsImplicitError
 from lammps_implicit.solvers.conjugate_directions import ConjugateDirections
 from lammps_implicit.solvers.conjugate_gradients import ConjugateGradients
-from lammps_implicit.solvers.interface import PATIENCE, LinearSystem
+from lammps_implicit.solvers.interface import PATIENCE, LinearSystem, hardly_falls
 from lammps_implicit.solvers.minimal_residual import MinimalResidual, scipy_pass
 from lammps_implicit.solvers.nullspace import NullSpace
 from lammps_implicit.solvers.springs import random_vector
@@ -53,3 +53,14 @@ def test_residuals_that_hardly_fall_end_a_solve():
             solver.solve(right, 1e-8, system.engine.norm(right)).require_converged(1e-8)
         iterations = int(re.search(r"in (\d+) iterations", str(failure.value))[1])
         assert iterations <= 2 * PATIENCE + 10, name
+
+
+def test_iterations_that_would_take_more_than_a_direct_solution_end():
+    """A residual that falls by half in `PATIENCE` iterations goes on, unless the system could be solved directly."""
+    history = list(0.5 ** (np.arange(2 * PATIENCE) / PATIENCE))
+    assert not hardly_falls(history, 1e-6)
+    assert not hardly_falls(history, 1e-6, direct=1000)  # another 900
+    assert hardly_falls(history, 1e-6, direct=800)
+    assert not hardly_falls(history, 0.3, direct=20)
+    assert not hardly_falls(history[:PATIENCE], 1e-6, direct=1)
+    assert hardly_falls([1.0] * (PATIENCE + 1), 1e-6)

@@ -58,7 +58,9 @@ def read(deck):
 
 
 def test_charges_molecules_and_bonds_are_kept(write_deck, tmp_path):
-    with Minimum.from_deck(write_deck(BOX + STYLES + PAIRS + BONDED + "minimize 0 1e-9 5000 20000\n")) as minimum:
+    with Minimum.from_deck(
+        write_deck(BOX + STYLES + PAIRS + BONDED + "minimize 0 1e-9 5000 20000\n"), parameters="born*"
+    ) as minimum:
         change = minimum.jvp(np.ones(5), 1e-5)
         write_data(tmp_path / "out.data", minimum, "title")
         assert minimum.jvp(np.ones(5), 1e-5) == pytest.approx(change, abs=1e-4 * np.abs(change).max())
@@ -80,7 +82,7 @@ def test_coefficients_from_a_data_file_stay_in_it(write_deck, tmp_path):
     read(write_deck(BOX + STYLES + PAIRS + BONDED + "run 0\nwrite_data first.data\n"))
     start = "units metal\natom_style full\n" + STYLES
     again = start + "read_data {}.data\n" + PAIRS + "minimize 0 1e-9 5000 20000\n"
-    with Minimum.from_deck(write_deck(again.format("first"))) as minimum:
+    with Minimum.from_deck(write_deck(again.format("first")), parameters="born*") as minimum:
         write_data(tmp_path / "second.data", minimum, "title")
         energy = minimum.energy
     assert read(write_deck(again.format("second").replace("minimize 0 1e-9 5000 20000", "run 0")))[0] == pytest.approx(
@@ -93,7 +95,7 @@ RELAX = "minimize 0 1e-9 5000 20000\n"
 
 @pytest.mark.parametrize("cell", ["none", "ortho"])
 def test_predictions_keep_charges_molecules_and_bonds(write_deck, tmp_path, cell):
-    with Minimum.from_deck(write_deck(BOX + STYLES + PAIRS + BONDED + RELAX), cell=cell) as minimum:
+    with Minimum.from_deck(write_deck(BOX + STYLES + PAIRS + BONDED + RELAX), cell=cell, parameters="born*") as minimum:
         known = minimum.sensitivity(1e-5, cell=cell)
         minimum.engine.return_to_reference()
         atoms, pairs = content(minimum.engine)
@@ -124,7 +126,7 @@ def test_predictions_keep_charges_molecules_and_bonds(write_deck, tmp_path, cell
 
 
 def test_a_prediction_of_another_structure_is_refused(write_deck, tmp_path):
-    with Minimum.from_deck(write_deck(BOX + STYLES + PAIRS + BONDED + RELAX)) as minimum:
+    with Minimum.from_deck(write_deck(BOX + STYLES + PAIRS + BONDED + RELAX), parameters="born*") as minimum:
         known = minimum.sensitivity(1e-3)
     known.structure.positions[0] += 0.1
     with pytest.raises(OutputError, match="does not hold the atoms of the result"):

@@ -65,7 +65,7 @@ class AutodiffEvaluator(SerialEvaluator):
     ) -> tuple[float, FloatArray, FloatArray]:
         """See `SerialEvaluator.evaluate`."""
         energy, (pull, drive) = self._run(self.derivatives.value_and_slope, positions, cell, theta)
-        return float(energy), -pull, -(drive + drive.T) / (2 * float(np.prod(np.diag(cell))))
+        return float(energy), -pull, -(drive + drive.T) / (2 * float(np.prod(np.diag(cell)[: self.deck.dimension])))
 
     def apply(self, derivative: Callable[..., Any], *way: Any, count: int = 2) -> Any:
         """A derivative at the reference; counts as two force evaluations."""

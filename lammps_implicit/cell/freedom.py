@@ -15,6 +15,9 @@ from lammps_implicit.cell.voigt import COMPONENTS, PLACES, components, tensor
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 
+WHOLE = ("iso", "ortho", "full")
+"""Names for all strains of a kind; of these a cell that is not periodic everywhere takes those that it can."""
+
 
 class CellResponse(NamedTuple):
     """First-order response of positions and cell to a change of the parameters.
@@ -137,32 +140,21 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
     ----------
     cell : str
         ``none``, ``iso`` (one isotropic strain), ``ortho`` (xx, yy, zz), ``full`` (all six components), or components
-        separated by commas, for example ``zz`` for a dislocation along z.
+        separated by commas, for example ``zz`` for a dislocation along z. In slabs, wires and two-dimensional decks the
+        first three leave out what the cell cannot take: see `Evaluator.strainable`.
     target : (3, 3) float array
-        Target pressure tensor, energy per volume.
+        Target pressure tensor, energy per volume. Components that the cell cannot take do not matter.
     engine : Evaluator
 
     Raises
     ------
     LammpsImplicitError
-        If a name is unknown, a strained direction is not periodic, the deck is two-dimensional, a shear mixes fixed and
-        free components, external forces act, or a boundary follows the atoms of a cell under pressure.
+        If a name is unknown, a component is given along a direction in which the cell cannot be strained, a shear mixes
+        fixed and free components, external forces act, or a boundary follows the atoms of a cell under pressure.
     """
     if cell == "none":
         return StrainFreedom("none", (), np.zeros((6, 0)), target, engine.deck.units)
-    names, basis = strains(cell)
-    needed = {axis for place, row in zip(PLACES, basis, strict=True) if row.any() for axis in place}
-    fixed = [axis for axis in sorted(needed) if not engine.periodic[axis]]
-    if fixed:
-        free = [name for name, place in zip(COMPONENTS, PLACES, strict=True) if all(engine.periodic[a] for a in place)]
-        raise LammpsImplicitError(
-            f"cell '{cell}' would strain the cell along {'xyz'[fixed[0]]}, where the deck's boundary is not periodic; "
-            + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic: keep the cell fixed")
-        )
-    if engine.deck.dimension == 2:
-        raise LammpsImplicitError(
-            f"cell '{cell}': strains of two-dimensional decks are not supported; keep the cell fixed"
-        )
+    names, basis = _possible(cell, engine)
     sheared = [PLACES[COMPONENTS.index(name)] for name in names if name in COMPONENTS[3:]]
     if any(engine.any(bool(np.any(~engine.free[:, a] & engine.free[:, b]))) for a, b in sheared):
         raise LammpsImplicitError(
@@ -179,7 +171,50 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
             f"cell '{cell}' under pressure: a boundary of the cell follows its atoms, whose motion would do work "
             "against the pressure; write 'boundary ... f' with room for the atoms, or leave out the pressure"
         )
-    return StrainFreedom(cell, names, basis, target, engine.deck.units)
+    return StrainFreedom(cell, names, basis, _applied(target, engine.strainable), engine.deck.units)
+
+
+def left_out(freedom: StrainFreedom) -> str:
+    """Say which strains ``iso``, ``ortho`` or ``full`` leave out, as the cell cannot take them; empty if none."""
+    if freedom.label not in WHOLE:
+        return ""
+    asked = strains(freedom.label)[1]
+    missing = bool((asked.any(axis=1) & ~freedom.basis.any(axis=1)).any())
+    taken = [name for name, row in zip(COMPONENTS, freedom.basis, strict=True) if row.any()]
+    if not missing:
+        return ""
+    alike = ", equal," if freedom.label == "iso" and len(taken) > 1 else ""
+    return f"cell '{freedom.label}' is {', '.join(taken)}{alike} here: along other directions the deck is not periodic"
+
+
+def _possible(cell: str, engine: Evaluator) -> tuple[tuple[str, ...], FloatArray]:
+    """Those of the strains asked for that the cell can take, as `strains` returns them."""
+    names, basis = strains(cell)
+    possible = np.array([all(engine.strainable[axis] for axis in place) for place in PLACES])
+    if not basis[~possible].any():
+        return names, basis
+    free = [name for name, fits in zip(COMPONENTS, possible, strict=True) if fits]
+    if cell in WHOLE and free:
+        basis = basis * possible[:, None]
+        kept = basis.any(axis=0)
+        return tuple(np.array(names)[kept].tolist()), basis[:, kept]
+    axis = next(
+        a for place, row in zip(PLACES, basis, strict=True) if row.any() for a in place if not engine.strainable[a]
+    )
+    why = "which a two-dimensional deck lacks" if engine.periodic[axis] else "where the deck's boundary is not periodic"
+    raise LammpsImplicitError(
+        f"cell '{cell}' would strain the cell along {'xyz'[axis]}, {why}; "
+        + (f"here the cell may take {', '.join(free)}" if free else "no direction is periodic: keep the cell fixed")
+    )
+
+
+def _applied(target: FloatArray, strainable: tuple[bool, bool, bool]) -> FloatArray:
+    """The target without components along which the cell cannot be strained: a pressure where the rest is one."""
+    inside = np.ix_(strainable, strainable)
+    mean = float(np.trace(target[inside])) / max(sum(strainable), 1)
+    applied = mean * np.eye(3)
+    applied[inside] = target[inside]
+    return applied
 
 
 def require_tiltable(engine: Evaluator, freedom: StrainFreedom) -> None:
@@ -211,9 +246,10 @@ def require_strainable(engine: Evaluator, strain: FloatArray) -> None:
             "the upper triangle"
         )
     for name, place in zip(COMPONENTS, PLACES, strict=True):
-        if strain[place] and not all(engine.periodic[axis] for axis in place):
+        if strain[place] and not all(engine.strainable[axis] for axis in place):
             raise LammpsImplicitError(
-                f"strain component {name} is along a direction that is not periodic: set it to zero"
+                f"strain component {name} is along a direction that is not periodic, or z of a two-dimensional deck: "
+                "set it to zero"
             )
         if strain[place] and place[0] != place[1] and not engine.triclinic:
             raise LammpsImplicitError(

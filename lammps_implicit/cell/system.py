@@ -23,6 +23,10 @@ AT_TARGET = 2e-5
 """Remaining strain below which the cell counts as being at its target. Chosen between the 1e-8 that relaxation may
 leave and strains that change derivatives noticeably."""
 
+_EMPTY = 1e-6
+"""Stiffness of a strain, relative to the largest, below which nothing resists it. Chosen between the noise of pressures
+(1e-9) and layers that hardly touch (1e-3)."""
+
 _PUSH = 1e-3
 """Least strain along a direction of negative stiffness. Chosen: well above round-off, far below the longest step."""
 
@@ -113,6 +117,23 @@ class CellSystem:
         # On a ridge, symmetry makes the residual vanish along the unstable directions: a push leaves it.
         ridge = (values < 0) & (np.abs(amounts) < _PUSH)
         return vectors @ np.where(ridge, np.copysign(_PUSH, amounts), amounts)
+
+    def require_resistance(self) -> None:
+        """Check that something resists each strain.
+
+        Raises
+        ------
+        NotAMinimumError
+            If nothing does, as where vacuum surrounds a slab.
+        """
+        sizes = np.abs(np.diag(self.stiffness))  # others are changed by the work of the pressure too
+        held = sizes > _EMPTY * sizes.max()
+        if not held.all():
+            names = np.array(self.freedom.names)
+            raise NotAMinimumError(
+                f"nothing resists the strain {', '.join(names[~held])} of the cell (vacuum beside a slab, or a gas?): "
+                + (f"leave it out, as with cell '{','.join(names[held])}'" if held.any() else "keep the cell fixed")
+            )
 
     def require_minimum(self) -> None:
         """Check that the stiffness is positive definite.

@@ -20,6 +20,7 @@ from lammps_implicit.cli import ensembles, installation, minima
 from lammps_implicit.cli.check import check
 from lammps_implicit.cli.commands import Command
 from lammps_implicit.cli.console import guard_standard_output, printable, require_printed
+from lammps_implicit.cli.inspection import inspect
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
@@ -42,6 +43,7 @@ app = typer.Typer(
 COMMANDS: tuple[tuple[Callable[..., None], type[Command]], ...] = (
     (installation.doctor, Command),
     (installation.demo, Command),
+    (inspect, Command),
     (check, Command),
     (minima.relax, Command),
     (minima.sensitivity, Command),

@@ -26,6 +26,7 @@ from lammps_implicit.cli.options import (
     OverwriteOption,
     ParametersOption,
     PressureOption,
+    RelaxOption,
     SaddleOption,
     VariableOption,
     number,
@@ -84,6 +85,7 @@ def relax(
     with progress("relaxing", rank() == 0) as update:
         minimum = Minimum.from_deck(
             deck,
+            parameters=(),
             variables=settings,
             ftol=ftol,
             force_limit=math.inf,
@@ -98,6 +100,7 @@ def relax(
                 ("atoms", str(minimum.engine.n_atoms)),
                 ("energy", f"{minimum.energy:.9g} {minimum.units.energy}"),
                 ("largest force", f"{minimum.initial_force:.2e} -> {minimum.max_force:.2e} {minimum.units.force}"),
+                *_moved_rows(minimum),
                 *_cell_rows(minimum),
                 ("force evaluations after the deck", str(minimum.setup.total)),
             ]
@@ -120,6 +123,7 @@ def sensitivity(
     variables: VariableOption = None,
     ftol: FtolOption = 1e-8,
     force_limit: ForceLimitOption = 1e-2,
+    relax: RelaxOption = False,
     saddle: SaddleOption = False,
     cell: CellOption = "none",
     pressure: PressureOption = None,
@@ -164,6 +168,8 @@ def sensitivity(
         cell=cell,
         pressure=pressure,
         accept_accuracy=accept_accuracy,
+        relax=relax,
+        differentiable=True,
     ) as minimum:
         changes = None if ensemble is None else _changes(minimum, ensemble, covariance, accept_mean)
         held = minimum.strain(cell, None if cell == "none" else pressure)
@@ -216,14 +222,15 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
     zeroth, first, second = prediction.enthalpy_terms
     what = "energy" if known.strain_jacobian is None else "enthalpy"
     cells = known.structure.cell, known.moved(prediction.dtheta, prediction.displacement).cell
-    volume = " -> ".join(f"{np.linalg.det(cell):.9g}" for cell in cells) + f" {length}^3 (error of second order)"
+    volume = " -> ".join(f"{known.volume_of(cell):.9g}" for cell in cells)
+    volume += f" {known.units.volume} (error of second order)"
     columns(
         [
             (f"{what} at the result's parameters", f"{zeroth:.9g} {energy}"),
             ("first-order term", f"{first:+.6g} {energy}"),
             ("second-order term", f"{second:+.6g} {energy}"),
             (f"predicted {what}", f"{prediction.enthalpy:.9g} {energy} (error of third order)"),
-            *([("predicted volume", volume)] if known.strain_jacobian is not None else []),
+            *([(f"predicted {known.units.volume_name}", volume)] if known.strain_jacobian is not None else []),
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
             ("accuracy of derivatives", str(known.attributes.get("verdict", "not checked"))),
         ]
@@ -258,13 +265,24 @@ def _third_rows(minimum: Minimum) -> list[tuple[str, str]]:
     return [("third derivatives", shown if third.strains is None else f"{shown}, {third.strains.finding}")]
 
 
+def _moved_rows(minimum: Minimum) -> list[tuple[str, str]]:
+    """How far the structure was from its minimum."""
+    done, units = minimum.relaxation, minimum.units
+    assert done is not None
+    return [
+        ("atoms moved by up to", f"{done.farthest:.3g} {units.length}"),
+        ("energy changed by", f"{done.energy:.6g} {units.energy}"),
+    ]
+
+
 def _cell_rows(minimum: Minimum) -> list[tuple[str, str]]:
     """Summary of the relaxation of the cell, if it was relaxed."""
     if minimum.cell == "none":
         return []
     units, engine = minimum.units, minimum.engine
-    xx, yy, zz = np.diag(minimum.pressure) * units.pressure_factor
+    held = np.diag(minimum.pressure)[: units.dimension] * units.pressure_factor
+    axes = ", ".join(("xx", "yy", "zz")[: units.dimension])
     return [
-        ("volume", f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.length}^3"),
-        ("pressure (xx, yy, zz)", f"{xx:.6g}, {yy:.6g}, {zz:.6g} {units.pressure}"),
+        (units.volume_name, f"{minimum.initial_volume:.9g} -> {engine.volume:.9g} {units.volume}"),
+        (f"pressure ({axes})", f"{', '.join(f'{value:.6g}' for value in held)} {units.pressure}"),
     ]

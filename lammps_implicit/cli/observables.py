@@ -18,6 +18,7 @@ from lammps_implicit.cli.options import (
     CovarianceOption,
     EnsembleDirectionsOption,
     OverwriteOption,
+    RelaxOption,
     require_exists,
 )
 from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure
@@ -56,6 +57,7 @@ def observables(
     ensemble: EnsembleDirectionsOption = None,
     covariance: CovarianceOption = False,
     accept_mean: AcceptMeanOption = False,
+    relax: RelaxOption = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Compute observables with their derivatives.
@@ -68,14 +70,19 @@ def observables(
         refuse_inputs(path, config, *([] if ensemble is None else [ensemble]))
     require_exists(ensemble)
     settings = read_configuration(config, StudySettings)
+    for deck in settings.decks() if relax else ():
+        deck.relax = True
     read = None
     if ensemble is not None:
         read = partial(read_ensemble_directions, ensemble, covariance=covariance, accept_mean=accept_mean)
     study = run_study(settings, say=say, ensemble=read)
 
+    shown = len(study.parameters.names) > 0
+
     def write() -> None:
         write_study(output, study, overwrite)
-        write_figure(plot, plot_study(study), overwrite)
+        if shown:
+            write_figure(plot, plot_study(study), overwrite)
 
     on_root(MPI.COMM_WORLD, write)
     columns([("observable", "value", "unit", "most sensitive to"), *table(study)])
@@ -86,4 +93,4 @@ def observables(
     for reason, names in limited.items():
         if reason:
             say(f"  limited are              {', '.join(names)}: {reason}")
-    say(f"wrote {output}, {plot}")
+    say(f"wrote {output}, {plot}" if shown else f"wrote {output}")

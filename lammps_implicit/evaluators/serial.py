@@ -78,6 +78,7 @@ class SerialEvaluator(Evaluator):
         self._tilts = bool(np.any(np.tril(self._cell, -1)))
         if not len(self.free):
             self.free = np.ones(self.positions.shape, bool)
+        self.together = np.zeros(self.positions.shape, np.int64)
 
     @abstractmethod
     def evaluate(

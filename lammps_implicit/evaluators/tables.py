@@ -14,16 +14,22 @@ LARGEST_ERROR = 1e-5
 """Error of energies by tables, relative, beyond which a deck is refused. LAMMPS' default tables make 1e-6."""
 
 
-def uses_tables(deck: Deck) -> bool:
+def uses_tables(deck: Deck, pair_style: str) -> bool:
     """Whether a pair style of the deck has tables of Coulomb or dispersion forces, LAMMPS' default where it has them.
 
     These are styles with ``long`` or ``msm`` in their names (LAMMPS documentation of ``pair_modify``).
+
+    Parameters
+    ----------
+    deck : Deck
+    pair_style : str
+        With its arguments; LAMMPS may have it from a restart file.
     """
     settings = [word for words in deck.pair_modifies for word in words]
     last = dict(pairwise(settings))
     if last.get("table") == "0" and last.get("table/disp") == "0":
         return False
-    return any(part in ("long", "msm") for word in deck.pair_style for part in word.split("/"))
+    return any(part in ("long", "msm") for word in pair_style.split() for part in word.split("/"))
 
 
 def require_alike(with_tables: float, without: float) -> None:

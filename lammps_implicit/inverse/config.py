@@ -20,10 +20,6 @@ class CellSettings(DeckSettings):
 
     cell: str = Field(default="none", description="none, iso, ortho, full, or strains such as zz")
     pressure: Union[float, str, list[float], None] = Field(default=None, description="target pressure of the cell")
-    relax: bool = Field(
-        default=False, description="whether to relax the structure that the deck ends with, however large its forces"
-    )
-
     from_start: bool = Field(
         default=False,
         description="whether every trial relaxes the initial structure, so that this structure relaxes to the target "

@@ -220,10 +220,12 @@ def _relaxed(cell: CellSettings, settings: InversionSettings, comm: MPI.Comm | N
         settings.parameters.free,
         variables=cell.index_variables(),
         ftol=settings.ftol,
-        force_limit=np.inf if cell.relax else cell.force_limit,
+        force_limit=cell.force_limit,
         cell=cell.cell,
         pressure=cell.pressure,
         accept_accuracy=cell.accept_accuracy,
+        relax=cell.relax,
+        differentiable=True,
     )
 
 

@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol, Union
 import numpy as np
 
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
-from lammps_implicit.cell.freedom import strains
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.mpi.shutdown import all_arrive
@@ -268,8 +267,8 @@ class UserTerm:
     function : callable
         Takes the minimum and returns (value, ∂L/∂X) or, for a relaxed cell, (value, ∂L/∂X, ∂L/∂ε). The value is the
         same on all ranks. ∂L/∂X, (n, 3), is for this rank's atoms. ∂L/∂ε, (k,), is the same on all ranks; it is taken
-        at fixed Cartesian positions, with respect to the k strains that the cell may take. For example, with ``_, basis
-        = cell.freedom.strains(minimum.cell)``, ∂V/∂ε of the volume is ``V * basis[:3].sum(axis=0)``.
+        at fixed Cartesian positions, with respect to the k strains that the cell may take. For example, with ``basis =
+        minimum.freedom.basis``, ∂V/∂ε of the volume is ``V * basis[:3].sum(axis=0)``.
     name : str
         Of the term.
     """
@@ -348,5 +347,5 @@ class _Evaluated(NamedTuple):
             return ""
         if minimum.cell == "none":
             return "∂L/∂ε of a cell that is held fixed (relax the cell under some strains: 'cell: iso', ...)"
-        names, _ = strains(minimum.cell)
+        names = minimum.freedom.names
         return "" if strain.shape == (len(names),) else f"∂L/∂ε has shape {strain.shape}, not ({len(names)},)"

@@ -211,6 +211,15 @@ def require_all_strains(bulk: StationaryPoint) -> None:
     LammpsImplicitError
         If it was not.
     """
+    if bulk.units.dimension == 2:
+        raise LammpsImplicitError(
+            f"{bulk.deck_name}: elastic constants are those of crystals in three dimensions; the stiffness of a "
+            "two-dimensional one is free_cell_system().stiffness over its area"
+        )
+    if bulk.cell == "full" and len(bulk.freedom.names) < len(COMPONENTS):
+        raise LammpsImplicitError(
+            f"{bulk.deck_name}: elastic constants need all strains, and this cell is not periodic everywhere"
+        )
     if bulk.cell != "full":
         raise LammpsImplicitError(f"{bulk.deck_name}: elastic constants need all strains: relax with cell 'full'")
 

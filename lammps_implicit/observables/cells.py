@@ -65,7 +65,7 @@ def enthalpy(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obs
 
 
 def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Observable:
-    """Volume of a relaxed cell.
+    """Volume of a relaxed cell; of a two-dimensional one its area.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obser
     Returns
     -------
     Observable
-        Scalar, in LAMMPS' unit of length cubed.
+        Scalar, in LAMMPS' unit of length cubed (squared).
 
     Raises
     ------
@@ -87,7 +87,7 @@ def volume(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obser
         If the cell was not relaxed: its volume does not depend on Θ.
     """
     require_relaxed_cell(minimum, "a volume depends")
-    value, units = np.asarray(minimum.engine.volume), f"{minimum.units.length}^3"
+    value, units = np.asarray(minimum.engine.volume), minimum.units.volume
     if order == 0:
         return Observable(value, unknown_gradient(minimum), units)
     hessian = error = None
@@ -148,7 +148,8 @@ def require_same_potential(minima: Sequence[StationaryPoint]) -> None:
     for other in minima[1:]:
         pair = _pair_label(first, other)
         if other.units != first.units:
-            raise LammpsImplicitError(f"{pair} have different units: {first.units.style} and {other.units.style}")
+            one, two = (f"{m.units.style} in {m.units.dimension} dimensions" for m in (first, other))
+            raise LammpsImplicitError(f"{pair} have different units: {one}, and {two}")
         if other.potential.names != first.potential.names:
             raise LammpsImplicitError(
                 f"{pair} have different potentials: {len(first.potential.names)} parameters "

@@ -20,6 +20,10 @@ class DeckSettings(Strict):
     )
     force_limit: Force = Field(default=1e-2, gt=0, description="eV/Å; a deck that ends with a larger force is an error")
 
+    relax: bool = Field(
+        default=False, description="whether to relax the structure that the deck ends with, however large its forces"
+    )
+
     def index_variables(self) -> dict[str, str]:
         """Values of the variables as strings, as LAMMPS takes them."""
         return {name: str(value) for name, value in self.variables.items()}

@@ -18,6 +18,7 @@ from lammps_implicit.observables.observable import Observable, stabilities
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import Cubic, LeadingDirections, ResponseMetric
 from lammps_implicit.results.format import OBSERVABLES, OBSERVABLES_KIND, SENSITIVITY, SENSITIVITY_KIND
+from lammps_implicit.units import units_of
 
 _GROUP = "observables"
 
@@ -143,7 +144,7 @@ def _of_sensitivity(file: Any) -> dict[str, Observable]:
         return file[name][()] if name in file else None
 
     name = "enthalpy" if "enthalpy" in file else "energy"
-    units, length = str(file.attrs["energy_unit"]), str(file.attrs["length_unit"])
+    units = str(file.attrs["energy_unit"])
     cubic = Cubic(file["duals"][()], file["third"][()], file["third_inner"][()]) if "third" in file else None
     gradient, hessian = file["energy_gradient"][()], file["energy_hessian"][()]
     found = {name: Observable(np.asarray(file[name][()]), gradient, units, hessian, cubic)}
@@ -152,7 +153,7 @@ def _of_sensitivity(file: Any) -> dict[str, Observable]:
         found["volume"] = Observable(
             np.asarray(file["volume"][()]),
             gradient,
-            f"{length}^3",
+            units_of(str(file.attrs["units"]), int(file.attrs.get("dimension", 3))).volume,
             volume_hessian,
             second_order_error=optional("volume_error"),
         )

@@ -38,6 +38,7 @@ from lammps_implicit.observables.formation import (
 from lammps_implicit.observables.kind import measure_scalar
 from lammps_implicit.observables.observable import Observable, combine, stabilities
 from lammps_implicit.potentials.interface import Parameters
+from lammps_implicit.potentials.without_parameters import WithoutParameters, require_parameters
 from lammps_implicit.response.cubic import LeadingDirections
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import OBSERVABLES_KIND, __version__
@@ -193,6 +194,7 @@ def run_study(
 
     def read(bulk: StationaryPoint) -> None:
         if ensemble is not None:
+            require_parameters(bulk.potential)
             parameters = bulk.parameters
             samples.append(bulk.engine.on_root(lambda: ensemble(parameters)))
 
@@ -203,13 +205,16 @@ def run_study(
                 kind.check(cells.named())
         attributes = _take_third_derivatives(cells, samples[0], settings.tol, say) if samples else {}
         order = 2 if settings.second or ensemble is not None else 1
-        found = observables_of(cells, settings, order, say)
+        if isinstance(bulk.potential, WithoutParameters):
+            say(f"values only, without derivatives: {bulk.potential.reason}")
+            order = 0
+        found = observables_of(cells, settings, order, say, costly=True)
         checks = {name: cell.overall for name, cell in cells.named().items()}
         if settings.elastic_constants:
             say("relaxing bulk, all strains")
             with errors_about("bulk"), _relaxed(settings.bulk, settings, "full", comm) as strained:
                 say("elastic constants")
-                found |= named_constants(elastic_constants(strained, min(settings.tol, 1e-6)))
+                found |= named_constants(elastic_constants(strained, min(settings.tol, 1e-6), order))
                 attributes["elastic_evaluations"] = strained.engine.evaluations.total
             checks["bulk, all strains"] = strained.overall
         quality = combined(checks)
@@ -219,7 +224,11 @@ def run_study(
 
 
 def observables_of(
-    cells: StudyCells, settings: StudySettings, order: int, say: Say = lambda line: None
+    cells: StudyCells,
+    settings: StudySettings,
+    order: int,
+    say: Say = lambda line: None,
+    costly: bool = False,
 ) -> dict[str, Observable]:
     """Compute every observable of the cells in their present state, except elastic constants.
 
@@ -228,9 +237,11 @@ def observables_of(
     cells : StudyCells
     settings : StudySettings
     order : int
-        Order of the derivatives: 0 for the values only, without observables that would need force evaluations.
+        Order of the derivatives: 0 for the values only.
     say : callable
         Called with a line for each step.
+    costly : bool
+        Whether to measure observables that need force evaluations even if only values are asked for.
 
     Returns
     -------
@@ -251,7 +262,7 @@ def observables_of(
         complex_, *parts = (found[f"{defect}: formation energy"] for defect in (binding.complex, *binding.parts))
         found[f"{name}: binding energy"] = binding_energy(complex_, parts)
     for name, kind in settings.observables.items():
-        if order > 0 or not kind.costly:
+        if order > 0 or costly or not kind.costly:
             say(name)
             with errors_about(name):
                 found[name] = measure_scalar(name, kind, cells.named(), order, settings.tol)
@@ -297,6 +308,7 @@ def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.C
         cell=cell,
         pressure=settings.pressure,
         accept_accuracy=deck.accept_accuracy,
+        relax=deck.relax,
     )
 
 
@@ -382,6 +394,9 @@ def table(study: Study) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, observable in study.observables.items():
         changes = 0.01 * study.parameters.theta * observable.gradient
+        if not len(changes):
+            rows.append((name, f"{float(observable.value):.8g}", observable.units, "no parameters"))
+            continue
         most = int(np.argmax(np.abs(changes)))
         shown = f"{changes[most]:+.3g} for 1 % of {study.parameters.names[most]}" if changes[most] else "none"
         rows.append((name, f"{float(observable.value):.8g}", observable.units, shown))

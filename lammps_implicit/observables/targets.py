@@ -53,7 +53,7 @@ def read_positions(source: PositionSource, minimum: StationaryPoint, name: str) 
         variables = {key: str(value) for key, value in source.variables.items()}
         label = f"{source.deck.name} (target of {name})"
         with StationaryPoint.from_deck(
-            source.deck, minimum.engine.comm, variables=variables, ftol=np.inf, force_limit=np.inf
+            source.deck, minimum.engine.comm, (), variables=variables, ftol=np.inf, force_limit=np.inf
         ) as other:
             if source.relax:
                 _relax(other, label)

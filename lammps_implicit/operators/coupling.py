@@ -157,8 +157,7 @@ def _disagreement(engine: Evaluator, one: _Change, other: _Change) -> float:
     stiffness = float(np.linalg.norm(one.drive))
     # In a perfect crystal no atom feels a force under strain: a force is compared with that which would do the work of
     # the elastic energy over the distance of atoms.
-    spacing = (engine.volume / engine.n_atoms) ** (1 / 3)
-    force = engine.norm(one.forces) + stiffness / (spacing * engine.n_atoms**0.5)
+    force = engine.norm(one.forces) + stiffness / (engine.spacing * engine.n_atoms**0.5)
     missed = [
         float(np.linalg.norm(one.drive - other.drive)) / stiffness if stiffness > 0 else 0.0,
         engine.norm(one.forces - other.forces) / force if force > 0 else 0.0,

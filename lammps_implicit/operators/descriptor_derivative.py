@@ -77,7 +77,7 @@ class DescriptorDerivative:
     def gradients_array(self) -> FloatArray:
         """∂B/∂X as an (n, 3, P) array, however large. The first call costs one descriptor evaluation."""
         if self._gradient_array is None:
-            self._gradient_array = self.potential.gradients_array(self._evaluate()) * self.engine.free[:, :, None]
+            self._gradient_array = self.engine.constrain(self.potential.gradients_array(self._evaluate()))
         return self._gradient_array
 
     def to_array(self) -> FloatArray:
@@ -92,7 +92,7 @@ class DescriptorDerivative:
         """C δΘ, (n, 3), eV/Å."""
         parts = self.odd.T @ dtheta
         if self.fits and (self._odd_products is not None or not parts.any()):
-            product = self.potential.gradients_times(self._evaluate(), dtheta) * self.engine.free
+            product = self.engine.constrain(self.potential.gradients_times(self._evaluate(), dtheta))
             return product + self._odd_differences() @ parts if parts.any() else product
         # Exact for any length of δΘ, as the potential is linear in Θ; its fixed part cancels.
         with trial_parameters(self.potential, self.engine) as install:
@@ -101,7 +101,7 @@ class DescriptorDerivative:
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,), for v of shape (n, 3)."""
         if self.fits:
-            vector = vector * self.engine.free
+            vector = self.engine.constrain(vector)
             product = self.potential.gradients_transposed_times(self._evaluate(), vector)
             if self.odd.size:
                 product = product + self.odd @ np.einsum("nam,na->m", self._odd_differences(), vector)
@@ -116,7 +116,7 @@ class DescriptorDerivative:
 
     def gradients_transposed_times(self, vector: FloatArray) -> FloatArray:
         """(∂B/∂X)ᵀ v, (P,), from the energy; it differs from Cᵀ v along the `odd` directions."""
-        product = self.potential.gradients_transposed_times(self._evaluate(), vector * self.engine.free)
+        product = self.potential.gradients_transposed_times(self._evaluate(), self.engine.constrain(vector))
         return np.asarray(self.engine.sum(product))
 
     def gram(self) -> FloatArray:
@@ -186,7 +186,7 @@ class DescriptorDerivative:
                 for direction in self.odd.T:
                     change = self.hessian.reference_forces - install(direction)
                     pressures.append(self.engine.pressure)
-                    expected = self.potential.gradients_times(gradients, direction) * self.engine.free
+                    expected = self.engine.constrain(self.potential.gradients_times(gradients, direction))
                     measured.append((change - expected)[:, :, None])
             self._odd_pressures = np.array(pressures).reshape(-1, 3, 3) - self.engine.pressure
             self._odd_products = np.concatenate(measured, axis=2)

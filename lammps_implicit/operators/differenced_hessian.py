@@ -46,6 +46,10 @@ _DISAGREEMENT = 10.0
 """Factor by which products with two steps may disagree beyond the error model before steps are measured. Chosen: the
 model is good to a factor of two or three where forces are smooth; a kink within the step exceeds it by far."""
 
+_NEARLY = 2.0
+"""Factor by which a step may exceed one that was found to agree before it is compared too. Chosen: steps of successive
+products differ by less, and each comparison costs two evaluations."""
+
 _LEAST_CURVATURE = 1e-15
 """Least relative error of one-sided products that the model reckons with."""
 
@@ -151,7 +155,7 @@ class DifferencedHessian:
         """Whether the error model is not to be trusted for a step. Two force evaluations for each longer step."""
         if 0 < accuracy * _OUT_OF_REACH < error:
             return True
-        if step <= self._agreed:
+        if step <= _NEARLY * self._agreed:
             return False
         engine, size = self.engine, self.engine.norm(self._probe_product)
         noise = self._noise * engine.max_abs(self._probe) / size

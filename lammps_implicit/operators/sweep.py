@@ -30,6 +30,9 @@ NO_ENERGY, NO_FORCE = 1e-14, 1e-11
 TYPICAL = 1e-3
 """Share of a typical parameter below which a parameter counts as zero, for the step."""
 
+_LISTED = 12
+"""Parameters without effect that are named."""
+
 UNSMOOTH = 1e-4
 """Relative difference of the derivatives with a single and a doubled step beyond which forces count as not smooth.
 Chosen well above the relative error of 1e-8 that smooth forces leave."""
@@ -102,8 +105,9 @@ def sweep_parameters(
     Raises
     ------
     PotentialError
-        If no parameter has an effect, or forces are not smooth in the parameters. A warning says which parameters have
-        none, such as the range of a repulsion of zero strength: derivatives with respect to them are zero.
+        If no parameter has an effect, the energy is not finite beside one, or forces are not smooth in them. A warning
+        says which parameters have no effect, such as the range of a repulsion of zero strength: derivatives with
+        respect to them are zero.
     """
     count, steps, linear = len(potential.theta), potential.steps(), potential.linear
     found = Sweep(np.zeros(count), np.zeros((*forces.shape, count)), np.zeros((count, 3, 3)))
@@ -116,6 +120,11 @@ def sweep_parameters(
             unit[index] = step
             up = _state(install, engine, unit)
             down, width = (here, step) if linear[index] else (_state(install, engine, -unit), 2 * step)
+            if not np.isfinite(up[0] - down[0]):
+                raise PotentialError(
+                    f"the energy has no derivative by '{potential.names[index]}': it is not finite at "
+                    f"{potential.theta[index]:g} ± {step:g}; leave it out of --parameters ('!{potential.names[index]}')"
+                )
             found.energies[index] = (up[0] - down[0]) / width
             found.forces[:, :, index] = (down[1] - up[1]) / width
             found.pressures[index] = (up[2] - down[2]) / width
@@ -132,7 +141,8 @@ def sweep_parameters(
 
 def _tell_idle(idle: Sequence[str], count: int, engine: Evaluator) -> None:
     """Warn of parameters without effect, on rank 0; raise if no parameter has any."""
-    named = ", ".join(f"'{name}'" for name in idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
+    rest = len(idle) - _LISTED
+    named = ", ".join(f"'{name}'" for name in idle[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
     what = f"{named} {'has' if len(idle) == 1 else 'have'} no effect"
     if len(idle) == count:
         raise PotentialError(
@@ -140,7 +150,9 @@ def _tell_idle(idle: Sequence[str], count: int, engine: Evaluator) -> None:
             "each other, or what it belongs to is zero; choose others with --parameters"
         )
     if engine.comm.rank == 0:
-        warnings.warn(f"{what}: derivatives with respect to it are zero", stacklevel=2)
+        warnings.warn(
+            f"{what}: derivatives with respect to {'it' if len(idle) == 1 else 'them'} are zero", stacklevel=2
+        )
 
 
 def _check_steps(install: Install, engine: Evaluator, found: Sweep, steps: FloatArray, linear: BoolArray) -> None:

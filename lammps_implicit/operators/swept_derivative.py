@@ -88,7 +88,7 @@ class SweptDerivative:
 
     def transposed_times(self, vector: FloatArray) -> FloatArray:
         """Cᵀ v, (P,), for v of shape (n, 3)."""
-        product = np.einsum("nap,na->p", self.sweep().forces, vector * self.engine.free)
+        product = np.einsum("nap,na->p", self.sweep().forces, self.engine.constrain(vector))
         return np.asarray(self.engine.sum(product))
 
     gradients_transposed_times = transposed_times

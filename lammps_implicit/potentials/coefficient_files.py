@@ -8,7 +8,7 @@ from pathlib import Path
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
-from lammps_implicit.potentials.commands import PairCommands, coefficient_file, plain_style, style_of
+from lammps_implicit.potentials.commands import PotentialCommands, coefficient_file, plain_style, style_of
 from lammps_implicit.potentials.number_files import NumberFile
 
 
@@ -48,7 +48,7 @@ class CoefficientFileSource:
         """U is linear in all of them."""
         return True
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the file by another one wherever the deck names it: see `Source.edit`."""
         target = stem.with_name(f"{stem.name}.{self.style}")
         commands.style = self._renamed(commands.style, target)

@@ -1,4 +1,7 @@
-"""The ``pair_style``, ``pair_coeff`` and ``pair_modify`` lines of a deck, to be issued again with other parameters."""
+"""The commands of a deck that set up its potential, to be issued again with other parameters.
+
+These are ``pair_style``, ``pair_coeff``, ``pair_modify``, and the ``bond_coeff``, ``angle_coeff``, … lines.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lammps_implicit.errors import PotentialError
-from lammps_implicit.evaluators.deck import Deck, PairCoeff
+from lammps_implicit.evaluators.deck import BONDED, Deck, PairCoeff, Setting
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.potentials.number_files import is_number
 
@@ -64,38 +67,46 @@ _ACCELERATED = ("/omp", "/opt", "/intel", "/kk", "/gpu")
 
 
 @dataclass
-class PairCommands:
-    """The pair commands of a deck as lists of words, for sources of parameters to change.
+class PotentialCommands:
+    """The commands of a deck that set up its potential as lists of words, for sources of parameters to change.
 
     Attributes
     ----------
     style : list of str
-        Arguments of ``pair_style``, files with their paths.
+        Arguments of ``pair_style``, files with their paths; empty if the deck has none, or has it from a restart file.
     coeffs : list of list of str
         Arguments of each ``pair_coeff``, likewise.
     modifies : list of tuple of str
         Arguments of each ``pair_modify``.
+    bonded : list of list of str
+        ``bond_coeff``, ``angle_coeff``, … commands with their arguments, likewise.
     settings : list of str
         Commands to issue before all others.
+    final : list of str
+        Commands to issue after all others, such as ``set`` for charges.
     renewed : bool
-        Whether ``pair_style`` and all commands after it must be issued again.
+        Whether ``pair_style`` and all pair commands after it must be issued again.
     """
 
     style: list[str]
     coeffs: list[list[str]]
     modifies: list[tuple[str, ...]]
+    bonded: list[list[str]] = field(default_factory=list)
     settings: list[str] = field(default_factory=list)
+    final: list[str] = field(default_factory=list)
     renewed: bool = False
     _changed: dict[tuple[int, int], str] = field(default_factory=dict)
+    _changed_bonded: dict[tuple[int, int], str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, deck: Deck) -> PairCommands:
-        """The pair commands of a deck."""
+    def of(cls, deck: Deck) -> PotentialCommands:
+        """The commands of a deck."""
         style, *coeffs = [
             [_resolved(word, folder) if place in files else word for place, word in enumerate(args)]
             for args, files, folder in _lines_with_files(deck)
         ]
-        return cls(style, coeffs, list(deck.pair_modifies))
+        bonded = [bonded_words(deck, line) for line in deck.bonded_coeffs]
+        return cls([] if "pair" in deck.from_restart else style, coeffs, list(deck.pair_modifies), bonded)
 
     def change(self, line: int, word: int, text: str) -> None:
         """Replace a word of a ``pair_coeff`` line.
@@ -112,49 +123,127 @@ class PairCommands:
         PotentialError
             If another source of parameters has changed it already.
         """
-        if (line, word) in self._changed:
-            words = list(self.coeffs[line])
-            for (other, place), before in self._changed.items():
-                if other == line:
-                    words[place] = before
-            raise PotentialError(
-                f"two parameters change the word '{words[word]}' of 'pair_coeff {' '.join(words)}': choose the "
-                "parameters of one family only"
-            )
-        self._changed[line, word] = self.coeffs[line][word]
-        self.coeffs[line][word] = text
+        _change(self.coeffs, self._changed, (line, word), text, "pair_coeff ")
+
+    def change_bonded(self, line: int, word: int, text: str) -> None:
+        """Replace a word of a command of bonded interactions; as `change`, with indices into `bonded`."""
+        _change(self.bonded, self._changed_bonded, (line, word), text, "")
+
+    def renew_bonded(self, line: int, words: Sequence[str]) -> None:
+        """Replace a command of bonded interactions by other words, of which LAMMPS may have to substitute variables."""
+        self._changed_bonded[line, 0] = words[0]
+        self.bonded[line] = list(words)
 
     def lines(self) -> list[str]:
         """The fewest commands that install the changes.
 
-        With a changed ``pair_coeff`` line come the lines of the same sub-style after it, which may override it.
+        With a changed line come the lines of the same sub-style or kind after it, which may override it.
         """
         again = [] if self.renewed else self._following()
-        hybrid = self.style[0].startswith("hybrid")
-        styles = {words[2] for words in again if len(words) > 2} if hybrid else {self.style[0]}
+        hybrid = bool(self.style) and self.style[0].startswith("hybrid")
+        styles = {words[2] for words in again if len(words) > 2} if hybrid else set(self.style[:1] if again else ())
         if self.renewed or any(map(_needs_reset, styles)):
             return self.complete_lines()
-        return [_command("pair_coeff", words) for words in again]
+        return [
+            *self.settings,
+            *(_command("pair_coeff", words) for words in again),
+            *self._bonded_lines(),
+            *self.final,
+        ]
 
     def complete_lines(self) -> list[str]:
-        """Commands that set up the complete potential from scratch."""
+        """Commands that set up the complete potential from scratch, but for bonded interactions that are unchanged."""
         reset = any(map(_needs_reset, self.style))
         return [
             *self.settings,
             *(["pair_style none"] if reset else []),
-            _command("pair_style", self.style),
+            *([_command("pair_style", self.style)] if self.style else []),
             *(_command("pair_coeff", words) for words in self.coeffs),
             *(_command("pair_modify", words) for words in self.modifies),
+            *self._bonded_lines(),
+            *self.final,
         ]
 
     def _following(self) -> list[list[str]]:
         """The first ``pair_coeff`` line that has changed, and those after it that may override it."""
         lines = {line for line, _ in self._changed}
+        if not lines:
+            return []
         after = self.coeffs[min(lines) :]
-        if not self.style[0].startswith(("hybrid/overlay", "hybrid/scaled")):
+        if not self.style or not self.style[0].startswith(("hybrid/overlay", "hybrid/scaled")):
             return after
         changed = {self.coeffs[line][2] for line in lines}
         return [words for words in after if words[2] in changed]
+
+    def _bonded_lines(self) -> list[str]:
+        """For each kind, the first line of bonded interactions that has changed, and those after it."""
+        first: dict[str, int] = {}
+        for line, _ in sorted(self._changed_bonded):
+            first.setdefault(self.bonded[line][0], line)
+        return [
+            _command(words[0], words[1:])
+            for line, words in enumerate(self.bonded)
+            if line >= first.get(words[0], len(self.bonded))
+        ]
+
+
+PairCommands = PotentialCommands
+"""Earlier name of `PotentialCommands`."""
+
+
+def _change(
+    lines: list[list[str]], changed: dict[tuple[int, int], str], place: tuple[int, int], text: str, command: str
+) -> None:
+    """Replace a word, and note which it was.
+
+    Raises
+    ------
+    PotentialError
+        If it has been replaced already.
+    """
+    line, word = place
+    if place in changed:
+        words = list(lines[line])
+        for (other, index), before in changed.items():
+            if other == line:
+                words[index] = before
+        raise PotentialError(
+            f"two parameters change the word '{words[word]}' of '{command}{' '.join(words)}': choose the "
+            "parameters of one family only"
+        )
+    changed[place] = lines[line][word]
+    lines[line][word] = text
+
+
+def bonded_words(deck: Deck, setting: Setting, written: bool = False) -> list[str]:
+    """Words of a ``bond_coeff``, ``angle_coeff``, … command, the file of a table with its path.
+
+    Parameters
+    ----------
+    deck : Deck
+    setting : Setting
+    written : bool
+        Whether to take them as they are before variables are substituted.
+    """
+    words = list(setting.written if written else setting.words)
+    _, first = bonded_style_of(deck, setting)
+    if len(words) == len(setting.words) > first and not is_number(words[first]) and "$" not in words[first]:
+        words[first] = _resolved(words[first], setting.directory)
+    return words
+
+
+def bonded_style_of(deck: Deck, setting: Setting) -> tuple[str, int]:
+    """Style of a ``bond_coeff``, ``angle_coeff``, … command, and index of the first coefficient.
+
+    With the keyword of a coupling of class 2 force fields: ``class2 bb``.
+    """
+    style, *_ = deck.bonded_styles.get(BONDED[setting.words[0]], ("",))
+    first = 2
+    if style.startswith("hybrid"):
+        style, first = setting.words[2] if len(setting.words) > 2 else "", 3
+    if style.startswith("class2") and len(setting.words) > first and not is_number(setting.words[first]):
+        return f"{style} {setting.words[first]}", first + 1
+    return style, first
 
 
 def named_places(deck: Deck) -> list[tuple[Path, int, int]]:
@@ -202,6 +291,15 @@ def style_of(deck: Deck, line: PairCoeff) -> tuple[str, int]:
     return style, 3
 
 
+def pair_styles(deck: Deck) -> list[str]:
+    """Pair styles in force, those of a hybrid style as far as ``pair_coeff`` lines use them; see `style_of`."""
+    if not deck.pair_style:
+        return []
+    if not deck.pair_style[0].startswith("hybrid"):
+        return [deck.pair_style[0]]
+    return list(dict.fromkeys(style_of(deck, line)[0] for line in deck.pair_coeffs))
+
+
 def plain_style(style: str) -> str:
     """A pair style without the suffix of an accelerated variant and without the number of a repeated style."""
     style = style.partition(":")[0]
@@ -230,7 +328,7 @@ def _lines_with_files(deck: Deck) -> list[tuple[tuple[str, ...], Collection[int]
 
 def _files_of_style(deck: Deck) -> set[int]:
     """Indices of file names in ``pair_style``: after known keywords, and words that look like paths."""
-    words = deck.pair_style
+    words = deck.pair_style or ("none",)
     hybrid = words[0].startswith("hybrid")
     styles = {words[0], *(line.args[2] for line in deck.pair_coeffs if hybrid)}
     known = {place + _FILE_AFTER[word] for place, word in enumerate(words) if word in _FILE_AFTER}

@@ -17,7 +17,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.coefficient_files import named_file
-from lammps_implicit.potentials.commands import PairCommands, elements_after, plain_style
+from lammps_implicit.potentials.commands import PotentialCommands, elements_after, plain_style
 from lammps_implicit.potentials.file_numbers import last_lines
 from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.setfl import Setfl
@@ -100,7 +100,7 @@ class EamFactors:
         """U is linear in factors of embedding and pair functions, and quadratic in all others."""
         return len(self.functions) == 1
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the file by one with scaled functions: see `Source.edit`."""
         present, pairs = self._used
         embedding, of_pairs = np.ones(len(self.table.elements)), np.ones((len(self.functions), len(self._pairs)))

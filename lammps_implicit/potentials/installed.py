@@ -21,8 +21,8 @@ from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.interface import Hessian
 from lammps_implicit.operators.sweep import steps_of
 from lammps_implicit.operators.swept_derivative import SweptDerivative
-from lammps_implicit.potentials.commands import PairCommands
-from lammps_implicit.potentials.interface import Source
+from lammps_implicit.potentials.commands import PotentialCommands
+from lammps_implicit.potentials.interface import Prepared, Source
 from lammps_implicit.potentials.output import write_text, write_together
 
 
@@ -95,7 +95,10 @@ class InstalledPotential:
         return replace(self, selected=self.selected[indices])
 
     def define(self, engine: Engine) -> None:
-        """Tell the engine the commands that restore these parameters."""
+        """Have the sources prepare the engine, and tell it the commands that restore these parameters."""
+        for source in self.sources:
+            if isinstance(source, Prepared):
+                source.define(engine)
         engine.installed = self._prepared(engine, self.values, engine.scratch / "deck")
 
     def changed(self, dtheta: FloatArray) -> InstalledPotential:
@@ -163,9 +166,9 @@ class InstalledPotential:
 
         return engine.on_root(write)
 
-    def _edited(self, values: FloatArray, stem: Path) -> tuple[PairCommands, dict[Path, str]]:
+    def _edited(self, values: FloatArray, stem: Path) -> tuple[PotentialCommands, dict[Path, str]]:
         """The deck's commands with other values, (Q,), and the text of each file that they name."""
-        commands, start = PairCommands.of(self.deck), 0
+        commands, start = PotentialCommands.of(self.deck), 0
         files: dict[Path, str] = {}
         for source in self.sources:
             mine = slice(start, start + len(source.names))

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.operators.interface import Hessian, MixedDerivative
-from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.commands import PotentialCommands
 
 
 class Potential(Protocol):
@@ -141,12 +141,12 @@ class Source(Protocol):
         """Chemical element of each atom type; empty if the source does not name them."""
         ...
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Put other values into the deck's commands.
 
         Parameters
         ----------
-        commands : PairCommands
+        commands : PotentialCommands
             Changed in place.
         values : float array
             As many as `names`.
@@ -158,6 +158,15 @@ class Source(Protocol):
         dict of Path to str
             Text of each of these files, which the caller writes; empty if there are none.
         """
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A source that prepares the engine before its parameters are changed."""
+
+    def define(self, engine: Engine) -> None:
+        """Prepare the engine, once after it is taken over. Collective."""
         ...
 
 
@@ -182,6 +191,8 @@ class PotentialFamily:
     on_request : bool
         Whether parameters are offered only if a pattern that matches no other parameter asks for them, or if the deck
         has no other parameters; of several such families the first is then taken.
+    fallback : bool
+        Whether a family that is ``on_request`` is taken if the deck has no other parameters.
     prefix : str
         If not empty, the family gets all patterns as soon as one starts with it, as ``var:`` does.
     whole : callable, optional
@@ -194,5 +205,6 @@ class PotentialFamily:
     offers: str
     order: int = 50
     on_request: bool = False
+    fallback: bool = True
     prefix: str = ""
     whole: Callable[[Engine], SelectablePotential | None] | None = None

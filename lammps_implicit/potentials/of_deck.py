@@ -17,8 +17,10 @@ from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.commands import named_places
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.interface import Potential, PotentialFamily, SelectablePotential, Source
-from lammps_implicit.potentials.labels import matches, select, split_patterns
+from lammps_implicit.potentials.labels import EXCLUDES, matches, select, split_patterns, wanted
 from lammps_implicit.potentials.named_files import require_sane_files
+from lammps_implicit.potentials.pair_coefficients import by_name
+from lammps_implicit.potentials.without_parameters import WithoutParameters
 from lammps_implicit.registry import Registry
 
 FAMILIES: Registry[PotentialFamily] = Registry(
@@ -43,7 +45,8 @@ def start_lammps(
     comm : MPI.Comm, optional
         Default: ``MPI.COMM_WORLD``.
     parameters : str or sequence of str, optional
-        Shell patterns of parameter labels: see `from_engine`. Default: all.
+        Shell patterns of parameter labels: see `from_engine`. Default: all that there are, possibly none. An empty
+        sequence asks for none: nothing of the potential needs to be known then.
     variables : mapping of str to str, optional
         Index variables of the deck to set, as ``lmp -var name value`` does.
     **_
@@ -58,25 +61,56 @@ def start_lammps(
     Raises
     ------
     DeckError, PotentialError
-        If the deck does not run, or its potential cannot be differentiated; LAMMPS has been closed then.
+        If the deck does not run, or has none of the parameters asked for; LAMMPS has been closed then.
     """
     path = deck_path(deck)
     engine = Engine.start(comm, variables)
     try:
         engine.on_root(lambda: require_sane_files(path, variables or {}))
-        _run(engine, path)
-        potential = from_engine(engine, parameters)
+        run(engine, path)
+        potential = potential_of(engine, parameters)
         engine.take_over()
         require_effects_as_read(engine)
-        potential.define(engine)
-        require_potential_as_read(engine)
+        if not isinstance(potential, WithoutParameters):
+            potential.define(engine)
+            require_potential_as_read(engine)
     except BaseException:
         engine.close()
         raise
     return engine, potential
 
 
-def _run(engine: Engine, path: Path) -> None:
+def potential_of(engine: Engine, parameters: str | Sequence[str] | None = None) -> Potential:
+    """As `from_engine`; a potential without parameters where there are none and none are asked for by name.
+
+    Parameters
+    ----------
+    engine : Engine
+        Its deck has run.
+    parameters : str or sequence of str, optional
+        As for `start_lammps`.
+
+    Returns
+    -------
+    Potential
+        A `WithoutParameters`, which says why, where there are none.
+
+    Raises
+    ------
+    PotentialError
+        If parameters are asked for that there are not.
+    """
+    if parameters is not None and len(parameters) == 0:
+        return WithoutParameters.of(engine, "no parameters were asked for: leave out parameters=() to have all")
+    try:
+        return from_engine(engine, parameters)
+    except PotentialError as error:
+        if parameters is not None:
+            raise
+        return WithoutParameters.of(engine, str(error))
+
+
+def run(engine: Engine, path: Path) -> None:
     """Run a deck; where LAMMPS stops at a potential file that one of our readers finds fault with, say in which line.
 
     Raises
@@ -122,8 +156,8 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     engine : Engine
         Its deck has run.
     parameters : str or sequence of str, optional
-        Shell patterns of labels (``"Be:*"``, ``"W:[1-9]"``, ``"lj/cut 1-2 sigma"``) or variables (``"var:eps"``); a
-        string may hold several, separated by commas. Default: all.
+        Shell patterns of labels (``"Be:*"``, ``"W:[1-9]"``, ``"lj/cut 1-2 sigma"``) or of variables (``"var:eps"``); a
+        string may hold several, separated by commas. Those that start with ``!`` exclude. Default: all.
 
     Returns
     -------
@@ -134,21 +168,38 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     PotentialError
         If the deck has no parameters of any family, or no label matches a pattern.
     """
-    patterns = [] if parameters is None else split_patterns(parameters)
+    given = [] if parameters is None else _by_name(engine, split_patterns(parameters))
+    patterns = wanted(given)
     families = sorted((family for _, family in FAMILIES.items()), key=lambda family: family.order)
     for family in families:
         if family.prefix and any(pattern.startswith(family.prefix) for pattern in patterns):
-            return _installed(engine, family.sources(engine, patterns))
-    if not engine.deck.pair_style:
-        raise PotentialError("the deck declares no pair_style")
+            found = _installed(engine, family.sources(engine, patterns))
+            return found.select(select(found.names, given))
+    if engine.deck.pair_style in ((), ("none",)) and not engine.deck.bonded_coeffs:
+        raise PotentialError(_undeclared(engine.pair_style))
+    if not engine.deck.pair_coeffs and not engine.deck.bonded_coeffs:
+        raise PotentialError(
+            f"the deck has 'pair_style {engine.pair_style}' and no pair_coeff lines: its coefficients come from a data "
+            "or restart file, and are not known; write them as 'pair_coeff' lines after it"
+        )
     potential = _chosen(engine, [family for family in families if not family.prefix], patterns)
     if potential is None:
         offers = "; ".join(family.offers for family in families)
         raise PotentialError(
-            f"'pair_style {' '.join(engine.deck.pair_style)}' has no parameters that can be differentiated; supported "
-            f"are {offers}"
+            f"'pair_style {engine.pair_style}' has no parameters that can be differentiated; supported are {offers}. "
+            "It relaxes all the same ('lammps-implicit relax'); to differentiate, name a number that pair_style or "
+            "pair_coeff lines take from a variable, with --parameters var:NAME"
         )
-    return potential.select(select(potential.names, patterns)) if patterns else potential
+    return potential.select(select(potential.names, given)) if given else potential
+
+
+def _by_name(engine: Engine, patterns: Sequence[str]) -> list[str]:
+    """Patterns with those of pair coefficients by position replaced by their names."""
+    found = []
+    for pattern in patterns:
+        sign = EXCLUDES if pattern.startswith(EXCLUDES) else ""
+        found += [sign + label for label in by_name(engine.deck, pattern.removeprefix(EXCLUDES))] or [pattern]
+    return found
 
 
 def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Sequence[str]) -> SelectablePotential | None:
@@ -174,8 +225,19 @@ def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Seque
     if not sources and wholes:
         return wholes[0]  # `select` then reports the pattern that matches nothing
     if not sources:
-        sources = next(filter(None, requested), [])
+        fallbacks = (found for family, found in zip(families, requested, strict=True) if family.fallback)
+        sources = next(filter(None, fallbacks), [])
     return _installed(engine, sources) if sources else None
+
+
+def _undeclared(pair_style: str) -> str:
+    """Why a deck without a ``pair_style`` line has no parameters."""
+    if pair_style == "none":
+        return "the deck declares no pair_style, so that there are no parameters of pairs to differentiate by"
+    return (
+        f"the deck declares no pair_style: LAMMPS has '{pair_style}' from a restart file, and its numbers are not "
+        f"known; write the lines 'pair_style {pair_style} ...' and 'pair_coeff ...' after read_restart"
+    )
 
 
 def _installed(engine: Engine, sources: Sequence[Source]) -> InstalledPotential:

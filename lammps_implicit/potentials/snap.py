@@ -21,7 +21,7 @@ from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.operators.descriptor_derivative import DescriptorDerivative
 from lammps_implicit.operators.interface import Hessian
-from lammps_implicit.potentials.commands import PairCommands, elements_after
+from lammps_implicit.potentials.commands import PotentialCommands, elements_after
 from lammps_implicit.potentials.file_numbers import last_lines
 from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.output import write_text, write_together
@@ -77,7 +77,7 @@ class SnapFile:
         """U is linear in all of them."""
         return True
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the coefficient file in the deck's line: see `Source.edit`."""
         number = self.prefix.strip().partition(":")[2]
         target = stem.with_name(f"{stem.name}.{number + '.' if number else ''}snapcoeff")

@@ -76,6 +76,7 @@ def relax_cell(
         fresh = system is None
         if system is None:
             system = _system_on_the_way(cell_system, freedom, size)
+            system.require_resistance()
         drive = driving_force(engine.volume, pressure(), np.zeros((3, 3)), freedom.target)
         strain = system.step(freedom.basis.T @ drive)
         last, size = size, float(np.abs(strain).max())

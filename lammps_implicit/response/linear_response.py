@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -39,12 +41,10 @@ from lammps_implicit.units import Units
 RECYCLING_MEMORY = 512 * 2**20
 """Bytes per rank for the search directions shared by the solves of a Jacobian. Chosen: memory against iterations."""
 
-DENSE_LIMIT = 2_000
-"""Free degrees of freedom up to which H is evaluated whole where iterations make no progress. Chosen: slow solves that
-are left alone take as many."""
-
 METHODS = ("auto", "iterative", "dense")
 """Methods for a Jacobian: see `StationaryPoint.jacobian`."""
+
+_TURNED_DENSE = "the residual falls so slowly (after {} iterations) that the whole Hessian is evaluated: {} products"
 
 T = TypeVar("T")
 
@@ -124,12 +124,7 @@ class LinearResponse:
     @property
     def free_count(self) -> int:
         """Number of free degrees of freedom on all ranks."""
-        return int(self.engine.sum(np.count_nonzero(self.engine.free)))
-
-    @property
-    def _dense_is_affordable(self) -> bool:
-        """Whether evaluating H whole costs no more than the iterations that a slow solve has left."""
-        return self.engine.comm.size == 1 and self.free_count <= DENSE_LIMIT
+        return self.engine.n_free
 
     def prepared(self) -> Prepared:
         """Fit the springs and find the null space, once: three force evaluations, one if earlier springs hold."""
@@ -141,11 +136,14 @@ class LinearResponse:
         """Forget the springs, which may have been fitted elsewhere: the next solve fits them here."""
         self.preconditioner.fitted, self._prepared = None, None
 
-    def _prepare(self, solver: LinearSolver, expected: float = 0.0, progress: Progress = no_progress) -> None:
+    def _prepare(
+        self, solver: LinearSolver, expected: float = 0.0, progress: Progress = no_progress, may_be_dense: bool = True
+    ) -> None:
         """Prepare a solver for the system as it is now known."""
 
         def work() -> None:
-            solver.prepare(self.prepared().system.reporting(expected, progress))
+            system = self.prepared().system.reporting(expected, progress)
+            solver.prepare(system if may_be_dense else replace(system, direct=np.inf))
 
         self._unless_unheld(work, work)
 
@@ -229,18 +227,20 @@ class LinearResponse:
             start, right = weight * project(known.probe), right - weight * project(known.probe_product)
         if solver is None:
             solver = self.solver
-            self._prepare(solver, iterations_expected(tol), progress)
+            self._prepare(solver, iterations_expected(tol), progress, may_be_dense)
         size = self.engine.norm(right)
         self.hessian.excess = 0.0
         if size > tol * scale:
             iterative = solver
 
             def without_unheld() -> Solution:
-                self._prepare(iterative)
+                self._prepare(iterative, may_be_dense=may_be_dense)
                 return iterative.solve(known.system.null_space.project(right), tol, scale)
 
             solution = self._unless_unheld(lambda: iterative.solve(right, tol, scale), without_unheld)
-            if solution.status is Status.SLOW and may_be_dense and self._dense_is_affordable:
+            if solution.status is Status.SLOW and may_be_dense and np.isfinite(known.system.direct):
+                if self.engine.comm.rank == 0:
+                    warnings.warn(_TURNED_DENSE.format(solution.iterations, self.free_count), stacklevel=2)
                 solver = self._prepare_dense(tol, progress)
                 solution = solver.solve(known.system.null_space.project(right), tol, scale)
             solution.require_converged(tol)
@@ -365,13 +365,13 @@ class LinearResponse:
         else:
             room = RECYCLING_MEMORY // max(16 * self.engine.positions.size, 1)
             solver = self._backend.for_many(min(room, int(4 * expected) + 50))
-            self._prepare(solver, expected, progress)
+            self._prepare(solver, expected, progress, asked != "iterative")
         solve = partial(self.solve, solver=solver, may_be_dense=asked != "iterative")
         patterns = solve_directions(directions, mixed, solve, inner)
         residual = self._jacobian_residual(patterns)
         if residual > GOOD * tol:  # once more, with steps that are measured
             self.hessian.measure(self.prepared().probe)
-            self._prepare(solver, expected, progress)
+            self._prepare(solver, expected, progress, asked != "iterative")
             again = solve_directions(directions, mixed, solve, inner)
             second = self._jacobian_residual(again)
             if second < residual:
@@ -451,7 +451,10 @@ class LinearResponse:
         missing = float(np.abs(system.step(system.coupling.residual)).max())
         if missing > AT_TARGET:
             units = self._units
-            held, now = (np.trace(tensor) / 3 * units.pressure_factor for tensor in (freedom.target, self.pressure))
+            along = np.array(self.engine.strainable)
+            held, now = (
+                np.diag(tensor)[along].mean() * units.pressure_factor for tensor in (freedom.target, self.pressure)
+            )
             raise NotAMinimumError(
                 f"the cell is not relaxed: its pressure is {now:.6g} {units.pressure} where {held:.6g} is requested, "
                 f"and it would strain by {missing:.1e}; relax it first with relax(cell='{freedom.label}', "

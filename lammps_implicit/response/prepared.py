@@ -16,6 +16,10 @@ from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.solvers.springs import random_vector
 
+DENSE_LIMIT = 2_000
+"""Free degrees of freedom up to which H is evaluated whole where iterations would take more products. Chosen: slow
+solves that are left alone take as many."""
+
 
 @dataclass
 class Prepared:
@@ -74,7 +78,7 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
     LammpsImplicitError
         If every atom is frozen.
     """
-    free_count = engine.sum(int(np.count_nonzero(engine.free)))
+    free_count = engine.n_free
     if not free_count:
         raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
     rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
@@ -82,13 +86,20 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
         still = np.zeros_like(engine.positions)
         return Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
     around = None if preconditioner.holds else engine.neighbourhood()
-    probe = random_vector(engine.ids) * engine.free
+    probe = random_vector(engine.ids) * engine.alone
     product = hessian.calibrate(probe)
     if around is not None:
         preconditioner.fit(around, product, hessian.one_sided)
     null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
     system = LinearSystem(
-        engine, hessian.product, preconditioner.apply, null_space, hessian.stiffness, saddle, hessian.measure
+        engine,
+        hessian.product,
+        preconditioner.apply,
+        null_space,
+        hessian.stiffness,
+        saddle,
+        hessian.measure,
+        free_count if engine.comm.size == 1 and free_count <= DENSE_LIMIT else np.inf,
     )
     prepared = Prepared(system, probe, product)
     if not every_atom_is_held(engine, product, hessian.stiffness):

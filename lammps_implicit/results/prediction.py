@@ -91,7 +91,7 @@ def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> PredictedStructure:
         terms = np.array([sensitivity.enthalpy, first, second])
         displacement, strain = sensitivity.displacement(dtheta), sensitivity.strain(dtheta)
         cell = sensitivity.structure.cell @ (np.eye(3) + strain).T
-        work = sensitivity.mean_pressure * float(np.linalg.det(cell))
+        work = sensitivity.mean_pressure * sensitivity.volume_of(cell)
     if not all(np.isfinite(found).all() for found in (terms, displacement, strain, work)):
         raise LammpsImplicitError("the new parameters are so far from those of the result that numbers overflow")
     farthest = float(np.linalg.norm(displacement, axis=1).max(initial=0.0))

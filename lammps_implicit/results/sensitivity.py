@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import read_structure, stream_rows, stream_structure, write_dataset
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import Structure
-from lammps_implicit.units import units_of
+from lammps_implicit.units import Units, units_of
 
 FULL_BYTES = 2**30
 """Bytes up to which a Jacobian is written in full rather than factored. Chosen: files that are easy to copy and
@@ -193,8 +193,18 @@ class Sensitivity:
 
     @property
     def volume(self) -> float:
-        """Volume of the cell, Å³."""
-        return float(np.linalg.det(self.structure.cell))
+        """Volume of the cell, Å³; of a two-dimensional deck its area, Å²."""
+        return self.volume_of(self.structure.cell)
+
+    @property
+    def units(self) -> Units:
+        """Units of the deck."""
+        return _units(self.attributes)
+
+    def volume_of(self, cell: FloatArray) -> float:
+        """Volume, or area, of a cell with these vectors as rows, (3, 3)."""
+        inside = slice(self.units.dimension)
+        return float(np.linalg.det(cell[inside, inside]))
 
     @property
     def enthalpy(self) -> float:
@@ -296,12 +306,12 @@ class Sensitivity:
             "energy_hessian": (self.energy_hessian, f"{energy} / theta^2"),
         }
         if self.strain_jacobian is not None:
-            units = units_of(str(self.attributes["units"]))
+            units = self.units
             found |= {
                 "strain_jacobian": (self.strain_jacobian, "1 / theta"),
                 "strain_basis": (self.strain_basis, "xx, yy, zz, yz, xz, xy"),
-                "volume": (self.volume, f"{length}^3"),
-                "volume_gradient": (self.volume_gradient, f"{length}^3 / theta"),
+                "volume": (self.volume, units.volume),
+                "volume_gradient": (self.volume_gradient, f"{units.volume} / theta"),
                 "pressure": (self.pressure * units.pressure_factor, units.pressure),
                 "enthalpy": (self.enthalpy, energy),
             }
@@ -398,7 +408,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
         }
         held = np.zeros((3, 3))
         if "pressure" in file:
-            held = file["pressure"][()] / units_of(str(file.attrs["units"])).pressure_factor
+            held = file["pressure"][()] / _units(file.attrs).pressure_factor
         return Sensitivity(
             path=Path(path),
             structure=read_structure(file),
@@ -448,6 +458,10 @@ def _third(third: ThirdDerivative) -> dict[str, FloatArray]:
     return found | {"volume_hessian": third.volume_hessian, "volume_error": np.asarray(third.volume_error)}
 
 
+def _units(attributes: Mapping[str, Any]) -> Units:
+    return units_of(str(attributes["units"]), int(attributes.get("dimension", 3)))
+
+
 def _attributes(
     point: StationaryPoint, jacobian: Jacobian, tol: float, third: ThirdDerivative | None
 ) -> dict[str, Any]:
@@ -462,6 +476,7 @@ def _attributes(
         "deck_sha256": point.deck_sha256,
         "recipe": json.dumps(point.recipe),
         "units": point.units.style,
+        "dimension": point.units.dimension,
         "length_unit": point.units.length,
         "energy_unit": point.units.energy,
         "tolerance": tol,

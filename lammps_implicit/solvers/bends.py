@@ -5,6 +5,9 @@
 over the angles at atoms with two to four neighbours, as in molecules and open networks, which springs between pairs
 alone do not describe where bonds and angles are about equally stiff. One stiffness k_θ ≥ 0 is fitted for each
 combination of types. Atoms with more neighbours, as in metals, have no bends: their springs hold angles too.
+
+Twists are the same for dihedral angles, over the chains of four atoms about the bonds between such atoms. They hold
+molecules flat, or in their conformation.
 """
 
 from __future__ import annotations
@@ -35,16 +38,20 @@ _STRAIGHT = 0.05
 """Sine of an angle below which it counts as straight: θ is not smooth there."""
 
 
+_TOO_STRAIGHT = 0.3
+"""Sine of the angles of a twist below which it is left out: its gradient grows as the inverse."""
+
+
 @dataclass(frozen=True)
 class Bends:
-    """Angles with at least one atom owned by this rank.
+    """Angles, or dihedral angles, with at least one atom owned by this rank.
 
     Attributes
     ----------
     around : Neighbourhood
         Owned and ghost atoms.
-    atoms : (m, 3) int array
-        Indices into `around`: the atom at the apex, and those at both ends.
+    atoms : (m, 3) or (m, 4) int array
+        Indices into `around`: the atom at the apex, and those at both ends; of a twist, the four along it.
     kinds : (m,) int array
         Number of the combination of types.
     n_kinds : int
@@ -67,7 +74,9 @@ class Bends:
         return slice(int(low), int(high))
 
     def gradients(self, angles: IntArray) -> FloatArray:
-        """∂θ/∂x of the three atoms of some angles, (m, 3, 3), rad/Å."""
+        """∂θ/∂x of the three or four atoms of some angles, (m, 3, 3) or (m, 4, 3), rad/Å."""
+        if self.atoms.shape[1] == 4:
+            return _twist_gradients(*(self.around.positions[self.atoms[angles, role]] for role in range(4)))
         apex, first, second = (self.around.positions[self.atoms[angles, role]] for role in range(3))
         (u, a), (v, b) = _unit(first - apex), _unit(second - apex)
         cosine = np.einsum("ma,ma->m", u, v)[:, None]
@@ -110,7 +119,7 @@ class Bends:
         angles = self.angles[part]
         gradients = self.gradients(angles)
         own = stiffness[self.kinds[angles]][:, None] * gradients[np.arange(len(angles)), self.roles[part]]
-        for role in range(3):
+        for role in range(self.atoms.shape[1]):
             yield self.rows[part], self.atoms[angles, role], own[:, :, None] * gradients[:, role, None, :]
 
 
@@ -122,34 +131,81 @@ def find_bends(engine: Evaluator, around: Neighbourhood) -> Bends:
     engine : Evaluator
     around : Neighbourhood
     """
-    owned, radius = len(engine.ids), _bond_radius(engine, around)
-    tree = cKDTree(around.positions)
-    centres = np.flatnonzero(radius)
-    pairs = cKDTree(around.positions[centres]).sparse_distance_matrix(
-        tree, float(radius.max(initial=0.0)), output_type="ndarray"
-    )
-    pairs = pairs[(pairs["v"] > 0) & (pairs["v"] <= radius[centres[pairs["i"]]])]
-    pairs = pairs[np.argsort(pairs["i"], kind="stable")]
-    first = np.searchsorted(pairs["i"], np.arange(len(centres)))
-    count = np.bincount(pairs["i"], minlength=len(centres))
+    centres, first, count, ends = _neighbours(engine, around)
     found = [np.zeros((0, 3), np.int64)]
     for a in range(_MOST):
         for b in range(a + 1, _MOST):
             at = np.flatnonzero(count > b)
-            found.append(np.stack([centres[at], pairs["j"][first[at] + a], pairs["j"][first[at] + b]], axis=1))
+            found.append(np.stack([centres[at], ends[first[at] + a], ends[first[at] + b]], axis=1))
     atoms = np.concatenate(found)
     apex, left, right = (around.positions[column] for column in atoms.T)
     near = np.linalg.norm(left - right, axis=1) <= around.reach  # so that the ranks of all three atoms see it
     bent = np.linalg.norm(np.cross(_unit(left - apex)[0], _unit(right - apex)[0]), axis=1) > _STRAIGHT
-    atoms = atoms[near & bent & (atoms < owned).any(axis=1)].astype(np.int32)
     types = around.types[atoms]
     base = engine.n_types + 1
     labels = (types[:, 0] * base + types[:, 1:].min(axis=1)) * base + types[:, 1:].max(axis=1)
+    return _numbered(engine, around, atoms, labels, near & bent)
+
+
+def find_twists(engine: Evaluator, around: Neighbourhood) -> Bends:
+    """Find all dihedral angles about the bonds between atoms with two to four neighbours.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    around : Neighbourhood
+    """
+    centres, first, count, ends = _neighbours(engine, around)
+    start = np.repeat(np.arange(len(centres)), count)
+    place = np.full(len(around.ids), -1)
+    place[centres] = np.arange(len(centres))
+    other = place[ends]
+    inner = np.flatnonzero((other >= 0) & (centres[start] < ends))  # each bond once
+    start, other = start[inner], other[inner]
+    found = [np.zeros((0, 4), np.int64)]
+    for a in range(_MOST):
+        for b in range(_MOST):
+            at = np.flatnonzero((count[start] > a) & (count[other] > b))
+            one, two = centres[start[at]], centres[other[at]]
+            chain = np.stack([ends[first[start[at]] + a], one, two, ends[first[other[at]] + b]], axis=1)
+            found.append(chain[(chain[:, 0] != two) & (chain[:, 3] != one) & (chain[:, 0] != chain[:, 3])])
+    atoms = np.concatenate(found)
+    places = around.positions[atoms]
+    far = np.linalg.norm(places[:, [0, 0, 1]] - places[:, [3, 2, 3]], axis=2).max(axis=1, initial=0.0)
+    steps = _unit(np.diff(places, axis=1).reshape(-1, 3))[0].reshape(-1, 3, 3)
+    bent = np.linalg.norm(np.cross(steps[:, :-1], steps[:, 1:]), axis=2).min(axis=1, initial=1.0) > _TOO_STRAIGHT
+    base, types = engine.n_types + 1, around.types[atoms]
+    powers = base ** np.arange(4)
+    labels = np.minimum(types @ powers, types[:, ::-1] @ powers)
+    return _numbered(engine, around, atoms, labels, (far <= around.reach) & bent)
+
+
+def _neighbours(engine: Evaluator, around: Neighbourhood) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Atoms with bends, where the list of each one's neighbours starts, how many they are, and these lists."""
+    radius = _bond_radius(engine, around)
+    centres = np.flatnonzero(radius)
+    pairs = cKDTree(around.positions[centres]).sparse_distance_matrix(
+        cKDTree(around.positions), float(radius.max(initial=0.0)), output_type="ndarray"
+    )
+    pairs = pairs[(pairs["v"] > 0) & (pairs["v"] <= radius[centres[pairs["i"]]])]
+    pairs = pairs[np.argsort(pairs["i"], kind="stable")]
+    first = np.searchsorted(pairs["i"], np.arange(len(centres)))
+    return centres, first, np.bincount(pairs["i"], minlength=len(centres)), pairs["j"].astype(np.int64)
+
+
+def _numbered(
+    engine: Evaluator, around: Neighbourhood, atoms: IntArray, labels: IntArray, keep: NDArray[np.bool_]
+) -> Bends:
+    """Those of the angles that are kept and have atoms of this rank, their kinds numbered alike on all ranks."""
+    owned = len(engine.ids)
+    keep = keep & (atoms < owned).any(axis=1)
+    chosen, labels = atoms[keep].astype(np.int32), labels[keep]
     known = np.unique(np.concatenate(engine.comm.allgather(np.unique(labels))))
-    angles, roles = np.nonzero(atoms < owned)
-    order = np.argsort(atoms[angles, roles], kind="stable")
-    angles, roles = angles[order], roles[order]
-    return Bends(around, atoms, np.searchsorted(known, labels), len(known), atoms[angles, roles], angles, roles)
+    angles, roles = np.nonzero(chosen < owned)
+    rows = chosen[angles, roles].astype(np.int64)
+    order = np.argsort(rows, kind="stable")
+    kinds = np.searchsorted(known, labels)
+    return Bends(around, chosen, kinds, len(known), rows[order], angles[order], roles[order])
 
 
 def _bond_radius(engine: Evaluator, around: Neighbourhood) -> FloatArray:
@@ -169,3 +225,14 @@ def _unit(vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Unit vectors, (m, 3), and lengths, (m, 1)."""
     lengths = np.linalg.norm(vectors, axis=1)[:, None]
     return vectors / lengths, lengths
+
+
+def _twist_gradients(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> FloatArray:
+    """∂φ/∂x of the four atoms of dihedral angles, (m, 4, 3) (H. Bekker's form, A. Blondel, M. Karplus, 1996)."""
+    f, g, h = a - b, b - c, d - c
+    left, right = np.cross(f, g), np.cross(h, g)
+    axis = np.linalg.norm(g, axis=1)[:, None]
+    left, right = left / (left**2).sum(axis=1)[:, None], right / (right**2).sum(axis=1)[:, None]
+    first, last = -axis * left, axis * right
+    along = ((f * g).sum(axis=1)[:, None] * left - (h * g).sum(axis=1)[:, None] * right) / axis
+    return np.stack([first, -first + along, -last - along, last], axis=1)

@@ -50,7 +50,7 @@ class ConjugateDirections:
                 status = Status.ITERATION_LIMIT
                 break
             history.append(engine.norm(residual) / scale)
-            if hardly_falls(history):
+            if hardly_falls(history, tol, self._system.direct):
                 status = Status.SLOW
                 break
             v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))

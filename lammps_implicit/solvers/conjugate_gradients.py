@@ -45,7 +45,7 @@ class ConjugateGradients:
 
         def after_iteration(x: FloatArray) -> None:
             last.moved_to(x)
-            if hardly_falls(history):
+            if hardly_falls(history, tol, system.direct):
                 raise _SlowError
 
         shape = (right.size, right.size)

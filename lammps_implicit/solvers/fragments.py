@@ -57,7 +57,7 @@ def unheld_motions(
     apart = sum(
         (mask * shift for mask, shift in zip(free, random_vector(groups), strict=True)), np.zeros(engine.free.shape)
     )
-    force = np.abs(product(apart))
+    force = np.abs(product(engine.constrain(apart)))
     motions = []
     for member, mask, group in zip(members, free, groups, strict=True):
         if engine.max(float(force[member].max(initial=0.0))) > STIFF * stiffness:
@@ -67,7 +67,7 @@ def unheld_motions(
         if all(movable) and engine.sum(int(member.sum())) > 1:
             turns = _rotations(engine, member, group)
             motions += [m for m in turns if engine.norm(product(m)) < STIFF * stiffness * engine.norm(m)]
-    return motions
+    return [motion for motion in motions if engine.max_abs(engine.constrain(motion) - motion) == 0]
 
 
 def _groups(engine: Evaluator) -> IntArray:

@@ -53,6 +53,9 @@ class LinearSystem:
     measure : callable
         Maps v to H v by the best means there are. A product that would show the structure to be no minimum is evaluated
         again so: a step that crosses a cutoff can make a positive curvature look negative.
+    direct : float
+        Products after which the system could be solved directly; infinite where it is too large for that. Iterations
+        that are going to take more end as `Status.SLOW`.
     """
 
     engine: Evaluator
@@ -62,6 +65,7 @@ class LinearSystem:
     stiffness: float
     saddle: bool = False
     measure: Callable[[FloatArray], FloatArray] | None = None
+    direct: float = np.inf
 
     def product(self, v: FloatArray, accuracy: float, size: float | None = None) -> tuple[FloatArray, float]:
         """Return H v and the curvature vᵀHv.
@@ -114,20 +118,25 @@ class LinearSystem:
         return self.null_space.project(self.precondition(residual))
 
 
+_USE_DENSE = (
+    "evaluate the whole Hessian, with two force evaluations for each free component: --method dense (in Python "
+    "jacobian(method='dense'), which later jvp and vjp use too)"
+)
+"""What to do about solves that do not converge, in cells of up to a few hundred atoms."""
+
+
 class Status(Enum):
     """How a linear solve ended; the value is the part of the error message that says what to do."""
 
     CONVERGED = "the residual is below the tolerance"
-    ITERATION_LIMIT = (
-        "the iteration limit was reached: ask for a looser --tol, or use --method dense if the cell is small"
-    )
+    ITERATION_LIMIT = f"the iteration limit was reached: ask for a looser --tol, or {_USE_DENSE}"
     STAGNATED = (
-        "the residual stopped falling at the noise of differenced forces: ask for a looser --tol, or relax to a "
-        "smaller --ftol first"
+        "the residual stopped falling at the noise of differenced forces: ask for a looser --tol, relax to a smaller "
+        f"--ftol first, or {_USE_DENSE}"
     )
     SLOW = (
         "the residual hardly falls any more: the preconditioner does not see how stiff this structure is (as in "
-        "molecules, or where stiff parts touch softly): use --method dense if the cell is small"
+        f"molecules, or where stiff parts touch softly): {_USE_DENSE}, or ask for a looser --tol"
     )
     DIVERGED = "the residual grew: the energy may not be smooth here; relax to a smaller --ftol, or check the potential"
 
@@ -178,15 +187,27 @@ class Solution:
         )
 
 
-def hardly_falls(history: Sequence[float]) -> bool:
-    """Whether the residual of a solve has fallen by less than `HARDLY` in the last `PATIENCE` iterations.
+def hardly_falls(history: Sequence[float], tol: float = 0.0, direct: float = np.inf) -> bool:
+    """Whether the residual of a solve falls so slowly that iterating on is of no use.
+
+    That is so if it has fallen by less than `HARDLY` in the last `PATIENCE` iterations, or at this pace takes more
+    iterations to the tolerance than a direct solution takes products.
 
     Parameters
     ----------
     history : sequence of float
         Residuals before each iteration so far. Those of conjugate gradients go up and down: lowest ones are compared.
+    tol : float
+        The residual that is to be reached.
+    direct : float
+        See `LinearSystem.direct`.
     """
-    return len(history) > PATIENCE and min(history[-PATIENCE:]) > HARDLY * min(history[:-PATIENCE])
+    if len(history) <= PATIENCE:
+        return False
+    before, now = min(history[:-PATIENCE]), min(history[-PATIENCE:])
+    if now > HARDLY * before:
+        return True
+    return tol > 0 and direct < np.inf and now > tol and PATIENCE * np.log(now / tol) / np.log(before / now) > direct
 
 
 class LinearSolver(Protocol):

@@ -40,11 +40,11 @@ class NullSpace:
                 self.vectors.append(rest / norm)
 
     def project(self, vector: FloatArray) -> FloatArray:
-        """Return the part of an (n, 3) array that is orthogonal to the null space, with frozen components set to zero.
+        """Return the part of an (n, 3) array that is orthogonal to the null space and that atoms can make.
 
-        The latter is needed because multigrid, unlike a factorisation, couples frozen and free components.
+        The latter, `Evaluator.constrain`, is also needed as multigrid couples frozen and free components.
         """
-        vector = vector * self._engine.free
+        vector = self._engine.constrain(vector)
         for null in self.vectors:
             vector = vector - self._engine.dot(null, vector) * null
         return vector
@@ -55,7 +55,7 @@ def rigid_motions(engine: Evaluator) -> list[FloatArray]:
 
     A translation along an axis is possible if no component along that axis is frozen, whether or not the box is
     periodic there. A rotation is possible if the two directions it mixes are not periodic and no component along them
-    is frozen.
+    is frozen or moves together with others.
 
     Returns
     -------
@@ -63,6 +63,7 @@ def rigid_motions(engine: Evaluator) -> list[FloatArray]:
         Not normalised.
     """
     free_axis = [engine.max(float((~engine.free[:, axis]).any())) == 0.0 for axis in range(3)]
+    alone = [engine.max(float((~engine.alone[:, axis]).any())) == 0.0 for axis in range(3)]
     periodic = engine.periodic
     motions = []
     for axis in range(3):
@@ -73,7 +74,7 @@ def rigid_motions(engine: Evaluator) -> list[FloatArray]:
     centre = np.asarray(engine.sum(engine.positions.sum(axis=0))) / engine.n_atoms
     for axis in range(3):
         first, second = (axis + 1) % 3, (axis + 2) % 3
-        if free_axis[first] and free_axis[second] and not periodic[first] and not periodic[second]:
+        if alone[first] and alone[second] and not periodic[first] and not periodic[second]:
             motions.append(np.cross(np.eye(3)[axis], engine.positions - centre))
     return motions
 

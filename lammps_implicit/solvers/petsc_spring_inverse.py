@@ -12,6 +12,7 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import first_row
 from lammps_implicit.solvers.petsc_options import PREFIX, Options, PETSc, petsc_options
+from lammps_implicit.solvers.spring_inverse import factorised
 from lammps_implicit.solvers.springs import STRONG, Springs, active_atoms, assemble
 
 _SMOOTHING = 4
@@ -25,6 +26,8 @@ slower, but saves 4 kB per atom."""
 
 def petsc_spring_inverse(engine: Evaluator, springs: Springs, options: Options) -> Callable[[FloatArray], FloatArray]:
     """Return the function v → K⁻¹v for distributed (n, 3) arrays: one V-cycle of GAMG by default.
+
+    Up to `spring_inverse.DIRECT_LOOSE_ATOMS` atoms among which there are contacts: a factorisation that each rank has.
 
     Parameters
     ----------
@@ -50,7 +53,9 @@ def petsc_spring_inverse(engine: Evaluator, springs: Springs, options: Options) 
     inner = PETSc.PC().create(engine.comm)
     inner.setOptionsPrefix(PREFIX)
     inner.setOperators(matrix, matrix)
-    inner.setType(PETSc.PC.Type.GAMG)
+    # Multigrid is slow with contacts: where K is small, each rank has a copy of it and factorises that.
+    copied = springs.bonds.with_contacts and factorised(engine, springs)
+    inner.setType(PETSc.PC.Type.REDUNDANT if copied else PETSc.PC.Type.GAMG)
     defaults: dict[str, Any] = {f"{PREFIX}mg_levels_ksp_max_it": _SMOOTHING}
     if springs.bonds.with_contacts:
         defaults |= {f"{PREFIX}pc_gamg_threshold": STRONG, f"{PREFIX}pc_gamg_aggressive_coarsening": 0}

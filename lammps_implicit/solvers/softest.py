@@ -97,7 +97,7 @@ def equal_springs(engine: Evaluator) -> Callable[[FloatArray], FloatArray]:
     ids = engine.ids.copy()
 
     def product(v: FloatArray) -> FloatArray:
-        return np.asarray(held * v - links @ fetch(engine.comm, ids, v, around.ids)) * engine.free
+        return engine.constrain(held * v - links @ fetch(engine.comm, ids, v, around.ids))
 
     return product
 

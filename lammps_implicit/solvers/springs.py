@@ -151,21 +151,30 @@ class Springs:
     Attributes
     ----------
     bonds : Bonds
-    bends : Bends
+    bends : tuple of Bends
+        Bends, and twists where there are contacts.
     longitudinal, transverse : float arrays
         Weights of the hat functions of bonds, eV/Å².
-    angular : (n_kinds,) float array
-        Stiffness of each kind of bend, eV/rad².
+    angular : tuple of (n_kinds,) float arrays
+        Stiffness of each kind of bend, and of twist, eV/rad².
     misfit : float
         ‖Kw - Hw‖ / ‖Hw‖ for the vectors w of the fit, root mean square.
+    shift : float
+        Added to the diagonal of K, relative to its mean.
     """
 
     bonds: Bonds
-    bends: Bends
+    bends: tuple[Bends, ...]
     longitudinal: FloatArray
     transverse: FloatArray
-    angular: FloatArray
+    angular: tuple[FloatArray, ...]
     misfit: float
+    shift: float = _SHIFT
+
+    def angle_blocks(self, atoms: slice) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Yield the blocks of K due to angles in the rows of some owned atoms, see `Bends.blocks`."""
+        for bends, stiffness in zip(self.bends, self.angular, strict=True):
+            yield from bends.blocks(atoms, stiffness)
 
     def blocks(self, part: slice) -> FloatArray:
         """Return the stiffness matrices of a slice of the bonds, (m, 3, 3), eV/Å²."""
@@ -205,14 +214,14 @@ def soft_probe(engine: Evaluator, around: Neighbourhood, vector: FloatArray, pro
     return Probe(fetch(engine.comm, engine.ids, vector, around.ids), product)
 
 
-def fit_springs(engine: Evaluator, bonds: Bonds, bends: Bends, probes: Sequence[Probe]) -> Springs:
+def fit_springs(engine: Evaluator, bonds: Bonds, bends: tuple[Bends, ...], probes: Sequence[Probe]) -> Springs:
     """Fit springs to Hessian-vector products, each weighted by the inverse of its norm.
 
     Parameters
     ----------
     engine : Evaluator
     bonds : Bonds
-    bends : Bends
+    bends : tuple of Bends
     probes : sequence of Probe
         At the reference.
 
@@ -221,7 +230,8 @@ def fit_springs(engine: Evaluator, bonds: Bonds, bends: Bends, probes: Sequence[
     NotAMinimumError
         If a product vanishes.
     """
-    unknowns = 2 * bonds.unknowns + bends.n_kinds
+    sizes = [bonds.unknowns, bonds.unknowns, *(angles.n_kinds for angles in bends)]
+    unknowns = sum(sizes)
     gram, right = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
     for probe in probes:
         size = engine.norm(probe.product)
@@ -231,9 +241,11 @@ def fit_springs(engine: Evaluator, bonds: Bonds, bends: Bends, probes: Sequence[
                 "cutoff"
             )
         for atoms, part in bonds.chunks(len(engine.ids)):
-            free = engine.free[atoms].T.ravel()
-            springs, angles = design_matrix(bonds, atoms, part, probe.values), bends.design_matrix(atoms, probe.values)
-            design = sparse.hstack([springs, angles], format="csr")[free] / size
+            free = engine.alone[atoms].T.ravel()
+            angles = [kind.design_matrix(atoms, probe.values) for kind in bends]
+            design = (
+                sparse.hstack([design_matrix(bonds, atoms, part, probe.values), *angles], format="csr")[free] / size
+            )
             target = probe.product[atoms].T.ravel()[free] / size
             gram += (design.T @ design).toarray()
             right += design.T @ target
@@ -241,9 +253,9 @@ def fit_springs(engine: Evaluator, bonds: Bonds, bends: Bends, probes: Sequence[
     # Solved on one rank, so that the springs are identical on all.
     stiffness = engine.on_root(lambda: _nonnegative_least_squares(gram, right))
     squared_error = len(probes) - 2 * right @ stiffness + stiffness @ gram @ stiffness
-    longitudinal, transverse, angular = np.split(stiffness, [bonds.unknowns, 2 * bonds.unknowns])
+    longitudinal, transverse, *angular = np.split(stiffness, np.cumsum(sizes[:-1]))
     misfit = float(np.sqrt(max(float(squared_error), 0.0) / len(probes)))
-    return Springs(bonds, bends, longitudinal, transverse, angular, misfit)
+    return Springs(bonds, bends, longitudinal, transverse, tuple(angular), misfit)
 
 
 def typical_stiffness(engine: Evaluator, springs: Springs) -> float:
@@ -251,11 +263,11 @@ def typical_stiffness(engine: Evaluator, springs: Springs) -> float:
     total, n = 0.0, len(engine.ids)
     for atoms, part in springs.bonds.chunks(n):
         diagonal = np.einsum("maa->ma", springs.blocks(part))
-        total += float((diagonal * engine.free[springs.bonds.start[part]]).sum())
-        for rows, columns, blocks in springs.bends.blocks(atoms, springs.angular):
+        total += float((diagonal * engine.alone[springs.bonds.start[part]]).sum())
+        for rows, columns, blocks in springs.angle_blocks(atoms):
             own = columns == rows
-            total += float((np.einsum("maa->ma", blocks[own]) * engine.free[rows[own]]).sum())
-    typical = engine.sum(total) / max(engine.sum(int(np.count_nonzero(engine.free))), 1)
+            total += float((np.einsum("maa->ma", blocks[own]) * engine.alone[rows[own]]).sum())
+    typical = engine.sum(total) / max(engine.sum(int(np.count_nonzero(engine.alone))), 1)
     return typical if typical > 0 else 1.0
 
 
@@ -270,12 +282,12 @@ def held_by_shift(engine: Evaluator, springs: Springs, vector: FloatArray, soft:
         w without rigid motions, and K⁻¹w.
     """
     work = engine.dot(vector, soft)
-    return _SHIFT * typical_stiffness(engine, springs) * engine.dot(soft, soft) / work if work > 0 else 1.0
+    return springs.shift * typical_stiffness(engine, springs) * engine.dot(soft, soft) / work if work > 0 else 1.0
 
 
 def active_atoms(engine: Evaluator) -> NDArray[np.bool_]:
     """Return the mask of this rank's atoms with free components, (n,), for which K is assembled."""
-    return np.any(engine.free, axis=1)
+    return np.any(engine.alone, axis=1)
 
 
 def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]:
@@ -303,9 +315,9 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
     )
     typical = typical_stiffness(engine, springs)
     keep = bonds.around.free.astype(float)
-    diagonal += _SHIFT * typical * np.eye(3)
+    diagonal += springs.shift * typical * np.eye(3)
     diagonal *= keep[:n, :, None] * keep[:n, None, :]
-    diagonal[~engine.free[:, :, None] & np.eye(3, dtype=bool)] = typical
+    diagonal[~engine.alone[:, :, None] & np.eye(3, dtype=bool)] = typical
     movable = np.any(bonds.around.free, axis=1)
     columns = np.full(len(movable), -1)
     columns[movable] = global_rows(engine.comm, engine.ids[active], bonds.around.ids[movable])
@@ -316,7 +328,7 @@ def assemble(engine: Evaluator, springs: Springs) -> Iterator[sparse.bsr_matrix]
         own = atoms.start + np.flatnonzero(active[atoms])
         local = np.cumsum(active[atoms]) - 1  # rows of this chunk
         rows, ends, data = [start[both], own], [end[both], own], [off, diagonal[own]]
-        for first, second, blocks in springs.bends.blocks(atoms, springs.angular):
+        for first, second, blocks in springs.angle_blocks(atoms):
             both = movable[first] & movable[second]
             first, second = first[both], second[both]
             rows, ends = [*rows, first], [*ends, second]

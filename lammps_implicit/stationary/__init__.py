@@ -7,6 +7,6 @@ and `checks` the validation of arguments.
 
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import CellRequest
-from lammps_implicit.stationary.states import Excursion, Relaxed, State
+from lammps_implicit.stationary.states import Excursion, Relaxation, Relaxed, State
 
-__all__ = ["CellRequest", "Excursion", "Relaxed", "State", "StationaryPoint"]
+__all__ = ["CellRequest", "Excursion", "Relaxation", "Relaxed", "State", "StationaryPoint"]

@@ -21,6 +21,7 @@ from lammps_implicit.cell.voigt import COMPONENTS
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.operators.coupling import STRAIN_STEPS
 from lammps_implicit.operators.interface import Hessian, MixedDerivative
+from lammps_implicit.potentials.without_parameters import require_parameters
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.jacobian import Jacobian
 from lammps_implicit.response.linear_response import METHODS
@@ -109,6 +110,8 @@ class DifferentiablePoint(RelaxablePoint):
         ------
         NotAMinimumError
             If H is not positive definite, or the cell is not relaxed to the pressure.
+        PotentialError
+            If the potential has no parameters.
 
         Examples
         --------
@@ -120,6 +123,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> print(f"largest component {abs(moved).max():.5f} Å")
         largest component 0.00151 Å
         """
+        require_parameters(self.potential)
         check_tolerance(tol)
         direction = checked_vector(self.engine, dtheta, (len(self.potential.theta),), "dtheta")
         freedom, response = self.strain(cell, pressure), self.response
@@ -176,6 +180,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> bool(np.isclose(gradient @ change, 2 * np.sum(moved**2), rtol=1e-4))
         True
         """
+        require_parameters(self.potential)
         check_tolerance(tol)
         g = checked_vector(self.engine, cotangent, self.positions.shape, "cotangent")
         freedom, response = self.strain(cell, pressure), self.response
@@ -190,7 +195,7 @@ class DifferentiablePoint(RelaxablePoint):
             system = None if freedom.fixed else response.held_cell_system(freedom, tol)
             sweeping, progress = in_two_parts(progress)
             response.mixed.prepare(sweeping)
-            adjoint = response.checked_solve(g * self.engine.free, tol, progress)
+            adjoint = response.checked_solve(self.engine.constrain(g), tol, progress)
             gradient = -response.checked_transposed_times(adjoint, tol)
             return gradient if system is None else gradient + system.backward(g, by_strain)
 
@@ -237,6 +242,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> bool(np.allclose(jacobian.dot(change), minimum.jvp(change), atol=1e-5))
         True
         """
+        require_parameters(self.potential)
         if method not in METHODS:
             raise LammpsImplicitError(f"method '{method}' is not one of {', '.join(METHODS)}")
         check_tolerance(tol)
@@ -244,10 +250,12 @@ class DifferentiablePoint(RelaxablePoint):
 
     def strain_jacobian(self, tol: float = 1e-6, *, cell: CellRequest = "iso", pressure: Pressure = None) -> FloatArray:
         """dε/dΘ, (P, k), of a cell held at a pressure, from one solve per strain for any number of parameters."""
+        require_parameters(self.potential)
         return self.cell_system(tol, cell, pressure).strain_jacobian
 
     def volume_gradient(self, tol: float = 1e-6, *, cell: CellRequest = "iso", pressure: Pressure = None) -> FloatArray:
         """dV/dΘ, (P,), Å³ per unit of each parameter, of a cell held at a pressure, from one solve per strain."""
+        require_parameters(self.potential)
         return self.cell_system(tol, cell, pressure).volume_gradient
 
     def energy_gradient(self) -> FloatArray:
@@ -271,6 +279,7 @@ class DifferentiablePoint(RelaxablePoint):
         >>> print(f"{minimum.energy + gradient @ change:.3f} eV")
         -634.107 eV
         """
+        require_parameters(self.potential)
         return self.response.energy_gradient()
 
     def energy_hessian(self, tol: float = 1e-5, *, cell: CellRequest = "none", pressure: Pressure = None) -> FloatArray:
@@ -362,7 +371,7 @@ class DifferentiablePoint(RelaxablePoint):
 
     def _natural_freedom(self) -> StrainFreedom:
         engine = self.engine
-        names = [name for name in COMPONENTS if all(engine.periodic["xyz".index(axis)] for axis in name)]
+        names = [name for name in COMPONENTS if all(engine.strainable["xyz".index(axis)] for axis in name)]
         allowed = [name for name in names if engine.triclinic or name[0] == name[1]]
         if not allowed:
             raise LammpsImplicitError("no direction of the cell is periodic: it cannot be strained and has no pressure")
@@ -370,7 +379,7 @@ class DifferentiablePoint(RelaxablePoint):
 
     def preconditioned(self, vector: FloatArray) -> FloatArray:
         """K⁻¹v, (n, 3), with the fitted springs K: an estimate of H⁻¹v that costs no force evaluation."""
-        return self.response.prepared().system.preconditioned(vector * self.engine.free)
+        return self.response.prepared().system.preconditioned(self.engine.constrain(vector))
 
     def softest_mode(self) -> Mode:
         """Softest mode of the Hessian, roughly: see `solvers.softest`."""

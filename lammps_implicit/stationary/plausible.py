@@ -100,7 +100,7 @@ def absurdities(
     if units.style != "lj" and engine.deck.pair_style and per_atom > _HIGH:
         found.append(f"its energy is {energy / engine.n_atoms:.4g} {units.energy} per atom")
     if not 1 / _VOLUME < engine.volume / volume < _VOLUME:
-        found.append(f"its volume became {engine.volume / volume:.3g} times what it was in the beginning")
+        found.append(f"its {units.volume_name} became {engine.volume / volume:.3g} times what it was in the beginning")
     far = [] if start is None or not held else _far_from_start(engine, units, start, spacing)
     return [*(f"the relaxed structure may be no material: {what}" for what in found), *far]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, overload
@@ -23,6 +24,7 @@ from lammps_implicit.evaluators.registry import EVALUATORS
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.files import sha256
 from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.potentials.without_parameters import require_parameters
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.stationary.checks import checked_vector
@@ -69,6 +71,8 @@ class StationaryPoint(DifferentiablePoint):
         evaluator: str = "lammps",
         petsc_options: Mapping[str, Any] | None = None,
         accept_accuracy: float = 0.0,
+        relax: bool = False,
+        differentiable: bool = False,
     ) -> Self:
         """Run a LAMMPS input deck unchanged and take over at its final state.
 
@@ -79,14 +83,16 @@ class StationaryPoint(DifferentiablePoint):
         comm : MPI.Comm, optional
             Default: ``MPI.COMM_WORLD``.
         parameters : str or sequence of str, optional
-            Shell patterns of parameter labels, such as ``"Be:*"``. Default: all parameters.
+            Shell patterns of parameter labels, such as ``"Be:*"``. Default: all parameters that are known, possibly
+            none: relaxing, energies and vibrations need none. An empty sequence asks for none.
         variables : mapping of str to str, optional
             Index variables of the deck to set, as ``lmp -var name value`` does.
         ftol : float
             Largest force component, eV/Å, at which derivatives are taken. A deck that ends with larger forces is
             relaxed further.
         force_limit : float
-            Largest force component, eV/Å, at the end of the deck that still counts as relaxed.
+            Largest force component, eV/Å, at the end of the deck that still counts as relaxed. With ``inf`` the deck's
+            structure is relaxed however far it moves, as with `relax`.
         saddle : bool
             Whether to accept a stationary point that is not a minimum, such as the transition state of a migration. It
             is relaxed by Newton's method, and linear systems are solved by MINRES.
@@ -102,13 +108,19 @@ class StationaryPoint(DifferentiablePoint):
         accept_accuracy : float
             Products whose own checks find a relative error of more than ten times their tolerance are refused, unless
             the error is at most this.
+        relax : bool
+            Whether to relax what the deck leaves, however far; `relaxation` and a warning say how far it was. The
+            `force_limit` is ignored then.
+        differentiable : bool
+            Whether a potential without parameters is an error, raised before the structure is relaxed. Otherwise
+            products with the parameters raise it.
 
         Raises
         ------
         DeckError
             If LAMMPS cannot run the deck, or the deck leaves something that cannot be differentiated.
         PotentialError
-            If the potential has no parameters that can be differentiated, or no label matches a pattern.
+            If no label matches a pattern; or there are no parameters, if `differentiable`.
         NotAMinimumError, ConvergenceError
             If the deck does not end near a minimum.
 
@@ -124,10 +136,13 @@ class StationaryPoint(DifferentiablePoint):
         deck = deck_path(path)
         comm = MPI.COMM_WORLD if comm is None else comm
         backend(comm)  # raises before a long deck runs if a library is missing
+        force_limit = np.inf if relax else force_limit
         settings = {"ftol": ftol, "force_limit": force_limit, "saddle": saddle}
         digest = sha256(deck)  # a deck may remove its own file
         engine, potential = EVALUATORS.load(evaluator)(deck, comm, parameters, variables or {}, **settings)
         try:
+            if differentiable:
+                require_parameters(potential)
             point = cls(
                 engine,
                 potential,
@@ -144,6 +159,8 @@ class StationaryPoint(DifferentiablePoint):
             engine.close()
             raise
         point.deck_name, point.deck_sha256 = deck.name, digest
+        if relax and comm.rank == 0:
+            warnings.warn(f"{deck.name}: {point.relaxation}", stacklevel=2)
         point.recipe = {
             "path": str(deck),
             "parameters": parameters if parameters is None or isinstance(parameters, str) else list(parameters),

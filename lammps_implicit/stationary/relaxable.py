@@ -14,14 +14,17 @@ from typing_extensions import Self
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.cell.freedom import (
     StrainFreedom,
+    left_out,
     require_tiltable,
     strain_freedom,
 )
 from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
+from lammps_implicit.evaluators.fixes import minimised_without
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.restoring import restoring
 from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.operators.coupling import STRAIN_STEPS
 from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Parameters, Potential
@@ -36,6 +39,7 @@ from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.stationary.checks import check_positive, checked_acceptance
 from lammps_implicit.stationary.plausible import absurdities
+from lammps_implicit.stationary.states import Relaxation
 from lammps_implicit.units import Pressure, Units, units_of
 
 _Array = TypeVar("_Array", FloatArray, IntArray)
@@ -50,6 +54,13 @@ structure near a minimum. Chosen: overlapping atoms exceed it by far, unrelaxed 
 NEIGHBOURHOOD = 0.1
 """Å that an atom may move from the end of the deck for the minimum to be the one that the deck found. Chosen: a small
 part of a bond."""
+
+
+RELAX_REMEDY = (
+    "relax what is left with --relax (relax=True), accept it as a start with --force-limit (force_limit=), or let the "
+    "deck minimise further (for example 'minimize 0 1e-8 10000 100000')"
+)
+"""What to do about a deck that ends too far from a minimum."""
 
 
 class RelaxablePoint:
@@ -88,6 +99,8 @@ class RelaxablePoint:
         Spent on taking over from the deck and on the relaxation to `ftol`.
     initial_force, initial_volume : float
         Largest force component, eV/Å in ``units metal``, and volume, Å³, before that relaxation.
+    relaxation : Relaxation
+        What that relaxation has done: how far atoms moved, and by how much the energy changed.
     """
 
     def __init__(
@@ -104,16 +117,19 @@ class RelaxablePoint:
         accept_accuracy: float = 0.0,
     ) -> None:
         self.engine = engine
+        self.relaxation: Relaxation | None = None
         self.deck_name = ""
         self.deck_sha256 = ""
         self.recipe: dict[str, Any] = {}
-        self.units: Units = units_of(engine.deck.units)
+        self.units: Units = units_of(engine.deck.units, engine.deck.dimension)
         self.saddle = saddle
         self._backend = backend(engine.comm, petsc_options)
         self.preconditioner = Preconditioner(engine, partial(_cheap_product, engine), self._backend.spring_inverse)
         self._meter = Meter(engine, checked_acceptance(accept_accuracy))
         self.freedom = strain_freedom("none", self.units.pressure_tensor(engine.deck.pressure), engine)
         freedom = self.strain(cell, pressure)
+        if left_out(freedom) and engine.deck.dimension == 3 and engine.comm.rank == 0:
+            warnings.warn(left_out(freedom), stacklevel=3)
         self._take(engine.settle(), potential)
         self.initial_force, self.initial_volume = self.max_force, engine.volume
         check_positive(force_limit, "force_limit", infinite=True)
@@ -121,11 +137,12 @@ class RelaxablePoint:
         if self.max_force > limit:
             raise NotAMinimumError(
                 f"the deck does not end in a minimum: its largest force component is {self.max_force:.3g} "
-                f"{self.units.force}, above the limit of {limit:.3g}; let it minimise further "
-                "(for example 'minimize 0 1e-8 10000 100000')"
+                f"{self.units.force}, above the limit of {limit:.3g}{engine.deck.history}; {RELAX_REMEDY}"
+                f"{minimised_without(engine.deck)}"
             )
-        start = engine.ids, engine.positions, engine.cell
+        start, energy = (engine.ids, engine.positions, engine.cell), self.energy
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
+        self.relaxation = self._relaxation_from(start, energy)
         for doubt in self._absurdities(start):
             if engine.comm.rank == 0:
                 warnings.warn(doubt, stacklevel=3)
@@ -134,6 +151,16 @@ class RelaxablePoint:
     def absurdities(self) -> list[str]:
         """Sentences that say why this structure may be no material; none for nearly all. See `plausible`."""
         return self._absurdities()
+
+    def _relaxation_from(self, start: tuple[IntArray, FloatArray, FloatArray], energy: float) -> Relaxation:
+        """What relaxing has done since these ids, positions and cell vectors, and this energy."""
+        ids, positions, cell = start
+        strain = np.linalg.solve(cell, self.engine.cell)
+        carried = (fetch(self.engine.comm, ids, positions, self.ids) - self.engine.origin) @ strain
+        moved = self.engine.nearest_image(self.positions - self.engine.origin - carried)
+        farthest = self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
+        volumes = self.initial_volume, self.engine.volume
+        return Relaxation(self.initial_force, self.max_force, farthest, self.energy - energy, volumes, self.units)
 
     def _absurdities(self, start: tuple[IntArray, FloatArray, FloatArray] | None = None) -> list[str]:
         return absurdities(self.engine, self.energy, self.potential.elements, self.units, self.initial_volume, start)
@@ -174,8 +201,13 @@ class RelaxablePoint:
 
     @property
     def positions(self) -> FloatArray:
-        """Positions of this rank's atoms, (n, 3), Å, in the order of `ids`; read-only."""
+        """Positions of this rank's atoms, (n, 3), Å, in the order of `ids`, inside the cell; read-only."""
         return _seen(self.engine.positions)
+
+    @property
+    def unwrapped(self) -> FloatArray:
+        """The same in the periodic images in which ASE, or the deck's data file, gave the atoms, (n, 3), Å."""
+        return self.engine.unwrapped
 
     @property
     def energy(self) -> float:
@@ -248,7 +280,8 @@ class RelaxablePoint:
         Parameters
         ----------
         cell : str or StrainFreedom
-            ``none``, ``iso``, ``ortho`` (xx, yy, zz), ``full`` (all six), or components such as ``"xx,yy"``.
+            ``none``, ``iso``, ``ortho`` (xx, yy, zz), ``full`` (all six), or components such as ``"xx,yy"``; the first
+            three without those along which the cell is not periodic, or z in two dimensions.
         pressure : float, str or array_like, optional
             As for `Units.pressure_tensor`: ``"10 GPa"``. Default: `target`.
 
@@ -269,7 +302,13 @@ class RelaxablePoint:
                     f"strains '{cell.label}' at a pressure in units {cell.units} are given to a cell in units "
                     f"{self.engine.deck.units}: make them with its own strain(...)"
                 )
-            return strain_freedom(cell.label, cell.target, self.engine)
+            allowed = strain_freedom(cell.label, cell.target, self.engine)
+            if not np.array_equal(allowed.basis, cell.basis):
+                raise LammpsImplicitError(
+                    f"strains '{cell.label}' ({len(cell.names)} of them) of another cell are not those of this one "
+                    f"({len(allowed.names)}), which is not periodic along the same directions: name the components"
+                )
+            return allowed
         target = self.target if pressure is None else self.units.pressure_tensor(pressure)
         return strain_freedom(cell, target, self.engine)
 
@@ -377,11 +416,22 @@ class RelaxablePoint:
             else:
                 far = FAR_FROM_MINIMUM * self.units.force_factor
                 forces = relax(engine, forces, self.preconditioner.near, ftol, far, within, progress)
-        except ConvergenceError:
+        except ConvergenceError as error:
             self._take(engine.settle())  # the reference is now wherever it stopped
+            self._require_held(error)
             raise
         self._take(forces)
         self.settle()
+
+    def _require_held(self, error: ConvergenceError) -> None:
+        """Say so if a relaxation failed as external forces push all atoms the same way."""
+        forces = self.response.hessian.reference_forces
+        net, all_ = self.engine.sum(forces.sum(axis=0)), self.engine.sum(float(np.abs(forces).sum()))
+        if self.engine.external and all_ > 0 and np.abs(net).sum() > 0.5 * all_:
+            raise ConvergenceError(
+                f"external forces push all atoms the same way, with ({', '.join(f'{f:.3g}' for f in net)}) in total, "
+                f"and nothing holds them: hold some atoms with 'fix setforce 0 0 0' ({error})"
+            ) from None
 
     def _moved(self, forces: FloatArray) -> None:
         self.response.hessian.reference_forces = forces

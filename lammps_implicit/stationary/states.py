@@ -11,6 +11,10 @@ from lammps_implicit.evaluators.interface import Reference
 from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.response.statistics import Statistics
 from lammps_implicit.solvers.preconditioner import Fitted
+from lammps_implicit.units import Units
+
+_SAME_VOLUME = 1e-10
+"""Relative change of a volume that is rounding."""
 
 
 class State(NamedTuple):
@@ -52,6 +56,40 @@ class Relaxed(NamedTuple):
     displacement: FloatArray
     energy: float
     cell: FloatArray
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What relaxing the structure that a deck left has done, in the deck's units.
+
+    Attributes
+    ----------
+    before, after : float
+        Largest force component, energy per length.
+    farthest : float
+        Largest displacement of an atom, length; beside that with the cell.
+    energy : float
+        Change of the energy.
+    volumes : (float, float)
+        Volume before and after, length cubed.
+    units : Units
+    """
+
+    before: float
+    after: float
+    farthest: float
+    energy: float
+    volumes: tuple[float, float]
+    units: Units
+
+    def __str__(self) -> str:
+        units, (old, new) = self.units, self.volumes
+        volume = f", volume {old:.6g} to {new:.6g} {units.length}^3" if abs(new / old - 1) > _SAME_VOLUME else ""
+        return (
+            f"what the deck left was relaxed: largest force {self.before:.2e} to {self.after:.2e} {units.force}, atoms "
+            f"moved by up to {self.farthest:.3g} {units.length}, energy changed by {self.energy:.3g} {units.energy}"
+            f"{volume}"
+        )
 
 
 @dataclass
