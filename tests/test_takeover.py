@@ -69,6 +69,15 @@ SILENT = {
     "quit 0": MIN + 'if "1 == 1" then "print done" "quit 0"\nno command\n',
     "respa": "run_style respa 2 2 pair 2\n" + MIN,
     "thermostatted no more": "fix 1 all nve\nfix 2 all momentum 1 linear 1 1 1\nunfix 1\n" + MIN,
+    "unused averages": "fix av all ave/atom 1 1 1 x y z\ncompute r all reduce sum f_av[1] f_av[2]\n"
+    "variable q equal c_r[1]\nvariable none atom 0*x\nfix a all addforce v_none 0 0 energy v_none\n"
+    "fix_modify a energy yes\nthermo_style custom step pe v_q\n" + MIN,
+    "used computes": "compute e all pe/atom\nvariable none atom 0*c_e\ncompute t all temp\ncompute p all pressure t\n"
+    "fix a all addforce v_none 0 0 energy v_none\nfix_modify a energy yes\n" + MIN,
+    "temperature": "region r block 0 1 0 1 0 1\ngroup d dynamic all region r every 1\ncompute t d temp\n"
+    "compute p all pressure t\nthermo_modify temp t press p\n" + MIN,
+    "chunks": "compute c all chunk/atom bin/1d z lower 0.5\nfix a all ave/chunk 1 1 1 c density/number file c.out\n"
+    "compute g all rdf 50\nfix r all ave/time 1 1 1 c_g[*] file g.out mode vector\n" + MIN,
     "group": "group some id 5 6\n" + MIN + "group some delete\n",
 }
 
@@ -196,6 +205,10 @@ REFUSED = {
         LJ + "compute e all pe\nfix av all ave/time 1 1 1 c_e\nvariable up equal 0.0*f_av\nvariable en atom 0\n"
         "fix a all addforce v_up 0 0 energy v_en\n" + MIN,
         "uses 'f_av' of 'fix av all ave/time 1 1 1 c_e'",
+    ),
+    "moving indenter": (
+        SLAB + "variable down equal 8-0.1*step\nfix i all indent 1.0 sphere 2 2 v_down 1.5\n" + MIN,
+        "uses the variable 'down', '8-0.1*step', which changes with time",
     ),
     "gayberne": (
         "units lj\natom_style ellipsoid\nlattice sc 0.2\nregion b block 0 2 0 2 0 2\ncreate_box 1 b\n"
@@ -404,5 +417,7 @@ def test_coefficients_in_data_files_relax(write_deck, tmp_path):
     )
     deck = write_deck("units lj\npair_style lj/cut 2.5\nread_data w.data\nrun 0\n", "in.data")
     energy = plain(reference)
-    with Minimum.from_deck(deck, parameters=(), relax=True) as minimum:
+    with Minimum.from_deck(deck, relax=True) as minimum:
         assert minimum.energy == pytest.approx(energy, rel=1e-8)
+        with pytest.raises(PotentialError, match=r"no pair_coeff lines.*write them as 'pair_coeff' lines"):
+            minimum.jacobian()

@@ -248,7 +248,7 @@ def _about(engine: Evaluator, units: Units, largest: float, energy: float) -> di
         "types": engine.n_types,
         "held components": int(engine.sum(int(np.count_nonzero(~engine.free)))),
         "ranks": engine.comm.size,
-        "pair style": " ".join(engine.deck.pair_style),
+        "pair style": engine.pair_style,
         "energy": energy,
         "energy unit": units.energy,
         "largest force": largest,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -66,6 +66,11 @@ _REMEDIES = (
     (r"wall/.*|drag|addtorque", "exerts forces that have no energy of the positions alone: remove it"),
 )
 """Styles, and what is to be said of them."""
+
+_OF_TIME = re.compile(
+    r"(?<!\w)(step|elapsed|elaplong|time|cpu|ramp|stagger|logfreq\d?|stride\d?|vdisplace|swiggle|cwiggle|random|normal)\b"
+)
+"""Words of formulas of variables whose values change from step to step (LAMMPS documentation)."""
 
 _REFERENCE = re.compile(r"(?<![A-Za-z0-9_])([cfv])_(\w+)")
 """A compute, fix or variable in a formula or among arguments."""
@@ -163,6 +168,29 @@ def joined_components(fix: Fix) -> list[int]:
 def has_energy(fix: Fix) -> bool:
     """Whether a fix adds forces that derive from a potential energy."""
     return fix.style in _EXTERNAL_FORCES or bool(_WALLS.match(fix.style))
+
+
+def require_steady(references: Collection[str], deck: Deck) -> None:
+    """Check that what fixes use does not change with LAMMPS' time, which each evaluation advances.
+
+    Parameters
+    ----------
+    references : collection of str
+        As `needed_by` returns them.
+    deck : Deck
+
+    Raises
+    ------
+    DeckError
+        If a variable does.
+    """
+    for reference in sorted(references):
+        style, *formula = deck.definitions.get(reference, ("",))
+        if style in ("equal", "atom", "vector") and _OF_TIME.search(" ".join(formula)):
+            raise DeckError(
+                f"a fix that acts on atoms uses the variable '{reference[2:]}', '{' '.join(formula)}', which changes "
+                "with time: write its last value in its place"
+            )
 
 
 def minimised_without(deck: Deck) -> str:

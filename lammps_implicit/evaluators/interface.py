@@ -364,6 +364,11 @@ class Evaluator(ABC):
         return self.max_abs(self.positions - self._listed)
 
     @property
+    def pair_style(self) -> str:
+        """The deck's pair style with its arguments; empty if it has none."""
+        return " ".join(self.deck.pair_style)
+
+    @property
     def unwrapped(self) -> FloatArray:
         """Positions, (n, 3), Å, in the periodic images in which atoms were given, where the evaluator keeps these."""
         return self.positions

@@ -32,6 +32,7 @@ from lammps_implicit.evaluators.fixes import (
     has_energy,
     needed_by,
     removed,
+    require_steady,
     told_removed,
 )
 from lammps_implicit.evaluators.index_variables import index_variables
@@ -204,6 +205,7 @@ class LammpsSession(Evaluator):
         )
         self._constraints = Constraints.of(acting, self.deck.dimension == 2)
         needed = needed_by(acting, self.deck)
+        require_steady(needed, self.deck)
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated
                 self.command(f"fix_modify {fix.id} energy yes")
@@ -211,7 +213,7 @@ class LammpsSession(Evaluator):
         for dump in self.lmp.available_ids("dump"):
             self.command(f"undump {dump}")
         self.command("thermo_style one")
-        self.command("thermo_modify temp thermo_temp")  # that of a compute which goes
+        self.command("thermo_modify temp thermo_temp press thermo_press")  # the deck may have taken others
         for fix in known:
             if removed(fix) and f"f_{fix.id}" in needed:
                 raise DeckError(

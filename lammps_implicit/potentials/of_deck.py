@@ -175,15 +175,21 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
         if family.prefix and any(pattern.startswith(family.prefix) for pattern in patterns):
             found = _installed(engine, family.sources(engine, patterns))
             return found.select(select(found.names, given))
-    if not engine.deck.pair_style and not engine.deck.bonded_coeffs:
+    if engine.deck.pair_style in ((), ("none",)) and not engine.deck.bonded_coeffs:
         raise PotentialError(_undeclared(engine.pair_style))
+    style = " ".join(engine.deck.pair_style)
+    if engine.deck.pair_style and not engine.deck.pair_coeffs and not engine.deck.bonded_coeffs:
+        raise PotentialError(
+            f"the deck has 'pair_style {style}' and no pair_coeff lines: its coefficients come from a data or restart "
+            "file, and are not known; write them as 'pair_coeff' lines after it"
+        )
     potential = _chosen(engine, [family for family in families if not family.prefix], patterns)
     if potential is None:
         offers = "; ".join(family.offers for family in families)
         raise PotentialError(
-            f"'pair_style {engine.pair_style}' has no parameters that can be differentiated; supported are {offers}. "
-            "It relaxes all the same ('lammps-implicit relax'); to differentiate, name a number that pair_style or "
-            "pair_coeff lines take from a variable, with --parameters var:NAME"
+            f"'pair_style {style}' has no parameters that can be differentiated; supported are {offers}. It relaxes "
+            "all the same ('lammps-implicit relax'); to differentiate, name a number that pair_style or pair_coeff "
+            "lines take from a variable, with --parameters var:NAME"
         )
     return potential.select(select(potential.names, given)) if given else potential
 
