@@ -198,7 +198,7 @@ class Units:
         Returns
         -------
         (3, 3) float array
-            Pressure tensor, energy per volume (eV/Å³ in ``units metal``).
+            Pressure tensor, energy per volume (eV/Å³ in ``units metal``), per area in two dimensions.
 
         Raises
         ------

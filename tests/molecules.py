@@ -60,7 +60,7 @@ atom_style      full
 bond_style      harmonic
 angle_style     harmonic
 special_bonds   lj/coul 0 0 0.5
-pair_style      lj/cut/coul/long {cutoff}
+pair_style      lj/cut/coul/long 9.0
 kspace_style    {kspace} 1.0e-6
 pair_modify     table 0
 read_data       water_{count}.data
@@ -93,8 +93,7 @@ def water(side=4, kspace="pppm", seed=1):
     }
     cell, types, charges = np.full(3, side * spacing), [1, 2, 2] * count, [-0.82, 0.41, 0.41] * count
     data = _data("water", cell, (15.9994, 1.008), molecules, types, charges, positions, terms)
-    cutoff = min(9.0, round(0.48 * side * spacing, 1))
-    return WATER.format(cutoff=cutoff, kspace=kspace, count=count), data
+    return WATER.format(kspace=kspace, count=count), data
 
 
 BENZENE = """\

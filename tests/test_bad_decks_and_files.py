@@ -31,7 +31,8 @@ DECKS = {
     "saddle": (SADDLE + RELAX, "not a minimum"),
     "missing potential": (TA_VACANCY.replace("Ta06A.snapcoeff", "none.snapcoeff"), "none.snapcoeff"),
     "unsupported style": (
-        SETUP[: SETUP.index("pair_style")] + "pair_style eam\npair_coeff 1 1 Cu_u3.eam\n" + RELAX,
+        "units metal\natom_style atomic\nlattice diamond 5.431\nregion cell block 0 2 0 2 0 2\ncreate_box 1 cell\n"
+        "create_atoms 1 box\nmass 1 28.0\npair_style meam/spline\npair_coeff * * Si_1.meam.spline Si\n" + RELAX,
         "has no parameters that can be differentiated",
     ),
     "no pair style": (SETUP[: SETUP.index("pair_style")], "no pair_style"),

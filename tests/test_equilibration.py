@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from brute_force import SHIPPED, Newton, relative_error
+from conftest import DECKS
 from mpi4py import MPI
 
 from lammps_implicit import Minimum, testing
@@ -89,6 +90,18 @@ def test_forces_do_not_depend_on_the_way(zinc_oxide):
         assert engine.max_abs(engine.forces() - here) < 1e-10
     engine.shift(far)
     assert engine.max_abs(engine.settle() - there) < 1e-10  # lists and bonds built there
+
+
+def test_silica():
+    """The deck of the repository, from where it was built."""
+    with Minimum.from_deck(DECKS / "in.silica", parameters="ffield atom Si chi", force_limit=np.inf) as point:
+        assert point.setup.forces < 40
+        charges = point.engine.lmp.numpy.extract_atom("q")[:24]
+        assert charges[point.engine.types == 1].min() == pytest.approx(1.61, abs=0.01)
+        moved = point.jvp([1.0], 1e-6)
+        assert point.statistics.verdict == "good" and point.statistics.iterations < 25
+        ends = [point.relaxed_at([s], 1e-9)[0] for s in (0.02, -0.02)]
+        assert relative_error(moved, (ends[0] - ends[1]) / 0.04) < 1e-3
 
 
 CLUSTER = """\
@@ -178,7 +191,7 @@ def test_files_of_costs_that_are_wrong(tmp_path, text, complaint):
     (tmp_path / "costs.txt").write_text(text)
     deck = read_transcript("pair_style coul/cut 9\nfix q all qeq/point 1 9 1e-6 100 costs.txt\n", tmp_path)
     with pytest.raises(DeckError, match=complaint):
-        equilibration(deck, 2)
+        equilibration(deck, " ".join(deck.pair_style), 2)
 
 
 def test_fixes_are_issued_to_converge_at_every_step(tmp_path):
@@ -191,7 +204,7 @@ def test_fixes_are_issued_to_converge_at_every_step(tmp_path):
     }
     for line, expected in lines.items():
         deck = read_transcript(f"pair_style reaxff NULL\nfix q all {line}\n", tmp_path)
-        (command,) = equilibration(deck, 2).commands
+        (command,) = equilibration(deck, " ".join(deck.pair_style), 2).commands
         assert command == f"fix q all {line.split()[0]} {expected}"
     with pytest.raises(DeckError, match="both equilibrate charges"):
-        equilibration(read_transcript("".join(f"fix {k} all qeq/comb 1 1e-4\n" for k in "ab"), tmp_path), 2)
+        equilibration(read_transcript("".join(f"fix {k} all qeq/comb 1 1e-4\n" for k in "ab"), tmp_path), "comb", 2)

@@ -1,12 +1,15 @@
 """Long-range forces: without LAMMPS' tables, in triclinic cells, and in cells that become triclinic."""
 
+import re
+
 import numpy as np
 import pytest
 from brute_force import Newton
 
 from lammps_implicit import Minimum, testing
 from lammps_implicit.errors import DeckError
-from lammps_implicit.evaluators.kspace import differentiable, refined
+from lammps_implicit.evaluators.deck import Deck
+from lammps_implicit.evaluators.kspace import differentiable, refined, why_forces_jump
 
 ROCK_SALT = """\
 variable        bits index 12
@@ -89,6 +92,14 @@ def test_solvers(write_deck, name):
     brute.close()
     assert np.abs(expected).max() > 1
     assert close(moved[rows] - moved.mean(axis=0), expected - expected.mean(axis=0), 2e-4)
+
+
+def test_forces_that_jump_at_their_cutoff():
+    for style in ("buck/coul/cut 7.0", "hybrid/overlay buck 6.0 coul/debye 0.3 7.0"):
+        told = why_forces_jump(Deck(pair_style=tuple(style.split())))
+        assert re.match(r"forces of '\S*coul/(cut|debye)' jump .* use coul/long, coul/dsf or coul/wolf, or $", told)
+    for style in ("buck/coul/long 7.0", "lj/cut 7.0", "coul/cut/soft 1 1 7.0"):
+        assert why_forces_jump(Deck(pair_style=tuple(style.split()))) == ""
 
 
 def test_settings_of_meshes_that_are_replaced():

@@ -170,8 +170,10 @@ def test_parameters_that_lammps_refuses_leave_those_before(write_deck):
 def test_a_line_that_lammps_takes_only_once_leaves_the_potential(write_deck):
     """What brings the potential back then is the whole pair style."""
     with Minimum.from_deck(write_deck(SEVERAL), parameters="zbl*") as minimum:
-        with pytest.raises(PotentialError, match="refused 'pair_coeff 1 1 zbl"):
-            minimum.jacobian()
+        engine = minimum.engine
+        engine.installed = (["pair_coeff 1 1 zbl 73 74"], *engine.installed[1:])
+        with pytest.raises(DeckError, match="refused 'pair_coeff 1 1 zbl 9 8'"):
+            engine.reissue(["pair_coeff 1 1 zbl 9 8"])
         minimum.engine.forces()
         assert minimum.engine.energy == pytest.approx(minimum.energy, rel=1e-12)
         assert not minimum.engine.void

@@ -105,8 +105,8 @@ CellOption = Annotated[
     str,
     typer.Option(
         "--cell",
-        help="Strains the cell may take: none, iso, ortho, full (all six), or components such as zz or xx,yy. "
-        "The cell is relaxed first.",
+        help="Strains the cell may take: none, iso, ortho, full (all six), or components such as zz or xx,yy; "
+        "the first three without those along directions that are not periodic. The cell is relaxed first.",
     ),
 ]
 PressureOption = Annotated[

@@ -94,8 +94,8 @@ class Equilibration:
         return float(constant * (chi @ charges + 0.5 * eta @ charges**2))
 
 
-def equilibration(deck: Deck, types: int) -> Equilibration:
-    """How the charges of a deck with so many atom types are equilibrated. Reads files: call it on one rank.
+def equilibration(deck: Deck, pair_style: str, types: int) -> Equilibration:
+    """How the charges of a deck with a pair style and so many atom types are equilibrated; reads files of the deck.
 
     Raises
     ------
@@ -107,9 +107,9 @@ def equilibration(deck: Deck, types: int) -> Equilibration:
         return Equilibration()
     if len(fixes) > 1:
         raise DeckError(f"'{fixes[0]}' and '{fixes[1]}' both equilibrate charges: keep one of them")
-    fix = fixes[0]
-    reaxff = next((word for word in deck.pair_style if word.split("/omp")[0] == "reaxff"), "")
-    if reaxff or any(word in _COMPLETE for word in deck.pair_style):
+    fix, styles = fixes[0], pair_style.split()
+    reaxff = next((word for word in styles if word.split("/omp")[0] == "reaxff"), "")
+    if reaxff or any(word in _COMPLETE for word in styles):
         return Equilibration((fix,), reaxff)
     constant = _MATRIX if "reax" in fix.style or fix.style.startswith("qeq/shielded") else 1.0
     return Equilibration((fix,), group=fix.group, costs=_costs(fix, types) / constant)

@@ -355,46 +355,6 @@ def _declare(deck: Deck, command: str, args: tuple[str, ...], directory: Path) -
         deck.fixes.pop(args[0], None)
 
 
-def fill_from_restart(deck: Deck, written: str, directory: Path, exact: Sequence[Sequence[Sequence[float]]]) -> None:
-    """Add the styles and coefficients that a deck has from a restart file, before what it sets itself.
-
-    Parameters
-    ----------
-    deck : Deck
-    written : str
-        What LAMMPS' command ``write_coeff`` wrote: ``# bond_style harmonic`` and commands that follow.
-    directory : Path
-        Working directory of the deck.
-    exact : sequence of (types + 1, types + 1) arrays
-        Coefficients that LAMMPS tells with all digits; ``write_coeff`` writes six.
-    """
-    declared = {"pair"} if deck.pair_style else set()
-    declared |= set(deck.bonded_styles)
-    kind, found = "", []
-    for line in written.split("\n"):
-        words = line.split()
-        if len(words) > 2 and words[0] == "#" and words[1].endswith("_style"):
-            kind = words[1].removesuffix("_style")
-            if kind == "pair" and kind not in declared:
-                deck.pair_style, deck.raw_potential = (words[2],), [(("pair_style", words[2]), directory)]
-            elif kind not in declared:
-                deck.bonded_styles[kind] = (words[2],)
-        elif len(words) > 2 and words[0] == f"{kind}_coeff" and kind not in declared:
-            found.append(_with_all_digits(words, exact) if kind == "pair" else tuple(words))
-    pairs = [words for words in found if words[0] == "pair_coeff"]
-    deck.pair_coeffs[:0] = [PairCoeff(words[1:], directory) for words in pairs]
-    deck.raw_potential[1:1] = [(words, directory) for words in pairs]
-    deck.bonded_coeffs[:0] = [Setting(words, words, directory) for words in found if words[0] in BONDED]
-    deck.from_restart = {words[0].removesuffix("_coeff") for words in found}
-
-
-def _with_all_digits(words: list[str], exact: Sequence[Sequence[Sequence[float]]]) -> tuple[str, ...]:
-    """Words of a ``pair_coeff`` command with the numbers of which ``write_coeff`` has written six digits."""
-    one, two = int(words[1]), int(words[2])
-    known = {f"{values[one][two]:g}": repr(float(values[one][two])) for values in exact}
-    return (*words[:3], *(known.get(word, word) for word in words[3:]))
-
-
 def _same_style(deck: Deck, args: tuple[str, ...]) -> bool:
     """Whether a ``pair_style`` command repeats the style in force: LAMMPS then keeps coefficients and modifications."""
     return args[:1] == deck.pair_style[:1] and not "".join(args[:1]).startswith("hybrid")

@@ -19,11 +19,10 @@ _WALLS = re.compile(r"^wall/(lj|colloid|harmonic|morse|lepton|table|region|ees)"
 _STORAGE = re.compile(r"^(store/.*|property/atom)$")
 """Styles that only store per-atom data for other commands: the fix stays."""
 
-WITHOUT_ATOM_DATA = frozenset(
+_WITHOUT_ATOM_DATA = frozenset(
     {"setforce", "lineforce", "planeforce", "enforce2d", "freeze", "aveforce", "addforce", "gravity", "efield"}
 )
-"""Styles that store no per-atom data, so that the order of a rank's atoms can be restored. Those in `EQUILIBRATING`
-store where their iterations start from."""
+"""Styles that store no per-atom data, so that the order of a rank's atoms can be restored."""
 
 EQUILIBRATING = re.compile(r"^(qeq/|acks2/|qtpie/)")
 """Styles that equilibrate charges: they stay, and charges converge at every evaluation (`charges`)."""
@@ -143,6 +142,11 @@ def frozen_components(fix: Fix) -> list[int]:
         f"the deck leaves '{fix}' defined: this fix moves atoms, or acts on them without a known potential energy; add "
         f"'unfix {fix.id}' after the minimisation"
     )
+
+
+def stores_atom_data(fix: Fix) -> bool:
+    """Whether a fix stores per-atom data other than where iterations start from (`EQUILIBRATING`)."""
+    return fix.style not in _WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style)
 
 
 def joined_components(fix: Fix) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from lammps_implicit.errors import DeckError
+from lammps_implicit.evaluators.deck import Deck
 
 FINE = 1e-6
 """Accuracy of forces, relative as ``kspace_style`` takes it, with which derivatives are taken. Measured on rock salt:
@@ -19,8 +20,19 @@ LARGEST_CHANGE = 1e-3
 _CHOSEN = ("mesh", "gewald", "kmax", "force")
 """Beginnings of keywords of ``kspace_modify`` by which a deck chooses a resolution itself (LAMMPS documentation)."""
 
+_CUT = re.compile(r"(^|/)coul/(cut|debye)$")
+"""Pair styles whose Coulomb forces end at their cutoff, with a jump (LAMMPS documentation)."""
+
 _ORDER = 5
 """LAMMPS' order of the assignment of charges to a mesh (LAMMPS documentation)."""
+
+
+def why_forces_jump(deck: Deck) -> str:
+    """The beginning of a sentence that says what to write in place of Coulomb forces that jump; empty if none do."""
+    jumping = [word for word in deck.pair_style if _CUT.search(word)]
+    if not jumping:
+        return ""
+    return f"forces of '{jumping[0]}' jump where pairs cross its cutoff: use coul/long, coul/dsf or coul/wolf, or "
 
 
 def differentiable(kspace: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], str]:

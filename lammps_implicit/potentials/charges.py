@@ -250,5 +250,5 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[Charges]:
     return [] if charges is None else [charges]
 
 
-FAMILY = PotentialFamily(_sources, "charges (charge type 2)", order=105, on_request=True)
+FAMILY = PotentialFamily(_sources, "charges (charge type 2)", order=105, on_request=True, fallback=False)
 """The family, as it is registered under ``lammps_implicit.potentials``."""

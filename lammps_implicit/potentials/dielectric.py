@@ -57,5 +57,5 @@ def _sources(engine: Engine, patterns: Sequence[str]) -> list[Dielectric]:
     return [Dielectric(np.array([engine.dielectric()]))] if charged else []
 
 
-FAMILY = PotentialFamily(_sources, "the dielectric constant (dielectric)", order=106, on_request=True)
+FAMILY = PotentialFamily(_sources, "the dielectric constant (dielectric)", order=106, on_request=True, fallback=False)
 """The family, as it is registered under ``lammps_implicit.potentials``."""

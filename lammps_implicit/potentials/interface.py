@@ -191,6 +191,8 @@ class PotentialFamily:
     on_request : bool
         Whether parameters are offered only if a pattern that matches no other parameter asks for them, or if the deck
         has no other parameters; of several such families the first is then taken.
+    fallback : bool
+        Whether a family that is ``on_request`` is taken if the deck has no other parameters.
     prefix : str
         If not empty, the family gets all patterns as soon as one starts with it, as ``var:`` does.
     whole : callable, optional
@@ -203,5 +205,6 @@ class PotentialFamily:
     offers: str
     order: int = 50
     on_request: bool = False
+    fallback: bool = True
     prefix: str = ""
     whole: Callable[[Engine], SelectablePotential | None] | None = None

@@ -178,7 +178,7 @@ def from_engine(engine: Engine, parameters: str | Sequence[str] | None = None) -
     if engine.deck.pair_style in ((), ("none",)) and not engine.deck.bonded_coeffs:
         raise PotentialError(_undeclared(engine.pair_style))
     style = " ".join(engine.deck.pair_style)
-    if engine.deck.pair_style and not engine.deck.pair_coeffs and not engine.deck.bonded_coeffs:
+    if not engine.deck.pair_coeffs and not engine.deck.bonded_coeffs:
         raise PotentialError(
             f"the deck has 'pair_style {style}' and no pair_coeff lines: its coefficients come from a data or restart "
             "file, and are not known; write them as 'pair_coeff' lines after it"
@@ -226,7 +226,8 @@ def _chosen(engine: Engine, families: Sequence[PotentialFamily], patterns: Seque
     if not sources and wholes:
         return wholes[0]  # `select` then reports the pattern that matches nothing
     if not sources:
-        sources = next(filter(None, requested), [])
+        fallbacks = (found for family, found in zip(families, requested, strict=True) if family.fallback)
+        sources = next(filter(None, fallbacks), [])
     return _installed(engine, sources) if sources else None
 
 

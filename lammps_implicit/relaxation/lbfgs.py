@@ -16,7 +16,9 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.evaluators.kspace import why_forces_jump
 from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.units import units_of
 
 _PAIRS = 20
 """Steps that L-BFGS remembers: the upper end of the usual 3 to 20 (J. Nocedal, S. J. Wright, Numerical Optimization,
@@ -42,6 +44,10 @@ _ROUNDS = 270
 
 _SHORTEST_UNIT = 0.01
 """Å; least displacement between two builds of the neighbour lists, for decks with almost no skin."""
+
+
+_LARGE = 1e-2
+"""eV/Å; forces beyond which a structure is far from relaxed, so that no derivatives are worth taking there."""
 
 
 class InverseHessian:
@@ -167,9 +173,12 @@ def relax(
         return engine.settle() if engine.drift > 4 * unit else forces
     if engine.energy > energy:
         engine.set_reference(start)
+    reached = engine.max_abs(forces)
+    possible = 2 * reached / units_of(engine.deck.units).force_factor
+    ask = f"a larger ftol (--ftol {possible:.0e})" if possible < _LARGE else "a larger ftol"
     raise ConvergenceError(
-        f"forces stopped falling at {engine.max_abs(forces):.3g} (asked for {ftol:.3g}): the energy may not be smooth "
-        "here, or have no minimum nearby; ask for a larger ftol, or start from other positions"
+        f"forces stopped falling at {reached:.3g} (asked for {ftol:.3g}): the energy may not be smooth here, or have "
+        f"no minimum nearby; {why_forces_jump(engine.deck)}ask for {ask}, or start from other positions"
     )
 
 

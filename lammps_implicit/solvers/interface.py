@@ -136,8 +136,7 @@ class Status(Enum):
     )
     SLOW = (
         "the residual hardly falls any more: the preconditioner does not see how stiff this structure is (as in "
-        "molecules, or where stiff parts touch softly): use --method dense, on one process, if the cell is small, or "
-        "ask for a looser --tol"
+        f"molecules, or where stiff parts touch softly): {_USE_DENSE}, or ask for a looser --tol"
     )
     DIVERGED = "the residual grew: the energy may not be smooth here; relax to a smaller --ftol, or check the potential"
 

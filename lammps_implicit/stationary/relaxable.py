@@ -280,7 +280,8 @@ class RelaxablePoint:
         Parameters
         ----------
         cell : str or StrainFreedom
-            ``none``, ``iso``, ``ortho`` (xx, yy, zz), ``full`` (all six), or components such as ``"xx,yy"``.
+            ``none``, ``iso``, ``ortho`` (xx, yy, zz), ``full`` (all six), or components such as ``"xx,yy"``; the first
+            three without those along which the cell is not periodic, or z in two dimensions.
         pressure : float, str or array_like, optional
             As for `Units.pressure_tensor`: ``"10 GPa"``. Default: `target`.
 
