@@ -199,7 +199,7 @@ def test_fixes_are_issued_to_converge_at_every_step(tmp_path):
     lines = {
         "qeq/reaxff 5 0.0 10.0 1e-6 reaxff maxiter 200 nowarn": "1 0.0 10.0 1e-14 reaxff nowarn maxiter 5000",
         "qeq/slater 5 9.0 1e-6 100 coul/streitz alpha 0.2": "1 9.0 1e-14 5000 coul/streitz alpha 0.2",
-        "acks2/reaxff 1 0.0 10.0 1e-6 numbers": f"1 0.0 10.0 1e-14 {tmp_path}/numbers maxiter 5000",
+        "acks2/reaxff 1 0.0 10.0 1e-6 numbers": f"1 0.0 10.0 1e-24 {tmp_path}/numbers maxiter 5000",
         "qeq/comb 10 0.001 file out": "1 1e-14",
     }
     for line, expected in lines.items():

@@ -33,8 +33,8 @@ short ones, and noise along long ones: one that agrees will do."""
 
 _GRADIENT = 1e-4
 """Largest difference of an energy's change and the work of forces, relative. Measured: below 1e-7 where charges make
-the energy of the forces stationary, 1e-5 for ACKS2, whose charges keep some noise, and above 1e-2 where they belong to
-another energy; less of that shows where atoms still repel each other strongly."""
+the energy of the forces stationary, 1e-5 for ACKS2, whose energy has more of the Coulomb constant, and above 1e-2 where
+they belong to another energy; less of that shows where atoms still repel each other strongly."""
 
 _SAME = 1e-6
 """Difference of two energies or forces of one command, relative, that is due to rounding."""
