@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ OUTCOMES = {
     "refused": "refused",
 }
 
+INTRODUCTION = """
+{} decks in the styles of tutorials, repositories and forums, in `tests/decks/`. {} are differentiated along the
+parameters named, and compared with relaxing again in plain LAMMPS at changed parameters (`tests/plain_decks.py` shares
+no code with the package); {} are relaxed, without parameters to differentiate by; {} are refused, with a reason.
+`lammps-implicit inspect` says what a deck of yours is, and what stands in the way. Errors are relative, of the
+displacement and the strain of the cell; evaluations are those of one `jvp`. `python docs/decks_table.py --measure`
+measures, and writes this table.
+""".strip()
+
 
 def read_expected() -> dict[str, dict[str, Any]]:
     """Entries of the decks by name."""
@@ -31,15 +41,11 @@ def read_expected() -> dict[str, dict[str, Any]]:
 def table(expected: dict[str, dict[str, Any]]) -> str:
     """Text of the document."""
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-    counts = {outcome: sum(entry["outcome"] == outcome for entry in expected.values()) for outcome in OUTCOMES}
     rows = [_row(name, entry, measured.get(name, {})) for name, entry in expected.items()]
+    right, relaxes, refused = (sum(entry["outcome"] == outcome for entry in expected.values()) for outcome in OUTCOMES)
+    intro = textwrap.fill(INTRODUCTION.format(len(expected), right, relaxes, refused), 120, break_on_hyphens=False)
     return (
-        "# Decks as people write them\n\n"
-        f"{len(expected)} decks in the styles of tutorials, repositories and forums, in `tests/decks/`. "
-        f"{counts['right']} are differentiated and compared\nwith relaxing again in plain LAMMPS at changed parameters "
-        "(`tests/plain_decks.py` shares no code with the package);\n"
-        f"{counts['relaxes']} are relaxed, without parameters to differentiate by; {counts['refused']} are refused, with "
-        "a reason. `python docs/decks_table.py --measure`\nmeasures and writes this table.\n\n"
+        f"# Decks as people write them\n\n{intro}\n\n"
         "| deck | what it is | what happens | parameters | error | evaluations |\n|---|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n"

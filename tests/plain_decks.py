@@ -135,7 +135,7 @@ def _scaled(text, what, factor):
 
 
 def _setfl(elements, n_rho, n_r, count):
-    """Names and lengths of the parts of a setfl file with so many words: headers, functions of elements and of pairs."""
+    """Names and lengths of the parts of a setfl file with so many words: headers, functions of elements, of pairs."""
     pairs = [(one, other) for i, one in enumerate(elements) for other in elements[: i + 1]]
     of_pairs, left = ["pair"], count - (4 + n_rho) * len(elements)
     if left == (len(elements) + 3 * len(pairs)) * n_r:  # adp; eam/fs has a density for each pair of elements
@@ -322,7 +322,7 @@ class BruteForce:
         return np.array([place.read() for place in self.places])
 
     def reference(self, at=None, cell=None):
-        """Relaxed positions in id order, (N, 3), and strains: from positions and a cell, or from where the deck ends."""
+        """Relaxed positions in id order, (N, 3), and strains: from positions and a cell, or where the deck ends."""
         plain = self.start()
         if cell is not None:
             plain.reshape(cell)

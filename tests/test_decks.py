@@ -59,15 +59,14 @@ def differentiate(deck, entry):
                 direction = np.zeros(len(theta))
                 if entry["outcome"] == "refused":
                     m.jvp(theta if len(theta) else direction, tol=1e-5)
-                return Found(
-                    (), theta, direction, m.positions[order], np.zeros(0), np.zeros(0), m.energy, m.setup.total
-                )
+                nothing = np.zeros(0)
+                return Found((), theta, direction, m.positions[order], m.engine.cell, nothing, nothing, m.energy, 0)
             names = tuple(m.potential.names)
             assert sorted(names) == sorted(labels)
             weights = dict(zip(labels, WEIGHTS[: len(labels)], strict=True))
             direction = theta * np.array([weights[name] for name in names])
             before = m.engine.evaluations.total
-            moved = m.jvp(direction, tol=1e-6, **({"cell": m.freedom} if cell != "none" else {}))
+            moved = m.jvp(direction, tol=entry.get("tol", 1e-6), **({"cell": m.freedom} if cell != "none" else {}))
             displacement, strain = (moved, np.zeros(0)) if cell == "none" else (moved.displacement, moved.strain)
             cost = m.engine.evaluations.total - before
             x, h = m.positions[order], m.engine.cell

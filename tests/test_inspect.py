@@ -88,11 +88,11 @@ def test_fixes_are_told_by_what_they_do(write_deck):
     text = TA_VACANCY.replace(
         "minimize",
         "region low block INF INF INF INF INF 0.3 units lattice\ngroup low region low\n"
-        "fix hold low setforce 0 0 NULL\nfix push all addforce 0 0 0\nfix box all box/relax iso 0\n"
-        "fix run all rigid single\nminimize",
+        "fix run all rigid single\nfix hold low setforce 0 0 NULL\nfix push all addforce 0 0 0\n"
+        "fix box all box/relax iso 0\nminimize",
     )
     seen = inspect_deck(write_deck(text))
-    assert [fix.role for fix in seen.fixes] == ["freezes", "energy", "removed", "refused"]
+    assert [fix.role for fix in seen.fixes] == ["refused", "freezes", "energy", "removed"]
     assert "unfix run" in seen.refused
     assert seen.obstacles[0] == seen.refused
     assert not seen.usable

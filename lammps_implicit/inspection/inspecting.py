@@ -18,7 +18,7 @@ from mpi4py import MPI
 from lammps_implicit.conformance.costs import estimate_costs
 from lammps_implicit.conformance.pressures import allowed_strains
 from lammps_implicit.errors import DeckError, LammpsImplicitError
-from lammps_implicit.evaluators.deck import Deck, deck_path, read_transcript
+from lammps_implicit.evaluators.deck import Deck, deck_path
 from lammps_implicit.evaluators.effects import require_effects_as_read
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.inspection.fixes import role_of
@@ -27,7 +27,7 @@ from lammps_implicit.inspection.report import AtomType, Inspection, Plan
 from lammps_implicit.potentials.found import found_parameters
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.potentials.named_files import require_sane_files
-from lammps_implicit.potentials.of_deck import potential_of
+from lammps_implicit.potentials.of_deck import potential_of, run
 from lammps_implicit.units import units_of
 
 FORCE_LIMIT = 1e-2
@@ -92,11 +92,11 @@ def _inspected(engine: Engine, path: Path, variables: Mapping[str, str], paramet
     failed = ""
     try:
         engine.on_root(lambda: require_sane_files(path, variables))
-        engine.run_deck(path)
+        run(engine, path)
     except DeckError as error:
         failed = str(error)
-        with contextlib.suppress(LammpsImplicitError):  # a deck that hides its commands
-            engine.deck = engine.on_root(lambda: read_transcript(_transcript(engine), path.parent))
+        with contextlib.suppress(DeckError):  # of what cannot be read from its commands
+            engine.read_so_far(path)
     seen = _described(engine, Inspection(path.name, failed=failed, ranks=engine.comm.size))
     if failed:
         return replace(seen, obstacles=(failed,))
