@@ -129,6 +129,15 @@ def test_charges_and_what_is_left_out(folder):
     assert any("kspace_style" in text for text in seen.left_out)
 
 
+def test_parameters_that_are_too_many_for_a_default_are_listed(folder):
+    seen = inspect_deck(folder / "in.reax_no_charges")
+    (family,) = [family for family in seen.families if family.name == "reaxff"]
+    assert family.values["ffield bond C-H De1"] == 170.2316
+    assert family.default == ()
+    assert seen.plan is None
+    assert "choose with --parameters" in seen.obstacles[0]
+
+
 def test_json_and_long_lists(write_deck):
     path = write_deck()
     done = run(str(path), "--json", cwd=path.parent)

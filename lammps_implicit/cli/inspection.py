@@ -135,9 +135,14 @@ def _derivatives(plan: Plan) -> list[str]:
 
 def _next(seen: Inspection) -> str:
     relax = "" if seen.relaxed else " --relax"
-    if seen.plan is None:
-        return f"lammps-implicit relax {seen.deck} -o relaxed.data"
-    return f"lammps-implicit sensitivity {seen.deck} -o result.h5{relax}"
+    if seen.plan is not None:
+        return f"lammps-implicit sensitivity {seen.deck} -o result.h5{relax}"
+    label = next((label for family in seen.families for label in family.values), "")
+    if label:
+        return (
+            f"lammps-implicit sensitivity {seen.deck} --parameters '{label}' -o result.h5{relax}, with those you want"
+        )
+    return f"lammps-implicit relax {seen.deck} -o relaxed.data"
 
 
 def _shortened(lines: Iterable[str], shown: float) -> list[str]:

@@ -10,6 +10,7 @@ from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials import pair_coefficients
 from lammps_implicit.potentials.charges import PREFIX
 from lammps_implicit.potentials.commands import pair_styles, plain_style
+from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.of_deck import FAMILIES, from_engine
 from lammps_implicit.potentials.style_arguments import pair_arguments
 from lammps_implicit.potentials.variables import used_variables
@@ -69,13 +70,10 @@ def found_parameters(engine: Engine) -> FoundParameters:
     for name, family in sorted(FAMILIES.items(), key=lambda item: item[1].order):
         if family.prefix:
             continue
-        values: dict[str, float] = {}
-        refusal = ""
-        try:
-            for source in family.sources(engine, []):
-                values |= dict(zip(source.names, map(float, source.values), strict=True))
-        except LammpsImplicitError as error:
-            refusal = str(error)
+        values, refusal = _values(engine, family, [])
+        if refusal:  # of a default that would be too many, perhaps
+            values, still = _values(engine, family, ["*"])
+            refusal = refusal if still else ""
         if values or refusal:
             found.append(FoundFamily(name, values, tuple(label for label in values if label in default), refusal))
     variables = _variables(engine)
@@ -84,6 +82,17 @@ def found_parameters(engine: Engine) -> FoundParameters:
     labels = [label for family in found for label in family.values]
     offers = " ".join(FAMILIES.load(family.name).offers for family in found if family.name in FAMILIES.names)
     return FoundParameters(tuple(found), tuple(_left_out(engine, labels, offers)))
+
+
+def _values(engine: Engine, family: PotentialFamily, patterns: list[str]) -> tuple[dict[str, float], str]:
+    """Values of a family's parameters by label, and why there are none."""
+    values: dict[str, float] = {}
+    try:
+        for source in family.sources(engine, patterns):
+            values |= dict(zip(source.names, map(float, source.values), strict=True))
+    except LammpsImplicitError as error:
+        return {}, str(error)
+    return values, ""
 
 
 def _variables(engine: Engine) -> dict[str, float]:
