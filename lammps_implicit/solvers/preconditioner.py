@@ -150,7 +150,7 @@ class Preconditioner:
         """Store a function v → K⁻¹v as that of the present reference."""
         self.fitted = Fitted(apply, self.engine.positions, self.engine.ids)
 
-    def near(self, forces: FloatArray) -> SpringInverse:
+    def near(self, forces: FloatArray, short: bool = False) -> SpringInverse:
         """Return the function v → K⁻¹v at the reference, with rigid motions projected out.
 
         Costs one Hessian product, unless the springs fitted last are still valid.
@@ -159,13 +159,15 @@ class Preconditioner:
         ----------
         forces : (n, 3) float array
             Forces at the reference, eV/Å.
+        short : bool
+            Whether K is shifted until it moves no atom far along the forces, as steps of a relaxation need.
         """
         engine = self.engine
         if not self.holds:
             around = engine.neighbourhood()
             times = partial(self.product, forces)
             self.fit(around, times(random_vector(engine.ids) * engine.alone), times)
-        apply = self._within_reach(forces)
+        apply = self._within_reach(forces) if short else self.apply
         # Which motions external forces prevent is not known here, and forces have no component along those they do not.
         project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project
         return lambda v: project(apply(project(v)))

@@ -415,7 +415,9 @@ class RelaxablePoint:
                 forces = newton(engine, forces, partial(self.response.solve, probe=False), ftol, self._moved)
             else:
                 far = FAR_FROM_MINIMUM * self.units.force_factor
-                forces = relax(engine, forces, self.preconditioner.near, ftol, far, within, progress)
+                forces = relax(
+                    engine, forces, partial(self.preconditioner.near, short=True), ftol, far, within, progress
+                )
         except ConvergenceError as error:
             self._take(engine.settle())  # the reference is now wherever it stopped
             self._require_held(error)
