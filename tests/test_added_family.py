@@ -34,6 +34,7 @@ class _Engine:
 
     def __init__(self, text, folder):
         self.deck, self.n_types, self.comm = read_transcript(text, folder), 1, MPI.COMM_SELF
+        self.pair_style = self.deck.pair_style[0]
 
     def on_root(self, task):
         return task()

@@ -315,7 +315,7 @@ def test_bad_files_are_told_with_their_line(write_deck, case):
     deck = write_deck(SI + f"pair_style {style}\npair_coeff {coeff.replace('FILE', 'bad.file')}\nrun 0\n")
     (deck.parent / "bad.file").write_text(text)
     with pytest.raises((PotentialError, DeckError)) as refused:
-        start_lammps(deck)
+        start_lammps(deck, parameters="*")
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -347,3 +347,25 @@ def test_terms_that_are_switched_off_have_no_parameters():
     (without,) = named_numbers.from_deck(read("airebo 3.0 0 0", "* * CH.airebo C"), [])
     assert {"airebo epsilon_CC", "airebo sigma_CC", "airebo epsilonT_CCCC"} == set(plain.names) - set(without.names)
     assert not any("H" in name for name in plain.names)
+
+
+def test_numbers_that_equilibrate_charges_reach_the_fix(write_deck, tmp_path):
+    """A fix that equilibrates charges keeps what it has read of the force field, unless it is defined again."""
+    text = (SHIPPED / "ffield.reax.cho").read_text()
+    atoms = cell("diamond 4.2", 2, more=" basis 5 2 basis 6 2 basis 7 2 basis 8 2", units="real", atoms="charge")
+    deck = write_deck(
+        atoms + "pair_style reaxff NULL\npair_coeff * * ffield H O\n"
+        "fix charges all qeq/reaxff 1 0.0 10.0 1.0e-12 reaxff maxiter 1000\nrun 0\n"
+    )
+
+    def states(chi):
+        (deck.parent / "ffield").write_text(text.replace("8.5000   8.9989", f"{chi:.8f}   8.9989"))
+        engine, _ = start_lammps(deck, parameters=())
+        found = engine.settle()[np.argsort(engine.ids)], engine.energy
+        engine.close()
+        return found
+
+    (up, above), (down, below), _ = states(8.501), states(8.499), states(8.5)
+    _, forces, energies = swept(deck, "ffield atom O chi")
+    assert energies[0] == pytest.approx((above - below) / 2e-3, rel=1e-6)
+    assert np.abs(forces[:, :, 0] + (up - down) / 2e-3).max() <= 1e-6 * np.abs(forces).max()

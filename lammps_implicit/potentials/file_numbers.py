@@ -12,7 +12,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
 from lammps_implicit.potentials.commands import PairCommands, plain_style, style_of
-from lammps_implicit.potentials.labels import matches
+from lammps_implicit.potentials.labels import EXCLUDES, matches
 from lammps_implicit.potentials.number_files import NumberFile, Span
 
 MANY = 100
@@ -114,7 +114,7 @@ def require_few(sources: Sequence[FileNumbers], patterns: Sequence[str]) -> list
         If there are more.
     """
     names = [name for source in sources for name in source.names]
-    if len(names) > MANY and not patterns:
+    if len(names) > MANY and all(pattern.startswith(EXCLUDES) for pattern in patterns):
         kind, last = names[0].partition(" ")[0], names[0].rpartition(" ")[2]
         raise PotentialError(
             f"the deck's potential files have {len(names)} parameters, '{names[0]}' to '{names[-1]}'; a sweep takes "
