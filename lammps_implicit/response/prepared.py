@@ -10,6 +10,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.interface import Hessian
+from lammps_implicit.response.accuracy import Missed
 from lammps_implicit.solvers.fragments import unheld_motions
 from lammps_implicit.solvers.interface import LinearSystem, every_atom_is_held
 from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
@@ -38,6 +39,7 @@ class Prepared:
     probe: FloatArray
     probe_product: FloatArray
     probed: bool = False
+    _scale: float = 0.0
 
     def release_unheld(self, engine: Evaluator, hessian: Hessian) -> bool:
         """Whether there are motions of fragments that nothing holds; they are added to the null space."""
@@ -46,13 +48,20 @@ class Prepared:
         self.system = replace(self.system, null_space=null_space)
         return len(null_space.vectors) > len(known)
 
-    def relative_error(self, x: FloatArray, rest: FloatArray) -> float:
-        """Relative error of a solution x with the residual r, (n, 3), estimated as ‖K⁻¹r‖/‖x‖.
+    def missed(self, x: FloatArray, rest: FloatArray, size: float) -> Missed:
+        """What a solution x with the residual r, (n, 3), of a right-hand side of this norm misses.
 
-        Along soft motions of molecules their stiff bonds resist to third order, which shows in r and hardly in x.
+        The error of x is estimated as ‖K⁻¹r‖/‖x‖, with K scaled so that it is right for a random displacement.
         """
-        engine = self.system.engine
-        return engine.norm(self.system.preconditioned(rest)) / engine.norm(x)
+        engine, project = self.system.engine, self.system.null_space.project
+        if size == 0:
+            return Missed(0.0, 0.0)
+        if not self._scale:
+            soft = engine.norm(self.system.preconditioned(project(self.probe_product)))
+            self._scale = engine.norm(project(self.probe)) / soft if soft > 0 else 1.0
+        moved = engine.norm(x)
+        error = self._scale * engine.norm(self.system.preconditioned(rest)) / moved if moved > 0 else 0.0
+        return Missed(engine.norm(rest) / size, error)
 
 
 def random_change(theta: FloatArray) -> FloatArray:

@@ -21,3 +21,6 @@ FINITE_DIFFERENCE = 1e-3
 """Relative difference of what a finite strain sees from the derivatives, above which it is told. Chosen: curvature of
 smooth energies leaves 1e-5 to 1e-4 at strains of `operators.coupling.FINITE_STRAIN`; rough tables 1e-3 to 1e-1
 (measured)."""
+
+RECYCLING_MEMORY = 512 * 2**20
+"""Bytes per rank for the search directions shared by the solves of a Jacobian. Chosen: memory against iterations."""
