@@ -7,7 +7,7 @@ import pytest
 from brute_force import Newton
 
 from lammps_implicit import Minimum, testing
-from lammps_implicit.errors import DeckError
+from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.kspace import differentiable, refined, why_forces_jump
 
@@ -190,3 +190,40 @@ def test_a_fix_that_moves_atoms_is_still_refused(write_deck):
     text = VACANCIES + "fix m all move linear 0.001 0 0\n"
     with pytest.raises(DeckError, match="unfix m"):
         salt(write_deck, text)
+
+
+def test_cells_of_charged_decks_stay_fixed(write_deck):
+    """LAMMPS' virial lacks the background that neutralises them: -dE/dV of such a cell is another pressure."""
+    deck = CHARGED_CELL
+    with Minimum.from_deck(write_deck(deck), parameters="buck*", ftol=1e-6) as minimum:
+        assert minimum.engine.background == pytest.approx(-1.0)
+        with pytest.raises(LammpsImplicitError, match=r"charges sum to 1, .* keep it fixed"):
+            minimum.relax(cell="iso")
+    with Minimum.from_deck(write_deck(deck.replace("charge 2.7", "charge 1.7")), parameters="buck*", ftol=1e-6) as one:
+        assert one.engine.background == 0
+        assert one.strain("iso").names
+
+
+CHARGED_CELL = """
+units metal
+atom_style charge
+lattice fcc 4.21
+region b block 0 2 0 2 0 2
+create_box 2 b
+create_atoms 1 box
+lattice fcc 4.21 origin 0.5 0 0
+create_atoms 2 box
+mass 1 24.3
+mass 2 16.0
+set type 1 charge 1.7
+set type 2 charge -1.7
+set atom 5 charge 2.7
+pair_style buck/coul/long 4.0
+pair_modify table 0
+pair_coeff * * 0 1 0
+pair_coeff 1 2 929.69 0.29909 0.0
+pair_coeff 2 2 4870 0.267 77.0
+kspace_style ewald 1e-6
+displace_atoms all random 0.02 0.02 0.02 773
+minimize 0 1e-6 1000 10000
+"""

@@ -38,6 +38,9 @@ up to 230 kcal/mol/Å in 126 iterations, and to 5e-8 in 93 with 1e-18."""
 _ITERATIONS = "5000"
 """Limit on the iterations of charges, far above what they take where they converge at all."""
 
+NEUTRAL = 1e-5
+"""Sum of all charges, relative to that of their sizes, up to which a deck counts as neutral: charges are rounded."""
+
 COMPUTE = "li_charges"
 """ID of our compute of ReaxFF's energies."""
 

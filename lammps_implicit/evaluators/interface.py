@@ -135,6 +135,8 @@ class Evaluator(ABC):
         Whether external forces act (walls, indenters, springs, fields).
     follows_atoms : bool
         Whether a boundary of the cell follows the outermost atoms, and the volume with it.
+    background : float
+        Charge of the uniform background that neutralises the cell in sums over long ranges; zero if there is none.
     evaluations : Evaluations
         Evaluations done since the deck ended.
     seconds : float
@@ -155,6 +157,7 @@ class Evaluator(ABC):
     together_counts: tuple[int, ...] = ()
     external: bool = False
     follows_atoms: bool = False
+    background: float = 0.0
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0
     void: str = ""

@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.adapted_deck import adapted_deck
-from lammps_implicit.evaluators.charges import COMPUTE, equilibration
+from lammps_implicit.evaluators.charges import COMPUTE, NEUTRAL, equilibration
 from lammps_implicit.evaluators.constraints import Constraints
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
@@ -218,6 +218,10 @@ class LammpsSession(LammpsState):
         if self.lmp.extract_setting("tag_enable") == 0:
             raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
         self.external = any(has_energy(fix) for fix in acting)
+        if self.deck.kspace:
+            charges, _ = self.charges()
+            total, size = self.sum(float(charges.sum())), self.sum(float(abs(charges).sum()))
+            self.background = 0.0 if abs(total) <= NEUTRAL * size else -total
         self._refine_long_range()
 
     def command(self, line: str) -> None:

@@ -16,6 +16,7 @@ from mpi4py import MPI
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.evaluators.charges import NEUTRAL
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.commands import PotentialCommands
 from lammps_implicit.potentials.interface import PotentialFamily
@@ -28,9 +29,6 @@ _LABEL = re.compile(r"charge (type|group) (\S+)(?: / (?:(type|group) )?(\S+))?")
 
 _EQUILIBRATES = ("qeq", "acks2", "qtpie", "electrode")
 """Beginnings of the styles of fixes that choose the charges themselves (LAMMPS documentation)."""
-
-_NEUTRAL = 1e-5
-"""Sum of all charges, relative to that of their sizes, up to which a deck counts as neutral: charges are rounded."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class _Found:
         self.charges, of_atoms = engine.charges()
         self.members = {f"type {kind}": of_atoms == kind for kind in range(1, engine.n_types + 1)}
         total, size = (engine.comm.allreduce(float(part.sum())) for part in (self.charges, abs(self.charges)))
-        self.neutral = bool(engine.deck.kspace) or abs(total) <= _NEUTRAL * size
+        self.neutral = bool(engine.deck.kspace) or abs(total) <= NEUTRAL * size
         ranges = {words: self._range(words) for words in self.members}
         self.types = [
             Carrier(words, count, low) for words, (count, low, high) in ranges.items() if count and low == high
