@@ -164,8 +164,10 @@ def test_charges_are_no_parameters_unless_asked_for(tmp_path):
     """A deck that has nothing else, and may not even use them."""
     deck = oxide(tmp_path, kspace="pair_style coul/long 6.0\npair_coeff * *\nkspace_style ewald 1.0e-6")
     deck.write_text(deck.read_text().replace("minimize        0 1.0e-8 5000 20000", "run 0"))
+    engine, potential = start_lammps(deck)
+    engine.close()
     with pytest.raises(PotentialError, match=r"has no parameters .* charges \(charge type 2\)"):
-        start_lammps(deck)
+        potential.refuse()
     engine, potential = start_lammps(deck, parameters="charge type 2")
     assert potential.names == ("charge type 2",)
     engine.close()

@@ -34,7 +34,7 @@ PRODUCTS = {
 }
 
 
-KEPT = ("reference", "shift", "parameter_stem", "skin", "computed", "installed", "installs")
+KEPT = ("reference", "shift", "parameter_stem", "skin", "computed", "installed", "installs", "unwrapped")
 """What an engine knows without LAMMPS."""
 
 
