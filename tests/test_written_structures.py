@@ -140,3 +140,25 @@ def test_nothing_is_written_over(write_deck, tmp_path, ta_vacancy):
     assert [path.name for path in tmp_path.iterdir()] == ["out.data"]
     assert (tmp_path / "out.data").read_text() == "precious"
     assert not (ta_vacancy.engine.scratch / "structure.data").exists()
+
+
+@pytest.mark.parallel(nprocs=[1, 2])
+def test_coefficients_of_data_files_with_corrections_for_the_tail(write_deck, tmp_path):
+    """LAMMPS makes these on all ranks, and writes on one: on two it aborted."""
+    write_deck(
+        "argon\n\n4 atoms\n1 atom types\n\n0 5.3 xlo xhi\n0 5.3 ylo yhi\n0 5.3 zlo zhi\n\nMasses\n\n1 39.9\n\n"
+        "Pair Coeffs # lj/cut\n\n1 0.0104 3.4\n\nAtoms # charge\n\n1 1 0 0 0 0\n2 1 0 0 2.6 2.7\n3 1 0 2.7 0 2.6\n"
+        "4 1 0 2.6 2.7 0\n",
+        "argon.data",
+    )
+    deck = write_deck(
+        "units metal\natom_style charge\npair_style lj/cut 6.0\npair_modify tail yes\nread_data argon.data\n"
+        "replicate 2 2 2\nminimize 0 1e-9 1000 1000\n"
+    )
+    with Minimum.from_deck(deck, parameters=()) as minimum:
+        energy = minimum.energy
+        written = minimum.engine.write_structure()
+        found = minimum.engine.on_root(lambda: written.read_text())
+        assert "PairIJ Coeffs" in found
+        minimum.engine.forces()
+        assert minimum.engine.energy == pytest.approx(energy, rel=1e-12)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -22,6 +24,22 @@ _LARGE = 2**30
 """Bytes above which a Jacobian is stored as two factors."""
 
 
+@dataclass(frozen=True)
+class Again:
+    """What was asked for, as words of a command.
+
+    Attributes
+    ----------
+    deck : str
+        The deck, and its variables.
+    parameters : str
+        Patterns; empty for the default.
+    """
+
+    deck: str
+    parameters: str
+
+
 def inspect(
     deck: DeckArgument,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -35,17 +53,19 @@ def inspect(
     leaves something that cannot be taken over.
     """
     seen = inspect_deck(deck, variables=read_variables(variables), parameters=parameters)
+    settings = [word for setting in variables or [] for word in ("--var", setting)]
+    again = Again(shlex.join([str(deck), *settings]), "" if parameters is None else shlex.quote(parameters))
     if json:
         say(seen.to_json())
     else:
-        for heading, lines in _sections(seen, math.inf if everything else _SHOWN):
+        for heading, lines in _sections(seen, again, math.inf if everything else _SHOWN):
             for number, line in enumerate(lines):
                 say(f"{heading if not number else '':<13}{line}")
     if not seen.usable:
         raise typer.Exit(1)
 
 
-def _sections(seen: Inspection, shown: float) -> Iterator[tuple[str, list[str]]]:
+def _sections(seen: Inspection, again: Again, shown: float) -> Iterator[tuple[str, list[str]]]:
     """Headings and their lines."""
     yield "deck", [_first(seen)]
     if seen.failed:
@@ -65,7 +85,7 @@ def _sections(seen: Inspection, shown: float) -> Iterator[tuple[str, list[str]]]
     yield "notes", list(seen.notes)
     yield "in the way", [text for text in seen.obstacles if text != seen.failed] or ([] if seen.failed else ["nothing"])
     if seen.usable:
-        yield "next", [_next(seen)]
+        yield "next", [_next(seen, again)]
 
 
 def _first(seen: Inspection) -> str:
@@ -118,7 +138,8 @@ def _family(family: FoundFamily, shown: float) -> list[str]:
     if family.refusal:
         return [f"{family.name}: none: {family.refusal}"]
     count = len(family.values)
-    taken = "" if len(family.default) == count else f", {len(family.default) or 'none'} of them by default"
+    asking = "" if family.default else ": ask with --parameters"
+    taken = "" if len(family.default) == count else f", {len(family.default) or 'none'} of them by default{asking}"
     pairs = (f"{label} = {value:.8g}" for label, value in family.values.items())
     return [f"{family.name}: {count}{taken}", *(f"  {line}" for line in _shortened(pairs, shown))]
 
@@ -133,16 +154,16 @@ def _derivatives(plan: Plan) -> list[str]:
     return lines
 
 
-def _next(seen: Inspection) -> str:
-    relax = "" if seen.relaxed else " --relax"
+def _next(seen: Inspection, again: Again) -> str:
+    """The command that differentiates, or relaxes, what was inspected."""
+    end = "-o result.h5" if seen.relaxed else "-o result.h5 --relax"
     if seen.plan is not None:
-        return f"lammps-implicit sensitivity {seen.deck} -o result.h5{relax}"
+        asked = f"--parameters {again.parameters} " if again.parameters else ""
+        return f"lammps-implicit sensitivity {again.deck} {asked}{end}"
     label = next((label for family in seen.families for label in family.values), "")
     if label:
-        return (
-            f"lammps-implicit sensitivity {seen.deck} --parameters '{label}' -o result.h5{relax}, with those you want"
-        )
-    return f"lammps-implicit relax {seen.deck} -o relaxed.data"
+        return f"lammps-implicit sensitivity {again.deck} --parameters {shlex.quote(label)} {end}, with those you want"
+    return f"lammps-implicit relax {again.deck} -o relaxed.data"
 
 
 def _shortened(lines: Iterable[str], shown: float) -> list[str]:

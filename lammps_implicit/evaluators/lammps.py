@@ -398,7 +398,8 @@ class Engine(LammpsSession):
         coefficients = "" if any(kind not in self.deck.bonded for kind in kinds) else " nocoeff"
         if "pair" in self.deck.from_data:
             coefficients = " pair ij"
-        self.command(f'write_data "{path}" noinit{coefficients}')
+        with self._without_tails():
+            self.command(f'write_data "{path}" noinit{coefficients}')
         return path
 
     # -- inside ------------------------------------------------------------------------------------------------------

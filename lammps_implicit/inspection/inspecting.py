@@ -110,7 +110,7 @@ def _inspected(engine: Engine, path: Path, variables: Mapping[str, str], paramet
         forces = engine.settle()
         seen = replace(
             seen,
-            held=int(engine.sum(int(np.count_nonzero(~engine.free)))),
+            held=int(engine.sum(int(np.count_nonzero(~engine.free[:, : engine.deck.dimension])))),
             largest_force=engine.max_abs(forces),
             energy=engine.energy,
         )
