@@ -209,3 +209,39 @@ def test_columns_are_those_of_relaxing_again(write_deck, tmp_path, case):
     expected = slope(relaxed, plain.value, 2e-3 * abs(plain.value))[0]
     found = found - found.mean(axis=0)
     assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_a_style_that_reads_its_file_once_is_set_up_anew(write_deck):
+    """With this option LAMMPS takes no second file: derivatives were zero, and said to be good."""
+    deck = write_deck(SILICON_PAIRS)
+    with Minimum.from_deck(deck, parameters="sw Si-Si-Si A", ftol=1e-2, force_limit=10.0) as minimum:
+        gradient = minimum.energy_gradient()
+        assert gradient[0] * 0.0504 == pytest.approx(fresh_change(minimum, 0.0504), rel=1e-6)
+
+
+def fresh_change(minimum, change):
+    """Change of the energy of `SILICON_PAIRS` in a LAMMPS of its own when A changes; the energy is linear in A."""
+    energies = []
+    for value in (7.049556277, 7.049556277 + change):
+        lmp = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
+        text = (SHIPPED / "Si.sw").read_text()
+        assert "7.049556277" in text
+        file = minimum.engine.scratch / f"changed{value}.sw"
+        file.write_text(text.replace("7.049556277", repr(value)))
+        lmp.commands_string(SILICON_PAIRS.replace("Si.sw", str(file)))
+        energies.append(lmp.get_thermo("pe"))
+        lmp.close()
+    return energies[1] - energies[0]
+
+
+SILICON_PAIRS = """
+units metal
+lattice diamond 5.431
+region b block 0 2 0 2 0 2
+create_box 1 b
+create_atoms 1 box
+mass 1 28
+pair_style sw threebody off
+pair_coeff * * Si.sw Si
+run 0
+"""

@@ -178,6 +178,10 @@ def _require_same(engine: Engine, forces: FloatArray, again: FloatArray, what: s
     """Check that forces, (n, 3), are the same once commands have been issued again."""
     largest = max(engine.max_abs(forces), engine.max_abs(again), 1e-3)
     change = engine.max_abs(again - forces)
+    if not np.isfinite(change):
+        raise DeckError(
+            "forces are not finite: atoms are at one place, or a number of the potential makes no sense; mend the deck"
+        )
     if not change <= _SAME * largest:
         raise _misread(what, f"forces change by up to {change:.3g} when they are issued again")
 

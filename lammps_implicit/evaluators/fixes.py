@@ -85,17 +85,18 @@ def told_removed(fix: Fix) -> bool:
     return bool(_DYNAMIC.match(fix.style))
 
 
-def needed_by(fixes: Sequence[Fix], deck: Deck) -> set[str]:
-    """References, such as ``c_pull``, to all that fixes use, directly or through variables and computes.
+def needed_by(words: Sequence[str], deck: Deck) -> set[str]:
+    """References, such as ``c_pull``, to all that commands use, directly or through variables and computes.
 
     Parameters
     ----------
-    fixes : sequence of Fix
+    words : sequence of str
+        Arguments of fixes, and of ``pair_style``, which ``hybrid/scaled`` may take from variables.
     deck : Deck
         Has the definitions.
     """
     known: set[str] = set()
-    waiting = [word for fix in fixes for word in fix.args]
+    waiting = list(words)
     while waiting:
         word = waiting.pop()
         # Computes name others also by their plain IDs.
@@ -175,7 +176,7 @@ def has_energy(fix: Fix) -> bool:
 
 
 def require_steady(references: Collection[str], deck: Deck) -> None:
-    """Check that what fixes use does not change with LAMMPS' time, which each evaluation advances.
+    """Check that what fixes and pair styles use does not change with LAMMPS' time, which each evaluation advances.
 
     Parameters
     ----------
@@ -192,8 +193,8 @@ def require_steady(references: Collection[str], deck: Deck) -> None:
         style, *formula = deck.definitions.get(reference, ("",))
         if style in ("equal", "atom", "vector") and _OF_TIME.search(" ".join(formula)):
             raise DeckError(
-                f"a fix that acts on atoms uses the variable '{reference[2:]}', '{' '.join(formula)}', which changes "
-                "with time: write its last value in its place"
+                f"a fix or pair_style that acts on atoms uses the variable '{reference[2:]}', '{' '.join(formula)}', "
+                "which changes with time: write its last value in its place"
             )
 
 

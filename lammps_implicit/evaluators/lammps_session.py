@@ -176,7 +176,7 @@ class LammpsSession(LammpsState):
         acting = [fix for fix in known if not removed(fix)]
         self._has_atom_data = any(map(stores_atom_data, acting))
         self._constraints = Constraints.of(acting, self.deck.dimension == 2)
-        needed = needed_by(acting, self.deck)
+        needed = needed_by([word for fix in acting for word in fix.args] + list(self.deck.pair_style), self.deck)
         require_steady(needed, self.deck)
         for fix in acting:
             if has_energy(fix):  # external forces belong to the energy that is differentiated

@@ -26,9 +26,9 @@ VIRIAL = "li_virial"
 """ID of our compute of the pressure without kinetic part."""
 
 
-_NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file")
-"""In the messages of errors, of meshes and of funcfl files that are too short, after which LAMMPS crashes when it is
-closed (observed)."""
+_NOT_TO_BE_CLOSED = ("grid3d points", "in eam potential file", "Not a valid integer number", "Cannot use NEB")
+"""In the messages of errors, of meshes, of funcfl files that are too short or have other headers, and of ``neb``, after
+which LAMMPS crashes when it is closed (observed)."""
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from lammps_implicit.errors import PotentialError
@@ -142,7 +143,7 @@ class PotentialCommands:
         again = [] if self.renewed else self._following()
         hybrid = bool(self.style) and self.style[0].startswith("hybrid")
         styles = {words[2] for words in again if len(words) > 2} if hybrid else set(self.style[:1] if again else ())
-        if self.renewed or any(map(_needs_reset, styles)):
+        if self.renewed or any(map(_needs_reset, styles)) or (again and self._reads_once):
             return self.complete_lines()
         return [
             *self.settings,
@@ -153,7 +154,7 @@ class PotentialCommands:
 
     def complete_lines(self) -> list[str]:
         """Commands that set up the complete potential from scratch, but for bonded interactions that are unchanged."""
-        reset = any(map(_needs_reset, self.style))
+        reset = any(map(_needs_reset, self.style)) or self._reads_once
         return [
             *self.settings,
             *(["pair_style none"] if reset else []),
@@ -163,6 +164,11 @@ class PotentialCommands:
             *self._bonded_lines(),
             *self.final,
         ]
+
+    @property
+    def _reads_once(self) -> bool:
+        """Whether LAMMPS reads the file of a style once only: that of ``sw threebody off`` (observed)."""
+        return ("threebody", "off") in pairwise(self.style)
 
     def _following(self) -> list[list[str]]:
         """The first ``pair_coeff`` line that has changed, and those after it that may override it."""

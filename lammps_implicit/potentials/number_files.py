@@ -60,6 +60,29 @@ class NumberFile:
         return "".join(lines)
 
 
+def text_of(path: Path) -> str:
+    """Text of a file with its line ends; where it is not UTF-8, as older files, Latin-1, which has all bytes but zeros.
+
+    Raises
+    ------
+    PotentialError
+        If the file cannot be read, or is no text.
+    """
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8" if b"\0" in content or _is_utf8(content) else "latin-1")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PotentialError(f"cannot read {path}: {error}") from None
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Reader:
     """Words of a text file, line by line, without comments.
 
@@ -75,11 +98,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with open(path, encoding="utf-8", newline="") as file:  # line ends are kept
-                self.lines = tuple(file.read().splitlines(keepends=True))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PotentialError(f"cannot read {path}: {error}") from None
+        self.lines = tuple(text_of(path).splitlines(keepends=True))
 
     def rows(self) -> list[tuple[int, list[re.Match[str]]]]:
         """Number, from 0, and words of each line that is not empty."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
+from lammps_implicit.potentials.number_files import text_of
 
 _PER_LINE = 5
 """Numbers per line of a table, as in the files that LAMMPS ships; any number may be read."""
@@ -73,7 +74,7 @@ class Setfl:
             If the file is not of this format.
         """
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = text_of(path).splitlines()
             elements, grid = tuple(lines[3].split()[1:]), tuple(lines[4].split()[:grid_words])
             n_rho, n_r, count = int(grid[0]), int(grid[2]), len(elements)
             words = [word for line in lines[5:] for word in line.partition("#")[0].split()]

@@ -84,7 +84,8 @@ class Relaxation:
 
     def __str__(self) -> str:
         units, (old, new) = self.units, self.volumes
-        volume = f", volume {old:.6g} to {new:.6g} {units.length}^3" if abs(new / old - 1) > _SAME_VOLUME else ""
+        changed = abs(new / old - 1) > _SAME_VOLUME
+        volume = f", {units.volume_name} {old:.6g} to {new:.6g} {units.volume}" if changed else ""
         return (
             f"what the deck left was relaxed: largest force {self.before:.2e} to {self.after:.2e} {units.force}, atoms "
             f"moved by up to {self.farthest:.3g} {units.length}, energy changed by {self.energy:.3g} {units.energy}"
