@@ -1,11 +1,15 @@
 """Relaxation: few evaluations, the minimum plain LAMMPS finds, frozen atoms where they were, nothing made worse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.relaxation.lbfgs import InverseHessian
+from lammps_implicit.stationary.states import Relaxation
+from lammps_implicit.units import units_of
 
 SETUP = TA_VACANCY.split("minimize")[0]
 FREE = {"force_limit": np.inf}
@@ -162,3 +166,11 @@ def test_saddles_are_followed_where_asked_for(write_deck):
         assert np.linalg.norm(moved - true) < 1e-4 * np.linalg.norm(true)
         iterative = saddle.jacobian(1e-5, "iterative").dot(direction)
         assert np.linalg.norm(iterative - moved) < 1e-4 * np.linalg.norm(moved)
+
+
+def test_a_rise_of_the_energy_is_told():
+    """Forces that are of another energy may relax uphill."""
+    risen = Relaxation(1.0, 1e-9, 0.1, 2.1, (1.0, 1.0), units_of("real"))
+    assert "raised the energy by 2.1 kcal/mol" in risen.rise(-1.09)
+    assert not replace(risen, energy=-2.1).rise(-1.09)
+    assert not replace(risen, energy=1e-12).rise(-1.09)

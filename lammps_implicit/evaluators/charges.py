@@ -41,6 +41,12 @@ _ITERATIONS = "5000"
 NEUTRAL = 1e-5
 """Sum of all charges, relative to that of their sizes, up to which a deck counts as neutral: charges are rounded."""
 
+OTHER_ENERGY = (
+    "charges are equilibrated: energies here have what charging atoms costs, as the charges see it, so that forces are "
+    "their derivative; LAMMPS' 'pe' is another"
+)
+"""Said once where `Equilibration` adds to LAMMPS' energy."""
+
 COMPUTE = "li_charges"
 """ID of our compute of ReaxFF's energies."""
 

@@ -21,7 +21,7 @@ from typing_extensions import Self
 
 from lammps_implicit.errors import DeckError, LammpsImplicitError
 from lammps_implicit.evaluators.adapted_deck import adapted_deck
-from lammps_implicit.evaluators.charges import COMPUTE, NEUTRAL, equilibration
+from lammps_implicit.evaluators.charges import COMPUTE, NEUTRAL, OTHER_ENERGY, equilibration
 from lammps_implicit.evaluators.constraints import Constraints
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.evaluators.defined import boundary_follows_atoms, require_as_read
@@ -200,6 +200,8 @@ class LammpsSession(LammpsState):
         self._tell([str(fix) for fix in known if told_removed(fix)])
         self.equilibration = self.on_root(lambda: equilibration(self.deck, self.pair_style, self.n_types))
         reaxff = self.equilibration.reaxff
+        if (reaxff or len(self.equilibration.costs)) and self.comm.rank == 0:
+            warnings.warn(OTHER_ENERGY, stacklevel=2)
         for line in (
             f"compute {VIRIAL} all pressure NULL virial",
             *([f"compute {COMPUTE} all pair {reaxff}"] if reaxff else ()),

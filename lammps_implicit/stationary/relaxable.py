@@ -143,7 +143,8 @@ class RelaxablePoint:
         start, energy = (engine.ids, engine.positions, engine.cell), self.energy
         self.relax(ftol, NEIGHBOURHOOD if np.isfinite(force_limit) else np.inf, progress, cell=freedom)
         self.relaxation = self._relaxation_from(start, energy)
-        for doubt in self._absurdities(start):
+        rise = "" if self.saddle or not freedom.fixed else self.relaxation.rise(self.energy)
+        for doubt in [*self._absurdities(start), *filter(None, [rise])]:
             if engine.comm.rank == 0:
                 warnings.warn(doubt, stacklevel=3)
         self.setup = engine.evaluations.copy()

@@ -13,6 +13,9 @@ from lammps_implicit.response.statistics import Statistics
 from lammps_implicit.solvers.preconditioner import Fitted
 from lammps_implicit.units import Units
 
+_RISE = 1e-9
+"""Rise of the energy, relative, beyond which it is no rounding."""
+
 _SAME_VOLUME = 1e-10
 """Relative change of a volume that is rounding."""
 
@@ -81,6 +84,15 @@ class Relaxation:
     energy: float
     volumes: tuple[float, float]
     units: Units
+
+    def rise(self, energy: float) -> str:
+        """Say that relaxing at fixed cell has raised the energy, to this; empty if it has not."""
+        if not self.energy > _RISE * abs(energy):
+            return ""
+        return (
+            f"relaxing raised the energy by {self.energy:.3g} {self.units.energy}: forces are not its derivative (a "
+            "cutoff without a shift, a pair style whose energy is another): 'lammps-implicit check' says where"
+        )
 
     def __str__(self) -> str:
         units, (old, new) = self.units, self.volumes
