@@ -20,6 +20,9 @@ from lammps_implicit.solvers.clusters import Clusters
 from lammps_implicit.solvers.nullspace import STIFF, NullSpace
 from lammps_implicit.solvers.springs import random_vector
 
+Turn = tuple[FloatArray, FloatArray]
+"""Axis ω, (3,), and displacement ω × r of all atoms, (n, 3)."""
+
 MOST = 100
 """Number of clusters beyond which none is looked at: a liquid of molecules, which hold each other, or a gas."""
 
@@ -41,7 +44,7 @@ def unheld_motions(
     """Rigid motions of the clusters of atoms that nothing holds.
 
     Costs two Hessian products (four evaluations) at most for each choice of clusters, and for each one that is free,
-    and six more where it can rotate about some axes only.
+    and up to twelve evaluations more where it can rotate about some axes only.
 
     Parameters
     ----------
@@ -113,16 +116,29 @@ def _rotations(
     ]
     if not turns:
         return []
-    axis, turn = (np.sum(parts, axis=0) for parts in zip(*turns, strict=True))
-    if _is_free(engine, hessian, member, axis, turn):
+    if _is_free(engine, hessian, member, *_combined(np.ones(len(turns)), turns)):
         return [turn for _, turn in turns]
-    return [turn for axis, turn in turns if len(turns) > 1 and _is_free(engine, hessian, member, axis, turn)]
+    return [turn for axis, turn in _least_held(engine, hessian, turns) if _is_free(engine, hessian, member, axis, turn)]
 
 
-def _turns(
-    engine: Evaluator, clusters: Clusters, number: int, member: BoolArray
-) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Rotations of a cluster about its centre: axes ω, (3,), and orthonormal displacements ω × r, (n, 3)."""
+def _least_held(engine: Evaluator, hessian: Hessian, turns: list[Turn]) -> list[Turn]:
+    """Combinations of orthonormal rotations that hardly cause forces: about the direction of a field, for example."""
+    if len(turns) == 1:
+        return []
+    forces = [hessian.central(turn) for _, turn in turns]
+    gram = np.asarray(engine.sum(np.array([[float(np.vdot(a, b)) for a in forces] for b in forces])))
+    squares, weights = engine.on_root(lambda: np.linalg.eigh(gram))
+    few = weights.T[squares <= (STIFF * hessian.stiffness) ** 2]
+    return [_combined(weight, turns) for weight in few]
+
+
+def _combined(weights: FloatArray, turns: list[Turn]) -> Turn:
+    axis, turn = (sum(w * part for w, part in zip(weights, parts, strict=True)) for parts in zip(*turns, strict=True))
+    return np.asarray(axis), np.asarray(turn)
+
+
+def _turns(engine: Evaluator, clusters: Clusters, number: int, member: BoolArray) -> Iterator[Turn]:
+    """Rotations of a cluster about its centre, with orthonormal displacements."""
     inside = member[:, None]
     centre = np.asarray(engine.sum((inside * clusters.unwrapped).sum(axis=0))) / max(engine.sum(int(member.sum())), 1)
     arms = inside * (clusters.unwrapped - centre)
