@@ -9,6 +9,7 @@ from mpi4py import MPI
 from lammps_implicit import Minimum
 from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.response.fragments import can_turn
+from lammps_implicit.solvers import preconditioner
 from lammps_implicit.solvers.clusters import widening_clusters
 
 WATER = """\
@@ -160,6 +161,17 @@ def test_shapes_answer_and_orientations_are_left_alone(write_deck, case):
         pull = np.random.default_rng(1).standard_normal(brute.shape)
         inner = minimum.null_space().project(pull)
         assert minimum.vjp(pull)[0] == pytest.approx(np.vdot(inner, found["jvp"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("case", ["water", "wire", "apart"])
+def test_what_is_not_asked_at_first_is_when_a_solve_fails(write_deck, monkeypatch, case):
+    """As in systems of many atoms."""
+    monkeypatch.setattr(preconditioner, "MANY", 0)
+    deck, name, _, count = FREE[case]
+    with _open(write_deck(deck), name) as minimum:
+        moved, dense = minimum.jvp(np.ones(1)), minimum.jacobian(1e-7, "dense").dot(np.ones(1))
+        assert len(minimum.null_space().vectors) == count
+        assert np.linalg.norm(moved - dense) < 1e-4 * np.linalg.norm(dense)
 
 
 def test_directions_near_round_off_move_nothing_as_a_whole(write_deck):
