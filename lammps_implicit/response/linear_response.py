@@ -258,7 +258,7 @@ class LinearResponse:
         counting.iterations += solution.iterations
         counting.solves += 1
         counting.residual = max(counting.residual, solution.residual)
-        return start + solution.x
+        return known.system.null_space.project(start + solution.x)  # start may have motions found free since
 
     def checked_solve(self, right: FloatArray, tol: float, progress: Progress = no_progress) -> FloatArray:
         """`solve`, then check the solution with another difference step; the meter takes in what was found.
@@ -283,7 +283,7 @@ class LinearResponse:
         missed = partial(self.prepared().missed, size=size)
         x, rest = corrected(x, rest, missed, partial(self._rest, right=right), partial(self.solve, probe=False), tol)
         self._meter.counting.checked(missed(x, rest).told(tol), tol, "the linear solve is")
-        return x
+        return self.prepared().system.null_space.project(x)  # a correction may have found more motions to be free
 
     def _rest(self, x: FloatArray, right: FloatArray) -> FloatArray:
         """b - H x, (n, 3), with a difference step other than that of the solve."""

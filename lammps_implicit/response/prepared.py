@@ -11,9 +11,10 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.interface import Hessian
 from lammps_implicit.response.accuracy import Missed
-from lammps_implicit.solvers.fragments import unheld_motions
+from lammps_implicit.response.fragments import FLAT, can_turn, unheld_motions
+from lammps_implicit.solvers.clusters import Clusters, widening_clusters
 from lammps_implicit.solvers.interface import LinearSystem, every_atom_is_held
-from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
+from lammps_implicit.solvers.nullspace import STIFF, NullSpace, find_null_space, rigid_motions
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.solvers.springs import random_vector
 
@@ -41,12 +42,24 @@ class Prepared:
     probed: bool = False
     _scale: float = 0.0
 
-    def release_unheld(self, engine: Evaluator, hessian: Hessian) -> bool:
-        """Whether there are motions of fragments that nothing holds; they are added to the null space."""
-        known = self.system.null_space.vectors
-        null_space = NullSpace(engine, known + unheld_motions(engine, hessian.one_sided, hessian.stiffness))
+    def release_unheld(self, engine: Evaluator, hessian: Hessian, clusters: Clusters | None = None) -> bool:
+        """Whether there are motions of clusters of atoms that nothing holds; they are added to the null space.
+
+        Parameters
+        ----------
+        engine : Evaluator
+        hessian : Hessian
+        clusters : Clusters, optional
+            Those that may be free. Default: such as are found within any distance, and hardly anything may hold them.
+        """
+        known = self.system.null_space
+        if clusters is None:
+            widening, flat = list(widening_clusters(engine, engine.neighbourhood())), STIFF
+        else:
+            widening, flat = [clusters], FLAT
+        null_space = NullSpace(engine, known.vectors + unheld_motions(engine, hessian, known, widening, flat))
         self.system = replace(self.system, null_space=null_space)
-        return len(null_space.vectors) > len(known)
+        return len(null_space.vectors) > len(known.vectors)
 
     def missed(self, x: FloatArray, rest: FloatArray, size: float) -> Missed:
         """What a solution x with the residual r, (n, 3), of a right-hand side of this norm misses.
@@ -71,6 +84,8 @@ def random_change(theta: FloatArray) -> FloatArray:
 
 def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner, saddle: bool) -> Prepared:
     """Fit the springs and find the null space: three force evaluations, one if earlier springs hold.
+
+    A cluster of atoms that its images do not hold takes two or four more.
 
     Parameters
     ----------
@@ -111,6 +126,9 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
         free_count if engine.comm.size == 1 and free_count <= DENSE_LIMIT else np.inf,
     )
     prepared = Prepared(system, probe, product)
+    clusters = preconditioner.clusters
     if not every_atom_is_held(engine, product, hessian.stiffness):
         prepared.release_unheld(engine, hessian)
+    elif clusters is not None and can_turn(engine, clusters):
+        prepared.release_unheld(engine, hessian, clusters)
     return prepared

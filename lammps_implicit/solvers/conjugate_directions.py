@@ -54,6 +54,7 @@ class ConjugateDirections:
                 status = Status.SLOW
                 break
             v = self._conjugate(self._conjugate(self._system.preconditioned(residual)))
+            v = self._system.null_space.project(v)  # where hardly anything is left of v, round-off is of rigid motions
             # Products are reused for other right-hand sides of any size: all must be equally accurate.
             product, curvature = self._system.product(v, tol, engine.norm(residual))
             self._keep(v / np.sqrt(curvature), product / np.sqrt(curvature))

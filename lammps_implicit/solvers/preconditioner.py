@@ -11,6 +11,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers.bends import find_bends, find_twists
+from lammps_implicit.solvers.clusters import MANY, Clusters, widening_clusters
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 from lammps_implicit.solvers.springs import (
     HELD,
@@ -59,12 +60,15 @@ class Fitted:
         Ids of this rank's atoms, in their order.
     springs : Springs or None
         K, where contacts hold parts of the structure together; otherwise it is not kept.
+    clusters : Clusters or None
+        The widest, see `widening_clusters`, up to `MANY` atoms.
     """
 
     apply: SpringInverse
     positions: FloatArray
     ids: IntArray
     springs: Springs | None = None
+    clusters: Clusters | None = None
 
     @property
     def loose(self) -> bool:
@@ -109,6 +113,14 @@ class Preconditioner:
         return self.engine.max_abs(moved) < (_LOOSE_WITHIN if self.fitted.loose else _VALID_WITHIN)
 
     @property
+    def clusters(self) -> Clusters | None:
+        """The widest clusters of atoms where springs were fitted last, and at present positions."""
+        if self.fitted is None or self.fitted.clusters is None:
+            return None
+        clusters, moved = self.fitted.clusters, self.engine.nearest_image(self.engine.positions - self.fitted.positions)
+        return replace(clusters, unwrapped=clusters.unwrapped + moved)
+
+    @property
     def apply(self) -> SpringInverse:
         """The function v → K⁻¹v with the springs fitted last."""
         assert self.fitted is not None
@@ -144,7 +156,9 @@ class Preconditioner:
             angles = bends, find_twists(engine, around)
             springs = fit_springs(engine, contacts, angles, [probe, second])
             apply = self._inverse(springs)
-        self.fitted = Fitted(apply, engine.positions, engine.ids, springs if contacts is not None else None)
+        clusters = list(widening_clusters(engine, around))[-1] if engine.n_atoms <= MANY else None
+        kept = springs if contacts is not None else None
+        self.fitted = Fitted(apply, engine.positions, engine.ids, kept, clusters)
 
     def keep(self, apply: SpringInverse) -> None:
         """Store a function v → K⁻¹v as that of the present reference."""
