@@ -8,11 +8,17 @@ from typing import Any
 from lammps_implicit.conformance.finding import Finding, Verdict, counted
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.coupling import coupling_evaluations
+from lammps_implicit.operators.sweep import bare_evaluations
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.solvers.interface import iterations_expected
 
 TOL = 1e-5
 """Relative tolerance that costs are given for: the default of the commands."""
+
+
+DEAR, DEARER = 2_000, 10
+"""Force evaluations, and multiple of those of the Jacobian, beyond which the second derivative of the energy is left
+out unless it is asked for. Chosen: seconds in a small cell, and much more than the Jacobian in any."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,18 @@ def estimate_costs(engine: Evaluator, potential: Any, reason: str, strains: int)
     method = "differences over the parameters" if swept else "the potential's own derivatives"
     evaluations = {"jvp": solve + along, "vjp": solve + complete}
     evaluations["Jacobian, at most"] = complete + len(names) * (solve - 2) + 2
+    if swept:
+        bare = bare_evaluations(potential.linear)
+        if bare:
+            by_default = f", left out if over {DEARER} times the Jacobian's" if bare > DEAR else ""
+            evaluations[f"second derivatives of the energy{by_default}"] = bare
     if strains:
         evaluations[f"added in total with the cell ({counted(strains, 'strain')})"] = (
             coupling_evaluations(strains) + strains * solve
         )
     return Costs(names, method, evaluations, seconds, "")
+
+
+def is_dear(hessian: int, jacobian: int) -> bool:
+    """Whether ∂²U/∂Θ² is left out by default, from the evaluations of it and of the Jacobian."""
+    return hessian > max(DEAR, DEARER * jacobian)

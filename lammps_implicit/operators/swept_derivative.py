@@ -16,6 +16,7 @@ from lammps_implicit.operators.interface import Hessian, Swept
 from lammps_implicit.operators.sweep import (
     Install,
     Sweep,
+    bare_evaluations,
     bare_second_derivative,
     require_smooth,
     sweep_parameters,
@@ -100,6 +101,11 @@ class SweptDerivative:
     def energy_gradient(self) -> FloatArray:
         """∂U/∂Θ, (P,), eV per unit of each parameter."""
         return self.sweep().energies
+
+    @property
+    def bare_evaluations(self) -> int:
+        """Force evaluations that `bare_second_derivative` will cost."""
+        return 0 if self._bare is not None else bare_evaluations(self.potential.linear)
 
     def bare_second_derivative(self) -> FloatArray:
         """∂²U/∂Θ² at fixed positions, (P, P), measured at the first call: see `sweep.bare_second_derivative`."""
