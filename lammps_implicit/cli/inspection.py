@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
@@ -38,15 +39,16 @@ def inspect(
     if json:
         say(seen.to_json())
     else:
-        for heading, lines in _sections(seen, math.inf if everything else _SHOWN):
+        asked = shlex.join([str(deck), *(word for setting in variables or [] for word in ("--var", setting))])
+        for heading, lines in _sections(seen, math.inf if everything else _SHOWN, asked, parameters):
             for number, line in enumerate(lines):
                 say(f"{heading if not number else '':<13}{line}")
     if not seen.usable:
         raise typer.Exit(1)
 
 
-def _sections(seen: Inspection, shown: float) -> Iterator[tuple[str, list[str]]]:
-    """Headings and their lines."""
+def _sections(seen: Inspection, shown: float, asked: str, parameters: str | None) -> Iterator[tuple[str, list[str]]]:
+    """Headings and their lines; `asked` are deck and variables as they were written."""
     yield "deck", [_first(seen)]
     if seen.failed:
         yield "stopped", [seen.failed]
@@ -65,7 +67,7 @@ def _sections(seen: Inspection, shown: float) -> Iterator[tuple[str, list[str]]]
     yield "notes", list(seen.notes)
     yield "in the way", [text for text in seen.obstacles if text != seen.failed] or ([] if seen.failed else ["nothing"])
     if seen.usable:
-        yield "next", [_next(seen)]
+        yield "next", [_next(seen, asked, parameters)]
 
 
 def _first(seen: Inspection) -> str:
@@ -133,16 +135,16 @@ def _derivatives(plan: Plan) -> list[str]:
     return lines
 
 
-def _next(seen: Inspection) -> str:
+def _next(seen: Inspection, asked: str, parameters: str | None) -> str:
+    """A command that can be run as it is."""
     relax = "" if seen.relaxed else " --relax"
     if seen.plan is not None:
-        return f"lammps-implicit sensitivity {seen.deck} -o result.h5{relax}"
+        chosen = "" if parameters is None else f" --parameters {shlex.quote(parameters)}"
+        return f"lammps-implicit sensitivity {asked} -o result.h5{chosen}{relax}"
     label = next((label for family in seen.families for label in family.values), "")
     if label:
-        return (
-            f"lammps-implicit sensitivity {seen.deck} --parameters '{label}' -o result.h5{relax}, with those you want"
-        )
-    return f"lammps-implicit relax {seen.deck} -o relaxed.data"
+        return f"lammps-implicit sensitivity {asked} --parameters '{label}' -o result.h5{relax}, with those you want"
+    return f"lammps-implicit relax {asked} -o relaxed.data"
 
 
 def _shortened(lines: Iterable[str], shown: float) -> list[str]:

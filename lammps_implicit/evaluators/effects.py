@@ -141,7 +141,9 @@ def _energies(engine: Engine, fixes: Sequence[Fix], copies: Sequence[str]) -> Fl
 
 
 def _require_same(engine: Engine, forces: FloatArray, again: FloatArray, what: str) -> None:
-    """Check that forces, (n, 3), are the same once commands have been issued again."""
+    """Check that forces, (n, 3), are finite, and the same once commands have been issued again."""
+    if not np.isfinite(engine.max_abs(forces)):
+        raise DeckError("forces are not finite: atoms are at one place, or so close that energies overflow; move them")
     largest = max(engine.max_abs(forces), engine.max_abs(again), 1e-3)
     change = engine.max_abs(again - forces)
     if not change <= _SAME * largest:

@@ -215,21 +215,21 @@ class Sensitivity:
             file["parameter_names"] = np.array(self.names, dtype=h5py.string_dtype())
             file["potential"] = self.potential_text
             for name, (values, units) in self._datasets(length).items():
-                write_dataset(file, name, values, units)
+                if values is not None:
+                    write_dataset(file, name, values, units)
             if self.data is not None:
                 store_data_file(file, _DATA_FILE, self.data)
         return stream_structure(file, self.structure, self.comm, length)
 
     def _datasets(self, length: str) -> dict[str, tuple[Any, str]]:
-        """Arrays whose size does not depend on the number of atoms, with their units."""
+        """Arrays whose size does not depend on the number of atoms, with their units; None for what is not known."""
         energy = str(self.attributes["energy_unit"])
         found: dict[str, tuple[Any, str]] = {
             "theta": (self.theta, "the coefficient file's"),
             "energy": (self.energy, energy),
             "energy_gradient": (self.energy_gradient, f"{energy} / theta"),
+            "energy_hessian": (self.energy_hessian, f"{energy} / theta^2"),
         }
-        if self.energy_hessian is not None:
-            found["energy_hessian"] = (self.energy_hessian, f"{energy} / theta^2")
         if self.strain_jacobian is not None:
             units = self.units
             found |= {
