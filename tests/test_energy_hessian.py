@@ -14,6 +14,7 @@ from lammps_implicit.conformance import costs
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.inspection import inspect_deck
 from lammps_implicit.observables.files import read_derivatives
+from lammps_implicit.operators import swept_derivative
 from lammps_implicit.operators.sweep import bare_evaluations
 from lammps_implicit.results import predict, read_sensitivity
 
@@ -58,6 +59,12 @@ def test_bare_second_derivatives_cost_two_evaluations_per_pair(minimum):
     assert hessian[depth, width] == pytest.approx(mixed.energy_gradient()[width] / theta[depth], rel=1e-5)
     apart = next(k for k, name in enumerate(names) if name.endswith("2-2 alpha"))
     assert abs(hessian[width, apart]) < 1e-6 * abs(hessian[width, width])
+
+
+def test_many_are_told_beforehand(minimum, monkeypatch):
+    monkeypatch.setattr(swept_derivative, "MANY", 111)
+    with pytest.warns(UserWarning, match="by 10 parameters take 112 force evaluations"):
+        minimum.energy_hessian(1e-3)
 
 
 def test_evaluations_of_linear_parameters():

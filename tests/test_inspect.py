@@ -62,6 +62,19 @@ def test_it_sees_what_the_package_takes(write_deck):
         minimum.jvp(minimum.potential.theta, tol=1e-5)
         spent = minimum.engine.evaluations.forces - before
     assert seen.plan.evaluations["jvp"] == pytest.approx(spent, abs=8)
+    assert (
+        seen.plan.time("jvp") == seen.plan.evaluations["jvp"] * seen.plan.seconds
+    )  # descriptors: nothing is installed
+
+
+def test_times_count_that_lammps_reads_parameters(write_deck):
+    seen = inspect_deck(write_deck(), parameters="zbl*")
+    plan = seen.plan
+    assert plan.installing > 0
+    product = "second derivatives of the energy"
+    assert plan.evaluations[product] == plan.installations[product] == 4
+    assert plan.time(product) == pytest.approx(4 * plan.installing)
+    assert plan.time("vjp") > plan.evaluations["vjp"] * min(plan.seconds, plan.installing) * 0.999
 
 
 @pytest.mark.parallel(nprocs=[1, 2])

@@ -128,7 +128,7 @@ def _family(family: FoundFamily, shown: float) -> list[str]:
 def _derivatives(plan: Plan) -> list[str]:
     lines = [f"by {counted(len(plan.labels), 'parameter')}: {plan.method}"]
     for product, count in plan.evaluations.items():
-        seconds = "" if math.isnan(plan.seconds) else f", {count * plan.seconds:.2g} s"
+        seconds = "" if math.isnan(plan.seconds) else f", {plan.time(product):.2g} s"
         lines.append(f"{product}: about {counted(count, 'force evaluation')}{seconds}")
     stored = ", stored as two factors" if plan.jacobian_bytes > _LARGE else ""
     lines.append(f"Jacobian: {_size(plan.jacobian_bytes)} of memory{stored}")

@@ -27,6 +27,9 @@ round-off balance."""
 NO_ENERGY, NO_FORCE = 1e-14, 1e-11
 """Changes that count as round-off: of the energy, relative to itself, and of a force, eV/Å."""
 
+MANY = 2_000
+"""Force evaluations of second derivatives beyond which they are told beforehand."""
+
 TYPICAL = 1e-3
 """Share of a typical parameter below which a parameter counts as zero, for the step."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from lammps_implicit.operators.coupling import STRAIN_STEPS, measure_coupling
 from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Hessian, Swept
 from lammps_implicit.operators.sweep import (
+    MANY,
     Install,
     Sweep,
     bare_evaluations,
@@ -110,6 +112,13 @@ class SweptDerivative:
     def bare_second_derivative(self) -> FloatArray:
         """∂²U/∂Θ² at fixed positions, (P, P), measured at the first call: see `sweep.bare_second_derivative`."""
         if self._bare is None:
+            expected = self.bare_evaluations
+            if expected > MANY and self.engine.comm.rank == 0:
+                warnings.warn(
+                    f"second derivatives of the energy by {len(self.potential.theta)} parameters take {expected:,} "
+                    "force evaluations; '--parameters' chooses fewer",
+                    stacklevel=3,
+                )
             self._bare = bare_second_derivative(self.potential, self.engine)
         return self._bare
 
