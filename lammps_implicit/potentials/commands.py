@@ -14,6 +14,9 @@ from lammps_implicit.evaluators.deck import BONDED, Deck, PairCoeff, Setting
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.potentials.number_files import is_number
 
+_KEEPING = "threebody"
+"""Argument of ``pair_style sw`` with which LAMMPS does not read a file again (measured)."""
+
 _NEEDS_RESET = ("uf3", "pod", "eam")
 """Styles that keep the coefficients they read first (``eam``: from a file of the same name), or crash, unless
 ``pair_style none`` comes in between (observed). All others with files read again as if they were new: forces, and
@@ -142,6 +145,8 @@ class PotentialCommands:
         again = [] if self.renewed else self._following()
         hybrid = bool(self.style) and self.style[0].startswith("hybrid")
         styles = {words[2] for words in again if len(words) > 2} if hybrid else set(self.style[:1] if again else ())
+        if any(plain_style(style) == "sw" for style in styles):
+            styles |= {_KEEPING} & set(self.style)
         if self.renewed or any(map(_needs_reset, styles)):
             return self.complete_lines()
         return [
@@ -373,7 +378,7 @@ def _like_path(word: str) -> bool:
 
 
 def _needs_reset(word: str) -> bool:
-    return plain_style(word) in _NEEDS_RESET
+    return plain_style(word) in _NEEDS_RESET or word == _KEEPING
 
 
 def _command(name: str, words: Sequence[str]) -> str:
