@@ -48,6 +48,7 @@ class Minimum(StationaryPoint):
         *,
         cell: CellRequest = "none",
         pressure: Pressure = None,
+        energy_hessian: bool | None = None,
     ) -> Sensitivity:
         """Structure, Jacobian and energy derivatives as one result, for predictions and files.
 
@@ -55,6 +56,10 @@ class Minimum(StationaryPoint):
         ----------
         tol, method, progress, cell, pressure
             As for `jacobian`.
+        energy_hessian : bool, optional
+            Whether to include the second derivative of the energy, which takes about P² force evaluations where the
+            energy is not linear in P parameters. Default: unless these are more than 2,000 and ten times those of the
+            Jacobian; a warning says so.
 
         Returns
         -------
@@ -65,7 +70,8 @@ class Minimum(StationaryPoint):
         Raises
         ------
         LammpsImplicitError
-            If the cell is held at a stress that is not hydrostatic; nothing has been evaluated then.
+            If the cell is held at a stress that is not hydrostatic; nothing has been evaluated then. If the second
+            derivative is to be left out, but third derivatives have been taken.
         NotAMinimumError
             As for `jvp`.
 
@@ -79,7 +85,7 @@ class Minimum(StationaryPoint):
         -625.346 eV, largest component 0.00151 Å
         """
         check_tolerance(tol)
-        return take_sensitivity(self, tol, self.strain(cell, pressure), method, progress)
+        return take_sensitivity(self, tol, self.strain(cell, pressure), method, progress, energy_hessian)
 
     def third_derivative(self, directions: LeadingDirections, tol: float = 1e-5) -> ThirdDerivative:
         """Third derivatives of the relaxed energy or enthalpy, and second derivatives of the volume; kept as `third`.

@@ -1,10 +1,13 @@
 """Numbers of fixes and pair coefficients that were read from a deck are those that LAMMPS has."""
 
+import re
+
 import pytest
 from conftest import TA_VACANCY
 
 from lammps_implicit import Minimum
 from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.inspection import inspect_deck
 
 START = TA_VACANCY.split("pair_style")[0]
 MORSE = START + "pair_style morse 5.0\npair_coeff * * 0.4 1.2 3.0\npair_modify shift yes\n"
@@ -62,3 +65,67 @@ def test_what_fixes_remember_is_kept(write_deck, tmp_path):
         told = float((tmp_path / "energy.txt").read_text())
         assert told > 1e-3
         assert minimum.engine.fix_energy("t") == pytest.approx(told, rel=1e-2)
+
+
+MOLECULES = """\
+units real
+atom_style full
+boundary f f f
+region b block 0 40 0 40 0 40
+create_box 2 b
+lattice sc 3.3
+region few block 11 18.5 11 18.5 11 18.5 units box
+create_atoms 1 region few
+set group all type/ratio 2 0.5 7
+set type 1 charge 0.3
+set type 2 charge -0.3
+mass * 16
+displace_atoms all random 0.3 0.3 0.3 5
+pair_style {}
+pair_coeff {}
+pair_coeff {}
+{}
+run 0
+"""
+LJ = "1 1 0.1 3.0", "2 2 0.05 2.8"
+
+OTHER_FORCES = {
+    "charmm": ("lj/charmm/coul/charmm 3.5 6.0", *LJ, "", "charmmfsw/coul/charmmfsh"),
+    "charmm in hybrid": (
+        "hybrid/overlay lj/charmm/coul/charmm 3.5 6.0 coul/dsf 0.2 9.0",
+        "* * lj/charmm/coul/charmm 0.1 3.0",
+        "* * coul/dsf",
+        "",
+        "charmmfsw/coul/charmmfsh",
+    ),
+    "wolf": ("lj/cut/coul/wolf 0.2 9.0 9.0", *LJ, "", "lacks a term .*coul/dsf"),
+    "close switch": ("lj/charmmfsw/coul/charmmfsh 3.0 9.0", *LJ, "", "larger cutoffs"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_FORCES)
+def test_forces_that_are_not_of_the_energy_are_refused(write_deck, case):
+    *words, complaint = OTHER_FORCES[case]
+    deck = write_deck(MOLECULES.format(*words))
+    with pytest.raises(LammpsImplicitError, match=f"not the derivative of LAMMPS' energy.*{complaint}"):
+        Minimum.from_deck(deck, force_limit=1e9, parameters=())
+    assert re.search(complaint, inspect_deck(deck).refused)
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "lj/charmm/coul/charmm/implicit 3.5 6.0",
+        "lj/cut/coul/dsf 0.2 9.0 9.0",
+        "lj/cut/coul/wolf 0.5 9.0 9.0",
+        "lj/gromacs/coul/gromacs 3.5 6.0",
+    ],
+)
+def test_forces_of_the_energy_are_taken(write_deck, style):
+    words = style.replace("dsf 0.2 9.0 9.0", "dsf 0.2 9.0"), *LJ, ""
+    assert inspect_deck(write_deck(MOLECULES.format(*words))).refused == ""
+
+
+def test_pairs_that_cross_an_unshifted_cutoff_are_no_reason_to_refuse(write_deck):
+    seen = inspect_deck(write_deck(MOLECULES.format("lj/cut/coul/wolf 0.9 3.31 5.0", *LJ, "")))
+    assert seen.refused == ""

@@ -45,6 +45,7 @@ HALF = " basis 3 2 basis 4 2"
 CASES = {
     # cell, pair_style, pair_coeff, file, label, then text of the file with the number in brackets
     "sw": (SI, "sw", "* * FILE Si", "Si.sw", "sw Si-Si-Si lambda", "1.80  <21.0>  1.20"),
+    "sw without three-body terms": (SI, "sw threebody off", "* * FILE Si", "Si.sw", "sw Si-Si-Si A", "<7.049556277>"),
     "sw, a pair": (
         cell("diamond 6.48", 2, more=UNLIKE),
         *("sw", "* * FILE Cd Te", "CdTe.sw", "sw Cd-Te-Te A"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from conftest import TA_VACANCY, TA_VACANCY_READ, ta_data
 from plain_decks import DECKS
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.errors import DeckError
+from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.inspection import inspect_deck
 from lammps_implicit.inspection.minimisations import minimisations
+from lammps_implicit.potentials.of_deck import start_lammps
 
 
 def run(*arguments, cwd):
@@ -60,6 +62,19 @@ def test_it_sees_what_the_package_takes(write_deck):
         minimum.jvp(minimum.potential.theta, tol=1e-5)
         spent = minimum.engine.evaluations.forces - before
     assert seen.plan.evaluations["jvp"] == pytest.approx(spent, abs=8)
+    assert (
+        seen.plan.time("jvp") == seen.plan.evaluations["jvp"] * seen.plan.seconds
+    )  # descriptors: nothing is installed
+
+
+def test_times_count_that_lammps_reads_parameters(write_deck):
+    seen = inspect_deck(write_deck(), parameters="zbl*")
+    plan = seen.plan
+    assert plan.installing > 0
+    product = "second derivatives of the energy"
+    assert plan.evaluations[product] == plan.installations[product] == 4
+    assert plan.time(product) == pytest.approx(4 * plan.installing)
+    assert plan.time("vjp") > plan.evaluations["vjp"] * min(plan.seconds, plan.installing) * 0.999
 
 
 @pytest.mark.parallel(nprocs=[1, 2])
@@ -178,3 +193,65 @@ def test_minimisations_are_read_from_what_lammps_prints():
     assert (one.force, one.iterations, one.evaluations) == (1.5e-3, 33, 147)
     assert "fire" in one.gave_up
     assert two.gave_up == ""
+
+
+def test_the_next_command_can_be_run_as_it_is(tmp_path):
+    (tmp_path / "some decks").mkdir()
+    (tmp_path / "some decks" / "in.ta").write_text(TA_VACANCY)
+    arguments = ("some decks/in.ta", "--parameters", "Ta:[1-3]", "--var", "unused=3")
+    (tmp_path / "some decks" / "in.ta").write_text("variable unused index 2\n" + TA_VACANCY)
+    line = next(line for line in run(*arguments, cwd=tmp_path).stdout.splitlines() if line.startswith("next"))
+    command = shlex.split(line.removeprefix("next"))
+    assert command[:3] == ["lammps-implicit", "sensitivity", "some decks/in.ta"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lammps_implicit", *command[1:]], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "result.h5").exists()
+
+
+def test_commands_for_replicas_are_named(write_deck):
+    text = TA_VACANCY.partition("minimize")[0] + "atom_modify sort 0 0\nfix n all neb 1.0\nneb 0 0.01 10 10 10 none\n"
+    seen = run(write_deck(text).name, cwd=write_deck(text).parent)
+    assert seen.returncode == 1
+    assert "says 'neb', which takes several replicas" in seen.stdout
+    with pytest.raises(DeckError, match="says 'neb'"):
+        Minimum.from_deck(write_deck(text))
+
+
+def test_zero_epsilons_of_tip4p_hydrogens_are_no_parameters(tmp_path):
+    """LAMMPS refuses any other, and says so for one that is asked for."""
+    rows = []
+    for molecule, (x, y, z) in enumerate([(2.0, 2.0, 2.0), (4.8, 2.3, 2.4)]):
+        first = 3 * molecule
+        rows += [f"{first + 1} {molecule + 1} 1 -1.0484 {x} {y} {z}"]
+        rows += [f"{first + 2} {molecule + 1} 2 0.5242 {x + 0.7569} {y + 0.5859} {z}"]
+        rows += [f"{first + 3} {molecule + 1} 2 0.5242 {x - 0.7569} {y + 0.5859} {z}"]
+    bonds = [f"{k + 1} 1 {3 * (k // 2) + 1} {3 * (k // 2) + 2 + k % 2}" for k in range(4)]
+    angles = [f"{k + 1} 1 {3 * k + 2} {3 * k + 1} {3 * k + 3}" for k in range(2)]
+    (tmp_path / "water.data").write_text(
+        "waters\n\n6 atoms\n4 bonds\n2 angles\n2 atom types\n1 bond types\n1 angle types\n\n"
+        "0 12 xlo xhi\n0 12 ylo yhi\n0 12 zlo zhi\n\nMasses\n\n1 16\n2 1\n\nAtoms # full\n\n"
+        + "\n".join(rows) + "\n\nBonds\n\n" + "\n".join(bonds) + "\n\nAngles\n\n" + "\n".join(angles) + "\n"
+    )  # fmt: skip
+    head = (
+        "units real\natom_style full\nboundary f f f\nread_data water.data\n"
+        "pair_style lj/cut/tip4p/cut 1 2 1 1 0.125 5.0\n"
+    )
+    end = "bond_style harmonic\nbond_coeff 1 450 0.9572\nangle_style harmonic\nangle_coeff 1 55 104.52\nrun 0\n"
+    path = tmp_path / "in.water"
+    path.write_text(head + "pair_coeff 1 1 0.16275 3.16435\npair_coeff * 2 0.0 1.0\n" + end)
+    seen = inspect_deck(path)
+    labels = [label for label in seen.plan.labels if "tip4p" in label]
+    assert labels == ["lj/cut/tip4p/cut 1-1 epsilon", "lj/cut/tip4p/cut 1-1 sigma", "lj/cut/tip4p/cut *-2 sigma"]
+    assert any("*-2 epsilon: zero, and LAMMPS refuses" in line for line in seen.left_out)
+    with pytest.raises(PotentialError, match=r"\*-2 epsilon' is zero, and LAMMPS refuses any other value"):
+        inspect_deck(path, parameters="lj/cut/tip4p/cut *-2 epsilon")
+
+    path.write_text(head + "variable e index 0\npair_coeff 1 1 0.16275 3.16435\npair_coeff * 2 $e 1.0\n" + end)
+    engine, potential = start_lammps(path, parameters="var:e")
+    with pytest.raises(
+        PotentialError, match=r"^'var:e' cannot be changed .*epsilon must be 0.* --parameters '!var:e'$"
+    ):
+        potential.install(engine, np.array([1e-3]))
+    engine.close()

@@ -61,9 +61,9 @@ SOLVERS = {
     "msm": (LONG.replace("long", "msm") + "kspace_style msm 1e-5\nneigh_modify one 20000 page 400000", LONG + EWALD),
     "ewald/disp": (LONG + "kspace_style ewald/disp 1e-6", LONG + EWALD),
     "born": ("pair_style born/coul/long 6.0 7.0\n" + BORN + "kspace_style pppm 1e-5", None),
-    "born/wolf": ("pair_style born/coul/wolf 0.25 6.0 7.0\n" + BORN, None),
+    "born/wolf": ("pair_style born/coul/wolf 0.6 6.0 7.0\n" + BORN, None),
     "wolf": (
-        "pair_style hybrid/overlay coul/wolf 0.25 7.0 buck 6.0\npair_coeff * * coul/wolf\n" + BUCKINGHAM.format("buck"),
+        "pair_style hybrid/overlay coul/wolf 0.6 7.0 buck 6.0\npair_coeff * * coul/wolf\n" + BUCKINGHAM.format("buck"),
         None,
     ),
     "dsf": (
@@ -97,7 +97,7 @@ def test_solvers(write_deck, name):
 def test_forces_that_jump_at_their_cutoff():
     for style in ("buck/coul/cut 7.0", "hybrid/overlay buck 6.0 coul/debye 0.3 7.0"):
         told = why_forces_jump(Deck(pair_style=tuple(style.split())))
-        assert re.match(r"forces of '\S*coul/(cut|debye)' jump .* use coul/long, coul/dsf or coul/wolf, or $", told)
+        assert re.match(r"forces of '\S*coul/(cut|debye)' jump .* use coul/long or coul/dsf, or $", told)
     for style in ("buck/coul/long 7.0", "lj/cut 7.0", "coul/cut/soft 1 1 7.0"):
         assert why_forces_jump(Deck(pair_style=tuple(style.split()))) == ""
 

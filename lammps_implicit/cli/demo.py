@@ -88,7 +88,7 @@ def run_demo(folder: Path, overwrite: bool = False) -> Summary:
     on_root(MPI.COMM_WORLD, lambda: _prepare(folder, paths, overwrite))
     with Minimum.from_deck(demo_deck()) as minimum:
         with progress("solving", MPI.COMM_WORLD.rank == 0) as update:
-            taken = minimum.sensitivity(TOLERANCE, progress=update)
+            taken = minimum.sensitivity(TOLERANCE, progress=update, energy_hessian=True)
         cost = minimum.jacobian(TOLERANCE).statistics
         taken.write(paths["w_vacancy.h5"], overwrite)
         # One random direction for all sizes: each parameter changes in proportion to its own value.
@@ -149,6 +149,7 @@ def _energy_errors(
 ) -> dict[str, tuple[int, FloatArray]]:
     """Errors of predicted energies at `ENERGY_SIZES`: label to (expected power of the change, errors)."""
     errors = np.empty((3, len(ENERGY_SIZES)))
+    assert sensitivity.energy_hessian is not None
     jacobian = minimum.jacobian(TOLERANCE)
     for column, size in enumerate(ENERGY_SIZES):
         dtheta = size * direction

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -24,22 +23,6 @@ _LARGE = 2**30
 """Bytes above which a Jacobian is stored as two factors."""
 
 
-@dataclass(frozen=True)
-class Again:
-    """What was asked for, as words of a command.
-
-    Attributes
-    ----------
-    deck : str
-        The deck, and its variables.
-    parameters : str
-        Patterns; empty for the default.
-    """
-
-    deck: str
-    parameters: str
-
-
 def inspect(
     deck: DeckArgument,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
@@ -53,20 +36,19 @@ def inspect(
     leaves something that cannot be taken over.
     """
     seen = inspect_deck(deck, variables=read_variables(variables), parameters=parameters)
-    settings = [word for setting in variables or [] for word in ("--var", setting)]
-    again = Again(shlex.join([str(deck), *settings]), "" if parameters is None else shlex.quote(parameters))
     if json:
         say(seen.to_json())
     else:
-        for heading, lines in _sections(seen, again, math.inf if everything else _SHOWN):
+        asked = shlex.join([str(deck), *(word for setting in variables or [] for word in ("--var", setting))])
+        for heading, lines in _sections(seen, math.inf if everything else _SHOWN, asked, parameters):
             for number, line in enumerate(lines):
                 say(f"{heading if not number else '':<13}{line}")
     if not seen.usable:
         raise typer.Exit(1)
 
 
-def _sections(seen: Inspection, again: Again, shown: float) -> Iterator[tuple[str, list[str]]]:
-    """Headings and their lines."""
+def _sections(seen: Inspection, shown: float, asked: str, parameters: str | None) -> Iterator[tuple[str, list[str]]]:
+    """Headings and their lines; `asked` are deck and variables as they were written."""
     yield "deck", [_first(seen)]
     if seen.failed:
         yield "stopped", [seen.failed]
@@ -85,7 +67,7 @@ def _sections(seen: Inspection, again: Again, shown: float) -> Iterator[tuple[st
     yield "notes", list(seen.notes)
     yield "in the way", [text for text in seen.obstacles if text != seen.failed] or ([] if seen.failed else ["nothing"])
     if seen.usable:
-        yield "next", [_next(seen, again)]
+        yield "next", [_next(seen, asked, parameters)]
 
 
 def _first(seen: Inspection) -> str:
@@ -147,23 +129,23 @@ def _family(family: FoundFamily, shown: float) -> list[str]:
 def _derivatives(plan: Plan) -> list[str]:
     lines = [f"by {counted(len(plan.labels), 'parameter')}: {plan.method}"]
     for product, count in plan.evaluations.items():
-        seconds = "" if math.isnan(plan.seconds) else f", {count * plan.seconds:.2g} s"
+        seconds = "" if math.isnan(plan.seconds) else f", {plan.time(product):.2g} s"
         lines.append(f"{product}: about {counted(count, 'force evaluation')}{seconds}")
     stored = ", stored as two factors" if plan.jacobian_bytes > _LARGE else ""
     lines.append(f"Jacobian: {_size(plan.jacobian_bytes)} of memory{stored}")
     return lines
 
 
-def _next(seen: Inspection, again: Again) -> str:
-    """The command that differentiates, or relaxes, what was inspected."""
-    end = "-o result.h5" if seen.relaxed else "-o result.h5 --relax"
+def _next(seen: Inspection, asked: str, parameters: str | None) -> str:
+    """A command that can be run as it is."""
+    relax = "" if seen.relaxed else " --relax"
     if seen.plan is not None:
-        asked = f"--parameters {again.parameters} " if again.parameters else ""
-        return f"lammps-implicit sensitivity {again.deck} {asked}{end}"
+        chosen = "" if parameters is None else f" --parameters {shlex.quote(parameters)}"
+        return f"lammps-implicit sensitivity {asked} -o result.h5{chosen}{relax}"
     label = next((label for family in seen.families for label in family.values), "")
     if label:
-        return f"lammps-implicit sensitivity {again.deck} --parameters {shlex.quote(label)} {end}, with those you want"
-    return f"lammps-implicit relax {again.deck} -o relaxed.data"
+        return f"lammps-implicit sensitivity {asked} --parameters '{label}' -o result.h5{relax}, with those you want"
+    return f"lammps-implicit relax {asked} -o relaxed.data"
 
 
 def _shortened(lines: Iterable[str], shown: float) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import numpy as np
 import typer
@@ -43,6 +44,7 @@ from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.progress import progress
 from lammps_implicit.results import prediction as predictions
+from lammps_implicit.results.costs import parts_of
 from lammps_implicit.results.sensitivity import read_sensitivity
 from lammps_implicit.results.text import write_data
 
@@ -143,6 +145,16 @@ def sensitivity(
             "(Lennard-Jones, Morse, ...).",
         ),
     ] = False,
+    energy_hessian: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--energy-hessian/--no-energy-hessian",
+            help="Whether to write the second derivative of the energy, which takes about P² force evaluations for P "
+            "parameters in which the energy is not linear. Default: unless these are more than 2,000 and ten times "
+            "those of the Jacobian.",
+            show_default=False,
+        ),
+    ] = None,
     accept_accuracy: AcceptAccuracyOption = 0.0,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -150,12 +162,17 @@ def sensitivity(
 
     Runs the deck, relaxes what it ends with, and writes the derivatives with respect to all parameters.
     """
+    start = time.perf_counter()
     refuse_to_overwrite(output, overwrite)
     refuse_inputs(output, deck, *([] if ensemble is None else [ensemble]))
     require_exists(ensemble)
     settings = read_variables(variables)
     if autodiff and evaluator not in (None, "jax"):
         raise LammpsImplicitError(f"--autodiff is '--evaluator jax', and '--evaluator {evaluator}' is given: take one")
+    if ensemble is not None and energy_hessian is False:
+        raise LammpsImplicitError(
+            "--ensemble asks for third derivatives, which go with second ones: no --no-energy-hessian"
+        )
     chosen = "jax" if autodiff else evaluator or "lammps"
     with Minimum.from_deck(
         deck,
@@ -178,7 +195,9 @@ def sensitivity(
         if changes is not None:
             hessians = [minimum.relaxation_hessian(tol, cell=held)]
             minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
-        minimum.sensitivity(tol, cell=held).write(output, overwrite, form.value)
+        result = minimum.sensitivity(tol, cell=held, energy_hessian=energy_hessian)
+        result.write(output, overwrite, form.value)
+        spent = result.attributes
         cost, where = jacobian.statistics, SHOWN.get(chosen, chosen)
         columns(
             [
@@ -188,9 +207,17 @@ def sensitivity(
                 *_cell_rows(minimum),
                 ("method", f"{cost.method}, {jacobian.rank} independent directions"),
                 ("residual of a random check", f"{cost.residual:.1e}"),
-                ("evaluations", f"{cost.evaluations.forces} forces, {cost.evaluations.descriptors} descriptors"),
                 *_third_rows(minimum),
-                ("time", f"{cost.seconds:.1f} s, of which {cost.seconds_in_lammps:.1f} s in {where}"),
+                (
+                    "evaluations",
+                    f"{spent['force_evaluations']:,} forces, {spent['descriptor_evaluations']:,} descriptors "
+                    f"({parts_of(spent, 'evaluations')})",
+                ),
+                (
+                    "time",
+                    f"{time.perf_counter() - start:.1f} s with the deck, of which {minimum.engine.seconds:.1f} s in "
+                    f"{where} after it ({parts_of(spent, 'seconds')})",
+                ),
                 ("accuracy", cost.finding),
             ]
         )
@@ -219,7 +246,7 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
         refuse_inputs(path, result, theta)
     files = predictions.write_prediction(output, known, prediction, overwrite)
     energy, length = known.attributes["energy_unit"], known.attributes["length_unit"]
-    zeroth, first, second = prediction.enthalpy_terms
+    zeroth, first, *second = prediction.enthalpy_terms
     what = "energy" if known.strain_jacobian is None else "enthalpy"
     cells = known.structure.cell, known.moved(prediction.dtheta, prediction.displacement).cell
     volume = " -> ".join(f"{known.volume_of(cell):.9g}" for cell in cells)
@@ -228,8 +255,11 @@ def _predict(result: Path, theta: Path, output: Path, overwrite: bool) -> None:
         [
             (f"{what} at the result's parameters", f"{zeroth:.9g} {energy}"),
             ("first-order term", f"{first:+.6g} {energy}"),
-            ("second-order term", f"{second:+.6g} {energy}"),
-            (f"predicted {what}", f"{prediction.enthalpy:.9g} {energy} (error of third order)"),
+            *[("second-order term", f"{term:+.6g} {energy}") for term in second],
+            (
+                f"predicted {what}",
+                f"{prediction.enthalpy:.9g} {energy} (error of {'third' if second else 'second'} order)",
+            ),
             *([(f"predicted {known.units.volume_name}", volume)] if known.strain_jacobian is not None else []),
             ("largest displacement", f"{abs(prediction.displacement).max():.4g} {length} (error of second order)"),
             ("accuracy of derivatives", str(known.attributes.get("verdict", "not checked"))),

@@ -8,11 +8,17 @@ from typing import Any
 from lammps_implicit.conformance.finding import Finding, Verdict, counted
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.operators.coupling import coupling_evaluations
+from lammps_implicit.operators.sweep import MANY, bare_evaluations
 from lammps_implicit.potentials.installed import InstalledPotential
 from lammps_implicit.solvers.interface import iterations_expected
 
 TOL = 1e-5
 """Relative tolerance that costs are given for: the default of the commands."""
+
+
+DEAR, DEARER = MANY, 10
+"""Force evaluations, and multiple of those of the Jacobian, beyond which the second derivative of the energy is left
+out unless it is asked for. Chosen: seconds in a small cell, and much more than the Jacobian in any."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Costs:
         How the mixed derivative is computed.
     evaluations : dict of str to int
         By product, to a tolerance of `TOL`.
+    installations : dict of str to int
+        By product, how many of its evaluations are at other parameters, which LAMMPS reads first.
     seconds : float
         Time of one force evaluation.
     reason : str
@@ -36,6 +44,7 @@ class Costs:
     parameters: tuple[str, ...]
     method: str
     evaluations: dict[str, int]
+    installations: dict[str, int]
     seconds: float
     reason: str
 
@@ -73,16 +82,28 @@ def estimate_costs(engine: Evaluator, potential: Any, reason: str, strains: int)
     """
     seconds = engine.seconds / max(engine.evaluations.forces, 1)
     if potential is None:
-        return Costs((), "", {}, seconds, reason)
+        return Costs((), "", {}, {}, seconds, reason)
     names = tuple(potential.names)
     swept = isinstance(potential, InstalledPotential)
     solve = 2 + round(iterations_expected(TOL))
     along, complete = (4, 2 * len(names) + 3) if swept else (3, 3)
     method = "differences over the parameters" if swept else "the potential's own derivatives"
     evaluations = {"jvp": solve + along, "vjp": solve + complete}
+    installations = {"jvp": along, "vjp": complete, "Jacobian, at most": complete} if swept else {}
     evaluations["Jacobian, at most"] = complete + len(names) * (solve - 2) + 2
+    if swept:
+        bare = bare_evaluations(potential.linear)
+        if bare:
+            by_default = f", left out if over {DEARER} times the Jacobian's" if bare > DEAR else ""
+            product = f"second derivatives of the energy{by_default}"
+            evaluations[product] = installations[product] = bare
     if strains:
         evaluations[f"added in total with the cell ({counted(strains, 'strain')})"] = (
             coupling_evaluations(strains) + strains * solve
         )
-    return Costs(names, method, evaluations, seconds, "")
+    return Costs(names, method, evaluations, installations, seconds, "")
+
+
+def is_dear(hessian: int, jacobian: int) -> bool:
+    """Whether ∂²U/∂Θ² is left out by default, from the evaluations of it and of the Jacobian."""
+    return hessian > max(DEAR, DEARER * jacobian)

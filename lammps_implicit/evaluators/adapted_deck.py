@@ -1,4 +1,4 @@
-"""Decks that hide their commands or end the process: copies that do neither, for LAMMPS to run in their place.
+"""Decks that hide their commands, or end or crash the process: copies that do not, for LAMMPS to run in their place.
 
 LAMMPS itself cannot be told to ignore ``quit`` and ``echo``. All other text stays as it is.
 """
@@ -11,6 +11,13 @@ from pathlib import Path
 
 QUIT = "li_quit"
 """What ``quit`` is replaced by: no command, so that LAMMPS stops there and stays alive."""
+
+REPLICAS = "li_replicas_"
+"""What commands that need several replicas are prefixed with, likewise: LAMMPS with one crashes when it is closed after
+them."""
+
+_OF_REPLICAS = ("neb", "neb/spin", "tad", "temper", "temper/npt", "temper/grem")
+"""Commands that work with several partitions only (LAMMPS documentation)."""
 
 _WORD = r'""".*?"""|"[^"]*"|\'[^\']*\'|[^\s"\']+'
 
@@ -27,7 +34,7 @@ Edit = Callable[[str, str], str]
 
 
 def adapted_deck(path: Path, folder: Path) -> Path:
-    """Return the deck, or a copy of it that stops at ``quit`` without ending the process, and hides no command.
+    """Return the deck, or a copy that stops at ``quit`` and at what needs replicas, and hides no command.
 
     Files that it includes or jumps to, by names without variables, are treated alike.
 
@@ -112,7 +119,9 @@ def _edited_line(line: str, edit: Edit) -> str:
 
 
 def _tamed(command: str, line: str) -> str:
-    """``quit`` as a command that LAMMPS does not know; ``echo`` without effect."""
+    """``quit``, and what needs replicas, as commands that LAMMPS does not know; ``echo`` without effect."""
+    if command in _OF_REPLICAS:
+        return line.replace(command, REPLICAS + command, 1)
     if command == "quit":
         return line.replace("quit", QUIT, 1)
     if command == "echo" and not re.search(r"\b(screen|both)\b", line):

@@ -11,8 +11,8 @@ in place of 6.
 The energy that LAMMPS reports is not that of the forces. Pair styles such as ``coul/cut`` leave out the cost of
 charging atoms, Σ χq + ½ηq². ReaxFF has it, but its Coulomb constant is 332.06371/23.02 eV Å where the fixes have 14.4:
 charges are stationary, and forces a gradient, with costs of charging that are larger by 0.17 %. `Equilibration` knows
-what is missing; `effects.require_gradient` measures whether forces are the derivative of the sum. With some pair styles
-they are those of no energy.
+what is missing; `energies.require_gradient` measures whether forces are the derivative of the sum. With some pair
+styles they are those of no energy.
 """
 
 from __future__ import annotations

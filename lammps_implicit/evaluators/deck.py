@@ -419,3 +419,23 @@ def _words(line: str) -> list[str]:
         return list(lexer)
     except ValueError:  # an unbalanced quote: a message of LAMMPS, not a command
         return line.split("#", 1)[0].split()
+
+
+def writing_commands(path: Path, deck: Deck, bonded: bool) -> list[str]:
+    """Commands that write a data file as a deck expects it: with coefficients of pairs, of bonds, …, or none.
+
+    Parameters
+    ----------
+    path : Path
+    deck : Deck
+    bonded : bool
+        Whether coefficients of bonded interactions belong to it.
+    """
+    write = f'write_data "{path}" noinit'
+    if "pair" not in deck.from_data:
+        return [write if bonded else f"{write} nocoeff"]
+    if not any("tail" in words for words in deck.pair_modifies):
+        return [f"{write} pair ij"]
+    # LAMMPS mixes coefficients on one rank, and there waits for the others to sum up tail corrections.
+    again = [f"pair_modify {' '.join(words)}" for words in deck.pair_modifies]
+    return ["pair_modify tail no", f"{write} pair ij", *again]

@@ -12,6 +12,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import DeckError
 from lammps_implicit.evaluators.deck import Fix
+from lammps_implicit.evaluators.energies import require_gradient
 from lammps_implicit.evaluators.fixes import has_energy, removed
 from lammps_implicit.evaluators.lammps import Engine
 
@@ -27,15 +28,6 @@ _SHIFT = np.array([0.011, 0.017, 0.023])
 _DISTORTION = 1e-3
 """Å by which atoms are moved apart for the forces of bonds that are at rest."""
 
-_LINES = 5e-3, 5e-4, 5e-5
-"""Å; lengths of lines along which forces are compared with the energy. Pairs that cross a cutoff matter less along
-short ones, and noise along long ones: one that agrees will do."""
-
-_GRADIENT = 1e-4
-"""Largest difference of an energy's change and the work of forces, relative. Measured: below 1e-7 where charges make
-the energy of the forces stationary, 1e-5 for ACKS2, whose energy has more of the Coulomb constant, and above 1e-2 where
-they belong to another energy; less of that shows where atoms still repel each other strongly."""
-
 _SAME = 1e-6
 """Difference of two energies or forces of one command, relative, that is due to rounding."""
 
@@ -43,13 +35,13 @@ _SAME = 1e-6
 def require_effects_as_read(engine: Engine) -> None:
     """Check that fixes hold atoms and have energies as the commands that were read from the deck make them.
 
-    Costs an evaluation if fixes hold atoms, one to three if fixes have energies, and three or more if fixes equilibrate
-    charges, whose forces have to be those of an energy. The engine has been taken over; afterwards it has been settled.
+    Costs an evaluation if fixes hold atoms, one to three if fixes have energies, and what `require_gradient` costs. The
+    engine has been taken over; afterwards it has been settled.
 
     Raises
     ------
     DeckError
-        If a fix does something else.
+        If a fix does something else, or forces are those of no energy.
     """
     fixes = [fix for fix in engine.deck.fixes.values() if not removed(fix)]
     holding = [fix for fix in fixes if fix.style in _FREEZING]
@@ -63,8 +55,7 @@ def require_effects_as_read(engine: Engine) -> None:
             _require_same(engine, forces, again, ", ".join(f"'{fix}'" for fix in holding))
         if acting:
             _require_energies(engine, acting)
-    for fix in engine.equilibration.fixes:
-        _require_gradient(engine, fix)
+    require_gradient(engine)
 
 
 def require_potential_as_read(engine: Engine) -> None:
@@ -142,31 +133,6 @@ def _require_energies(engine: Engine, fixes: Sequence[Fix]) -> None:
             raise _misread(f"'{fix}'", f"its energy is {has:.8g}, and would be {would:.8g}")
 
 
-def _require_gradient(engine: Engine, fix: Fix) -> None:
-    """Check that forces at equilibrated charges are the derivative of the energy: along a line, by Simpson's rule.
-
-    The line begins off the reference, whose symmetry may hide a difference or, at a cusp, feign one. Three force
-    evaluations, and three for each shorter line that is tried.
-    """
-    engine.settle()
-    line = np.cos(np.outer(engine.ids, [1.0, 2.0, 3.0])) * engine.free
-    missed = []
-    for length in _LINES:
-        ends = [(engine.dot(engine.forces(s * length * line), line), engine.energy) for s in (1.0, 1.5, 2.0)]
-        slopes, energies = np.array(ends).T
-        parts = slopes * [1, 4, 1] * length / 6
-        missed.append(abs(energies[2] - energies[0] + parts.sum()) / max(np.abs(parts).sum(), 1e-300))
-        if missed[-1] <= _GRADIENT:
-            engine.return_to_reference()
-            return
-    raise DeckError(
-        f"'{fix}' with 'pair_style {' '.join(engine.deck.pair_style)}': forces are not the derivative of an energy "
-        f"that charges make stationary (they differ by {min(missed):.1g} of their size), and without one there is no "
-        "minimum to differentiate; supported are ReaxFF with qeq/reaxff, qeq/shielded or acks2/reaxff, and coul/cut "
-        "with qeq/point, qeq/dynamic or qeq/fire and the same cutoff; 'unfix' keeps charges as they are"
-    )
-
-
 def _energies(engine: Engine, fixes: Sequence[Fix], copies: Sequence[str]) -> FloatArray:
     """Energy of each fix and of its copy, (m, 2)."""
     return np.array(
@@ -175,7 +141,9 @@ def _energies(engine: Engine, fixes: Sequence[Fix], copies: Sequence[str]) -> Fl
 
 
 def _require_same(engine: Engine, forces: FloatArray, again: FloatArray, what: str) -> None:
-    """Check that forces, (n, 3), are the same once commands have been issued again."""
+    """Check that forces, (n, 3), are finite, and the same once commands have been issued again."""
+    if not np.isfinite(engine.max_abs(forces)):
+        raise DeckError("forces are not finite: atoms are at one place, or so close that energies overflow; move them")
     largest = max(engine.max_abs(forces), engine.max_abs(again), 1e-3)
     change = engine.max_abs(again - forces)
     if not np.isfinite(change):

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from mpi4py import MPI
 
 from lammps_implicit.errors import DeckError
-from lammps_implicit.evaluators.adapted_deck import QUIT
+from lammps_implicit.evaluators.adapted_deck import QUIT, REPLICAS
 
 _PATIENCE = 2.0
 """Seconds that other ranks give rank 0 to report what has ended all of them."""
@@ -58,12 +58,18 @@ def until_quit(deck: str) -> Iterator[Ending]:
     Raises
     ------
     DeckError
-        If it quits with a status that says that it failed.
+        If it quits with a status that says that it failed, or has a command that needs several replicas.
     """
     ending = Ending()
     try:
         yield ending
     except Exception as error:
+        several = re.search(rf"Unknown command: {REPLICAS}(\S+)", str(error))
+        if several is not None:
+            raise DeckError(
+                f"the deck {deck} says '{several[1]}', which takes several replicas of the system, and here is one: "
+                "remove that line, and begin from the structure that is to be relaxed (a saddle with --saddle)"
+            ) from None
         found = re.search(rf"Unknown command: {QUIT}\b *([^\s(]*)", str(error))
         if found is None:
             raise

@@ -32,7 +32,7 @@ def why_forces_jump(deck: Deck) -> str:
     jumping = [word for word in deck.pair_style if _CUT.search(word)]
     if not jumping:
         return ""
-    return f"forces of '{jumping[0]}' jump where pairs cross its cutoff: use coul/long, coul/dsf or coul/wolf, or "
+    return f"forces of '{jumping[0]}' jump where pairs cross its cutoff: use coul/long or coul/dsf, or "
 
 
 def differentiable(kspace: Sequence[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], str]:

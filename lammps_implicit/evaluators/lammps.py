@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.errors import DeckError, LammpsImplicitError
-from lammps_implicit.evaluators.deck import BONDED
+from lammps_implicit.evaluators.deck import BONDED, writing_commands
 from lammps_implicit.evaluators.interface import Neighbourhood, Reference
 from lammps_implicit.evaluators.lammps_session import LammpsSession
 from lammps_implicit.evaluators.lammps_state import SIZE_COLUMNS, STYLE_ATOM, TYPE_ARRAY
@@ -395,11 +395,8 @@ class Engine(LammpsSession):
         self._displaced = True  # the forces may be those of another place
         path = self.scratch / "structure.data"
         kinds = [kind for kind in BONDED.values() if self.lmp.extract_setting(f"n{kind}types") > 0]
-        coefficients = "" if any(kind not in self.deck.bonded for kind in kinds) else " nocoeff"
-        if "pair" in self.deck.from_data:
-            coefficients = " pair ij"
-        with self._without_tails():
-            self.command(f'write_data "{path}" noinit{coefficients}')
+        for line in writing_commands(path, self.deck, any(kind not in self.deck.bonded for kind in kinds)):
+            self.command(line)
         return path
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -5,14 +5,12 @@ Only `lammps_state`, this file, `lammps` and, for restart files, `restarts` call
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -347,18 +345,6 @@ class LammpsSession(LammpsState):
         answer = self._info("system fixes")
         require_as_read(self.deck, answer, self.lmp.extract_global("pair_style"))
         self.follows_atoms = boundary_follows_atoms(answer)
-
-    @contextlib.contextmanager
-    def _without_tails(self) -> Iterator[None]:
-        """Leave out corrections for the tail: with them LAMMPS waits for all ranks while one writes coefficients."""
-        tails = [" ".join(words) for words in self.deck.pair_modifies if ("tail", "yes") in pairwise(words)]
-        for words in tails:
-            self.command(f"pair_modify {words} tail no")
-        try:
-            yield
-        finally:
-            for words in tails:
-                self.command(f"pair_modify {words}")
 
     def _ghost_cutoff(self) -> float:
         """Distance from a rank's part of the cell within which it has ghost atoms, Å."""

@@ -196,13 +196,23 @@ def _plan(engine: Engine, seen: Inspection, potential: Any) -> Plan | None:
     count = len(potential.theta)
     if not count or seen.failed:
         return None
-    seconds, strains = math.nan, 0
+    seconds, installing, strains = math.nan, math.nan, 0
     if not seen.refused:
         seconds = _seconds(engine)
         with contextlib.suppress(LammpsImplicitError):
             strains = len(allowed_strains(engine)[0])
+        with contextlib.suppress(LammpsImplicitError):  # reported where derivatives are taken
+            installing = _installing(engine, potential)
     costs = estimate_costs(engine, potential, "", strains)
-    return Plan(tuple(potential.names), _method(potential), costs.evaluations, seconds, 24 * count * seen.atoms)
+    return Plan(
+        tuple(potential.names),
+        _method(potential),
+        costs.evaluations,
+        seconds,
+        costs.installations,
+        installing,
+        24 * count * seen.atoms,
+    )
 
 
 def _method(potential: Any) -> str:
@@ -224,6 +234,16 @@ def _seconds(engine: Engine) -> float:
         engine.forces()
         count, spent = count + 1, engine.max(time.monotonic() - start)
     return spent / count
+
+
+def _installing(engine: Engine, potential: Any) -> float:
+    """Time of one force evaluation at installed parameters, the same on every rank; NaN if none are installed."""
+    if not isinstance(potential, InstalledPotential):
+        return math.nan
+    potential.define(engine)
+    start = time.monotonic()
+    potential.install(engine, np.zeros(len(potential.theta)))
+    return engine.max(time.monotonic() - start)
 
 
 def _transcript(engine: Engine) -> str:

@@ -50,6 +50,10 @@ class Plan:
         Force evaluations of each product, to a relative tolerance of 1e-5 at a well-conditioned minimum.
     seconds : float
         Of one force evaluation, measured; NaN if none could be made.
+    installations : mapping of str to int
+        How many of these evaluations are at other parameters.
+    installing : float
+        Seconds of one of these, with the parameters that LAMMPS reads first; NaN if none could be made.
     jacobian_bytes : int
         Memory of the whole Jacobian.
     """
@@ -58,7 +62,15 @@ class Plan:
     method: str
     evaluations: Mapping[str, int]
     seconds: float
+    installations: Mapping[str, int]
+    installing: float
     jacobian_bytes: int
+
+    def time(self, product: str) -> float:
+        """Seconds of a product; NaN if unknown."""
+        elsewhere = self.installations.get(product, 0)
+        slow = self.seconds if math.isnan(self.installing) else self.installing
+        return (self.evaluations[product] - elsewhere) * self.seconds + elsewhere * slow
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def _of_sensitivity(file: Any) -> dict[str, Observable]:
     name = "enthalpy" if "enthalpy" in file else "energy"
     units = str(file.attrs["energy_unit"])
     cubic = Cubic(file["duals"][()], file["third"][()], file["third_inner"][()]) if "third" in file else None
-    gradient, hessian = file["energy_gradient"][()], file["energy_hessian"][()]
+    gradient, hessian = file["energy_gradient"][()], optional("energy_hessian")
     found = {name: Observable(np.asarray(file[name][()]), gradient, units, hessian, cubic)}
     if "volume_gradient" in file:
         gradient, volume_hessian = file["volume_gradient"][()], optional("volume_hessian")

@@ -27,6 +27,9 @@ round-off balance."""
 NO_ENERGY, NO_FORCE = 1e-14, 1e-11
 """Changes that count as round-off: of the energy, relative to itself, and of a force, eV/Å."""
 
+MANY = 2_000
+"""Force evaluations of second derivatives beyond which they are told beforehand."""
+
 TYPICAL = 1e-3
 """Share of a typical parameter below which a parameter counts as zero, for the step."""
 
@@ -187,11 +190,16 @@ def require_smooth(engine: Evaluator, doubled: FloatArray, single: FloatArray) -
         )
 
 
+def bare_evaluations(linear: BoolArray) -> int:
+    """Force evaluations of `bare_second_derivative`, from whether U is linear in each parameter, (P,)."""
+    return 0 if linear.all() else 2 * sum(1 for _ in _pairs(linear)) + 2
+
+
 def bare_second_derivative(potential: Swept, engine: Evaluator) -> FloatArray:
     """∂²U/∂Θ² at fixed positions, (P, P), by second differences of the energy; zero between linear parameters.
 
-    Costs two force evaluations per diagonal element, four per other element, one at Θ, and one to install Θ again,
-    which also happens after an error.
+    Costs two force evaluations per element on and above the diagonal that is not zero, one at Θ, and one to install Θ
+    again, which also happens after an error.
 
     Parameters
     ----------
@@ -209,25 +217,28 @@ def bare_second_derivative(potential: Swept, engine: Evaluator) -> FloatArray:
     hessian = np.zeros((count, count))
     if linear.all():
         return hessian
-    zero = np.zeros(count)
+    units = np.diag(steps)
     with trial_parameters(potential, engine) as install:
-        middle = _state(install, engine, zero)[0]
+        middle = _state(install, engine, np.zeros(count))[0]
+        # U(Θ + s) + U(Θ - s) - 2 U(Θ) = sᵀ ∂²U/∂Θ² s + O(s⁴), along one parameter and along two at once.
+        bent = np.array([0.0 if linear[k] else _bend(install, engine, units[k], middle) for k in range(count)])
         for row, column in _pairs(linear):
-            ends = []
-            for first, second in ((1, 1), (1, -1), (-1, 1), (-1, -1)) if row != column else ((1, 0), (-1, 0)):
-                change = zero.copy()
-                change[row] += first * steps[row]
-                change[column] += second * steps[column]
-                ends.append(_state(install, engine, change)[0])
             if row == column:
-                value = (ends[0] + ends[1] - 2 * middle) / steps[row] ** 2
+                value = bent[row]
             else:
-                value = (ends[0] - ends[1] - ends[2] + ends[3]) / (4 * steps[row] * steps[column])
-            hessian[row, column] = hessian[column, row] = value
+                value = (_bend(install, engine, units[row] + units[column], middle) - bent[row] - bent[column]) / 2
+            hessian[row, column] = hessian[column, row] = value / (steps[row] * steps[column])
     return hessian
 
 
+def _bend(install: Install, engine: Evaluator, step: FloatArray, middle: float) -> float:
+    """U(Θ + step) + U(Θ - step) - 2 U(Θ). Two force evaluations."""
+    up, down = (_state(install, engine, sign * step)[0] for sign in (1, -1))
+    return (up - middle) + (down - middle)
+
+
 def _pairs(linear: BoolArray) -> Iterator[tuple[int, int]]:
+    """Pairs of parameters, and parameters with themselves, in which U is not linear."""
     for row in range(len(linear)):
         for column in range(row + 1):
             if not (linear[row] and linear[column]):

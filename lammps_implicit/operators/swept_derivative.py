@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,10 @@ from lammps_implicit.operators.coupling import STRAIN_STEPS, measure_coupling
 from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Hessian, Swept
 from lammps_implicit.operators.sweep import (
+    MANY,
     Install,
     Sweep,
+    bare_evaluations,
     bare_second_derivative,
     require_smooth,
     sweep_parameters,
@@ -101,9 +104,21 @@ class SweptDerivative:
         """∂U/∂Θ, (P,), eV per unit of each parameter."""
         return self.sweep().energies
 
+    @property
+    def bare_evaluations(self) -> int:
+        """Force evaluations that `bare_second_derivative` will cost."""
+        return 0 if self._bare is not None else bare_evaluations(self.potential.linear)
+
     def bare_second_derivative(self) -> FloatArray:
         """∂²U/∂Θ² at fixed positions, (P, P), measured at the first call: see `sweep.bare_second_derivative`."""
         if self._bare is None:
+            expected = self.bare_evaluations
+            if expected > MANY and self.engine.comm.rank == 0:
+                warnings.warn(
+                    f"second derivatives of the energy by {len(self.potential.theta)} parameters take {expected:,} "
+                    "force evaluations; '--parameters' chooses fewer",
+                    stacklevel=3,
+                )
             self._bare = bare_second_derivative(self.potential, self.engine)
         return self._bare
 

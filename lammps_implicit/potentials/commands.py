@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import BONDED, Deck, PairCoeff, Setting
 from lammps_implicit.evaluators.potential_folders import potential_file
 from lammps_implicit.potentials.number_files import is_number
+
+_KEEPING = "threebody"
+"""Argument of ``pair_style sw`` with which LAMMPS does not read a file again (measured)."""
 
 _NEEDS_RESET = ("uf3", "pod", "eam")
 """Styles that keep the coefficients they read first (``eam``: from a file of the same name), or crash, unless
@@ -143,7 +145,9 @@ class PotentialCommands:
         again = [] if self.renewed else self._following()
         hybrid = bool(self.style) and self.style[0].startswith("hybrid")
         styles = {words[2] for words in again if len(words) > 2} if hybrid else set(self.style[:1] if again else ())
-        if self.renewed or any(map(_needs_reset, styles)) or (again and self._reads_once):
+        if any(plain_style(style) == "sw" for style in styles):
+            styles |= {_KEEPING} & set(self.style)
+        if self.renewed or any(map(_needs_reset, styles)):
             return self.complete_lines()
         return [
             *self.settings,
@@ -154,7 +158,7 @@ class PotentialCommands:
 
     def complete_lines(self) -> list[str]:
         """Commands that set up the complete potential from scratch, but for bonded interactions that are unchanged."""
-        reset = any(map(_needs_reset, self.style)) or self._reads_once
+        reset = any(map(_needs_reset, self.style))
         return [
             *self.settings,
             *(["pair_style none"] if reset else []),
@@ -164,11 +168,6 @@ class PotentialCommands:
             *self._bonded_lines(),
             *self.final,
         ]
-
-    @property
-    def _reads_once(self) -> bool:
-        """Whether LAMMPS reads the file of a style once only: that of ``sw threebody off`` (observed)."""
-        return ("threebody", "off") in pairwise(self.style)
 
     def _following(self) -> list[list[str]]:
         """The first ``pair_coeff`` line that has changed, and those after it that may override it."""
@@ -379,7 +378,7 @@ def _like_path(word: str) -> bool:
 
 
 def _needs_reset(word: str) -> bool:
-    return plain_style(word) in _NEEDS_RESET
+    return plain_style(word) in _NEEDS_RESET or word == _KEEPING
 
 
 def _command(name: str, words: Sequence[str]) -> str:

@@ -120,8 +120,8 @@ def _left_out(engine: Engine, labels: list[str], offers: str) -> list[str]:
         if style[0] not in ("none", "zero") and not any(label.startswith(f"{kind} ") for label in labels):
             found.append(f"{kind}_style {' '.join(style)}: nothing of it is a parameter")
     zeros = pair_coefficients.without_derivative(deck, engine.n_types)
-    if zeros:
-        found.append(f"{', '.join(zeros)}: zeros of which others are mixed have no derivative")
+    for why in dict.fromkeys(zeros.values()):
+        found.append(f"{', '.join(label for label in zeros if zeros[label] == why)}: zero, and {why}")
     if deck.kspace:
         found.append(f"{' '.join(deck.kspace[0])}: accuracy and resolution are settings, not parameters")
     if any(label.startswith(PREFIX) for label in labels):

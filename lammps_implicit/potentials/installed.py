@@ -25,6 +25,9 @@ from lammps_implicit.potentials.commands import PotentialCommands
 from lammps_implicit.potentials.interface import Prepared, Source
 from lammps_implicit.potentials.output import write_text, write_together
 
+_NAMED = 2
+"""Changed parameters that a message names at most: more are no steps of a sweep."""
+
 
 @dataclass(frozen=True)
 class InstalledPotential:
@@ -123,7 +126,15 @@ class InstalledPotential:
         try:
             return engine.reissue(lines, complete)
         except DeckError as error:
-            raise PotentialError(f"these parameters cannot be changed after the deck ran: {error}") from None
+            raise PotentialError(self._refused(dtheta, error)) from None
+
+    def _refused(self, dtheta: FloatArray, error: DeckError) -> str:
+        """What to say where LAMMPS refuses Θ + δΘ: which parameter it was, if few were changed, and what to do."""
+        changed = [name for name, change in zip(self.names, dtheta, strict=True) if change]
+        if not 1 <= len(changed) <= _NAMED:
+            return f"these parameters cannot be changed after the deck ran: {error}"
+        named, without = (", ".join(f"'{sign}{name}'" for name in changed) for sign in ("", "!"))
+        return f"{named} cannot be changed after the deck ran: {error}; leave it out with --parameters {without}"
 
     def steps(self) -> FloatArray:
         """Steps of the parameters, (P,): see `operators.sweep.steps_of`."""

@@ -76,7 +76,7 @@ class PairCoefficients:
 def from_deck(deck: Deck, beside_words: bool = False, types: int = 0) -> PairCoefficients | None:
     """All coefficients in the ``pair_coeff`` lines of a deck.
 
-    But for zeros of which LAMMPS makes those of other pairs: these go like their square roots, and have no derivative.
+    But for zeros of `without_derivative`.
 
     Parameters
     ----------
@@ -98,15 +98,36 @@ def from_deck(deck: Deck, beside_words: bool = False, types: int = 0) -> PairCoe
     return PairCoefficients(tuple(deck.pair_coeffs), tuple(found.values()), tuple(found))
 
 
-def without_derivative(deck: Deck, types: int) -> list[str]:
-    """Labels of the zeros of which LAMMPS makes the coefficients of other pairs."""
+def without_derivative(deck: Deck, types: int) -> dict[str, str]:
+    """Labels of the zeros that cannot be anything else, and why: that they have no derivative, or that LAMMPS refuses.
+
+    The coefficients of other pairs that LAMMPS makes of a zero go like its square root. The hydrogens of TIP4P water
+    must have no epsilon.
+    """
     mixed = _mixed_types(deck.pair_coeffs, types)
-    found = []
+    found = {}
     for label, ((number, word), *_) in _places(deck, beside_words=False).items():
         line = deck.pair_coeffs[number]
-        if not float(line.args[word]) and mixed & _like_types(line, types):
-            found.append(label)
+        if float(line.args[word]):
+            continue
+        alike = _like_types(line, types)
+        if mixed & alike:
+            found[label] = (
+                "LAMMPS mixes coefficients of other pairs from it, as its square root, which has no derivative: give "
+                "pairs of different types pair_coeff lines of their own"
+            )
+        elif label.endswith(" epsilon") and alike & _tip4p_hydrogens(deck, style_of(deck, line)[0]):
+            found[label] = "LAMMPS refuses any other value for the hydrogens of TIP4P water"
     return found
+
+
+def _tip4p_hydrogens(deck: Deck, style: str) -> set[int]:
+    """Atom type of the hydrogens, the second argument of a TIP4P pair style; empty for other styles."""
+    words = list(deck.pair_style)
+    if "/tip4p/" not in style or style not in words:
+        return set()
+    hydrogen = words[words.index(style) + 2]
+    return {int(hydrogen)} if hydrogen.isdecimal() else set()
 
 
 def by_name(deck: Deck, pattern: str) -> list[str]:
@@ -231,11 +252,8 @@ def require_numbers(deck: Deck, patterns: Sequence[str], types: int) -> None:
     random = [style for style in pair_styles(deck) if plain_style(style).startswith(_RANDOM)]
     if random:
         raise PotentialError(f"the forces of pair_style {random[0]} are random: they have no minimum to differentiate")
-    zeros = without_derivative(deck, types) if patterns else []
+    zeros = without_derivative(deck, types) if patterns else {}
     for pattern in patterns:
         _require_number(deck, pattern)
         if pattern in zeros:
-            raise PotentialError(
-                f"'{pattern}' is zero, and LAMMPS mixes coefficients of other pairs from it, as its square root, which "
-                "has no derivative: give pairs of different types pair_coeff lines of their own"
-            )
+            raise PotentialError(f"'{pattern}' is zero, and {zeros[pattern]}")

@@ -49,7 +49,7 @@ SENSITIVITY = Schema(
         "potential": texts(needed=False),
         "energy": numbers(),
         "energy_gradient": numbers("P"),
-        "energy_hessian": numbers("P", "P"),
+        "energy_hessian": numbers("P", "P", needed=False),
         "jacobian": numbers("P", "N", 3, needed=False),
         "jacobian_left": numbers("R", "N", 3, needed=False),
         "jacobian_right": numbers("P", "R", needed=False),

@@ -29,6 +29,9 @@ REACH = 1.0
 """Å; displacement of an atom beyond which a first-order prediction means little: less than half a bond length."""
 
 
+_ORDERS = ("zeroth", "first", "second")
+
+
 @dataclass(frozen=True)
 class PredictedStructure:
     """Structure and energy at Θ + δΘ, predicted from the derivatives at Θ.
@@ -43,7 +46,8 @@ class PredictedStructure:
         Strain of the cell, first order, upper triangular; zero if the cell is fixed.
     enthalpy_terms : (3,) float array
         W(Θ); dW/dΘ·δΘ; ½ δΘ·d²W/dΘ²·δΘ, in eV, with the enthalpy W = U + pV at the pressure p at which the cell is
-        held, or the energy U if the cell is fixed. The error of their sum is of order |δΘ|³.
+        held, or the energy U if the cell is fixed. The error of their sum is of order |δΘ|³. If the result has no
+        second derivative, (2,) and |δΘ|².
     work : float
         pV of the predicted cell, eV; zero if the cell is fixed.
     """
@@ -87,8 +91,9 @@ def predict(sensitivity: Sensitivity, dtheta: FloatArray) -> PredictedStructure:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         first = float(sensitivity.energy_gradient @ dtheta)
-        second = 0.5 * float(dtheta @ sensitivity.energy_hessian @ dtheta)
-        terms = np.array([sensitivity.enthalpy, first, second])
+        hessian = sensitivity.energy_hessian
+        second = [] if hessian is None else [0.5 * float(dtheta @ hessian @ dtheta)]
+        terms = np.array([sensitivity.enthalpy, first, *second])
         displacement, strain = sensitivity.displacement(dtheta), sensitivity.strain(dtheta)
         cell = sensitivity.structure.cell @ (np.eye(3) + strain).T
         work = sensitivity.mean_pressure * sensitivity.volume_of(cell)
@@ -184,14 +189,16 @@ def write_prediction(
         file["theta"] = sensitivity.theta + prediction.dtheta
         file["parameter_names"] = np.array(sensitivity.names, dtype=h5py.string_dtype())
         file["energy"] = prediction.energy
-        power = 3 if prediction.work == 0 else 2
-        file["energy"].attrs.update({"units": energy, "order": f"error of order |dtheta|^{power}"})
+        power = len(prediction.enthalpy_terms)
+        of_energy = power if prediction.work == 0 else 2
+        file["energy"].attrs.update({"units": energy, "order": f"error of order |dtheta|^{of_energy}"})
         if sensitivity.strain_jacobian is not None:
             file["enthalpy"] = prediction.enthalpy
-            file["enthalpy"].attrs.update({"units": energy, "order": "second; error of order |dtheta|^3"})
+            order = f"{_ORDERS[power - 1]}; error of order |dtheta|^{power}"
+            file["enthalpy"].attrs.update({"units": energy, "order": order})
         terms = "energy_terms" if sensitivity.strain_jacobian is None else "enthalpy_terms"
         file[terms] = prediction.enthalpy_terms
-        file[terms].attrs.update({"units": energy, "order": "zeroth, first, second"})
+        file[terms].attrs.update({"units": energy, "order": ", ".join(_ORDERS[:power])})
     with written_whole(xyz, overwrite) as temporary:
         atoms = moved.to_ase(displacement=prediction.displacement)
         atoms.info["energy"] = prediction.energy

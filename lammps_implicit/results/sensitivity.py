@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import StrainFreedom
 from lammps_implicit.cell.voigt import tensor
+from lammps_implicit.conformance.costs import is_dear
 from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
 from lammps_implicit.mpi.id_order import PIECE, IdOrder
@@ -23,7 +25,9 @@ from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.jacobian import Jacobian
+from lammps_implicit.results.costs import costs_of, hessian_evaluations, spending
 from lammps_implicit.results.data_file import DataFile, StoredDataFile, store_data_file, take_data_file
+from lammps_implicit.results.factors import WHAT, ArrayFactors, Factors, FileFactors, JacobianFactors
 from lammps_implicit.results.format import SENSITIVITY, SENSITIVITY_KIND, __version__
 from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.results.structure import read_structure, stream_rows, stream_structure, write_dataset
@@ -38,88 +42,8 @@ plot."""
 FORMS = ("auto", "full", "factored")
 """Forms in which a Jacobian is written: see `Sensitivity.write`."""
 
-_WHAT = "a result of 'lammps-implicit sensitivity'"
-
 _DATA_FILE = "data_file"
 """Dataset of `Sensitivity.data`."""
-
-
-class Factors(Protocol):
-    """Factors of dX*/dΘ = Σ_k L_k R_kᵀ, with rows in the order of the atoms of the result's structure."""
-
-    @property
-    def right(self) -> FloatArray:
-        """R, (P, r), per unit of each parameter."""
-        ...
-
-    def left(self, rows: slice | IntArray) -> FloatArray:
-        """L of some atoms, (r, m, 3), Å."""
-        ...
-
-    def displacement(self, weights: FloatArray) -> FloatArray:
-        """Σ_k weights_k L_k of all atoms, (n, 3), Å."""
-        ...
-
-
-@dataclass(frozen=True)
-class _JacobianFactors:
-    """Factors of a `Jacobian` in memory, whose rows are in the engine's order."""
-
-    jacobian: Jacobian
-    order: IntArray
-
-    @property
-    def right(self) -> FloatArray:
-        return self.jacobian.right
-
-    def left(self, rows: slice | IntArray) -> FloatArray:
-        return self.jacobian.left[:, self.order[rows]]
-
-    def displacement(self, weights: FloatArray) -> FloatArray:
-        return np.tensordot(weights, self.jacobian.left, axes=1)[self.order]
-
-
-@dataclass(frozen=True)
-class _ArrayFactors:
-    """Factors in memory, whose rows are in the structure's order."""
-
-    patterns: FloatArray
-    right: FloatArray
-
-    def left(self, rows: slice | IntArray) -> FloatArray:
-        return self.patterns[:, rows]
-
-    def displacement(self, weights: FloatArray) -> FloatArray:
-        return np.tensordot(weights, self.patterns, axes=1)
-
-
-@dataclass(frozen=True)
-class _FileFactors:
-    """Factors in a file, read when they are needed, one pattern at a time."""
-
-    path: Path
-    parameters: int
-
-    @property
-    def right(self) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY], _WHAT) as file:
-            return np.eye(self.parameters) if "jacobian" in file else file["jacobian_right"][()]
-
-    def left(self, rows: slice | IntArray) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY], _WHAT) as file:
-            patterns = file["jacobian" if "jacobian" in file else "jacobian_left"]
-            if isinstance(rows, slice):
-                return patterns[:, rows]
-            rising, place = np.unique(rows, return_inverse=True)  # as HDF5 reads them
-            return patterns[:, rising][:, place]
-
-    def displacement(self, weights: FloatArray) -> FloatArray:
-        with hdf5_opened(self.path, [SENSITIVITY], _WHAT) as file:
-            patterns = file["jacobian" if "jacobian" in file else "jacobian_left"]
-            moved = np.zeros(patterns.shape[1:])
-            for index in np.flatnonzero(weights):
-                moved += weights[index] * patterns[index]
-        return moved
 
 
 @dataclass(frozen=True)
@@ -140,8 +64,8 @@ class Sensitivity:
         eV in ``units metal``.
     energy_gradient : (P,) float array
         dE/dΘ, energy per unit of each parameter; of the enthalpy if the cell is relaxed too.
-    energy_hessian : (P, P) float array
-        d²E/dΘ², likewise.
+    energy_hessian : (P, P) float array or None
+        d²E/dΘ², likewise; None if it was left out.
     potential_text : str
         The coefficient file of the potential.
     attributes : dict
@@ -174,7 +98,7 @@ class Sensitivity:
     names: tuple[str, ...]
     energy: float
     energy_gradient: FloatArray
-    energy_hessian: FloatArray
+    energy_hessian: FloatArray | None
     potential_text: str
     attributes: dict[str, Any]
     pressure: FloatArray
@@ -236,7 +160,7 @@ class Sensitivity:
         if ids is None or types is None or positions is None or patterns is None:
             return None
         whole = replace(structure, ids=ids, types=types, positions=positions)
-        factors = _ArrayFactors(np.moveaxis(patterns, 0, 1), self.factors.right)
+        factors = ArrayFactors(np.moveaxis(patterns, 0, 1), self.factors.right)
         return replace(self, structure=whole, factors=factors, comm=MPI.COMM_SELF)
 
     def write(self, path: str | os.PathLike[str], overwrite: bool = False, form: str = "auto") -> None:
@@ -261,7 +185,7 @@ class Sensitivity:
         -----
         If the cell is relaxed too, the file also has the datasets ``strain_jacobian`` (P, k), ``strain_basis`` (6, k),
         ``volume_gradient`` (P,), ``pressure`` (3, 3) and ``enthalpy``, and derivatives of the energy are those of the
-        enthalpy. Third derivatives are those of `third`.
+        enthalpy. There is no dataset ``energy_hessian`` if that was left out. Third derivatives are those of `third`.
         """
         if form not in FORMS:
             raise OutputError(f"form '{form}' is not one of {', '.join(FORMS)}")
@@ -291,13 +215,14 @@ class Sensitivity:
             file["parameter_names"] = np.array(self.names, dtype=h5py.string_dtype())
             file["potential"] = self.potential_text
             for name, (values, units) in self._datasets(length).items():
-                write_dataset(file, name, values, units)
+                if values is not None:
+                    write_dataset(file, name, values, units)
             if self.data is not None:
                 store_data_file(file, _DATA_FILE, self.data)
         return stream_structure(file, self.structure, self.comm, length)
 
     def _datasets(self, length: str) -> dict[str, tuple[Any, str]]:
-        """Arrays whose size does not depend on the number of atoms, with their units."""
+        """Arrays whose size does not depend on the number of atoms, with their units; None for what is not known."""
         energy = str(self.attributes["energy_unit"])
         found: dict[str, tuple[Any, str]] = {
             "theta": (self.theta, "the coefficient file's"),
@@ -338,6 +263,7 @@ def take_sensitivity(
     freedom: StrainFreedom,
     method: str = "auto",
     progress: Progress = no_progress,
+    energy_hessian: bool | None = None,
 ) -> Sensitivity:
     """Differentiate a stationary point: see `Minimum.sensitivity`.
 
@@ -348,11 +274,15 @@ def take_sensitivity(
         As for `StationaryPoint.jacobian`.
     freedom : StrainFreedom
         Strains of the cell, and the pressure at which it is held.
+    energy_hessian : bool, optional
+        Whether to measure the second derivative of the energy. Default: unless that costs more than 2,000 evaluations
+        and ten times those of the Jacobian; a warning says so.
 
     Raises
     ------
     LammpsImplicitError
-        If the stress is not hydrostatic, so that no enthalpy exists; nothing has been evaluated then.
+        If the stress is not hydrostatic, so that no enthalpy exists; nothing has been evaluated then. If third
+        derivatives, which go with it, have been taken, and `energy_hessian` is false.
     """
     if not (freedom.fixed or freedom.hydrostatic):
         raise LammpsImplicitError(
@@ -362,16 +292,24 @@ def take_sensitivity(
     third = point.third
     if third is not None and not (third.cell == freedom.label and np.array_equal(freedom.target, point.target)):
         third = None  # it belongs to another freedom of the cell
+    if third is not None and energy_hessian is False:
+        raise LammpsImplicitError(
+            "third derivatives go with the second derivative of the energy: do not leave that out"
+        )
+    if energy_hessian is None:
+        energy_hessian = third is not None or _is_affordable(point, jacobian)
+    with spending(point.engine) as spent:
+        hessian = point.energy_hessian(tol, cell=freedom) if energy_hessian else None
     return Sensitivity(
         structure=snapshot(point),
-        factors=_JacobianFactors(jacobian, np.argsort(point.ids)),
+        factors=JacobianFactors(jacobian, np.argsort(point.ids)),
         theta=point.potential.theta,
         names=point.potential.names,
         energy=point.energy,
         energy_gradient=jacobian.energy_gradient,
-        energy_hessian=point.energy_hessian(tol, cell=freedom),
+        energy_hessian=hessian,
         potential_text=point.potential.text,
-        attributes=_attributes(point, jacobian, tol, third),
+        attributes=_attributes(point, jacobian, tol, third) | costs_of(point, jacobian.statistics, spent),
         pressure=np.zeros((3, 3)) if freedom.fixed else freedom.target,
         strain_jacobian=jacobian.strain_jacobian,
         strain_basis=None if freedom.fixed else freedom.basis,
@@ -380,6 +318,21 @@ def take_sensitivity(
         comm=point.engine.comm,
         data=take_data_file(point),
     )
+
+
+def _is_affordable(point: StationaryPoint, jacobian: Jacobian) -> bool:
+    """Whether the second derivative of the energy is taken by default; if not, a warning says so."""
+    expected, known = hessian_evaluations(point), jacobian.statistics.evaluations.total
+    if not is_dear(expected, known):
+        return True
+    if point.engine.comm.rank == 0:
+        warnings.warn(
+            f"the second derivative of the energy is left out: it would take {expected:,} force evaluations, and the "
+            f"Jacobian took {known:,}; '--energy-hessian' (in Python energy_hessian=True) takes it all the same, and "
+            "'--parameters' fewer",
+            stacklevel=4,
+        )
+    return False
 
 
 def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
@@ -399,7 +352,7 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
     OutputError
         If the file does not exist, is damaged, is something else, or was written by a later version of this package.
     """
-    with hdf5_opened(path, [SENSITIVITY], _WHAT) as file:
+    with hdf5_opened(path, [SENSITIVITY], WHAT) as file:
         if "jacobian" not in file and not ("jacobian_left" in file and "jacobian_right" in file):
             raise OutputError(f"cannot read {path}: the Jacobian is missing")
         theta = file["theta"][()]
@@ -412,17 +365,17 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
         return Sensitivity(
             path=Path(path),
             structure=read_structure(file),
-            factors=_FileFactors(Path(path), len(theta)),
+            factors=FileFactors(Path(path), len(theta)),
             theta=theta,
             names=tuple(file["parameter_names"].asstr()[()]),
             energy=float(file["energy"][()]),
             energy_gradient=file["energy_gradient"][()],
-            energy_hessian=file["energy_hessian"][()],
+            energy_hessian=file["energy_hessian"][()] if "energy_hessian" in file else None,
             potential_text=file["potential"].asstr()[()],
             attributes=dict(file.attrs),
             pressure=held,
             third={name: file[name][()] for name in _THIRD if name in file},
-            data=StoredDataFile(partial(hdf5_opened, path, [SENSITIVITY], _WHAT), _DATA_FILE)
+            data=StoredDataFile(partial(hdf5_opened, path, [SENSITIVITY], WHAT), _DATA_FILE)
             if _DATA_FILE in file
             else None,
             **optional,
@@ -484,12 +437,9 @@ def _attributes(
         "rank": jacobian.rank,
         "cell_freedom": jacobian.freedom.label,
         "max_force": point.max_force,
-        "force_evaluations": point.engine.evaluations.forces,
-        "descriptor_evaluations": point.engine.evaluations.descriptors,
         "iterations": cost.iterations,
         "residual": cost.residual,
         "differencing_error": cost.differencing_error,
         "accuracy": cost.accuracy,
         "verdict": cost.verdict,
-        "seconds": cost.seconds,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping
 from functools import partial
@@ -97,6 +98,8 @@ class RelaxablePoint:
         Arguments of `from_deck` that recreate this point.
     setup : Evaluations
         Spent on taking over from the deck and on the relaxation to `ftol`.
+    setup_seconds : float
+        Wall time of that relaxation.
     initial_force, initial_volume : float
         Largest force component, eV/Å in ``units metal``, and volume, Å³, before that relaxation.
     relaxation : Relaxation
@@ -116,6 +119,7 @@ class RelaxablePoint:
         petsc_options: Mapping[str, Any] | None = None,
         accept_accuracy: float = 0.0,
     ) -> None:
+        begun = time.perf_counter()
         self.engine = engine
         self.relaxation: Relaxation | None = None
         self.deck_name = ""
@@ -147,7 +151,7 @@ class RelaxablePoint:
         for doubt in [*self._absurdities(start), *filter(None, [rise])]:
             if engine.comm.rank == 0:
                 warnings.warn(doubt, stacklevel=3)
-        self.setup = engine.evaluations.copy()
+        self.setup, self.setup_seconds = engine.evaluations.copy(), time.perf_counter() - begun
 
     def absurdities(self) -> list[str]:
         """Sentences that say why this structure may be no material; none for nearly all. See `plausible`."""
