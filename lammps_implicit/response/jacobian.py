@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import StrainFreedom
+from lammps_implicit.response.prepared import Prepared
 from lammps_implicit.response.statistics import Statistics
 from lammps_implicit.solvers.interface import iterations_expected
 
@@ -149,6 +150,7 @@ def solve_directions(
     directions: SingularDirections,
     mixed: FloatArray,
     solve: Callable[[FloatArray, float, float], FloatArray],
+    prepared: Callable[[], Prepared],
     tol: float,
 ) -> Patterns:
     """Solve H L_k = -C w_k for every direction.
@@ -160,6 +162,8 @@ def solve_directions(
         C of this rank's atoms.
     solve : callable
         Called with (right-hand side, tolerance, scale); returns a solution with ‖residual‖ ≤ tolerance·scale.
+    prepared : callable
+        Returns what is known of the system: later solves may find more motions to be free.
     tol : float
         Relative tolerance of each column of the Jacobian.
 
@@ -171,4 +175,7 @@ def solve_directions(
     left = np.zeros((len(directions.sizes), *mixed.shape[:2]))
     for k, weights in enumerate(directions.weights.T):
         left[k] = solve(-(mixed @ weights), tol, float(directions.sizes[0]))
+    project = prepared().system.null_space.project
+    for k, pattern in enumerate(left):
+        left[k] = project(pattern)
     return Patterns(left, directions.back)

@@ -365,7 +365,7 @@ class LinearResponse:
             solver = self._backend.for_many(min(room, int(4 * expected) + 50))
             self._prepare(solver, expected, progress, asked != "iterative")
         solve = partial(self.solve, solver=solver, may_be_dense=asked != "iterative")
-        patterns = solve_directions(directions, mixed, solve, inner)
+        patterns = solve_directions(directions, mixed, solve, self.prepared, inner)
         missed = self._jacobian_missed(patterns)
         if missed.told(tol) > GOOD * tol:  # once more, with steps that are measured, or to a smaller residual
             if missed.residual > GOOD * tol:
@@ -374,16 +374,16 @@ class LinearResponse:
             directions = self.engine.on_root(lambda: singular_directions(gram, inner))
             if self._dense is None or missed.residual > GOOD * tol:
                 self._prepare(solver, expected, progress, asked != "iterative")
-            again = solve_directions(directions, mixed, partial(solve, solver=self._dense or solver), inner)
-            second = self._jacobian_missed(again)
+            solve = partial(solve, solver=self._dense or solver)
+            new = solve_directions(directions, mixed, solve, self.prepared, inner)
+            second = self._jacobian_missed(new)
             if second.told(tol) < missed.told(tol):
-                patterns, missed = again, second
+                patterns, missed = new, second
         statistics = self._meter.counting
         statistics.method = method if self._dense is None else "dense"
         statistics.residual = missed.residual
         statistics.checked(missed.told(tol), tol, "the Jacobian is")
-        hessian = read_only(self._second_derivative(patterns))
-        left, right = read_only(patterns.left), read_only(patterns.right)
+        left, right, hessian = map(read_only, (patterns.left, patterns.right, self._second_derivative(patterns)))
         return Jacobian(left, right, tol, freedom, statistics, gradient, hessian)
 
     def _coupled_jacobian(self, tol: float, freedom: StrainFreedom, method: str, progress: Progress) -> Jacobian:

@@ -324,6 +324,6 @@ def every_atom_is_held(engine: Evaluator, product: FloatArray, stiffness: float)
 def _no_restoring_force(curvature: float, stiffness: float) -> UnheldError:
     return UnheldError(
         f"some atoms move without any restoring force (curvature {curvature:.2g}, typically {stiffness:.2g}): "
-        "isolated ones, to freeze with 'fix setforce 0 0 0' or deleted, or an angle or a twist of a molecule that no "
-        "part of the energy holds"
+        "isolated ones (freeze them with 'fix setforce 0 0 0', or delete them), or an angle or a twist of a molecule "
+        "that no part of the energy holds"
     )
