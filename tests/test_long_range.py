@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from brute_force import Newton
 
-from lammps_implicit import Minimum, testing
+from lammps_implicit import LammpsImplicitError, Minimum, testing
 from lammps_implicit.errors import DeckError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.kspace import differentiable, refined, why_forces_jump
@@ -190,3 +190,14 @@ def test_a_fix_that_moves_atoms_is_still_refused(write_deck):
     text = VACANCIES + "fix m all move linear 0.001 0 0\n"
     with pytest.raises(DeckError, match="unfix m"):
         salt(write_deck, text)
+
+
+def test_cells_with_a_net_charge_stay_fixed(write_deck):
+    """The pressure of the background is missing in LAMMPS'."""
+    charged = "set atom 3 charge 2.5\n" + MGO
+    with salt(write_deck, charged) as point:
+        assert point.jvp(CHANGE, 1e-5).shape == point.positions.shape
+        with pytest.raises(LammpsImplicitError, match="charges do not add up to zero"):
+            point.strain("iso")
+    with salt(write_deck, MGO) as point:
+        assert point.strain("iso").names

@@ -150,7 +150,8 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
     ------
     LammpsImplicitError
         If a name is unknown, a component is given along a direction in which the cell cannot be strained, a shear mixes
-        fixed and free components, external forces act, or a boundary follows the atoms of a cell under pressure.
+        fixed and free components, external forces act, charges do not add up to zero, or a boundary follows the atoms
+        of a cell under pressure.
     """
     if cell == "none":
         return StrainFreedom("none", (), np.zeros((6, 0)), target, engine.deck.units)
@@ -165,6 +166,11 @@ def strain_freedom(cell: str, target: FloatArray, engine: Evaluator) -> StrainFr
         raise LammpsImplicitError(
             f"cell '{cell}': external forces act (a wall, an indenter, a field), and how they change when the cell is "
             "strained is not known; keep the cell fixed"
+        )
+    if engine.charged:
+        raise LammpsImplicitError(
+            f"cell '{cell}': the charges do not add up to zero, and LAMMPS' pressure lacks that of the background "
+            "which kspace_style adds: it is not the derivative of the energy; neutralise the cell, or keep it fixed"
         )
     if engine.follows_atoms and target.any():
         raise LammpsImplicitError(

