@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import UnheldError
 from lammps_implicit.response.statistics import GOOD
 
 CORRECTIONS = 3
@@ -53,7 +54,7 @@ def corrected(
     rest_of: Callable[[FloatArray], FloatArray],
     solve: Callable[[FloatArray, float], FloatArray],
     tol: float,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, Missed]:
     """Correct a solution until it is accurate itself.
 
     Parameters
@@ -71,17 +72,22 @@ def corrected(
 
     Returns
     -------
-    x, rest : (n, 3) float arrays
+    x : (n, 3) float array
         The best found.
+    missed : Missed
+        What it misses. Along motions that cost nothing (a free hinge) there is no error: its residual counts there.
     """
     now = missed(x, rest)
     for _ in range(CORRECTIONS):
         if now.factor(tol) == 1.0:
             break
-        better = x + solve(rest, now.factor(tol))
+        try:
+            better = x + solve(rest, now.factor(tol))
+        except UnheldError:
+            return x, Missed(now.residual, now.residual)
         left = rest_of(better)
         then = missed(better, left)
         if not then.error < now.error:
             break
         x, rest, now = better, left, then
-    return x, rest
+    return x, now

@@ -280,9 +280,9 @@ class LinearResponse:
             smaller = self._rest(better, right)
             if self.engine.norm(smaller) < self.engine.norm(rest):
                 x, rest = better, smaller
-        missed = partial(self.prepared().missed, size=size)
-        x, rest = corrected(x, rest, missed, partial(self._rest, right=right), partial(self.solve, probe=False), tol)
-        self._meter.counting.checked(missed(x, rest).told(tol), tol, "the linear solve is")
+        judge, rest_of = partial(self.prepared().missed, size=size), partial(self._rest, right=right)
+        x, missed = corrected(x, rest, judge, rest_of, partial(self.solve, probe=False), tol)
+        self._meter.counting.checked(missed.told(tol), tol, "the linear solve is")
         return self.prepared().system.null_space.project(x)  # a correction may have found more motions to be free
 
     def _rest(self, x: FloatArray, right: FloatArray) -> FloatArray:
