@@ -5,6 +5,7 @@ Only `lammps_state`, this file, `lammps` and, for restart files, `restarts` call
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import warnings
@@ -357,7 +358,14 @@ class LammpsSession(LammpsState):
         """What LAMMPS' command ``info`` says."""
         file = self.scratch / "info"
         self.command(f'info {what} out overwrite "{file}"')
-        return str(self.on_root(lambda: file.read_text(encoding="utf-8")))
+
+        def read() -> str:
+            text = file.read_text(encoding="utf-8")
+            if text.count("Info-Info") < 2:  # LAMMPS' first and last lines; it does not tell that a disk is full
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return text
+
+        return str(self.on_root(read))
 
     def _transcript(self) -> str:
         # Carriage returns are kept: they end no line of LAMMPS'.

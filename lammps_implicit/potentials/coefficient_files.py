@@ -79,7 +79,7 @@ def style_line(deck: Deck, style: str) -> PairCoeff | None:
     PotentialError
         If the deck has the style several times, or no line for it.
     """
-    hybrid = deck.pair_style[0].startswith("hybrid")
+    hybrid = deck.pair_style[:1] and deck.pair_style[0].startswith("hybrid")
     count = sum(plain_style(word) == style for word in (deck.pair_style if hybrid else deck.pair_style[:1]))
     if not count:
         return None
