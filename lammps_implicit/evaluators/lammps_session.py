@@ -47,9 +47,6 @@ from lammps_implicit.mpi.libraries import require_one_mpi
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.shutdown import end_all_on_exceptions
 
-_NEUTRAL = 1e-5
-"""Net charge, relative to the sum of magnitudes, that is round-off of written charges."""
-
 
 class _Closed:
     """In place of a LAMMPS instance that has been closed."""
