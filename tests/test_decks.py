@@ -66,7 +66,7 @@ def differentiate(deck, entry):
             weights = dict(zip(labels, WEIGHTS[: len(labels)], strict=True))
             direction = theta * np.array([weights[name] for name in names])
             before = m.engine.evaluations.total
-            moved = m.jvp(direction, tol=entry.get("tol", 1e-6), **({"cell": m.freedom} if cell != "none" else {}))
+            moved = m.jvp(direction, **({"cell": m.freedom} if cell != "none" else {}))
             displacement, strain = (moved, np.zeros(0)) if cell == "none" else (moved.displacement, moved.strain)
             cost = m.engine.evaluations.total - before
             x, h = m.positions[order], m.engine.cell
