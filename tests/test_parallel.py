@@ -124,7 +124,7 @@ def test_petsc_options_pass_through(folder):
     ("change", "message"),
     [
         (("Ta06A.snapcoeff", "none.snapcoeff"), "none.snapcoeff"),
-        (("minimize", "fix move all nve\nminimize"), "unfix move"),
+        (("minimize", "fix move all move linear 0 0 0\nminimize"), "unfix move"),
         (("1.0e-8 1000 10000", "1.0e-8 1 1"), "does not end in a minimum"),
     ],
 )
