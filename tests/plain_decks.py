@@ -177,6 +177,8 @@ class PlainDeck:
         with contextlib.chdir(folder):
             self.lmp.file(deck)
         for line in (
+            "restart 0",  # the deck's own output would go to wherever the tests run
+            *(f"undump {dump}" for dump in self.lmp.available_ids("dump")),
             "thermo 0",
             "compute plain_virial all pressure NULL virial",
             "thermo_style custom step pe c_plain_virial[1]",
