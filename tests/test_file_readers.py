@@ -15,7 +15,7 @@ from lammps_implicit.errors import DeckError, PotentialError
 from lammps_implicit.evaluators.deck import read_transcript
 from lammps_implicit.operators.sweep import sweep_parameters
 from lammps_implicit.potentials import entry_potentials, file_words, meam, named_numbers, reaxff, snap, tables
-from lammps_implicit.potentials.commands import PairCommands
+from lammps_implicit.potentials.commands import PotentialCommands
 from lammps_implicit.potentials.entry_layouts import LAYOUTS
 from lammps_implicit.potentials.number_files import require_finite
 from lammps_implicit.potentials.of_deck import start_lammps
@@ -27,7 +27,7 @@ def read(style, coeff, folder=SHIPPED):
 
 def edited(source, deck, values):
     """The text that a source writes."""
-    (text,) = source.edit(PairCommands.of(deck), np.asarray(values, float), Path("/tmp/tuned")).values()
+    (text,) = source.edit(PotentialCommands.of(deck), np.asarray(values, float), Path("/tmp/tuned")).values()
     return text
 
 

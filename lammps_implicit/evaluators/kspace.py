@@ -75,7 +75,7 @@ def refined(kspace: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     list of tuple of str
         Words of each; empty if the deck has no Ewald sum or particle mesh, a finer one, or chooses its resolution.
     """
-    if not kspace or kspace[0][0] != "kspace_style" or not kspace[0][1].startswith(("ewald", "pppm")):
+    if not _has_resolution(kspace):
         return []
     (_, style, *words), *modifies = kspace
     try:
@@ -89,7 +89,7 @@ def refined(kspace: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 def may_be_kept(kspace: Sequence[tuple[str, ...]]) -> bool:
     """Whether a deck has an Ewald sum or particle mesh whose resolution LAMMPS chooses by its charges."""
-    if not kspace or kspace[0][0] != "kspace_style" or not kspace[0][1].startswith(("ewald", "pppm")):
+    if not _has_resolution(kspace):
         return False
     return "disp" not in kspace[0][1] and not any(words[1].startswith("gewald") for words in kspace[1:])
 
@@ -108,6 +108,11 @@ def kept_resolution(transcript: str) -> tuple[str, ...]:
         return ()
     what, *numbers = found[-1]
     return ("kspace_modify", "gewald", width[-1], "mesh" if what == "grid" else "kmax/ewald", *numbers)
+
+
+def _has_resolution(kspace: Sequence[tuple[str, ...]]) -> bool:
+    """Whether a deck has an Ewald sum or a particle mesh."""
+    return bool(kspace) and kspace[0][0] == "kspace_style" and kspace[0][1].startswith(("ewald", "pppm"))
 
 
 def _chooses(keyword: str, value: str) -> bool:

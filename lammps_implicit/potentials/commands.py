@@ -193,7 +193,7 @@ class PotentialCommands:
 
 
 PairCommands = PotentialCommands
-"""Earlier name of `PotentialCommands`."""
+"""Earlier name of `PotentialCommands`, for packages that add families."""
 
 
 def _change(

@@ -11,7 +11,7 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck, PairCoeff
-from lammps_implicit.potentials.commands import PairCommands, plain_style, style_of
+from lammps_implicit.potentials.commands import PotentialCommands, plain_style, style_of
 from lammps_implicit.potentials.labels import EXCLUDES, matches
 from lammps_implicit.potentials.number_files import NumberFile, Span
 
@@ -79,7 +79,7 @@ class FileNumbers:
         """U is not linear in all of them."""
         return False
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the file by one with other values: see `Source.edit`."""
         target = stem.with_name(f"{stem.name}.{self.suffix}")
         commands.change(self.line, self.word, str(target))

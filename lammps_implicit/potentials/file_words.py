@@ -13,7 +13,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
-from lammps_implicit.potentials.commands import PairCommands, named_places
+from lammps_implicit.potentials.commands import PotentialCommands, named_places
 from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.labels import matches
 from lammps_implicit.potentials.number_files import NumberFile, Reader, is_number
@@ -63,7 +63,7 @@ class FileWords:
         """Empty."""
         return ()
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the file by another one wherever the deck names it: see `Source.edit`."""
         target = stem.with_name(f"{stem.name}.{self.target}")
         for line, word in self.places:

@@ -16,7 +16,7 @@ from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.deck import Deck
 from lammps_implicit.evaluators.lammps import Engine
 from lammps_implicit.potentials.coefficient_files import named_file
-from lammps_implicit.potentials.commands import PairCommands, plain_style, style_of
+from lammps_implicit.potentials.commands import PotentialCommands, plain_style, style_of
 from lammps_implicit.potentials.file_numbers import file_suffix
 from lammps_implicit.potentials.interface import PotentialFamily
 from lammps_implicit.potentials.number_files import NumberFile, Reader, Span, require_numbers
@@ -73,7 +73,7 @@ class FuncflFactors:
         """Empty: the lines do not name elements."""
         return ()
 
-    def edit(self, commands: PairCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
+    def edit(self, commands: PotentialCommands, values: FloatArray, stem: Path) -> dict[Path, str]:
         """Replace the file by one with scaled functions: see `Source.edit`."""
         target = stem.with_name(f"{stem.name}.{self.path.stem}.{file_suffix(self.style)}")
         for line, word in self.places:

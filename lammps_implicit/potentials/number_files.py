@@ -68,19 +68,14 @@ def text_of(path: Path) -> str:
     PotentialError
         If the file cannot be read, or is no text.
     """
+    content = b""
     try:
         content = path.read_bytes()
-        return content.decode("utf-8" if b"\0" in content or _is_utf8(content) else "latin-1")
+        return content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PotentialError(f"cannot read {path}: {error}") from None
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+        if not content or b"\0" in content:
+            raise PotentialError(f"cannot read {path}: {error}") from None
+        return content.decode("latin-1")
 
 
 class Reader:

@@ -492,9 +492,9 @@ class LinearResponse:
     def _jacobian_missed(self, patterns: Patterns) -> Missed:
         """What J δ misses for a random δ, each parameter weighted by its size, with another difference step.
 
-        Two force evaluations.
+        Two force evaluations, none if the change causes no forces.
         """
         dtheta = random_change(self.potential.theta)
         expected, moved = self.mixed.times(dtheta), patterns.dot(dtheta)
-        rest = self._rest(moved, -expected)
-        return self.prepared().missed(moved, rest, self.engine.norm(expected))
+        size = self.engine.norm(expected)
+        return self.prepared().missed(moved, self._rest(moved, -expected), size) if size > 0 else Missed(0.0, 0.0)

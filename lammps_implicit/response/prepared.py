@@ -67,8 +67,6 @@ class Prepared:
         The error of x is estimated as ‖K⁻¹r‖/‖x‖, with K scaled so that it is right for a random displacement.
         """
         engine, project = self.system.engine, self.system.null_space.project
-        if size == 0:
-            return Missed(0.0, 0.0)
         if not self._scale:
             soft = engine.norm(self.system.preconditioned(project(self.probe_product)))
             self._scale = engine.norm(project(self.probe)) / soft if soft > 0 else 1.0
