@@ -28,7 +28,6 @@ from lammps_implicit.inverse.problem import Held, Problem
 from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.inverse.terms import Number, Positions, Term
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.cells import require_same_potential
 from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.kind import Cells, Measure, measures_of
 from lammps_implicit.potentials.labels import select

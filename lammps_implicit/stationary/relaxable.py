@@ -220,6 +220,12 @@ class RelaxablePoint:
         return self._response.energy
 
     @property
+    def enthalpy(self) -> float:
+        """U + pV at the pressure at which the cell is held; the energy where the cell was not relaxed."""
+        held = float(np.trace(self.target)) / 3 if self.cell != "none" else 0.0
+        return self.energy + held * self.engine.volume
+
+    @property
     def pressure(self) -> FloatArray:
         """Pressure tensor, (3, 3), eV/Å³ in ``units metal``; times ``units.pressure_factor`` it is in LAMMPS' unit."""
         return self._response.pressure
