@@ -70,10 +70,11 @@ def measure(settings: InversionSettings, system: str, say: Say, iterations: int)
     for method in METHODS:
         say(f"inverse: {system}, {method}")
         start = time.perf_counter()
-        with open_cells(settings, None, lambda line: None) as cells:
+        with open_cells(settings, None, lambda line: None) as opened:
+            cells = opened.cells
             measures = measures_of(settings.observables, cells, settings.tol)
             theta = next(iter(cells.values())).potential.theta.copy()
-            problem = make_problem(settings, cells, measures, {}, theta)
+            problem = make_problem(settings, opened, measures, {}, theta)
             descent = Descent(radius=settings.first_step)
             if method == METHODS[1]:
                 problem = replace(problem, terms=[_without_adjoint(term) for term in problem.terms])

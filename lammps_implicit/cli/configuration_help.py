@@ -41,7 +41,7 @@ def described(sections: Iterable[tuple[str, type[BaseModel]]]) -> str:
 def _settings(model: type[BaseModel]) -> Iterator[str]:
     """One line for each setting of a section."""
     for name, field in model.model_fields.items():
-        line = f"  {name} ({_default(field)})"
+        line = f"  {field.alias or name} ({_default(field)})"
         if name == "kind" and get_origin(field.annotation) is Literal:
             line = f"  kind: {' or '.join(get_args(field.annotation))}"
         yield line + (f": {field.description}" if field.description else "")

@@ -32,7 +32,7 @@ from lammps_implicit.inverse.loss import LOSSES
 from lammps_implicit.inverse.run import HISTORY, PLOT, STRUCTURES, TUNED
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.configuration import read_configuration
-from lammps_implicit.observables.decks import PositionSource
+from lammps_implicit.observables.decks import BarrierEnds, PositionSource
 from lammps_implicit.observables.kind import OBSERVABLES
 
 
@@ -44,6 +44,7 @@ class InvertCommand(ConfiguredCommand):
         return [
             ("Settings of CONFIG", InversionSettings),
             ("cells: NAME", CellSettings),
+            ("cells: NAME: barrier", BarrierEnds),
             ("loss", Loss),
             ("loss: observables: NAME", Aim),
             *(("loss: terms, each", model) for _, model in LOSSES.items()),
@@ -52,7 +53,7 @@ class InvertCommand(ConfiguredCommand):
             ("parameters", ParameterSettings),
             ("parameters: bounds: PATTERN", Bound),
             ("parameters: equalities, each", Equality),
-            *(("observables: NAME", model) for _, model in OBSERVABLES.items()),
+            *(("observables: NAME", model) for model in dict.fromkeys(model for _, model in OBSERVABLES.items())),
         ]
 
 

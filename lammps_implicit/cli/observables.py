@@ -25,7 +25,7 @@ from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, wr
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.config import Binding, Bulk, Defect, StudySettings
 from lammps_implicit.observables.configuration import read_configuration
-from lammps_implicit.observables.decks import DeckSettings, PositionSource
+from lammps_implicit.observables.decks import BarrierEnds, DeckSettings, PositionSource
 from lammps_implicit.observables.kind import OBSERVABLES
 from lammps_implicit.observables.study import plot_study, run_study, table, write_study
 
@@ -39,9 +39,10 @@ class ObservablesCommand(ConfiguredCommand):
             ("Settings of CONFIG", StudySettings),
             ("bulk", Bulk),
             ("defects: NAME", Defect),
+            ("defects: NAME: barrier", BarrierEnds),
             ("reservoirs: ELEMENT", DeckSettings),
             ("bindings: NAME", Binding),
-            *(("observables: NAME", model) for _, model in OBSERVABLES.items()),
+            *(("observables: NAME", model) for model in dict.fromkeys(model for _, model in OBSERVABLES.items())),
             ("sites", PositionSource),
         ]
 
@@ -70,7 +71,7 @@ def observables(
         refuse_inputs(path, config, *([] if ensemble is None else [ensemble]))
     require_exists(ensemble)
     settings = read_configuration(config, StudySettings)
-    for deck in settings.decks() if relax else ():
+    for deck in settings.with_decks().values() if relax else ():
         deck.relax = True
     read = None
     if ensemble is not None:

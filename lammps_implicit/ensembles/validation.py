@@ -40,7 +40,8 @@ from lammps_implicit.observables.config import ENERGIES_PER_ATOM, StudySettings
 from lammps_implicit.observables.configuration import describe_errors
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
-from lammps_implicit.observables.study import Say, observables_of, open_cells
+from lammps_implicit.observables.opening import Say
+from lammps_implicit.observables.study import observables_of, open_cells
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.results.format import OBSERVABLES_KIND
 from lammps_implicit.stationary.point import StationaryPoint
@@ -395,7 +396,8 @@ def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> 
 def _cells_of_study(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[_Cells]:
     settings = _settings(derivatives)
     hashes = [str(line).rpartition(" ")[2] for line in derivatives.attributes.get("decks", ())]
-    _require_known_decks([cell.deck for cell in settings.decks()], hashes, derivatives, comm, say)
+    decks = [cell.deck for cell in settings.cells().values() if cell.deck is not None]
+    _require_known_decks(decks, hashes, derivatives, comm, say)
     with open_cells(settings, comm) as cells:
         _require_same_cells(cells.named(), derivatives)
         yield _Cells(

@@ -11,12 +11,12 @@ from lammps_implicit.inverse.kinds import Aim, FunctionLoss, ObservableLoss, Pos
 from lammps_implicit.inverse.loss import LossKind, RegisteredLoss
 from lammps_implicit.inverse.problem import JUMP, TRUST
 from lammps_implicit.observables.configuration import Force, Length, Name, Strict, path_fields, validate_cell
-from lammps_implicit.observables.decks import DeckSettings
+from lammps_implicit.observables.decks import StructureSettings, require_ends
 from lammps_implicit.observables.kind import RegisteredObservable
 
 
-class CellSettings(DeckSettings):
-    """A structure of the loss: a deck, and the strains that its cell may take."""
+class CellSettings(StructureSettings):
+    """A structure of the loss: a deck and the strains that its cell may take, or the saddle between two other cells."""
 
     cell: str = Field(default="none", description="none, iso, ortho, full, or strains such as zz")
     pressure: Union[float, str, list[float], None] = Field(default=None, description="target pressure of the cell")
@@ -27,6 +27,16 @@ class CellSettings(DeckSettings):
     )
 
     _cell_is_known = field_validator("cell")(validate_cell)
+
+    @model_validator(mode="after")
+    def _saddles_are_followed(self) -> CellSettings:
+        if self.is_saddle and self.from_start:
+            raise ValueError("from_start: a saddle is followed from step to step; leave it out")
+        if self.barrier is not None and (self.cell != "none" or self.pressure is not None):
+            raise ValueError(
+                "cell, pressure: those of a saddle between two cells are those of the cells; leave them out"
+            )
+        return self
 
 
 class Loss(Strict):
@@ -95,7 +105,7 @@ class InversionSettings(Strict):
     """All settings of the command ``invert``."""
 
     cells: dict[Name, CellSettings] = Field(
-        min_length=1, description="structures by name, each the final structure of a deck"
+        min_length=1, description="structures by name, each the final structure of a deck, or a saddle between others"
     )
     loss: Loss = Field(description="what is minimised")
     observables: dict[Name, RegisteredObservable] = Field(
@@ -126,6 +136,7 @@ class InversionSettings(Strict):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> InversionSettings:
+        require_ends(self.cells)
         for name, kind in self.observables.items():
             _require(list(self.cells), kind.cells(), f"observables: {name}", "cells")
         for term in self.loss.all_terms():

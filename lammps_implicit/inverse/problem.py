@@ -19,6 +19,7 @@ from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.inverse.terms import Contribution, Term
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.observables.kind import Measure
+from lammps_implicit.saddles.followed import FollowedMode
 from lammps_implicit.stationary.states import Excursion
 
 T = TypeVar("T")
@@ -146,6 +147,8 @@ class Problem:
         Force tolerance of relaxations, eV/Å.
     trust, jump : float
         Å; see `TRUST` and `JUMP`.
+    modes : mapping of str to FollowedMode
+        The negative modes of cells that are saddles.
     starts : mapping of str to SavedStructure
         Cells that every trial relaxes from a fixed initial structure, into whatever basin that leads to. Other cells
         continue from their present structure.
@@ -170,6 +173,7 @@ class Problem:
     ftol: float = 1e-8
     trust: float = TRUST
     jump: float = JUMP
+    modes: Mapping[str, FollowedMode] = field(default_factory=dict)
     starts: Mapping[str, SavedStructure] = field(default_factory=dict)
     previous: Evaluations = field(default_factory=Evaluations)
 
@@ -343,7 +347,7 @@ class Problem:
         StepTooLongError
             If structures cannot be predicted that far.
         StepRejectedError
-            If a structure relaxes into another basin, or finds no minimum.
+            If a structure relaxes into another basin, or finds no minimum, or a saddle is none any more.
         """
         with ExitStack() as stack:
             trial = Trial()
@@ -355,6 +359,8 @@ class Problem:
                     self._require_near(name, cell)
                 try:
                     missed = cell.relax_away(self.ftol, cell.cell)
+                    if name in self.modes:
+                        self.modes[name].require(cell)
                 except (ConvergenceError, NotAMinimumError) as error:
                     raise StepRejectedError(f"{name}: {error}") from None
                 if start is None:  # an initial structure is no prediction

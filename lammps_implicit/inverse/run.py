@@ -15,10 +15,10 @@ import numpy as np
 from mpi4py import MPI
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import LammpsImplicitError, OutputError
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError, OutputError
 from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.files import sha256, write_figure
-from lammps_implicit.inverse.config import CellSettings, InversionSettings, ParameterSettings, inputs
+from lammps_implicit.inverse.config import InversionSettings, ParameterSettings, inputs
 from lammps_implicit.inverse.constraints import correction, free_space
 from lammps_implicit.inverse.descent import Descent, minimise
 from lammps_implicit.inverse.history import History, InitialState, move_to_structures, read_history, write_history
@@ -28,15 +28,13 @@ from lammps_implicit.inverse.problem import Held, Problem
 from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.inverse.terms import Number, Positions, Term
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.kind import Cells, Measure, measures_of
+from lammps_implicit.observables.opening import OpenedCells, Say, from_settings, open_structures
 from lammps_implicit.potentials.labels import select
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import __version__
 from lammps_implicit.results.text import write_data, write_xyz
-
-Say = Callable[[str], None]
-"""Prints or logs a one-line message."""
+from lammps_implicit.stationary.comparable import require_same_potential
 
 HISTORY, TUNED, PLOT, STRUCTURES = "history.h5", "tuned", "history.png", "structures"
 """Names in the folder of results: two files, the stem of the tuned potential, and a folder."""
@@ -140,7 +138,8 @@ def invert(
         for file in term.code():
             say(f"running the Python code in {file}")
         term.prepare()
-    with open_cells(settings, comm, say) as cells:
+    with open_cells(settings, comm, say) as opened:
+        cells = opened.cells
         for term in settings.loss.all_terms():
             term.check(cells)
         first = next(iter(cells.values()))
@@ -159,7 +158,7 @@ def invert(
             )
         values = known.initial.observables if known else _values(measures, cells)
         initial = InitialState(digest, first.potential.names, first.potential.theta.copy(), values)
-        problem = make_problem(settings, cells, measures, values, initial.theta)
+        problem = make_problem(settings, opened, measures, values, initial.theta)
         descent, seen = Descent(radius=settings.first_step), []
         if known is not None:
             descent = known.descent
@@ -181,7 +180,7 @@ def invert(
 
 
 @contextmanager
-def open_cells(settings: InversionSettings, comm: MPI.Comm | None, say: Say) -> Iterator[dict[str, Minimum]]:
+def open_cells(settings: InversionSettings, comm: MPI.Comm | None, say: Say) -> Iterator[OpenedCells[Minimum]]:
     """Run all decks of a configuration, and close the cells at the end.
 
     Parameters
@@ -194,43 +193,29 @@ def open_cells(settings: InversionSettings, comm: MPI.Comm | None, say: Say) -> 
 
     Yields
     ------
-    dict of str to Minimum
-        Cells by name; their parameters are the free ones.
+    OpenedCells
+        Their parameters are the free ones.
 
     Raises
     ------
     LammpsImplicitError
         If a deck fails, with the name of its cell, or the cells have different potentials.
     """
+
+    def from_deck(name: str) -> Minimum:
+        source, free = settings.cells[name], settings.parameters.free
+        options = {"cell": source.cell, "pressure": source.pressure, "ftol": settings.ftol}
+        return from_settings(Minimum, source, comm, free, differentiable=True, **options)
+
     with ExitStack() as stack:
-        cells: dict[str, Minimum] = {}
-        for name, cell in settings.cells.items():
-            say(f"relaxing {name}")
-            with errors_about(name):
-                cells[name] = stack.enter_context(_relaxed(cell, settings, comm))
-        require_same_potential(list(cells.values()))
-        yield cells
-
-
-def _relaxed(cell: CellSettings, settings: InversionSettings, comm: MPI.Comm | None) -> Minimum:
-    return Minimum.from_deck(
-        cell.deck,
-        comm,
-        settings.parameters.free,
-        variables=cell.index_variables(),
-        ftol=settings.ftol,
-        force_limit=cell.force_limit,
-        cell=cell.cell,
-        pressure=cell.pressure,
-        accept_accuracy=cell.accept_accuracy,
-        relax=cell.relax,
-        differentiable=True,
-    )
+        opened = open_structures(stack, settings.cells, from_deck, say, settings.ftol)
+        require_same_potential(list(opened.cells.values()))
+        yield opened
 
 
 def make_problem(
     settings: InversionSettings,
-    cells: dict[str, Minimum],
+    opened: OpenedCells[Minimum],
     measures: dict[str, Measure],
     start: dict[str, float],
     theta: FloatArray,
@@ -240,7 +225,7 @@ def make_problem(
     Parameters
     ----------
     settings : InversionSettings
-    cells : dict of str to Minimum
+    opened : OpenedCells
     measures : dict of str to callable
         Functions that measure the observables of the configuration; see `measures_of`.
     start : dict of str to float
@@ -257,6 +242,7 @@ def make_problem(
     LammpsImplicitError
         If terms, bounds or equalities do not fit the cells or their parameters.
     """
+    cells = opened.cells
     names = next(iter(cells.values())).potential.names
     parameters, hold = settings.parameters, settings.hold
     scale = _scales(theta, parameters.scale)
@@ -274,6 +260,7 @@ def make_problem(
         ftol=settings.ftol,
         trust=settings.trust,
         jump=settings.jump,
+        modes=opened.modes,
         starts={name: SavedStructure.of(cells[name]) for name, cell in settings.cells.items() if cell.from_start},
     )
 
@@ -456,7 +443,8 @@ class _Recorder:
         plot = self.folder / PLOT
         first.engine.on_root(lambda: write_figure(plot, plot_history(self._history(descent)), overwrite=True))
         for name, cell in cells.items():
-            for doubt in cell.absurdities():
+            doubts = [*cell.absurdities(), *self._lost(name)]
+            for doubt in doubts:
                 self.say(f"warning: {name}: {doubt}")
         initial, change = self.initial, self.problem.theta - self.initial.theta
         targets = {term.name: term.target for term in self.problem.terms if isinstance(term, Number)}
@@ -473,3 +461,12 @@ class _Recorder:
             [*files, plot],
             combined({name: cell.overall for name, cell in cells.items()}),
         )
+
+    def _lost(self, name: str) -> list[str]:
+        """What a cell that was a saddle has become, if it is none any more."""
+        if name in self.problem.modes:
+            try:
+                self.problem.modes[name].renew(self.problem.cells[name])
+            except NotAMinimumError as error:
+                return [str(error)]
+        return []

@@ -2,15 +2,17 @@
 
 An observable is a number (or a small array) of one or more relaxed cells. `observable` has the result object with value
 and derivatives; `cells` energies, volumes and compositions of one cell; `bulk` lattice parameters, cohesive energies
-and elastic constants; `formation` formation, binding and relaxation energies and volumes; `dipole` elastic dipole
-tensors; `distances` distances between atoms; `distortion` lattice distortion; `dislocations` core positions and
-differential displacement maps of screw dislocations. `kind` defines what a kind of observable in a configuration must
-provide, `quantities` has the kinds of this package. `configuration` reads YAML files, `decks` has the settings of
-decks, `config` those of the command ``observables``, which `study` runs; `files` writes and reads the results.
-`targets` reads positions of atoms from files or decks, `cache` keeps measured observables, `error_context` adds names
-to error messages.
+and elastic constants; `formation` formation, binding and relaxation energies and volumes; `barriers` energies and
+volumes of saddles above minima; `dipole` elastic dipole tensors; `distances` distances between atoms; `distortion`
+lattice distortion; `dislocations` core positions and differential displacement maps of screw dislocations. `kind`
+defines what a kind of observable in a configuration must provide, `quantities` has the kinds of this package.
+`configuration` reads YAML files, `decks` has the settings of decks and saddles, whose cells `opening` opens, `config`
+those of the command ``observables``, which `study` runs; `files` writes and reads the results. `targets` reads
+positions of atoms from files or decks, `cache` keeps measured observables, `error_context` adds names to error
+messages.
 """
 
+from lammps_implicit.observables.barriers import barrier, migration_volume
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
     elastic_constants,
@@ -45,6 +47,7 @@ __all__ = [
     "ObservableKind",
     "Study",
     "StudySettings",
+    "barrier",
     "binding_energy",
     "cohesive_energy",
     "combine",
@@ -61,6 +64,7 @@ __all__ = [
     "formation_energy",
     "formation_volume",
     "lattice_parameters",
+    "migration_volume",
     "named_constants",
     "plot_maps",
     "read_configuration",

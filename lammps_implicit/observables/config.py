@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
 from lammps_implicit.observables.configuration import Energy, PathName, Strict, validate_cell
-from lammps_implicit.observables.decks import DeckSettings
+from lammps_implicit.observables.decks import DeckSettings, StructureSettings, require_ends
 from lammps_implicit.observables.kind import RegisteredObservable
 from lammps_implicit.observables.observable import STABILITIES
 from lammps_implicit.units import units_of
@@ -21,6 +21,9 @@ ENERGIES_PER_ATOM = ("bulk energy per atom", "cohesive energy")
 LATTICE_PARAMETERS = tuple(f"lattice parameter {axis}" for axis in "abc")
 """Names of the lattice parameters among the observables."""
 
+OF_SADDLES = ("barrier", "backward barrier", "migration volume")
+"""Names of the observables of a saddle between two cells: from the first, from the second, and from the first."""
+
 
 class Bulk(DeckSettings):
     """The perfect crystal."""
@@ -28,8 +31,8 @@ class Bulk(DeckSettings):
     repeat: tuple[int, int, int] = Field(default=(1, 1, 1), description="unit cells along each cell vector")
 
 
-class Defect(DeckSettings):
-    """A cell with a defect."""
+class Defect(StructureSettings):
+    """A cell with a defect, or a saddle between two other cells."""
 
     sites: Union[int, None] = Field(
         default=None, gt=0, lt=10**12, description="lattice sites of the cell without the defect"
@@ -50,7 +53,8 @@ class StudySettings(Strict):
     ----------
     bulk : Bulk
     defects : dict of str to Defect
-        By name. Without ``sites`` no relaxation volume is computed.
+        By name. Without ``sites`` no relaxation volume is computed. With ``barrier``, the saddle between two other
+        cells.
     reservoirs : dict of str to (DeckSettings, float or str)
         For each element whose chemical potential the bulk does not fix: a deck of the pure element, or the chemical
         potential, in the energy unit of the decks or with its own.
@@ -140,19 +144,32 @@ class StudySettings(Strict):
                 raise ValueError(f"observables: {name}: this name is taken, choose another")
         return self
 
-    def decks(self) -> list[DeckSettings]:
-        """The cells that are relaxed, in the order of `cell_names`."""
-        reservoirs = [given for given in self.reservoirs.values() if isinstance(given, DeckSettings)]
-        return [self.bulk, *reservoirs, *self.defects.values()]
+    @model_validator(mode="after")
+    def _barriers_are_between_cells(self) -> StudySettings:
+        require_ends(self.cells())
+        return self
+
+    def cells(self) -> dict[str, Union[DeckSettings, Defect]]:
+        """The cells that are relaxed, by name, in order."""
+        reservoirs = {
+            f"reservoir of {element}": given
+            for element, given in self.reservoirs.items()
+            if isinstance(given, DeckSettings)
+        }
+        return {"bulk": self.bulk, **reservoirs, **self.defects}
+
+    def with_decks(self) -> dict[str, Union[DeckSettings, Defect]]:
+        """The cells whose structure comes from a deck, by name."""
+        return {name: cell for name, cell in self.cells().items() if cell.deck is not None}
 
     def cell_names(self) -> list[str]:
-        """Names of the cells that are relaxed."""
+        """Names of the cells that are relaxed, with repetitions where one is taken twice."""
         decks = [element for element, given in self.reservoirs.items() if isinstance(given, DeckSettings)]
         return ["bulk", *(f"reservoir of {element}" for element in decks), *self.defects]
 
     def _reserved_names(self) -> set[str]:
         """Names of the observables that the command computes without being asked."""
-        of_defects = ("formation energy", "formation volume", "relaxation volume")
+        of_defects = ("formation energy", "formation volume", "relaxation volume", *OF_SADDLES)
         return {
             *ENERGIES_PER_ATOM,
             *LATTICE_PARAMETERS,

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.observables.barriers import barrier, migration_volume, require_saddle_of
 from lammps_implicit.observables.bulk import (
     CUBIC_CONSTANTS,
     elastic_constants,
@@ -137,6 +138,40 @@ class RelaxationVolume(ObservableKind):
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
         return relaxation_volume(cells[self.defect], cells[self.bulk], self.sites, tol, order)
+
+
+class MigrationBarrier(ObservableKind):
+    """Energy of a saddle above a minimum of the same atoms; at a pressure, enthalpy."""
+
+    kind: Literal["barrier", "migration energy"]
+    saddle: str = Field(description="cell with 'saddle: true' or 'barrier: {from, to}'")
+    minimum: str = Field(description="cell with the minimum that the barrier is above")
+
+    def cells(self) -> list[str]:
+        return [self.saddle, self.minimum]
+
+    def check(self, cells: Cells) -> None:
+        require_saddle_of(cells[self.saddle], cells[self.minimum])
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return barrier(cells[self.saddle], cells[self.minimum], tol, order)
+
+
+class MigrationVolume(ObservableKind):
+    """Volume of a saddle's relaxed cell minus that of a minimum of the same atoms."""
+
+    kind: Literal["migration volume"]
+    saddle: str = Field(description="cell with 'saddle: true' or 'barrier: {from, to}'")
+    minimum: str = Field(description="cell with the minimum")
+
+    def cells(self) -> list[str]:
+        return [self.saddle, self.minimum]
+
+    def check(self, cells: Cells) -> None:
+        require_saddle_of(cells[self.saddle], cells[self.minimum], volumes=True)
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return migration_volume(cells[self.saddle], cells[self.minimum], tol, order)
 
 
 class LatticeParameter(ObservableKind):

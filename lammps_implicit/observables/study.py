@@ -17,6 +17,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.expansion.directions import leading_directions
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import hdf5_written_whole, label
+from lammps_implicit.observables.barriers import barrier, migration_volume
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
     elastic_constants,
@@ -24,7 +25,7 @@ from lammps_implicit.observables.bulk import (
     named_constants,
 )
 from lammps_implicit.observables.cells import composition, enthalpy
-from lammps_implicit.observables.config import ENERGIES_PER_ATOM, LATTICE_PARAMETERS, StudySettings
+from lammps_implicit.observables.config import ENERGIES_PER_ATOM, LATTICE_PARAMETERS, OF_SADDLES, Defect, StudySettings
 from lammps_implicit.observables.decks import DeckSettings
 from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.files import write_observables
@@ -37,16 +38,14 @@ from lammps_implicit.observables.formation import (
 )
 from lammps_implicit.observables.kind import measure_scalar
 from lammps_implicit.observables.observable import Observable, combine, stabilities
+from lammps_implicit.observables.opening import Say, Source, from_settings, open_structures
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.potentials.without_parameters import WithoutParameters, require_parameters
 from lammps_implicit.response.cubic import LeadingDirections
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import OBSERVABLES_KIND, __version__
+from lammps_implicit.saddles.followed import FollowedMode
 from lammps_implicit.stationary.point import StationaryPoint
-
-Say = Callable[[str], None]
-"""Prints or logs a one-line message."""
-
 
 TOLD = 0.01
 """Relative error of derivatives of a stability, and of strains, that is told. Chosen: a hundred times what searches aim
@@ -102,11 +101,14 @@ class StudyCells:
         By element: a cell, or a chemical potential.
     defects : dict of str to StationaryPoint
         By name.
+    modes : dict of str to FollowedMode
+        The negative mode of each defect that is a saddle, by name.
     """
 
     bulk: StationaryPoint
     reservoirs: dict[str, Union[StationaryPoint, float]]
     defects: dict[str, StationaryPoint]
+    modes: dict[str, FollowedMode]
 
     def named(self) -> dict[str, StationaryPoint]:
         """All cells, by the names that configurations use."""
@@ -144,22 +146,24 @@ def open_cells(
     LammpsImplicitError
         If a deck fails; the message begins with the name of the cell.
     """
+    sources = settings.cells()
+
+    def from_deck(name: str) -> StationaryPoint:
+        return _relaxed(sources[name], settings, settings.cell, comm)
+
     with ExitStack() as stack:
-
-        def relaxed(name: str, deck: DeckSettings) -> StationaryPoint:
-            say(f"relaxing {name}")
-            with errors_about(name):
-                return stack.enter_context(_relaxed(deck, settings, settings.cell, comm))
-
-        bulk = relaxed("bulk", settings.bulk)
-        check(bulk)
+        first = open_structures(stack, {"bulk": settings.bulk}, from_deck, say)
+        check(first.cells["bulk"])
+        others = {name: source for name, source in sources.items() if name != "bulk"}
+        opened = open_structures(stack, others, from_deck, say, known=first.cells)
         reservoirs: dict[str, Union[StationaryPoint, float]] = {
-            element: relaxed(f"reservoir of {element}", given)
+            element: opened.cells[f"reservoir of {element}"]
             if isinstance(given, DeckSettings)
-            else energy_in_unit_of(bulk, given, f"reservoir of {element}")
+            else energy_in_unit_of(first.cells["bulk"], given, f"reservoir of {element}")
             for element, given in settings.reservoirs.items()
         }
-        yield StudyCells(bulk, reservoirs, {name: relaxed(name, deck) for name, deck in settings.defects.items()})
+        defects = {name: opened.cells[name] for name in settings.defects}
+        yield StudyCells(first.cells["bulk"], reservoirs, defects, opened.modes)
 
 
 def run_study(
@@ -252,7 +256,7 @@ def observables_of(
     for name, defect in cells.defects.items():
         say(f"{name}: {_formula(composition(defect))}")
         with errors_about(name):
-            of_defect = _of_defect(defect, cells, settings.defects[name].sites, settings, order)
+            of_defect = _of_defect(defect, cells, settings.defects[name], settings, order)
         found |= {f"{name}: {what}": observable for what, observable in of_defect.items()}
     if order >= 2:
         for name, cell in cells.named().items():
@@ -298,18 +302,8 @@ def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: 
     }
 
 
-def _relaxed(deck: DeckSettings, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> StationaryPoint:
-    return StationaryPoint.from_deck(
-        deck.deck,
-        comm,
-        settings.parameters,
-        variables=deck.index_variables(),
-        force_limit=deck.force_limit,
-        cell=cell,
-        pressure=settings.pressure,
-        accept_accuracy=deck.accept_accuracy,
-        relax=deck.relax,
-    )
+def _relaxed(source: Source, settings: StudySettings, cell: str, comm: MPI.Comm | None) -> StationaryPoint:
+    return from_settings(StationaryPoint, source, comm, settings.parameters, cell=cell, pressure=settings.pressure)
 
 
 def _of_bulk(bulk: StationaryPoint, settings: StudySettings, order: int) -> dict[str, Observable]:
@@ -329,7 +323,7 @@ def _of_bulk(bulk: StationaryPoint, settings: StudySettings, order: int) -> dict
 
 
 def _of_defect(
-    defect: StationaryPoint, cells: StudyCells, sites: int | None, settings: StudySettings, order: int
+    defect: StationaryPoint, cells: StudyCells, source: Defect, settings: StudySettings, order: int
 ) -> dict[str, Observable]:
     bulk, reservoirs, tol = cells.bulk, cells.reservoirs, settings.tol
     found = {"formation energy": formation_energy(defect, bulk, reservoirs, tol, order)}
@@ -337,8 +331,16 @@ def _of_defect(
         used = [reservoirs[element] for element in composition(defect) if element in reservoirs]
         if all(isinstance(cell, StationaryPoint) for cell in used):
             found["formation volume"] = formation_volume(defect, bulk, reservoirs, tol, order)
-        if sites is not None:
-            found["relaxation volume"] = relaxation_volume(defect, bulk, sites, tol, order)
+        if source.sites is not None:
+            found["relaxation volume"] = relaxation_volume(defect, bulk, source.sites, tol, order)
+    if source.barrier is not None:
+        minima = cells.named()
+        initial, final = minima[source.barrier.initial], minima[source.barrier.final]
+        forward, backward, of_migration = OF_SADDLES
+        found[forward] = barrier(defect, initial, tol, order)
+        found[backward] = barrier(defect, final, tol, order)
+        if settings.cell != "none":
+            found[of_migration] = migration_volume(defect, initial, tol, order)
     return found
 
 
@@ -353,9 +355,13 @@ def _attributes(cells: StudyCells, settings: StudySettings) -> dict[str, Any]:
         "pressure": float(np.trace(bulk.target) / 3 * bulk.units.pressure_factor),
         "pressure_unit": bulk.units.pressure,
         "tolerance": settings.tol,
-        "decks": [f"{name}: {cell.deck_name} {cell.deck_sha256}" for name, cell in named.items()],
+        "decks": [f"{name}: {named[name].deck_name} {named[name].deck_sha256}" for name in settings.with_decks()],
         "cell_vectors": json.dumps({name: cell.engine.cell.tolist() for name, cell in named.items()}),
         "configuration": settings.model_dump_json(),
+        "saddles": [
+            f"{name}: 1 negative mode, {mode.curvature:.4g} {bulk.units.energy}/{bulk.units.length}^2"
+            for name, mode in cells.modes.items()
+        ],
         "force_evaluations": sum(cell.engine.evaluations.forces for cell in named.values()),
         "descriptor_evaluations": sum(cell.engine.evaluations.descriptors for cell in named.values()),
     }

@@ -17,11 +17,8 @@ from lammps_implicit.saddles.path import Path, path_through
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.checks import check_positive, require_same_atoms
-from lammps_implicit.stationary.comparable import pair_label, require_comparable
+from lammps_implicit.stationary.comparable import pair_label, require_comparable, require_same_cell
 from lammps_implicit.stationary.point import StationaryPoint
-
-_SAME_CELL = 1e-9
-"""Relative difference of cell vectors that is rounding."""
 
 _SAME_FROZEN = 1e-6
 """Å; difference of frozen coordinates that is rounding, of data files with seven digits after the point."""
@@ -127,7 +124,7 @@ class Barrier:
             raise LammpsImplicitError(f"images = {images!r} is not a positive whole number")
         require_comparable([initial, final])
         require_same_atoms(initial.engine, final.engine, f"{pair_label(initial, final)}: the second")
-        _require_same_cell(initial, final)
+        require_same_cell([initial, final])
         end = _carried(initial, final)
         _require_other_place(initial, final, end)
         saddle = initial.twin(saddle=False)
@@ -188,14 +185,6 @@ def _stay(search: Search, chain: Chain, freedom: StrainFreedom, ftol: float) -> 
     return the_negative_mode(point)
 
 
-def _require_same_cell(initial: StationaryPoint, final: StationaryPoint) -> None:
-    cells = initial.engine.cell, final.engine.cell
-    if initial.cell == "none" and not np.allclose(*cells, rtol=_SAME_CELL, atol=_SAME_CELL * cells[0].max()):
-        raise LammpsImplicitError(
-            f"{pair_label(initial, final)} have different cells: give both the same, or relax both with their cells"
-        )
-
-
 def _carried(initial: StationaryPoint, final: StationaryPoint) -> FloatArray:
     """Positions of the final minimum, carried with its cell to that of the initial one, by the rows of the latter, Å."""
     here, there = initial.engine, final.engine
@@ -211,7 +200,9 @@ def _require_other_place(initial: StationaryPoint, final: StationaryPoint, end: 
     wrong = (free != engine.free) | (~engine.free & (np.abs(moved) > _SAME_FROZEN))
     lowest = -engine.max(-float(initial.ids[wrong.any(axis=1)].min(initial=2**53)))
     if lowest < 2**53:
-        raise LammpsImplicitError(f"{what}: atom {int(lowest)} is frozen, and not alike in both: hold it in the same place")
+        raise LammpsImplicitError(
+            f"{what}: atom {int(lowest)} is frozen, and not alike in both: hold it in the same place"
+        )
     moved = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project(moved)
     if engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0))) < SAME:
         raise LammpsImplicitError(f"{what} are the same structure: no barrier lies between them")

@@ -9,6 +9,9 @@ import numpy as np
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.stationary.point import StationaryPoint
 
+_SAME_CELL = 1e-9
+"""Relative difference of cell vectors that is rounding."""
+
 
 def require_same_potential(minima: Sequence[StationaryPoint]) -> None:
     """Check that cells have the same units, potential and parameters.
@@ -56,6 +59,26 @@ def require_comparable(minima: Sequence[StationaryPoint]) -> None:
             raise LammpsImplicitError(
                 f"{pair_label(first, other)} are held at different pressures: {held[0]:g} and {held[1]:g} "
                 f"{first.units.pressure}"
+            )
+
+
+def require_same_cell(minima: Sequence[StationaryPoint]) -> None:
+    """Check that cells which are not relaxed have the same vectors, as far as they are periodic.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If two differ.
+    """
+    first = minima[0]
+    for other in minima[1:]:
+        periodic = np.array(first.engine.periodic)
+        cells = first.engine.cell[periodic], other.engine.cell[periodic]
+        if first.cell == "none" and not np.allclose(
+            *cells, rtol=_SAME_CELL, atol=_SAME_CELL * np.abs(cells[0]).max(initial=0.0)
+        ):
+            raise LammpsImplicitError(
+                f"{pair_label(first, other)} have different cells: give both the same, or relax both with their cells"
             )
 
 

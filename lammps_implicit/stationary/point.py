@@ -19,7 +19,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import (
     require_strainable,
 )
-from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.ase_deck import temporary_deck
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.registry import EVALUATORS
@@ -249,7 +249,9 @@ class StationaryPoint(DifferentiablePoint):
             If it is not known how this point was made, or the deck no longer makes these atoms.
         """
         if self.again is None:
-            raise LammpsImplicitError("a second LAMMPS of this point cannot be started: make it from a deck or from ASE")
+            raise LammpsImplicitError(
+                "a second LAMMPS of this point cannot be started: make it from a deck or from ASE"
+            )
         twin: Self = self.again()
         try:
             here, there = self.engine, twin.engine
@@ -371,10 +373,10 @@ class StationaryPoint(DifferentiablePoint):
         """Relax during an excursion, as `relax` does; return the largest displacement of an atom, Å.
 
         With `leave_saddles` a structure that symmetry keeps on a saddle point is displaced off it along its softest
-        mode.
+        mode, unless the point is to be a saddle.
         """
         start, ids, freedom = self.positions, self.ids, self.strain(cell, pressure)
-        for attempts_left in range(SADDLES if leave_saddles else 0, -1, -1):
+        for attempts_left in range(SADDLES if leave_saddles and not self.saddle else 0, -1, -1):
             try:
                 self._relax_within(ftol, freedom)
                 break
