@@ -214,7 +214,7 @@ class Minimum(StationaryPoint):
         stop_at_new_neighbours: bool = True,
         progress: Progress = no_progress,
     ) -> ContinuationPath:
-        """Follow the minimum to other parameters, however far, by predictor-corrector steps.
+        """Follow the minimum, or the saddle, to other parameters, however far, by predictor-corrector steps.
 
         Parameters
         ----------
@@ -235,12 +235,13 @@ class Minimum(StationaryPoint):
         -------
         ContinuationPath
             The steps, and the reason for its end. The minimum is then at the last step: at `theta` if ``reached``, else
-            at the last good minimum before it disappears or its neighbours change.
+            at the last good minimum before it disappears or its neighbours change. A saddle is followed until it merges
+            with a minimum, where the barrier vanishes, or a second mode becomes negative.
 
         Raises
         ------
         NotAMinimumError
-            If the first prediction fails already.
+            If the first prediction fails already, or a saddle does not have exactly one negative mode.
         """
         with self._meter.measured("relaxation", ftol):
             return follow(self, theta, ftol, cell, pressure, missed, stop_at_new_neighbours, progress)

@@ -1,9 +1,10 @@
-"""Following a minimum to parameters far away, by predictor-corrector steps.
+"""Following a minimum or a saddle to parameters far away, by predictor-corrector steps.
 
 Along Θ(λ) = Θ₀ + λ(Θ₁ - Θ₀), each step predicts positions and cell from their derivatives and then relaxes them. Its
-length follows from the error of the step before. The path ends early, at the last good minimum, where the minimum
-disappears (its softest mode loses its stiffness) or the graph of neighbours changes. See E. L. Allgower, K. Georg,
-Numerical Continuation Methods, Springer (1990).
+length follows from the error of the step before. The path ends early, at the last good point, where the minimum
+disappears (its softest mode loses its stiffness), the saddle merges with a minimum (its negative mode does) or gets a
+second negative mode, or the graph of neighbours changes. See E. L. Allgower, K. Georg, Numerical Continuation Methods,
+Springer (1990).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.continuation.neighbours import NeighbourGraph
+from lammps_implicit.continuation.softness import Softness, Stiffnesses
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.progress import Progress
 from lammps_implicit.stationary.checks import check_positive
@@ -41,15 +43,10 @@ TOLERATED = 4.0
 """Error of a step, relative to the error aimed at, up to which the step is accepted. As the error is of second order,
 that is a step of twice the right length."""
 
-SOFT = 0.02
-"""Stiffness of the softest mode, relative to the start, below which the minimum counts as disappearing. Chosen: it
-vanishes like a square root there (fold bifurcation), so the end of the path lies within a fraction of about 0.02² of
-the place."""
-
 
 @dataclass(frozen=True)
 class Step:
-    """A minimum on the path.
+    """A minimum, or saddle, on the path.
 
     Attributes
     ----------
@@ -60,7 +57,7 @@ class Step:
     missed : float
         Largest distance of an atom from its predicted position, Å.
     stiffness : float
-        Of the softest mode, eV/Å² in ``units metal``; see `solvers.softest`.
+        Of the softest mode, eV/Å² in ``units metal``, below zero at a saddle; see `solvers.softest`.
     forces : int
         Force evaluations since the start of the path.
     """
@@ -102,7 +99,7 @@ def follow(
     stop_at_new_neighbours: bool,
     progress: Progress,
 ) -> ContinuationPath:
-    """Follow a minimum to other parameters.
+    """Follow a minimum, or a saddle, to other parameters.
 
     Parameters
     ----------
@@ -119,7 +116,7 @@ def follow(
     LammpsImplicitError
         If `theta` has the wrong shape or is not finite, or `ftol` or `missed` is not positive.
     NotAMinimumError
-        If the first prediction fails already.
+        If the first prediction fails already, or a saddle does not have exactly one negative mode.
     """
     check_positive(ftol, "ftol")
     check_positive(missed, "missed")
@@ -149,18 +146,18 @@ def _followed(
     way = end - minimum.potential.theta
     before = minimum.engine.evaluations.forces
     path, share, length = ContinuationPath(), 0.0, FIRST_SHARE
-    mode = minimum.softest_mode()
-    initial = mode.stiffness
+    stiffnesses = Stiffnesses.of(minimum)
+    softness = Softness(minimum.saddle, stiffnesses)
 
     def note(error: float) -> None:
         forces = minimum.engine.evaluations.forces - before
         volume = minimum.engine.volume
-        path.steps.append(Step(share, minimum.energy, volume, error, mode.stiffness, forces))
+        path.steps.append(Step(share, minimum.energy, volume, error, stiffnesses.softest, forces))
         progress(round(1000 * share), 1000)
 
     note(0.0)
     if not way.any():
-        path.reached, path.reason = True, "the minimum is at these parameters already"
+        path.reached, path.reason = True, f"the {_what(minimum)} is at these parameters already"
         return path
     graph = NeighbourGraph.of(minimum.engine)
     while len(path.steps) < STEPS:
@@ -170,7 +167,7 @@ def _followed(
         except NotAMinimumError as gone:
             if share == 0:  # the request itself is wrong
                 raise
-            path.reason = _reason(str(gone), mode.stiffness / initial, share)
+            path.reason = softness.reason(stiffnesses, str(gone), share)
             return path
         while True:
             last = length >= 1.0 - share
@@ -181,25 +178,27 @@ def _followed(
                 error, failure = _correct(minimum, ftol, cell, pressure)
                 if error <= TOLERATED * missed and stop_at_new_neighbours:
                     failure = graph.difference(minimum.engine)
+                if error <= TOLERATED * missed and not failure:
+                    reached = Stiffnesses.of(minimum)
+                    failure = "a step leads beyond it" if softness.lost(reached) else ""
                 trip.stay = error <= TOLERATED * missed and not failure
             if trip.stay:
                 break
             # A failure does not tell by how much the step was too long.
             length *= 0.3 if failure else float(np.clip(np.sqrt(missed / error), 0.1, 0.5))
             if length < SHORTEST_SHARE:
-                path.reason = _reason(failure, mode.stiffness / initial, share)
+                path.reason = _reason(failure, softness, stiffnesses, share)
                 return path
-        share += length
-        mode = minimum.softest_mode()
+        share, stiffnesses = share + length, reached
         note(error)
-        if not mode.stiffness > SOFT * initial:
-            path.reason = _reason("", mode.stiffness / initial, share)
+        if softness.ends(stiffnesses):
+            path.reason = softness.reason(stiffnesses, "", share)
             return path
         if last:
             path.reached, path.reason = True, "the requested parameters are reached"
             return path
         length *= float(np.clip(np.sqrt(missed / max(error, 1e-12)), 0.3, LONGEST_GROWTH))
-    path.reason = f"{STEPS} steps were not enough: the minimum is at {share:.2%} of the path"
+    path.reason = f"{STEPS} steps were not enough: the {_what(minimum)} is at {share:.2%} of the path"
     return path
 
 
@@ -211,9 +210,11 @@ def _correct(minimum: StationaryPoint, ftol: float, cell: CellRequest, pressure:
         return np.inf, str(failure)
 
 
-def _reason(failure: str, stiffness: float, share: float) -> str:
+def _reason(failure: str, softness: Softness, now: Stiffnesses, share: float) -> str:
     if failure.startswith("neighbours"):
         return f"the topology changes after {share:.2%} of the path: {failure}"
-    softening = f"the stiffness of its softest mode is {stiffness:.2g} of that at the start"
-    more = f" ({failure})" if failure else ""
-    return f"the minimum disappears after {share:.2%} of the path: {softening}{more}"
+    return softness.reason(now, failure, share)
+
+
+def _what(point: StationaryPoint) -> str:
+    return "saddle" if point.saddle else "minimum"
