@@ -34,6 +34,7 @@ from lammps_implicit.potentials.labels import select
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import __version__
 from lammps_implicit.results.text import write_data, write_xyz
+from lammps_implicit.stationary.comparable import require_same_potential
 
 Say = Callable[[str], None]
 """Prints or logs a one-line message."""

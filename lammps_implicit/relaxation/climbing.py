@@ -1,8 +1,8 @@
 """Search for a saddle from a structure near it: uphill along one mode, downhill along all others.
 
-Steps are Newton steps with a model of the Hessian that past steps and the learned springs give (`curvature`), in which the
-component along the followed mode goes uphill and all others go downhill, whatever the sign of their curvature (C. J. Cerjan,
-W. H. Miller, J. Chem. Phys. 75, 2800 (1981)). The mode is first found by Davidson's method.
+Steps are Newton steps with a model of the Hessian that past steps and the learned springs give (`curvature`), in which
+the component along the followed mode goes uphill and all others go downhill, whatever the sign of their curvature (C.
+J. Cerjan, W. H. Miller, J. Chem. Phys. 75, 2800 (1981)). The mode is first found by Davidson's method.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _FIRST_RADIUS, _LONGEST, _SHORTEST = 0.1, 0.25, 0.02
 """Å; largest displacement component of the first step, and bounds on those of later ones. Chosen: a tenth of a bond."""
 
 _SOFTEST = 0.02
-"""Least curvature, relative to that of the springs, by which forces are divided. Chosen: softer modes take more steps."""
+"""Least curvature, relative to that of the springs, by which forces are divided. Chosen: softer modes take more
+steps."""
 
 _GOOD, _BAD = 0.5, 1.0
 """Error of the change of force that the model predicts, relative to it, up to which the next step may be longer, and
@@ -214,7 +215,8 @@ class _Climber:
         step, predicted = step * share, share * model.values * weights
         there = self.frame.visit(self.at.positions + step.vector)
         change = self.at.forces - there.forces
-        error = np.linalg.norm(model.along(change) - predicted) / max(np.linalg.norm(predicted), _NOTHING)
+        missed = model.along(change) - predicted
+        error = float(np.linalg.norm(missed)) / max(float(np.linalg.norm(predicted)), _NOTHING)
         model.learn(step, change)
         if error > _BAD:
             self._radius = max(_SHORTEST, 0.5 * min(self._radius, longest))

@@ -1,7 +1,7 @@
 """Saddles and the barriers between minima.
 
-`barrier` holds two minima and the saddle between them; `connecting` finds saddles between two minima, from a `band` of images
-between them and by climbing (`relaxation.climbing`); `index` counts negative modes.
+`barrier` holds two minima and the saddle between them; `connecting` finds saddles between two minima, from a `band` of
+images between them and by climbing (`relaxation.climbing`); `index` counts negative modes.
 """
 
 from lammps_implicit.saddles.barrier import Barrier

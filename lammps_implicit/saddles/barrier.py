@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+
 import numpy as np
 from typing_extensions import Self
 
@@ -37,8 +38,8 @@ ACROSS = 0.05
 class Barrier:
     """Two minima and the highest saddle on the way from one to the other.
 
-    Create one with `between`. The saddle has an evaluator of its own: use the barrier as a context manager, or call `close`,
-    to end it. Energies are enthalpies where cells are relaxed at a pressure.
+    Create one with `between`. The saddle has an evaluator of its own: use the barrier as a context manager, or call
+    `close`, to end it. Energies are enthalpies where cells are relaxed at a pressure.
 
     Attributes
     ----------
@@ -83,8 +84,8 @@ class Barrier:
         Parameters
         ----------
         initial, final : StationaryPoint
-            Relaxed, with the same potential, and with the same cell unless both are relaxed with their cells. They are left
-            as they are.
+            Relaxed, with the same potential, and with the same cell unless both are relaxed with their cells. They are
+            left as they are.
         ftol : float
             Largest force component at the saddle, eV/Å.
         images : int
@@ -197,7 +198,8 @@ def _require_same_cell(initial: StationaryPoint, final: StationaryPoint) -> None
 
 
 def _carried(initial: StationaryPoint, final: StationaryPoint) -> FloatArray:
-    """Positions of the final minimum, carried with its cell to that of the initial one, by the rows of the latter, Å."""
+    """Positions of the final minimum, carried with its cell to that of the initial one, by the rows of the latter,
+    Å."""
     here, there = initial.engine, final.engine
     positions = fetch(here.comm, final.ids, final.positions, initial.ids)
     return np.asarray((positions - there.origin) @ np.linalg.solve(there.cell, here.cell) + here.origin)
@@ -211,7 +213,9 @@ def _require_other_place(initial: StationaryPoint, final: StationaryPoint, end: 
     wrong = (free != engine.free) | (~engine.free & (np.abs(moved) > _SAME_FROZEN))
     lowest = -engine.max(-float(initial.ids[wrong.any(axis=1)].min(initial=2**53)))
     if lowest < 2**53:
-        raise LammpsImplicitError(f"{what}: atom {int(lowest)} is frozen, and not alike in both: hold it in the same place")
+        raise LammpsImplicitError(
+            f"{what}: atom {int(lowest)} is frozen, and not alike in both: hold it in the same place"
+        )
     moved = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project(moved)
     if engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0))) < SAME:
         raise LammpsImplicitError(f"{what} are the same structure: no barrier lies between them")

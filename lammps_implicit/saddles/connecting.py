@@ -1,8 +1,8 @@
 """Saddles between two minima: guessed on a band between them, climbed to, and followed down on both sides.
 
-A saddle counts only where it leads: its two descents end in minima, and where these are not the two that were asked for,
-the gap between them is searched in turn. What comes out is a chain: minimum, saddle, minimum, …, each saddle with a path down
-to both its neighbours (as in D. J. Wales, Energy Landscapes, Cambridge (2003), section 6.3).
+A saddle counts only where it leads: its two descents end in minima, and where these are not the two that were asked
+for, the gap between them is searched in turn. What comes out is a chain: minimum, saddle, minimum, …, each saddle with
+a path down to both its neighbours (as in D. J. Wales, Energy Landscapes, Cambridge (2003), section 6.3).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.relaxation.climbing import climb
-from lammps_implicit.relaxation.frame import Frame, Visited
+from lammps_implicit.relaxation.frame import Apply, Frame, Visited
 from lammps_implicit.relaxation.lbfgs import relax
 from lammps_implicit.saddles.band import Band, highest, relaxed_band, straight
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
@@ -28,12 +28,12 @@ from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import FAR_FROM_MINIMUM
 
 SAME = 0.1
-"""Å; largest distance of an atom in two structures that are the same minimum. Chosen: far above what is left to relax, far
-below a jump."""
+"""Å; largest distance of an atom in two structures that are the same minimum. Chosen: far above what is left to relax,
+far below a jump."""
 
 PUSH = 0.1
-"""Å; displacement off a saddle, of the atom that moves most, from which descents start. Chosen: they begin slowly nearer to
-it, and may miss a shallow minimum farther away."""
+"""Å; displacement off a saddle, of the atom that moves most, from which descents start. Chosen: they begin slowly
+nearer to it, and may miss a shallow minimum farther away."""
 
 IN_BASIN = 1e-2
 """eV/Å; largest force component at which a descent is close enough to its end to tell where that is. Chosen."""
@@ -50,7 +50,8 @@ _THROUGH = 0.5
 through each other. Chosen: no bond is compressed by so much on a path that costs a few eV."""
 
 _REACH = 0.6
-"""Largest displacement in a climb, relative to the largest between the two minima. Chosen: beyond it, it is another saddle."""
+"""Largest displacement in a climb, relative to the largest between the two minima. Chosen: beyond it, it is another
+saddle."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,6 @@ class Search:
         Its rows are those of all arrays here.
     start : Visited
         The minimum.
-    precondition : callable
-        v → K⁻¹v with the springs fitted there.
     spent : dict of str to int
         Force evaluations of bands, climbs and descents.
     """
@@ -128,7 +127,7 @@ class Search:
         self._closest = _closest(point)[0]
         self._left = _SADDLES
         self.spent: dict[str, int] = {}
-        self.precondition = point.preconditioner.near(forces)
+        self._fitted: list[tuple[Visited, Apply]] = []
         self.project = NullSpace(self.engine, [] if self.engine.external else rigid_motions(self.engine)).project
 
     def connect(self, end: Visited) -> Chain:
@@ -170,11 +169,20 @@ class Search:
             return self.settled(saddle.at.positions, engine.settle(), IN_BASIN * self.point.units.force_factor)
 
     def settled(self, near: FloatArray, forces: FloatArray, ftol: float) -> Visited:
-        """The minimum below the present reference, relaxed to forces of `ftol`; its periodic images are those `near`."""
+        """The minimum below the present reference, relaxed to forces of `ftol`; its periodic images are those
+        `near`."""
         far = FAR_FROM_MINIMUM * self.point.units.force_factor
         fit = partial(self.point.preconditioner.near, short=True)
         forces = relax(self.engine, forces, fit, ftol, far)
         return Visited(self.frame.seen(near), self.engine.energy, self.frame.here(forces))
+
+    def preconditions(self, *places: Visited) -> tuple[Apply, ...]:
+        """The function v → K⁻¹v with springs fitted at each of some places; each is fitted once."""
+        for place in places:
+            if not any(known is place for known, _ in self._fitted):
+                fit = self.point.preconditioner.near
+                self._fitted.append((place, self.frame.fitted(fit, place.positions)))
+        return tuple(apply for place in places for known, apply in self._fitted if known is place)
 
     def same(self, one: Visited, other: Visited) -> bool:
         """Whether two structures are the same minimum."""
@@ -217,7 +225,9 @@ class Search:
         failure = "the energy has no maximum between them"
         for steps in _BAND_STEPS:
             with self._counted("bands"):
-                band = relaxed_band(self.frame, self.precondition, band, self.ftol, steps) if steps else band
+                band = (
+                    relaxed_band(self.frame, self.preconditions(start, end), band, self.ftol, steps) if steps else band
+                )
             top = highest(self.engine, band)
             if top is None:
                 continue

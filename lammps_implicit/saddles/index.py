@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.response.softest_modes import ROUGHLY
 from lammps_implicit.solvers.softest import Mode
-from lammps_implicit.stationary.differentiable import ROUGHLY
 from lammps_implicit.stationary.point import StationaryPoint
 
 MODES = 2

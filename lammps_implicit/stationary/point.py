@@ -19,7 +19,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import (
     require_strainable,
 )
-from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.ase_deck import temporary_deck
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.registry import EVALUATORS
@@ -249,7 +249,9 @@ class StationaryPoint(DifferentiablePoint):
             If it is not known how this point was made, or the deck no longer makes these atoms.
         """
         if self.again is None:
-            raise LammpsImplicitError("a second LAMMPS of this point cannot be started: make it from a deck or from ASE")
+            raise LammpsImplicitError(
+                "a second LAMMPS of this point cannot be started: make it from a deck or from ASE"
+            )
         twin: Self = self.again()
         try:
             here, there = self.engine, twin.engine
