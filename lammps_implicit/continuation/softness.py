@@ -20,7 +20,7 @@ SOFT = 0.02
 there (fold bifurcation), so the end of the path lies within a fraction of about 0.02² of the place."""
 
 _NEAR = 0.2
-"""Stiffness, relative to the start, below which it counts as the reason why a path can be followed no further. Chosen."""
+"""Stiffness, relative to the start, below which it counts as the reason why a path ends where steps fail. Chosen."""
 
 
 class Stiffnesses(NamedTuple):
@@ -67,7 +67,9 @@ class Softness:
     def __post_init__(self) -> None:
         if self.saddle and not self.initial.softest < 0 < self.initial.next:
             what = "has no negative mode" if self.initial.softest >= 0 else "has more than one negative mode"
-            raise NotAMinimumError(f"a saddle between two minima has exactly one negative mode, and this structure {what}")
+            raise NotAMinimumError(
+                f"a saddle between two minima has exactly one negative mode, and this structure {what}"
+            )
 
     def left(self, now: Stiffnesses) -> tuple[float, float]:
         """Both stiffnesses relative to the start; the second is 1 where there is none."""
@@ -93,8 +95,8 @@ class Softness:
             )
         if first <= min(second, _NEAR):
             return (
-                f"the saddle merges with a minimum (barrier → 0) {after}: its negative curvature is {first:.2g} of that "
-                f"at the start{more}"
+                f"the saddle merges with a minimum (barrier → 0) {after}: its negative curvature is {first:.2g} of "
+                f"that at the start{more}"
             )
         if second <= _NEAR:
             return (

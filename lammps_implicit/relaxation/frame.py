@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import fetch
+
+Apply = Callable[[FloatArray], FloatArray]
+"""The function v → K⁻¹v, (n, 3) arrays."""
+
+Fit = Callable[[FloatArray], Apply]
+"""Fits springs at the reference, where the forces are these, (n, 3)."""
 
 
 class Visited(NamedTuple):
@@ -30,8 +39,8 @@ class Visited(NamedTuple):
 class Frame:
     """The energy surface over positions of the atoms that a rank owned when the frame was made, in their order then.
 
-    Evaluators may reorder atoms whenever neighbour lists are built; arrays in a frame keep their rows, and preconditioners
-    made with it stay valid. Positions are counted from `start` and are not wrapped into the cell.
+    Evaluators may reorder atoms whenever neighbour lists are built; arrays in a frame keep their rows, and
+    preconditioners made with it stay valid. Positions are counted from `start` and are not wrapped into the cell.
 
     Parameters
     ----------
@@ -71,3 +80,20 @@ class Frame:
     def here(self, values: FloatArray) -> FloatArray:
         """Per-atom values in the evaluator's present order, (n, ...), in that of the frame."""
         return fetch(self.engine.comm, self.engine.ids, values, self.ids)
+
+    def fitted(self, fit: Fit, positions: FloatArray) -> Apply:
+        """The function v → K⁻¹v of arrays in the frame, with springs fitted at positions, (n, 3), Å.
+
+        Parameters
+        ----------
+        fit : callable
+            Maps forces at the reference to the function v → K⁻¹v, both in the evaluator's order.
+        positions : (n, 3) float array
+        """
+        engine, comm = self.engine, self.engine.comm
+        self.place(positions)
+        forces = engine.settle()
+        ids, apply = engine.ids.copy(), fit(forces)
+        if not engine.any(not np.array_equal(ids, self.ids)):
+            return apply
+        return lambda v: fetch(comm, ids, apply(fetch(comm, self.ids, v, ids)), self.ids)

@@ -1,21 +1,22 @@
 """A band of images between two places, relaxed towards a minimum-energy path.
 
 The string method (W. E, W. Ren, E. Vanden-Eijnden, J. Chem. Phys. 126, 164103 (2007)), with the learned springs as
-preconditioner: images move by K⁻¹F, without the part along the band, and are then put at equal distances on it again. Steps
-are about as long as in Newton's method, so that a few suffice. One evaluator visits all images in turn.
+preconditioner: images move by K⁻¹F, without the part along the band, and are then put at equal distances on it again.
+Steps are about as long as in Newton's method, so that a few suffice. One evaluator visits all images in turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator
-from lammps_implicit.relaxation.frame import Frame, Visited
+from lammps_implicit.relaxation.frame import Apply, Frame, Visited
 
 _LONGEST_STEP = 0.2
 """Å; largest displacement component of an image in one step. Chosen: less than a tenth of a bond."""
@@ -54,14 +55,23 @@ def straight(start: FloatArray, end: FloatArray, count: int) -> list[FloatArray]
     return [start + (number + 1) / (count + 1) * (end - start) for number in range(count)]
 
 
-def relaxed_band(
-    frame: Frame, precondition: Callable[[FloatArray], FloatArray], band: Band, tol: float, steps: int
-) -> Band:
+def relaxed_band(frame: Frame, preconditions: Sequence[Apply], band: Band, tol: float, steps: int) -> Band:
     """Relax a band with fixed ends, until no force across it exceeds `tol`, or for a number of steps.
 
-    Each step costs one force evaluation for each image.
+    Each step costs one force evaluation for each image. Where a step makes forces larger, the next is half as long.
+
+    Parameters
+    ----------
+    frame : Frame
+    preconditions : two callables
+        v → K⁻¹v with the springs at either end: each serves the half of the images that is near to it.
+    band : Band
+    tol : float
+        eV/Å.
+    steps : int
     """
-    engine = frame.engine
+    engine, share, before = frame.engine, 1.0, np.inf
+    half = len(band.images) / 2
     for number in range(steps + 1):
         tangents = [_tangent(engine, band, index) for index in range(len(band.images))]
         inside = list(zip(band.images, tangents, strict=True))[1:-1]
@@ -69,8 +79,10 @@ def relaxed_band(
         band = Band(band.images, max(engine.max_abs(force) for force in across))
         if band.across <= tol or number == steps:
             break
+        share, before = (share / 2 if band.across > before else share), band.across
         moves = [
-            _without(engine, precondition(force), tangent) for force, (_, tangent) in zip(across, inside, strict=True)
+            share * _without(engine, preconditions[index >= half](force), tangent)
+            for index, (force, (_, tangent)) in enumerate(zip(across, inside, strict=True), 1)
         ]
         moved = [
             image.positions + move * min(1.0, _LONGEST_STEP / max(engine.max_abs(move), _LONGEST_STEP))
@@ -129,7 +141,7 @@ def _without(engine: Evaluator, vector: FloatArray, tangent: FloatArray) -> Floa
 
 
 def _lengths(engine: Evaluator, places: list[FloatArray]) -> FloatArray:
-    steps = [engine.norm(after - before) for before, after in zip(places[:-1], places[1:], strict=True)]
+    steps = [engine.norm(after - before) for before, after in pairwise(places)]
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 

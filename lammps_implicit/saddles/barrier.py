@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+
 import numpy as np
 from typing_extensions import Self
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import StrainFreedom
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
-from lammps_implicit.saddles.connecting import SAME, Chain, Search
+from lammps_implicit.saddles.connecting import SAME, Search
 from lammps_implicit.saddles.index import the_negative_mode
 from lammps_implicit.saddles.path import Path, path_through
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
@@ -34,8 +34,8 @@ ACROSS = 0.05
 class Barrier:
     """Two minima and the highest saddle on the way from one to the other.
 
-    Create one with `between`. The saddle has an evaluator of its own: use the barrier as a context manager, or call `close`,
-    to end it. Energies are enthalpies where cells are relaxed at a pressure.
+    Create one with `between`. The saddle has an evaluator of its own: use the barrier as a context manager, or call
+    `close`, to end it. Energies are enthalpies where cells are relaxed at a pressure.
 
     Attributes
     ----------
@@ -80,8 +80,8 @@ class Barrier:
         Parameters
         ----------
         initial, final : StationaryPoint
-            Relaxed, with the same potential, and with the same cell unless both are relaxed with their cells. They are left
-            as they are.
+            Relaxed, with the same potential, and with the same cell unless both are relaxed with their cells. They are
+            left as they are.
         ftol : float
             Largest force component at the saddle, eV/Å.
         images : int
@@ -131,8 +131,15 @@ class Barrier:
         try:
             search = Search(saddle, ftol * saddle.units.force_factor, images, progress)
             chain = search.connect(search.frame.visit(fetch(initial.engine.comm, initial.ids, end, search.frame.ids)))
-            found = path_through(search, chain, images, across * saddle.units.force_factor) if path else None
-            mode = _stay(search, chain, initial.freedom, ftol)
+            chain, mode = search.verified(chain)
+            found = None
+            if path:
+                found = path_through(search, chain, images, across * saddle.units.force_factor)
+                search.stand_at(chain.saddles[chain.highest])
+            mode = replace(mode, vector=fetch(saddle.engine.comm, search.frame.ids, mode.vector, saddle.ids))
+            if not initial.freedom.fixed:
+                saddle.relax(ftol, cell=initial.freedom)
+                mode = the_negative_mode(saddle)
         except BaseException:
             saddle.close()
             raise
@@ -174,19 +181,9 @@ class Barrier:
         self.close()
 
 
-def _stay(search: Search, chain: Chain, freedom: StrainFreedom, ftol: float) -> Mode:
-    """Leave the point at the highest saddle, relaxed with its cell if that answers; return the negative mode."""
-    point, highest = search.point, chain.saddles[chain.highest]
-    search.frame.place(highest.at.positions)
-    point.engine.settle()
-    point.saddle = True
-    point.forget()
-    point.relax(ftol, cell=freedom)
-    return the_negative_mode(point)
-
-
 def _carried(initial: StationaryPoint, final: StationaryPoint) -> FloatArray:
-    """Positions of the final minimum, carried with its cell to that of the initial one, by the rows of the latter, Å."""
+    """Positions of the final minimum, carried with its cell to that of the initial one, by the rows of the latter,
+    Å."""
     here, there = initial.engine, final.engine
     positions = fetch(here.comm, final.ids, final.positions, initial.ids)
     return np.asarray((positions - there.origin) @ np.linalg.solve(there.cell, here.cell) + here.origin)

@@ -1,39 +1,41 @@
 """Saddles between two minima: guessed on a band between them, climbed to, and followed down on both sides.
 
-A saddle counts only where it leads: its two descents end in minima, and where these are not the two that were asked for,
-the gap between them is searched in turn. What comes out is a chain: minimum, saddle, minimum, …, each saddle with a path down
-to both its neighbours (as in D. J. Wales, Energy Landscapes, Cambridge (2003), section 6.3).
+A saddle counts only where it leads: its two descents end in minima, and where these are not the two that were asked
+for, the gap between them is searched in turn. What comes out is a chain: minimum, saddle, minimum, …, each saddle with
+a path down to both its neighbours (as in D. J. Wales, Energy Landscapes, Cambridge (2003), section 6.3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.relaxation.climbing import climb
-from lammps_implicit.relaxation.frame import Frame, Visited
+from lammps_implicit.relaxation.frame import Apply, Frame, Visited
 from lammps_implicit.relaxation.lbfgs import relax
 from lammps_implicit.saddles.band import Band, highest, relaxed_band, straight
+from lammps_implicit.saddles.index import negative_modes, the_negative_mode
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import FAR_FROM_MINIMUM
 
 SAME = 0.1
-"""Å; largest distance of an atom in two structures that are the same minimum. Chosen: far above what is left to relax, far
-below a jump."""
+"""Å; largest distance of an atom in two structures that are the same minimum. Chosen: far above what is left to relax,
+far below a jump."""
 
 PUSH = 0.1
-"""Å; displacement off a saddle, of the atom that moves most, from which descents start. Chosen: they begin slowly nearer to
-it, and may miss a shallow minimum farther away."""
+"""Å; displacement off a saddle, of the atom that moves most, from which descents start. Chosen: they begin slowly
+nearer to it, and may miss a shallow minimum farther away."""
 
 IN_BASIN = 1e-2
 """eV/Å; largest force component at which a descent is close enough to its end to tell where that is. Chosen."""
@@ -50,7 +52,8 @@ _THROUGH = 0.5
 through each other. Chosen: no bond is compressed by so much on a path that costs a few eV."""
 
 _REACH = 0.6
-"""Largest displacement in a climb, relative to the largest between the two minima. Chosen: beyond it, it is another saddle."""
+"""Largest displacement in a climb, relative to the largest between the two minima. Chosen: beyond it, it is another
+saddle."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,6 @@ class Search:
         Its rows are those of all arrays here.
     start : Visited
         The minimum.
-    precondition : callable
-        v → K⁻¹v with the springs fitted there.
     spent : dict of str to int
         Force evaluations of bands, climbs and descents.
     """
@@ -128,7 +129,7 @@ class Search:
         self._closest = _closest(point)[0]
         self._left = _SADDLES
         self.spent: dict[str, int] = {}
-        self.precondition = point.preconditioner.near(forces)
+        self._fitted: list[tuple[Visited, Apply]] = []
         self.project = NullSpace(self.engine, [] if self.engine.external else rigid_motions(self.engine)).project
 
     def connect(self, end: Visited) -> Chain:
@@ -144,20 +145,49 @@ class Search:
         self._left = _SADDLES
         return self._chain(self.start, end)
 
-    def climbed(self, start: FloatArray, direction: FloatArray, within: float) -> Saddle:
+    def verified(self, chain: Chain) -> tuple[Chain, Mode]:
+        """A chain whose highest saddle has one negative mode, and that mode, in the frame; the point stands there then.
+
+        A place with two negative modes, which symmetry may keep a path on, is left along the second.
+
+        Raises
+        ------
+        NotAMinimumError
+            If no saddle with one negative mode is found.
+        """
+        for _ in range(_SADDLES):
+            with self._counted("modes"):
+                saddle = chain.saddles[chain.highest]
+                self.stand_at(saddle)
+                negative = negative_modes(self.point)
+            if len(negative) < 2:
+                break
+            chain = self._left_along(chain, saddle, *negative[:2])
+        mode = the_negative_mode(self.point, negative)
+        return chain, replace(mode, vector=self.frame.here(mode.vector))
+
+    def stand_at(self, saddle: Saddle) -> None:
+        """Make a saddle the present structure of the point, which is one of a saddle from then on."""
+        self.frame.place(saddle.at.positions)
+        self.engine.settle()
+        self.point.saddle = True
+        self.point.forget()
+
+    def climbed(self, start: FloatArray, direction: FloatArray, within: float, above: float) -> Saddle:
         """Climb to a saddle from a place along a direction, (n, 3) each.
 
         Raises
         ------
         ConvergenceError
-            If there is none within this largest displacement component, Å.
+            If there is none within this largest displacement component, Å, and above this energy, eV.
         """
         frame, engine = self.frame, self.engine
         with self._counted("climbs"):
             frame.place(start)
             forces = engine.settle()
             direction = fetch(engine.comm, frame.ids, direction, engine.ids)
-            found = climb(engine, forces, self.point.preconditioner.near, direction, self.ftol, within, self.progress)
+            fit = self.point.preconditioner.near
+            found = climb(engine, forces, fit, direction, self.ftol, within, above, self.progress)
         at = Visited(frame.seen(start), engine.energy, frame.here(found.forces))
         return Saddle(at, frame.here(found.mode))
 
@@ -170,11 +200,20 @@ class Search:
             return self.settled(saddle.at.positions, engine.settle(), IN_BASIN * self.point.units.force_factor)
 
     def settled(self, near: FloatArray, forces: FloatArray, ftol: float) -> Visited:
-        """The minimum below the present reference, relaxed to forces of `ftol`; its periodic images are those `near`."""
+        """The minimum below the present reference, relaxed to forces of `ftol`; its periodic images are those
+        `near`."""
         far = FAR_FROM_MINIMUM * self.point.units.force_factor
         fit = partial(self.point.preconditioner.near, short=True)
         forces = relax(self.engine, forces, fit, ftol, far)
         return Visited(self.frame.seen(near), self.engine.energy, self.frame.here(forces))
+
+    def preconditions(self, *places: Visited) -> tuple[Apply, ...]:
+        """The function v → K⁻¹v with springs fitted at each of some places; each is fitted once."""
+        for place in places:
+            if not any(known is place for known, _ in self._fitted):
+                fit = self.point.preconditioner.near
+                self._fitted.append((place, self.frame.fitted(fit, place.positions)))
+        return tuple(apply for place in places for known, apply in self._fitted if known is place)
 
     def same(self, one: Visited, other: Visited) -> bool:
         """Whether two structures are the same minimum."""
@@ -217,12 +256,15 @@ class Search:
         failure = "the energy has no maximum between them"
         for steps in _BAND_STEPS:
             with self._counted("bands"):
-                band = relaxed_band(self.frame, self.precondition, band, self.ftol, steps) if steps else band
+                band = (
+                    relaxed_band(self.frame, self.preconditions(start, end), band, self.ftol, steps) if steps else band
+                )
             top = highest(self.engine, band)
             if top is None:
                 continue
             try:
-                saddle = self.climbed(*top, _REACH * self.engine.max_abs(way))
+                above = max(start.energy, end.energy)
+                saddle = self.climbed(*top, _REACH * self.engine.max_abs(way), above)
                 found = self._sides(saddle, start, there)
             except ConvergenceError as error:
                 failure = str(error)
@@ -252,6 +294,23 @@ class Search:
                 return one
         forces = fetch(self.engine.comm, self.frame.ids, side.forces, self.engine.ids)
         return self.settled(side.positions, forces, self.ftol)
+
+    def _left_along(self, chain: Chain, saddle: Saddle, first: Mode, second: Mode) -> Chain:
+        """A chain without a place that has two negative modes."""
+        engine, index = self.engine, chain.highest
+        start, end = chain.minima[index : index + 2]
+        direction, off = self.frame.here(first.vector), self.frame.here(second.vector)
+        place = saddle.at.positions + PUSH / engine.max_abs(off) * off
+        beside = self.climbed(place, direction, np.inf, max(start.energy, end.energy))
+        found = self._sides(beside, start, end)
+        if found is None:
+            raise NotAMinimumError(
+                "a place with two negative modes lies between the end states, and no saddle beside it"
+            )
+        head, tail = self._chain(start, found[0]), self._chain(found[2], end)
+        minima = *chain.minima[:index], *head.minima, *tail.minima, *chain.minima[index + 2 :]
+        saddles = *chain.saddles[:index], *head.saddles, beside, *tail.saddles, *chain.saddles[index + 1 :]
+        return Chain(minima, saddles)
 
     def _band(self, start: Visited, end: Visited) -> Band:
         """The straight band between two minima, on which no atoms pass through each other."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray, IntArray
-from lammps_implicit.saddles.band import distances, relaxed_band, straight, visited_band
+from lammps_implicit.saddles.band import Band, distances, relaxed_band, straight, visited_band
 from lammps_implicit.saddles.connecting import Chain, Search
 
 _STEPS = 12
@@ -55,12 +55,14 @@ def path_through(search: Search, chain: Chain, images: int, tol: float) -> Path:
     tol : float
     """
     frame, engine = search.frame, search.engine
-    parts = []
+    parts: list[Band] = []
     for start, end in pairwise(chain.places()):
         way = engine.nearest_image(end.positions - start.positions)
         there = end._replace(positions=start.positions + way)
         band = visited_band(frame, (start, there), straight(start.positions, there.positions, images))
-        parts.append(relaxed_band(frame, search.precondition, band, tol, _STEPS))
+        minimum = start if len(parts) % 2 == 0 else end  # springs at a minimum serve the way up from it
+        springs = search.preconditions(minimum)[0]
+        parts.append(relaxed_band(frame, (springs, springs), band, tol, _STEPS))
     lengths = [distances(engine, part) for part in parts]
     starts = np.concatenate([[0.0], np.cumsum([length[-1] for length in lengths])])
     all_images = [parts[0].images[0], *(image for part in parts for image in part.images[1:])]
