@@ -11,7 +11,7 @@ from lammps_implicit.continuation.follow import ContinuationPath, follow
 from lammps_implicit.ensembles.ensemble import as_ensemble
 from lammps_implicit.ensembles.propagation import Propagation, propagate
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.expansion.directions import leading_directions, relaxation_sizes
 from lammps_implicit.expansion.taylor import Expansion, expand
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.observables.cells import enthalpy, volume
@@ -146,7 +146,7 @@ class Minimum(StationaryPoint):
         known = self.engine.on_root(lambda: as_ensemble(ensemble, self.parameters))
         self.third = None  # it may belong to another ensemble
         if order == 3:
-            hessians, changes = [self.relaxation_hessian(tol, cell=self.cell)], known.changes(self.potential.theta)
+            hessians, changes = [relaxation_sizes(self, tol, self.cell)], known.changes(self.potential.theta)
             # On one rank, so that all use the same directions to the last digit.
             self.third_derivative(self.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         found = {"energy" if self.cell == "none" else "enthalpy": enthalpy(self, tol)}

@@ -36,7 +36,7 @@ from lammps_implicit.cli.options import (
 )
 from lammps_implicit.ensembles.ensemble import Ensemble, read_ensemble
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.expansion.directions import leading_directions, relaxation_sizes
 from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.on_root import on_root
@@ -193,7 +193,7 @@ def sensitivity(
         with progress("solving", minimum.engine.comm.rank == 0) as update:
             jacobian = minimum.jacobian(tol, method.value, update, cell=held)
         if changes is not None:
-            hessians = [minimum.relaxation_hessian(tol, cell=held)]
+            hessians = [relaxation_sizes(minimum, tol, held)]
             minimum.third_derivative(minimum.engine.on_root(lambda: leading_directions(changes, hessians)), tol)
         result = minimum.sensitivity(tol, cell=held, energy_hessian=energy_hessian)
         result.write(output, overwrite, form.value)

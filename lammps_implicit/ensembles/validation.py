@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
@@ -38,12 +38,14 @@ from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
 from lammps_implicit.observables.config import ENERGIES_PER_ATOM, StudySettings
 from lammps_implicit.observables.configuration import describe_errors
+from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.opening import Say
 from lammps_implicit.observables.study import observables_of, open_cells
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.results.format import OBSERVABLES_KIND
+from lammps_implicit.saddles.followed import no_saddle_any_more
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import Units
 
@@ -61,6 +63,12 @@ it.
 
 SAME_LENGTH = 1e-6
 """Relative tolerance of lengths when a result is reproduced: relaxed cells are accurate to strains of 1e-8."""
+
+PREDICTOR_TOLERANCE = 1e-2
+"""Relative residual of the predictions from which saddles are searched for. Chosen: the search corrects their error."""
+
+REACH = 0.5
+"""Å; largest displacement of an atom in such a prediction. Chosen: a fifth of a bond."""
 
 
 def validate(
@@ -245,12 +253,20 @@ class _Cells:
             moved, changes = 0.0, []
             for name, cell in self.cells.items():
                 before = self.structures[name]
-                excursions.enter_context(cell.excursion(dtheta))
-                cell.relax_away(ftol, cell.cell, leave_saddles=True)
+                excursions.enter_context(cell.excursion(dtheta, *(_predicted(cell, dtheta) if cell.saddle else ())))
+                with errors_about(f"{name}: no saddle is found from its prediction") if cell.saddle else nullcontext():
+                    cell.relax_away(ftol, cell.cell, leave_saddles=True)
                 moved = max(moved, before.moved(cell))
-                if change := before.difference(cell):
+                if change := before.difference(cell) or (no_saddle_any_more(cell) if cell.saddle else ""):
                     changes.append(f"{name}: {change}")
             return self.values(), moved, "; ".join(changes)
+
+
+def _predicted(saddle: StationaryPoint, dtheta: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Displacement and strain of a saddle to first order, shortened where they are long: searches start near it."""
+    displacement, strain = saddle.predicted_at(dtheta, PREDICTOR_TOLERANCE, saddle.cell)
+    share = min(1.0, REACH / max(saddle.engine.max_abs(displacement), REACH))
+    return share * displacement, share * strain
 
 
 def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: _Cells, ftol: float) -> None:

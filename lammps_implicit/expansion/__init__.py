@@ -5,7 +5,7 @@ directions of an ensemble to which structures respond most, with the square root
 """
 
 from lammps_implicit.expansion.covariance import covariance_factor
-from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.expansion.directions import leading_directions, relaxation_sizes
 from lammps_implicit.expansion.taylor import VARIANTS, Expansion, Prediction, Variant, expand
 from lammps_implicit.expansion.third_derivative import third_derivative
 
@@ -17,5 +17,6 @@ __all__ = [
     "covariance_factor",
     "expand",
     "leading_directions",
+    "relaxation_sizes",
     "third_derivative",
 ]

@@ -8,12 +8,36 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.expansion.covariance import covariance_factor
 from lammps_implicit.response.cubic import LeadingDirections
+from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.stationary.relaxable import CellRequest
 
 SHARE = 1e-4
 """Directions with a smaller share in the energy gained by relaxation are left out. Chosen: negligible."""
 
 MOST = 6
 """Largest number of directions. Chosen: the number of structures to evaluate grows with its square."""
+
+
+def relaxation_sizes(point: StationaryPoint, tol: float, cell: CellRequest) -> FloatArray:
+    """Contribution of relaxation to d²W*/dΘ², (P, P), by size: each mode counts as if its curvature were positive.
+
+    Of a minimum that is `StationaryPoint.relaxation_hessian`, -Σ_m c_m c_mᵀ / κ_m over modes φ_m with curvatures κ_m
+    and c_m = Cᵀφ_m. A saddle gains energy as it moves along its negative mode, whose term is reversed.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+    tol : float
+        Relative tolerance of each column of the Jacobian.
+    cell : str or StrainFreedom
+        As for `StationaryPoint.jvp`.
+    """
+    hessian = point.relaxation_hessian(tol, cell=cell)
+    if not point.saddle:
+        return hessian
+    mode = point.softest_modes()[0].modes[0]
+    pull = point.mixed.transposed_times(mode.vector)
+    return hessian + 2 * np.outer(pull, pull) / mode.curvature if mode.curvature < 0 else hessian
 
 
 def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: int = MOST) -> LeadingDirections:
@@ -27,7 +51,7 @@ def leading_directions(changes: FloatArray, hessians: list[FloatArray], most: in
     changes : (S, P) float array
         δΘ of the samples.
     hessians : list of (P, P) float arrays
-        Contribution of relaxation to d²W*/dΘ² of each minimum, minus M: see `StationaryPoint.relaxation_hessian`.
+        Contribution of relaxation to d²W*/dΘ² of each minimum, minus M: see `relaxation_sizes`.
     most : int
         Largest number of directions.
 

@@ -168,7 +168,7 @@ def _volume_hessian(system: CellSystem, strains: StrainBends) -> FloatArray:
 
 
 def _softening(minimum: StationaryPoint, response: _FirstOrder, at_rest: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """d(ln κ)/dΘ of the softest modes φ with κ = φᵀHφ, (m, P), and their errors, (m,): see `ThirdDerivative`.
+    """d(ln |κ|)/dΘ of the softest modes φ with κ = φᵀHφ, (m, P), and their errors, (m,): see `ThirdDerivative`.
 
     The curvature of B_c + z_c·∂W/∂z along φ is dκ/dΘ_c. Modes that are equal by symmetry stay so at all parameters, so
     that each of them has the derivative of all; of others that are hardly apart the mean is taken.
@@ -180,7 +180,8 @@ def _softening(minimum: StationaryPoint, response: _FirstOrder, at_rest: FloatAr
         slopes = []
         for mode in equal.modes:
             largest = minimum.engine.max_abs(mode.vector)
-            if largest == 0 or mode.curvature <= 0:  # no atom can move, or a saddle point
+            unstable = mode.curvature <= 0 and not minimum.saddle
+            if largest == 0 or mode.curvature == 0 or unstable:  # no atom can move, or it is no minimum
                 return np.zeros((1, len(at_rest))), np.zeros(1)
             size = PUSHED / largest
             ends = [response.gradient(none, sign * size * mode.vector)[: len(at_rest)] for sign in (1, -1)]

@@ -193,7 +193,8 @@ def combine(terms: Sequence[tuple[float, Observable]], constant: float = 0.0) ->
 def stabilities(softening: FloatArray) -> dict[str, Observable]:
     """Stiffnesses κ of the softest modes, relative to their values at the minimum.
 
-    Where a κ reaches zero the minimum disappears.
+    Where a κ reaches zero the minimum disappears. At a saddle the first is that of the negative mode, and where it
+    reaches zero the saddle merges with a minimum.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from mpi4py import MPI
 from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.expansion.directions import leading_directions
+from lammps_implicit.expansion.directions import leading_directions, relaxation_sizes
 from lammps_implicit.expansion.third_derivative import third_derivative
 from lammps_implicit.files import hdf5_written_whole, label
 from lammps_implicit.observables.barriers import barrier, migration_volume
@@ -276,7 +276,7 @@ def observables_of(
 def _take_third_derivatives(cells: StudyCells, ensemble: ParameterSamples, tol: float, say: Say) -> dict[str, Any]:
     """Measure third derivatives of all cells along the leading directions of an ensemble; return attributes."""
     named = cells.named()
-    hessians = [cell.relaxation_hessian(tol, cell=cell.cell) for cell in named.values()]
+    hessians = [relaxation_sizes(cell, tol, cell.cell) for cell in named.values()]
     changes = ensemble.changes(cells.bulk.potential.theta)
     directions = cells.bulk.engine.on_root(lambda: leading_directions(changes, hessians))
     asymmetry = stability_error = strain_error = 0.0

@@ -201,7 +201,8 @@ class ThirdDerivative:
     volume_error : float
         Estimated error of the volume's second-order term, Å³, for a change with an average response.
     softening : (m, P) float array
-        d(ln κ)/dΘ of the stiffness κ of the softest modes, in their order. The minimum disappears where a κ vanishes.
+        d(ln |κ|)/dΘ of the stiffness κ of the softest modes, in their order. The minimum disappears where a κ vanishes;
+        a saddle merges with a minimum where the first of its κ does, which is below zero.
     softening_errors : (m,) float array
         Estimated relative errors of `softening`: the angle to which a mode was found, or if several modes are hardly
         apart the largest difference of one from their mean.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.mpi.ownership import fetch
-from lammps_implicit.saddles.index import the_negative_mode
+from lammps_implicit.saddles.index import negative_modes, the_negative_mode
 from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.point import StationaryPoint
 
@@ -58,3 +58,11 @@ class FollowedMode:
         vector = fetch(saddle.engine.comm, self.ids, self.vector, saddle.ids)
         if not saddle.engine.dot(vector, saddle.hessian.one_sided(vector)) < 0:
             self.renew(saddle)
+
+
+def no_saddle_any_more(point: StationaryPoint) -> str:
+    """In what a saddle that was relaxed at other parameters is none any more; empty if it has one negative mode."""
+    count = len(negative_modes(point))
+    if count == 0:
+        return "the saddle has merged with a minimum, and there is no barrier any more (no negative mode)"
+    return "" if count == 1 else f"it is no saddle between two minima any more: it has {count} negative modes"
