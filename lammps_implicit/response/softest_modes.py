@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.response.linear_response import LinearResponse
-from lammps_implicit.solvers.softest import EqualModes, equal_springs, softest_modes
+from lammps_implicit.solvers.interface import LinearSystem
+from lammps_implicit.solvers.softest import EqualModes, Mode, equal_springs, negative_modes, softest_modes
+from lammps_implicit.solvers.springs import random_vector
 
 ROUGHLY, FINELY = 0.1, 1e-4
 """Angles to which softest modes are found: to see whether a minimum disappears, and to differentiate their stiffness.
@@ -27,8 +31,29 @@ def softest_modes_of(response: LinearResponse, tol: float, count: int = 1) -> li
     count : int
         Number of different stiffnesses.
     """
-    known = response.prepared()
+    system, metric, start = _search(response, 0)
+    return softest_modes(system, metric, start, tol, MOST_PRODUCTS, count)
+
+
+def negative_modes_of(response: LinearResponse, tol: float, count: int) -> list[Mode]:
+    """Modes of negative curvature, up to `count` of them if they are equal by symmetry: see `solvers.softest`.
+
+    Parameters
+    ----------
+    response : LinearResponse
+    tol : float
+        Angle to which they are found, if `MOST_PRODUCTS` suffice.
+    count : int
+        Number of different stiffnesses that are looked at.
+    """
+    searches = [_search(response, seed) for seed in range(count)]
+    system, metric, _ = searches[0]
+    return negative_modes(system, metric, [start for *_, start in searches], tol, MOST_PRODUCTS, count)
+
+
+def _search(response: LinearResponse, seed: int) -> tuple[LinearSystem, Callable[[FloatArray], FloatArray], FloatArray]:
+    """The Hessian, which may have negative modes, the metric, and a random vector to start from."""
+    known, engine = response.prepared(), response.engine
     # From a random vector: from a mode found before, one of another symmetry would not be seen.
-    start = known.system.preconditioned(known.probe)
-    system = replace(known.system, saddle=True)
-    return softest_modes(system, equal_springs(response.engine), start, tol, MOST_PRODUCTS, count)
+    probe = known.probe if seed == 0 else engine.constrain(random_vector(engine.ids, seed) * engine.alone)
+    return replace(known.system, saddle=True), equal_springs(engine), known.system.preconditioned(probe)

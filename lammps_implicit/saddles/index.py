@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lammps_implicit.errors import NotAMinimumError
-from lammps_implicit.response.softest_modes import ROUGHLY
+from lammps_implicit.response.softest_modes import ROUGHLY, negative_modes_of
 from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.point import StationaryPoint
 
@@ -21,10 +21,9 @@ def negative_modes(point: StationaryPoint) -> list[Mode]:
     Returns
     -------
     list of Mode
-        Empty at a minimum, one at a saddle. Of modes that are equal by symmetry one may stand for all.
+        Empty at a minimum, one at a saddle. Two may stand for more.
     """
-    groups = point.softest_modes(ROUGHLY, MODES)
-    return [mode for group in groups for mode in group.modes if mode.curvature < 0]
+    return negative_modes_of(point.response, ROUGHLY, MODES)
 
 
 def the_negative_mode(point: StationaryPoint, found: list[Mode] | None = None) -> Mode:

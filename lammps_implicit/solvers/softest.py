@@ -7,7 +7,7 @@ are about as soft as each other (measured: another mode of a vacancy in W for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,20 +130,56 @@ def softest_modes(
     count : int
         Number of eigenvalues, of which those within `DEGENERATE` of each other count as one; there may be fewer.
     """
+    return _searched(system, metric, [start], tol, most, count)[0]
+
+
+def negative_modes(
+    system: LinearSystem,
+    metric: Callable[[FloatArray], FloatArray],
+    starts: Sequence[FloatArray],
+    tol: float,
+    most: int,
+    count: int,
+) -> list[Mode]:
+    """Return the modes with negative eigenvalues, the lowest first, as far as a search for the lowest ones sees them.
+
+    There are at least as many negative eigenvalues as negative Ritz values (Cauchy's interlacing theorem). Of modes
+    that are equal by symmetry a space that starts from one vector has one only: as many are seen as there are `starts`.
+
+    Parameters
+    ----------
+    system, metric, tol, most, count
+        As for `softest_modes`.
+    starts : sequence of (n, 3) float arrays
+        First vectors of the space, random ones.
+    """
+    _, space = _searched(system, metric, starts, tol, most, count)
+    return [space.mode(int(index)) for index in np.flatnonzero(space.values < 0)]
+
+
+def _searched(
+    system: LinearSystem,
+    metric: Callable[[FloatArray], FloatArray],
+    starts: Sequence[FloatArray],
+    tol: float,
+    most: int,
+    count: int,
+) -> tuple[list[EqualModes], _Space]:
+    """Search for the softest modes, and return them with the space in which they were found."""
     engine, project = system.engine, system.null_space.project
     accuracy = min(_COARSE, PRODUCT_SHARE * tol)
-    v = project(start)
-    if engine.norm(v) == 0:  # only rigid motions are possible
-        return [EqualModes((Mode(v, 1.0, system.stiffness),), 0.0)]
-    room = int(np.clip(_MEMORY // max(72 * v.size, 1), _FEWEST, most))
+    v, *waiting = map(project, starts)
     space = _Space(engine, lambda v: project(metric(v)), project)
+    if engine.norm(v) == 0:  # only rigid motions are possible
+        return [EqualModes((Mode(v, 1.0, system.stiffness),), 0.0)], space
+    room = int(np.clip(_MEMORY // max(72 * v.size, 1), _FEWEST, most))
     found: list[EqualModes] = []
     error, still = 1.0, 0
     for _ in range(most):
         if not space.add(v, lambda v: project(system.operator(v, accuracy, None))):
             # Every direction that H leads to has been seen.
             rest = space.groups_above(found)[: count - len(found)]
-            return found + [EqualModes(tuple(map(space.mode, group)), 0.0) for group in rest]
+            return found + [EqualModes(tuple(map(space.mode, group)), 0.0) for group in rest], space
         values, groups = space.values, space.groups_above(found)
         group = groups[0] if groups else [len(values) - 1]
         residuals = [space.ritz(space.products, i) - values[i] * space.ritz(space.pulled, i) for i in group]
@@ -160,12 +196,12 @@ def softest_modes(
             # Kept as they are now: of modes that are equal by symmetry others come in later, and not as accurate.
             found.append(EqualModes(tuple(map(space.mode, group)), error))
             if len(found) == count:
-                return found
+                return found, space
             still = 0
-        v = down[int(np.argmax(sizes))]
+        v = waiting.pop() if waiting else down[int(np.argmax(sizes))]
         if len(values) == room:
             space.reduce(room // 2)
-    return [*found, EqualModes(tuple(map(space.mode, group)), error)]
+    return [*found, EqualModes(tuple(map(space.mode, group)), error)], space
 
 
 class _Space:
