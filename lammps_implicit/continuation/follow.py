@@ -175,7 +175,7 @@ def _followed(
             # The last step ends exactly at the requested parameters.
             change = end - minimum.potential.theta if last else length * way
             with minimum.excursion(change, length * displacement, length * strain) as trip:
-                error, failure = _correct(minimum, ftol, cell, pressure)
+                error, failure = _correct(minimum, ftol, cell, pressure, TOLERATED * missed)
                 if error <= TOLERATED * missed and stop_at_new_neighbours:
                     failure = graph.difference(minimum.engine)
                 if error <= TOLERATED * missed and not failure:
@@ -202,10 +202,12 @@ def _followed(
     return path
 
 
-def _correct(minimum: StationaryPoint, ftol: float, cell: CellRequest, pressure: Pressure) -> tuple[float, str]:
+def _correct(
+    minimum: StationaryPoint, ftol: float, cell: CellRequest, pressure: Pressure, within: float
+) -> tuple[float, str]:
     """Relax the predicted structure; return the largest distance of an atom from its prediction, Å, and any failure."""
     try:
-        return minimum.relax_away(ftol, cell, pressure), ""
+        return minimum.relax_away(ftol, cell, pressure, within=within), ""
     except (ConvergenceError, NotAMinimumError) as failure:
         return np.inf, str(failure)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import LIMIT, propagate
-from lammps_implicit.ensembles.same_structure import Structure
+from lammps_implicit.ensembles.same_structure import FAR, Structure
 from lammps_implicit.ensembles.shards import (
     CHANGED,
     DONE,
@@ -255,7 +255,7 @@ class _Cells:
                 before = self.structures[name]
                 excursions.enter_context(cell.excursion(dtheta, *(_predicted(cell, dtheta) if cell.saddle else ())))
                 with errors_about(f"{name}: no saddle is found from its prediction") if cell.saddle else nullcontext():
-                    cell.relax_away(ftol, cell.cell, leave_saddles=True)
+                    cell.relax_away(ftol, cell.cell, leave_saddles=True, within=FAR * before.graph.spacing)
                 moved = max(moved, before.moved(cell))
                 if change := before.difference(cell) or (no_saddle_any_more(cell) if cell.saddle else ""):
                     changes.append(f"{name}: {change}")

@@ -358,7 +358,7 @@ class Problem:
                 if start is None:
                     self._require_near(name, cell)
                 try:
-                    missed = cell.relax_away(self.ftol, cell.cell)
+                    missed = cell.relax_away(self.ftol, cell.cell, within=self.jump)
                     if name in self.modes:
                         self.modes[name].require(cell)
                 except (ConvergenceError, NotAMinimumError) as error:

@@ -368,9 +368,16 @@ class StationaryPoint(DifferentiablePoint):
         return self.state_at(dtheta, displacement).energy
 
     def relax_away(
-        self, ftol: float, cell: CellRequest = "none", pressure: Pressure = None, leave_saddles: bool = False
+        self,
+        ftol: float,
+        cell: CellRequest = "none",
+        pressure: Pressure = None,
+        leave_saddles: bool = False,
+        within: float = np.inf,
     ) -> float:
         """Relax during an excursion, as `relax` does; return the largest displacement of an atom, Å.
+
+        A saddle is searched for `within` a distance, Å: where there is none left, the search would take long.
 
         With `leave_saddles` a structure that symmetry keeps on a saddle point is displaced off it along its softest
         mode, unless the point is to be a saddle.
@@ -378,7 +385,7 @@ class StationaryPoint(DifferentiablePoint):
         start, ids, freedom = self.positions, self.ids, self.strain(cell, pressure)
         for attempts_left in range(SADDLES if leave_saddles and not self.saddle else 0, -1, -1):
             try:
-                self._relax_within(ftol, freedom)
+                self._relax_within(ftol, freedom, within if self.saddle else np.inf)
                 break
             except NotAMinimumError:
                 if not attempts_left:
