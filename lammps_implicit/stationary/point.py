@@ -27,6 +27,7 @@ from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.potentials.without_parameters import require_parameters
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.solvers.backend import backend
+from lammps_implicit.stationary.calculator import PointCalculator
 from lammps_implicit.stationary.checks import checked_vector
 from lammps_implicit.stationary.differentiable import DifferentiablePoint
 from lammps_implicit.stationary.relaxable import CellRequest
@@ -207,6 +208,37 @@ class StationaryPoint(DifferentiablePoint):
             point = cls.from_deck(deck, comm, parameters, **options)
         point.recipe = {}  # the temporary deck no longer exists
         return point
+
+    # -- for ASE -----------------------------------------------------------------------------------------------------
+
+    def calculator(self) -> PointCalculator:
+        """ASE calculator with energy, forces and stress of the present potential, in eV and Å.
+
+        For any positions of the same atoms, and any cell that the deck's can be strained to; ``get_atoms()`` of the
+        calculator gives the atoms at the reference. Positions are LAMMPS' own coordinates. Others are recognised by
+        their arrays ``id`` and ``type`` where they have these, else by their order and their elements. The point stays
+        as it is. Each new structure is one force evaluation, counted with all others (two in a strained cell). On
+        several ranks, all work together: each has the same atoms and calls the calculator at the same time.
+
+        Returns
+        -------
+        PointCalculator
+            Valid until the point is closed.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the deck has ``units lj``.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`:
+
+        >>> atoms = minimum.calculator().get_atoms()
+        >>> print(f"{atoms.get_potential_energy():.3f} eV")
+        -625.346 eV
+        """
+        return PointCalculator(self.engine, self.potential.elements)
 
     # -- excursions to other parameters -------------------------------------------------------------------------------
 
