@@ -220,8 +220,8 @@ class Engine(LammpsSession):
     def set_reference(self, reference: Reference) -> None:
         """Restore an earlier reference, including the owners and the order of atoms.
 
-        No force evaluation if these and the cell are unchanged: where neighbour lists were built far away, they are built
-        anew, for one more, by whatever is evaluated near the reference next. After an error the evaluator is void.
+        No force evaluation if these and the cell are unchanged: where neighbour lists were built far away, whatever is
+        evaluated near the reference next builds them anew, for one more. After an error the evaluator is void.
         """
         with or_void(self, "the reference"):
             if not self.order_unchanged(reference.ids):

@@ -57,8 +57,8 @@ class PointCalculator(Calculator):
         units = units_of(engine.deck.units, engine.deck.dimension)
         if units.style == "lj":
             raise LammpsImplicitError(
-                "ASE counts in eV and Å, the deck in units lj: write it in units metal, with epsilon in eV and sigma in "
-                "Å, for a calculator"
+                "ASE counts in eV and Å, the deck in units lj: for a calculator write it in units metal, epsilon in eV "
+                "and sigma in Å"
             )
         self._engine = engine
         self._size = units.force_factor  # of 1 eV, as both styles have Å
@@ -155,10 +155,10 @@ class PointCalculator(Calculator):
         cell[missing] = engine.cell[missing]
         if np.abs(np.triu(cell, 1)).max() <= _ROUNDING * np.abs(cell).max() and (np.diag(cell) > 0).all():
             return np.tril(cell), np.eye(3)
-        if not all(engine.periodic) or engine.external or not engine.n_free == 3 * engine.n_atoms:
+        if not all(engine.periodic) or engine.external or engine.n_free != 3 * engine.n_atoms:
             raise LammpsImplicitError(
-                "the cell is rotated against LAMMPS' orientation (a along x, b in the xy plane, right-handed), and walls, "
-                "open boundaries or held atoms do not rotate with it: keep LAMMPS' orientation"
+                "the cell is rotated against LAMMPS' orientation (a along x, b in the xy plane, right-handed), and "
+                "walls, open boundaries or held atoms do not rotate with it: keep LAMMPS' orientation"
             )
         axes, lower = np.linalg.qr(cell.T)
         signs = np.sign(np.diag(lower))
