@@ -23,7 +23,7 @@ COLUMN = (
     ("conformance",),
     ("response", "inspection"),
     ("stationary",),
-    ("expansion", "results", "continuation"),
+    ("expansion", "results", "continuation", "saddles"),
     ("observables",),
     ("ensembles",),
     ("minimum",),

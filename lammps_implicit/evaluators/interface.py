@@ -403,11 +403,20 @@ class Evaluator(ABC):
         vector : (n, 3, ...) float array
             Or several, along further axes.
         """
-        vector = vector * self.free.reshape(*self.free.shape, *[1] * (vector.ndim - 2))
-        for number, count in enumerate(self.together_counts, 1):
-            members = self.together == number
-            vector[members] = self.sum(np.asarray(vector[members].sum(axis=0))) / max(count, 1)
-        return vector
+        return self.constraint()(vector)
+
+    def constraint(self) -> Callable[[FloatArray], FloatArray]:
+        """The function `constrain` for the present order of atoms, whatever order they have when it is called."""
+        free, together = self.free, self.together
+
+        def constrain(vector: FloatArray) -> FloatArray:
+            vector = vector * free.reshape(*free.shape, *[1] * (vector.ndim - 2))
+            for number, count in enumerate(self.together_counts, 1):
+                members = together == number
+                vector[members] = self.sum(np.asarray(vector[members].sum(axis=0))) / max(count, 1)
+            return vector
+
+        return constrain
 
     # -- reductions over ranks ---------------------------------------------------------------------------------------
 

@@ -28,13 +28,13 @@ from lammps_implicit.inverse.problem import Held, Problem
 from lammps_implicit.inverse.saved_structure import SavedStructure
 from lammps_implicit.inverse.terms import Number, Positions, Term
 from lammps_implicit.minimum import Minimum
-from lammps_implicit.observables.cells import require_same_potential
 from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.kind import Cells, Measure, measures_of
 from lammps_implicit.potentials.labels import select
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.format import __version__
 from lammps_implicit.results.text import write_data, write_xyz
+from lammps_implicit.stationary.comparable import require_same_potential
 
 Say = Callable[[str], None]
 """Prints or logs a one-line message."""

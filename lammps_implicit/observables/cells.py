@@ -1,8 +1,6 @@
-"""Composition, enthalpy and volume of a single relaxed cell, and checks that cells can be combined."""
+"""Composition, enthalpy and volume of a single relaxed cell."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -55,8 +53,7 @@ def enthalpy(minimum: StationaryPoint, tol: float = 1e-5, order: int = 2) -> Obs
         If the cell is held at a stress that is not hydrostatic.
     """
     require_enthalpy(minimum)
-    pressure = float(np.trace(minimum.target)) / 3 if minimum.cell != "none" else 0.0
-    value = np.asarray(minimum.energy + pressure * minimum.engine.volume)
+    value = np.asarray(minimum.enthalpy)
     if order == 0:
         return Observable(value, unknown_gradient(minimum), minimum.units.energy)
     hessian = minimum.energy_hessian(tol, cell=minimum.cell) if order >= 2 else None
@@ -134,56 +131,3 @@ def require_relaxed_cell(minimum: StationaryPoint, what: str) -> None:
         raise LammpsImplicitError(
             f"{minimum.deck_name}: {what} on Θ only where the cell is relaxed; relax it with 'iso' or other strains"
         )
-
-
-def require_same_potential(minima: Sequence[StationaryPoint]) -> None:
-    """Check that cells have the same units, potential and parameters.
-
-    Raises
-    ------
-    LammpsImplicitError
-        If two differ.
-    """
-    first = minima[0]
-    for other in minima[1:]:
-        pair = _pair_label(first, other)
-        if other.units != first.units:
-            one, two = (f"{m.units.style} in {m.units.dimension} dimensions" for m in (first, other))
-            raise LammpsImplicitError(f"{pair} have different units: {one}, and {two}")
-        if other.potential.names != first.potential.names:
-            raise LammpsImplicitError(
-                f"{pair} have different potentials: {len(first.potential.names)} parameters "
-                f"({first.potential.names[0]}, ...) and {len(other.potential.names)} ({other.potential.names[0]}, ...)"
-            )
-        if other.potential.text != first.potential.text:
-            raise LammpsImplicitError(f"{pair} have different potentials: the values of their parameters differ")
-        for name, value in first.potential.fixed.items():
-            if other.potential.fixed.get(name, value) != value:
-                raise LammpsImplicitError(f"{pair} have different potentials: {name} differs")
-
-
-def require_comparable(minima: Sequence[StationaryPoint]) -> None:
-    """Check that energies and volumes of cells can be added: same potential, units and target pressure.
-
-    Raises
-    ------
-    LammpsImplicitError
-        If two differ.
-    """
-    require_same_potential(minima)
-    first = minima[0]
-    for other in minima[1:]:
-        if (first.cell == "none") != (other.cell == "none"):
-            raise LammpsImplicitError(
-                f"{_pair_label(first, other)}: the cell of one is relaxed, that of the other is not; treat both alike"
-            )
-        if first.cell != "none" and not np.allclose(first.target, other.target, rtol=1e-9, atol=1e-15):
-            held = [np.trace(m.target) / 3 * m.units.pressure_factor for m in (first, other)]
-            raise LammpsImplicitError(
-                f"{_pair_label(first, other)} are held at different pressures: {held[0]:g} and {held[1]:g} "
-                f"{first.units.pressure}"
-            )
-
-
-def _pair_label(first: StationaryPoint, other: StationaryPoint) -> str:
-    return f"{first.deck_name or 'one cell'} and {other.deck_name or 'another'}"

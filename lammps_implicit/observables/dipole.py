@@ -6,8 +6,8 @@ import numpy as np
 
 from lammps_implicit.cell.voigt import COMPONENTS, components
 from lammps_implicit.errors import LammpsImplicitError
-from lammps_implicit.observables.cells import require_same_potential
 from lammps_implicit.observables.observable import Observable
+from lammps_implicit.stationary.comparable import require_same_potential
 from lammps_implicit.stationary.point import StationaryPoint
 
 

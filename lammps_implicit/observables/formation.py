@@ -16,12 +16,11 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.cells import (
     composition,
     enthalpy,
-    require_comparable,
-    require_same_potential,
     volume,
 )
 from lammps_implicit.observables.error_context import errors_about
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.stationary.comparable import require_comparable, require_same_potential
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import in_unit
 

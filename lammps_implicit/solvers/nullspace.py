@@ -15,7 +15,7 @@ the noise of one differenced product (below 1e-6) and external forces that hold 
 
 
 class NullSpace:
-    """Orthonormal rigid motions of the free atoms.
+    """Orthonormal rigid motions of the free atoms, in the order that these have when it is made.
 
     Parameters
     ----------
@@ -31,6 +31,7 @@ class NullSpace:
 
     def __init__(self, engine: Evaluator, vectors: list[FloatArray]) -> None:
         self._engine = engine
+        self._constrain = engine.constraint()
         self.vectors: list[FloatArray] = []
         for vector in vectors:
             size = engine.norm(vector)
@@ -44,7 +45,7 @@ class NullSpace:
 
         The latter, `Evaluator.constrain`, is also needed as multigrid couples frozen and free components.
         """
-        vector = self._engine.constrain(vector)
+        vector = self._constrain(vector)
         for null in self.vectors:
             vector = vector - self._engine.dot(null, vector) * null
         return vector

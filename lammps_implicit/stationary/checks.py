@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.mpi.ownership import fetch
 
 LEAST_TOLERANCE = 1e-10
 """Least relative tolerance of a product: differences of forces allow no better."""
@@ -97,3 +98,26 @@ def checked_vector(engine: Evaluator, values: ArrayLike, shape: tuple[int, ...],
     if engine.any(not np.isfinite(array).all()):
         raise LammpsImplicitError(f"{name} contains values that are not finite")
     return array
+
+
+def require_same_atoms(first: Evaluator, second: Evaluator, what: str) -> None:
+    """Check that two evaluators have atoms of the same ids and types.
+
+    Parameters
+    ----------
+    first, second : Evaluator
+    what : str
+        What has other atoms, for the message.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If they differ.
+    """
+    if first.n_atoms != second.n_atoms:
+        raise LammpsImplicitError(f"{what} has {second.n_atoms} atoms instead of {first.n_atoms}")
+    types = fetch(first.comm, second.ids, second.types, first.ids, missing=0)
+    for wrong, reason in ((types == 0, "no atom of id"), (types != first.types, "an atom of another type with id")):
+        lowest = -first.max(-float(first.ids[wrong].min(initial=2**53)))
+        if lowest < 2**53:
+            raise LammpsImplicitError(f"{what} has {reason} {int(lowest)}")

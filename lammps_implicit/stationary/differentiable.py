@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, overload
 
 import numpy as np
@@ -25,19 +24,12 @@ from lammps_implicit.potentials.without_parameters import require_parameters
 from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.jacobian import Jacobian
 from lammps_implicit.response.linear_response import METHODS
+from lammps_implicit.response.softest_modes import FINELY, ROUGHLY, softest_modes_of
 from lammps_implicit.solvers.nullspace import NullSpace
-from lammps_implicit.solvers.softest import EqualModes, Mode, equal_springs, softest_modes
+from lammps_implicit.solvers.softest import EqualModes, Mode
 from lammps_implicit.stationary.checks import check_tolerance, checked_vector
 from lammps_implicit.stationary.relaxable import CellRequest, RelaxablePoint
 from lammps_implicit.units import Pressure
-
-ROUGHLY, FINELY = 0.1, 1e-4
-"""Angles to which softest modes are found: to see whether a minimum disappears, and to differentiate their stiffness.
-Chosen: a stiffness is then known to a percent (at 0.3 another mode was taken for the softest), its derivative to
-1e-4."""
-
-MOST_PRODUCTS = 150
-"""Limit on the Hessian products of a search for the softest mode. Chosen: modes that take more are hardly apart."""
 
 
 class DifferentiablePoint(RelaxablePoint):
@@ -395,8 +387,4 @@ class DifferentiablePoint(RelaxablePoint):
         count : int
             Number of different stiffnesses.
         """
-        known = self.response.prepared()
-        # From a random vector: from a mode found before, one of another symmetry would not be seen.
-        start = known.system.preconditioned(known.probe)
-        system = replace(known.system, saddle=True)
-        return softest_modes(system, equal_springs(self.engine), start, tol, MOST_PRODUCTS, count)
+        return softest_modes_of(self.response, tol, count)

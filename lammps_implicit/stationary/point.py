@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -17,7 +19,7 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import (
     require_strainable,
 )
-from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.evaluators.ase_deck import temporary_deck
 from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.evaluators.registry import EVALUATORS
@@ -28,7 +30,7 @@ from lammps_implicit.potentials.without_parameters import require_parameters
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.stationary.calculator import PointCalculator
-from lammps_implicit.stationary.checks import checked_vector
+from lammps_implicit.stationary.checks import checked_vector, require_same_atoms
 from lammps_implicit.stationary.differentiable import DifferentiablePoint
 from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.stationary.states import Excursion, Relaxed, SavedState, State
@@ -51,7 +53,14 @@ class StationaryPoint(DifferentiablePoint):
     -----
     Implicit differentiation: I. Maliyov, P. Grigorev, T. D. Swinburne, npj Comput. Mater. 11, 22 (2025). Energies are
     in eV and lengths in Å in ``units metal``; forces in arguments are in eV/Å in all unit styles but ``lj``.
+
+    Attributes
+    ----------
+    again : callable or None
+        Makes the point anew, as it was made at first.
     """
+
+    again: Callable[[], Any] | None = None
 
     # -- constructors ------------------------------------------------------------------------------------------------
 
@@ -160,6 +169,21 @@ class StationaryPoint(DifferentiablePoint):
             engine.close()
             raise
         point.deck_name, point.deck_sha256 = deck.name, digest
+        point.again = partial(
+            cls.from_deck,
+            deck,
+            comm,
+            parameters,
+            variables=variables,
+            ftol=ftol,
+            force_limit=force_limit,
+            saddle=saddle,
+            cell=cell,
+            pressure=pressure,
+            evaluator=evaluator,
+            petsc_options=petsc_options,
+            accept_accuracy=accept_accuracy,
+        )
         if relax and comm.rank == 0:
             warnings.warn(f"{deck.name}: {point.relaxation}", stacklevel=2)
         point.recipe = {
@@ -207,7 +231,44 @@ class StationaryPoint(DifferentiablePoint):
         with temporary_deck(atoms, potential, comm) as deck:
             point = cls.from_deck(deck, comm, parameters, **options)
         point.recipe = {}  # the temporary deck no longer exists
+        point.again = partial(cls.from_ase, deepcopy(atoms), potential, comm, parameters, **options)
         return point
+
+    def twin(self, *, saddle: bool | None = None) -> Self:
+        """Make a second point with an evaluator of its own, with these parameters, positions and cell.
+
+        The deck runs again, or the structure is relaxed again; then it moves here.
+
+        Parameters
+        ----------
+        saddle : bool, optional
+            Whether the second point may be a saddle. Default: as this one.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If it is not known how this point was made, or the deck no longer makes these atoms.
+        """
+        if self.again is None:
+            raise LammpsImplicitError(
+                "a second LAMMPS of this point cannot be started: make it from a deck or from ASE"
+            )
+        twin: Self = self.again()
+        try:
+            here, there = self.engine, twin.engine
+            require_same_atoms(here, there, "the deck, run again,")
+            strain = np.triu(np.linalg.solve(there.cell, here.cell).T - np.eye(3))
+            following = (there.positions - there.origin) @ (np.eye(3) + strain).T
+            target = fetch(here.comm, self.ids, self.positions, twin.ids) - here.origin
+            displacement = here.nearest_image(target - following) + following + there.origin - there.positions
+            twin.saddle = self.saddle if saddle is None else saddle
+            with twin.excursion(self.potential.theta - twin.potential.theta, displacement, strain) as trip:
+                trip.stay = True
+            twin.freedom, twin.recipe["saddle"] = self.freedom, twin.saddle
+        except BaseException:
+            twin.close()
+            raise
+        return twin
 
     # -- for ASE -----------------------------------------------------------------------------------------------------
 

@@ -31,10 +31,12 @@ from lammps_implicit.operators.hessian import hessian_of
 from lammps_implicit.potentials.interface import Parameters, Potential
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.relaxation.cell import relax_cell
+from lammps_implicit.relaxation.climbing import climb
 from lammps_implicit.relaxation.lbfgs import relax
 from lammps_implicit.relaxation.newton import newton
 from lammps_implicit.response.cubic import ThirdDerivative
 from lammps_implicit.response.linear_response import LinearResponse
+from lammps_implicit.response.softest_modes import ROUGHLY, softest_modes_of
 from lammps_implicit.response.statistics import Meter, Statistics
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.preconditioner import Preconditioner
@@ -218,6 +220,12 @@ class RelaxablePoint:
     def energy(self) -> float:
         """Potential energy, eV in ``units metal``."""
         return self._response.energy
+
+    @property
+    def enthalpy(self) -> float:
+        """U + pV at the pressure at which the cell is held; the energy where the cell was not relaxed."""
+        held = float(np.trace(self.target)) / 3 if self.cell != "none" else 0.0
+        return self.energy + held * self.engine.volume
 
     @property
     def pressure(self) -> FloatArray:
@@ -419,7 +427,7 @@ class RelaxablePoint:
         forces = self.response.hessian.reference_forces
         try:
             if self.saddle:
-                forces = newton(engine, forces, partial(self.response.solve, probe=False), ftol, self._moved)
+                forces = self._relax_saddle(forces, ftol, within, progress)
             else:
                 far = FAR_FROM_MINIMUM * self.units.force_factor
                 forces = relax(
@@ -431,6 +439,16 @@ class RelaxablePoint:
             raise
         self._take(forces)
         self.settle()
+
+    def _relax_saddle(self, forces: FloatArray, ftol: float, within: float, progress: Progress) -> FloatArray:
+        """Relax to a nearby stationary point, or climb to a saddle from farther away; return the forces there."""
+        try:
+            return newton(self.engine, forces, partial(self.response.solve, probe=False), ftol, self._moved)
+        except (ConvergenceError, NotAMinimumError):
+            self._take(self.engine.settle())
+            forces, mode = self.response.hessian.reference_forces, softest_modes_of(self.response, ROUGHLY)[0].modes[0]
+            near = self.preconditioner.near
+            return climb(self.engine, forces, near, mode.vector, ftol, within, progress).forces
 
     def _require_held(self, error: ConvergenceError) -> None:
         """Say so if a relaxation failed as external forces push all atoms the same way."""

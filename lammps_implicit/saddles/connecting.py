@@ -1,0 +1,293 @@
+"""Saddles between two minima: guessed on a band between them, climbed to, and followed down on both sides.
+
+A saddle counts only where it leads: its two descents end in minima, and where these are not the two that were asked
+for, the gap between them is searched in turn. What comes out is a chain: minimum, saddle, minimum, …, each saddle with
+a path down to both its neighbours (as in D. J. Wales, Energy Landscapes, Cambridge (2003), section 6.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
+from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.relaxation.climbing import climb
+from lammps_implicit.relaxation.frame import Apply, Frame, Visited
+from lammps_implicit.relaxation.lbfgs import relax
+from lammps_implicit.saddles.band import Band, highest, relaxed_band, straight
+from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.stationary.relaxable import FAR_FROM_MINIMUM
+
+SAME = 0.1
+"""Å; largest distance of an atom in two structures that are the same minimum. Chosen: far above what is left to relax,
+far below a jump."""
+
+PUSH = 0.1
+"""Å; displacement off a saddle, of the atom that moves most, from which descents start. Chosen: they begin slowly
+nearer to it, and may miss a shallow minimum farther away."""
+
+IN_BASIN = 1e-2
+"""eV/Å; largest force component at which a descent is close enough to its end to tell where that is. Chosen."""
+
+_BAND_STEPS = (0, 6, 12, 24)
+"""Steps that a band is relaxed further before each attempt to climb from its highest place. Measured: most saddles are
+reached from the straight line."""
+
+_SADDLES = 12
+"""Saddles of a chain; a safeguard."""
+
+_THROUGH = 0.5
+"""Least distance of two atoms on the straight path, relative to that at its start, below which they count as passing
+through each other. Chosen: no bond is compressed by so much on a path that costs a few eV."""
+
+_REACH = 0.6
+"""Largest displacement in a climb, relative to the largest between the two minima. Chosen: beyond it, it is another
+saddle."""
+
+
+@dataclass(frozen=True)
+class Saddle:
+    """A saddle and what is known of it.
+
+    Attributes
+    ----------
+    at : Visited
+        In the frame of the search.
+    mode : (n, 3) float array
+        Its negative mode, of unit norm, in the same order.
+    """
+
+    at: Visited
+    mode: FloatArray
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Minima and the saddles between them: one more minimum than saddles.
+
+    Attributes
+    ----------
+    minima : tuple of Visited
+    saddles : tuple of Saddle
+    """
+
+    minima: tuple[Visited, ...]
+    saddles: tuple[Saddle, ...]
+
+    @property
+    def highest(self) -> int:
+        """Number of the highest saddle."""
+        return int(np.argmax([saddle.at.energy for saddle in self.saddles]))
+
+    def places(self) -> list[Visited]:
+        """Minima and saddles in their order along the path."""
+        inner = [(saddle.at, minimum) for saddle, minimum in zip(self.saddles, self.minima[1:], strict=True)]
+        return [self.minima[0], *(place for pair in inner for place in pair)]
+
+
+class Search:
+    """Searches from a minimum at which a point stands; it is wherever the last search ended afterwards.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+        At a minimum.
+    ftol : float
+        Largest force component at a saddle, in LAMMPS' unit.
+    images : int
+        Number of images between the ends of a band.
+    progress : callable
+        Called with (steps done, steps expected) of each climb.
+
+    Attributes
+    ----------
+    frame : Frame
+        Its rows are those of all arrays here.
+    start : Visited
+        The minimum.
+    spent : dict of str to int
+        Force evaluations of bands, climbs and descents.
+    """
+
+    def __init__(self, point: StationaryPoint, ftol: float, images: int, progress: Progress = no_progress) -> None:
+        self.point, self.engine = point, point.engine
+        self.ftol, self.images, self.progress = ftol, images, progress
+        forces = point.response.hessian.reference_forces
+        self.frame = Frame(self.engine)
+        self.start = Visited(self.frame.start, point.energy, forces)
+        self._closest = _closest(point)[0]
+        self._left = _SADDLES
+        self.spent: dict[str, int] = {}
+        self._fitted: list[tuple[Visited, Apply]] = []
+        self.project = NullSpace(self.engine, [] if self.engine.external else rigid_motions(self.engine)).project
+
+    def connect(self, end: Visited) -> Chain:
+        """The chain of saddles from the start to another minimum.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If atoms would have to pass through each other.
+        ConvergenceError
+            If no saddle is found, or the ends cannot be connected.
+        """
+        self._left = _SADDLES
+        return self._chain(self.start, end)
+
+    def climbed(self, start: FloatArray, direction: FloatArray, within: float) -> Saddle:
+        """Climb to a saddle from a place along a direction, (n, 3) each.
+
+        Raises
+        ------
+        ConvergenceError
+            If there is none within this largest displacement component, Å.
+        """
+        frame, engine = self.frame, self.engine
+        with self._counted("climbs"):
+            frame.place(start)
+            forces = engine.settle()
+            direction = fetch(engine.comm, frame.ids, direction, engine.ids)
+            found = climb(engine, forces, self.point.preconditioner.near, direction, self.ftol, within, self.progress)
+        at = Visited(frame.seen(start), engine.energy, frame.here(found.forces))
+        return Saddle(at, frame.here(found.mode))
+
+    def descended(self, saddle: Saddle, sign: float) -> Visited:
+        """The minimum to which a saddle leads on one side, or a place near it if that is known; see `settled`."""
+        frame, engine = self.frame, self.engine
+        push = PUSH / engine.max_abs(saddle.mode)
+        with self._counted("descents"):
+            frame.place(saddle.at.positions + sign * push * saddle.mode)
+            return self.settled(saddle.at.positions, engine.settle(), IN_BASIN * self.point.units.force_factor)
+
+    def settled(self, near: FloatArray, forces: FloatArray, ftol: float) -> Visited:
+        """The minimum below the present reference, relaxed to forces of `ftol`; its periodic images are those
+        `near`."""
+        far = FAR_FROM_MINIMUM * self.point.units.force_factor
+        fit = partial(self.point.preconditioner.near, short=True)
+        forces = relax(self.engine, forces, fit, ftol, far)
+        return Visited(self.frame.seen(near), self.engine.energy, self.frame.here(forces))
+
+    def preconditions(self, *places: Visited) -> tuple[Apply, ...]:
+        """The function v → K⁻¹v with springs fitted at each of some places; each is fitted once."""
+        for place in places:
+            if not any(known is place for known, _ in self._fitted):
+                fit = self.point.preconditioner.near
+                self._fitted.append((place, self.frame.fitted(fit, place.positions)))
+        return tuple(apply for place in places for known, apply in self._fitted if known is place)
+
+    def same(self, one: Visited, other: Visited) -> bool:
+        """Whether two structures are the same minimum."""
+        return self.apart(one.positions, other.positions) < SAME
+
+    def apart(self, one: FloatArray, other: FloatArray) -> float:
+        """Largest distance of an atom in two structures, Å, without rigid motions."""
+        moved = self.project(self.engine.nearest_image(other - one))
+        return self.engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0)))
+
+    @contextmanager
+    def _counted(self, what: str) -> Iterator[None]:
+        before = self.engine.evaluations.forces
+        try:
+            yield
+        finally:
+            self.spent[what] = self.spent.get(what, 0) + self.engine.evaluations.forces - before
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _chain(self, start: Visited, end: Visited) -> Chain:
+        if self.same(start, end):
+            return Chain((start,), ())
+        first, saddle, last = self._between(start, end)
+        head, tail = self._chain(start, first), self._chain(last, end)
+        return Chain((*head.minima, *tail.minima), (*head.saddles, saddle, *tail.saddles))
+
+    def _between(self, start: Visited, end: Visited) -> tuple[Visited, Saddle, Visited]:
+        """A saddle between two minima, and the minima to which it leads on the side of each."""
+        self._left -= 1
+        if self._left < 0:
+            raise ConvergenceError(
+                f"{_SADDLES} saddles do not connect the end states: give end states that are closer to each other"
+            )
+        way = self.project(self.engine.nearest_image(end.positions - start.positions))
+        there = end._replace(positions=start.positions + way)
+        with self._counted("bands"):
+            band = self._band(start, there)
+        candidate: tuple[Visited, Saddle, Visited] | None = None
+        failure = "the energy has no maximum between them"
+        for steps in _BAND_STEPS:
+            with self._counted("bands"):
+                band = (
+                    relaxed_band(self.frame, self.preconditions(start, end), band, self.ftol, steps) if steps else band
+                )
+            top = highest(self.engine, band)
+            if top is None:
+                continue
+            try:
+                saddle = self.climbed(*top, _REACH * self.engine.max_abs(way))
+                found = self._sides(saddle, start, there)
+            except ConvergenceError as error:
+                failure = str(error)
+                continue
+            if found is not None and (self.same(found[0], start) or self.same(found[2], end)):
+                return found
+            candidate = found or candidate
+            failure = "the saddle that was found leads to the same minimum on both sides"
+        if candidate is None:
+            raise ConvergenceError(f"no saddle was found between the end states: {failure}")
+        return candidate
+
+    def _sides(self, saddle: Saddle, start: Visited, end: Visited) -> tuple[Visited, Saddle, Visited] | None:
+        """A saddle with its two minima in the order of the ends; None if they are the same."""
+        sides = [self._known(self.descended(saddle, sign), (start, end)) for sign in (1.0, -1.0)]
+        if self.same(*sides):
+            return None
+        apart = [[self.apart(side.positions, one.positions) for one in (start, end)] for side in sides]
+        if apart[0][0] + apart[1][1] > apart[0][1] + apart[1][0]:
+            sides.reverse()
+        return sides[0], saddle, sides[1]
+
+    def _known(self, side: Visited, known: tuple[Visited, ...]) -> Visited:
+        """The minimum that the end of a descent is: one that is known, or relaxed further where it stands now."""
+        for one in known:
+            if self.same(side, one):
+                return one
+        forces = fetch(self.engine.comm, self.frame.ids, side.forces, self.engine.ids)
+        return self.settled(side.positions, forces, self.ftol)
+
+    def _band(self, start: Visited, end: Visited) -> Band:
+        """The straight band between two minima, on which no atoms pass through each other."""
+        images = []
+        for place in straight(start.positions, end.positions, self.images):
+            images.append(self.frame.visit(place))
+            distance, ids = _closest(self.point)
+            if distance < _THROUGH * self._closest:
+                raise LammpsImplicitError(
+                    f"on the straight path between the end states atoms {ids[0]} and {ids[1]} come within "
+                    f"{distance:.2g} {self.point.units.length} of each other, as if they changed places through each "
+                    "other: number the atoms alike in both, or give the steps of the exchange one by one"
+                )
+        return Band((start, *images, end))
+
+
+def _closest(point: StationaryPoint) -> tuple[float, tuple[int, int]]:
+    """Least distance of two atoms at the reference, Å, and their ids."""
+    engine, around = point.engine, point.engine.neighbourhood()
+    own = len(engine.ids)
+    nearest = np.full(0, np.inf)
+    pairs = np.zeros((0, 2), np.int64)
+    if own and len(around.ids) > 1:
+        apart, index = cKDTree(around.positions).query(around.positions[:own], k=2)
+        nearest, pairs = apart[:, 1], np.stack([around.ids[:own], around.ids[index[:, 1]]], axis=1)
+    least = -engine.max(-float(nearest.min(initial=np.inf)))
+    mine = pairs[nearest == least]
+    ids = engine.comm.allgather(tuple(map(int, mine[0])) if len(mine) else None)
+    return least, next((pair for pair in ids if pair is not None), (0, 0))
