@@ -3,8 +3,8 @@
     python build_screw_glide.py --radius 15
 
 Writes w_screw_glide_0.data and w_screw_glide_1.data, one Burgers vector long: the same atoms in the same cell, with the
-same rim, placed by the elastic solution of a hard core in the middle, so that both easy cores beside it are alike. Type 1
-is free, type 2 the rim.
+same rim, placed by the elastic solution of a hard core in the middle, so that both easy cores beside it are alike. Type
+1 is free, type 2 the rim.
 """
 
 import argparse

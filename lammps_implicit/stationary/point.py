@@ -39,6 +39,9 @@ from lammps_implicit.units import Pressure
 PUSH_OFF = 0.05
 """Å by which the atom that moves most is displaced off a saddle point. Chosen: well above noise, well below a bond."""
 
+_ROUNDING = 1e-12
+"""Strain that is rounding: cells that are not periodic cannot be strained even by that."""
+
 SADDLES = 3
 """Saddle points that one relaxation may leave in succession. Chosen."""
 
@@ -258,6 +261,7 @@ class StationaryPoint(DifferentiablePoint):
             here, there = self.engine, twin.engine
             require_same_atoms(here, there, "the deck, run again,")
             strain = np.triu(np.linalg.solve(there.cell, here.cell).T - np.eye(3))
+            strain[np.abs(strain) < _ROUNDING] = 0.0
             following = (there.positions - there.origin) @ (np.eye(3) + strain).T
             target = fetch(here.comm, self.ids, self.positions, twin.ids) - here.origin
             displacement = here.nearest_image(target - following) + following + there.origin - there.positions

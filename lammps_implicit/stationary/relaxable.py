@@ -419,8 +419,6 @@ class RelaxablePoint:
     def _relax_atoms(self, ftol: float, within: float, progress: Progress) -> None:
         """Relax positions at fixed cell; `ftol` in LAMMPS' unit of force."""
         engine = self.engine
-        if engine.drift > engine.skin / 4:  # lists were built at a visit elsewhere
-            self._take(engine.settle())
         if self.max_force <= ftol:
             self.settle()
             return
