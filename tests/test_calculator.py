@@ -309,7 +309,7 @@ def test_ranks_work_together(tmp_path_factory):
             minimum.forget()
             np.testing.assert_allclose(minimum.jvp(direction, 1e-8), before, atol=1e-8)
             if comm.size > 1:
-                atoms.positions[0] += 0.1 * comm.rank
+                atoms.positions[0] += 0.1 + 0.1 * comm.rank
                 with pytest.raises(LammpsImplicitError, match="differ from rank to rank"):
                     atoms.get_potential_energy()
     for ours, alone in zip(*found, strict=True):
