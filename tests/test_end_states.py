@@ -16,9 +16,8 @@ PAIRS = {
     "in.cu_vacancy_hop": ({}, "1"),
     "in.fe_dumbbell_hop": ({"n": "3"}, "1"),
     "in.lj_alloy_vacancy_hop": ({}, "7"),
-    "in.si_vacancy_hop": ({}, "1"),
     "in.be_in_w_hop": ({}, "1"),
-    "in.w_screw_glide": ({"model": "W_2J4"}, "1"),
+    "in.w_screw_glide": ({}, "1"),
 }
 """Variables, and the value of ``hop`` in the second state."""
 

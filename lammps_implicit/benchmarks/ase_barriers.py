@@ -123,9 +123,7 @@ BANDS: dict[str, Callable[[_Run], Record]] = {
     for optimiser, method, rough in (
         ("LBFGS", "improvedtangent", True),
         ("LBFGS", "aseneb", True),
-        ("LBFGS", "improvedtangent", False),
         ("LBFGS", "aseneb", False),
-        ("FIRE", "improvedtangent", True),
         ("FIRE", "aseneb", True),
         ("ode12r", "aseneb", True),
         ("ode12r", "string", True),
