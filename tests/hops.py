@@ -21,7 +21,7 @@ pair_coeff      1 1 0.35 1.36 2.87
 pair_modify     shift yes
 minimize        0 1e-6 1000 10000
 """
-"""Copper of Morse: atom 2 takes the place of the vacancy at 1, and then the next atom along that row takes its place."""
+"""Copper of Morse: atom 2 takes the place of the vacancy at 1, and then the next atom of that row takes its place."""
 
 BCC = """\
 units           metal

@@ -165,6 +165,14 @@ def test_snap(tmp_path):
         assert found.forward == pytest.approx(1.12347, abs=1e-5)  # measured by this package, ASE's band agrees to 1e-4
 
 
+def test_jax(deck, barrier):
+    pytest.importorskip("jax")
+    first, last = end_states(deck, evaluator="jax")
+    with first, last, Barrier.between(first, last) as found:
+        assert found.forward == pytest.approx(barrier.forward, abs=1e-8)
+        assert found.gradient() == pytest.approx(barrier.gradient(), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -233,7 +241,7 @@ def test_the_model_learns_a_hessian():
     model.spectrum()
     roots = np.diag(np.diag(springs) ** -0.5)
     assert model.values == pytest.approx(np.linalg.eigvalsh(roots @ hessian @ roots), rel=1e-6)
-    mode, curvature, rest = model.lowest()
+    _, curvature, rest = model.lowest()
     assert curvature == pytest.approx(model.values[0])
     assert model.size(rest) < 1e-6
 
