@@ -17,9 +17,8 @@ from lammps_implicit.benchmarks.report import Say, full_size
 SCRIPTS = Path(__file__).resolve().parent.parent / "lammps_scripts"
 
 CELLS = [
-    Cell("W vacancy, SNAP 2J = 4", 53, SCRIPTS / "in.w_vacancy_hop", {"snap": "../potentials/W_2J4"}),
-    Cell("W vacancy, SNAP 2J = 8", 53, SCRIPTS / "in.w_vacancy_hop"),
-    Cell("Ta vacancy, SNAP 2J = 6", 53, SCRIPTS / "in.ta_vacancy_hop"),
+    Cell("W vacancy, SNAP", 53, SCRIPTS / "in.w_vacancy_hop", {"snap": "../potentials/W_2J4"}),
+    Cell("Ta vacancy, SNAP", 53, SCRIPTS / "in.ta_vacancy_hop"),
     Cell("Cu vacancy, EAM", 107, SCRIPTS / "in.cu_vacancy_hop"),
     Cell("Fe <110> dumbbell, EAM", 129, SCRIPTS / "in.fe_dumbbell_hop"),
     Cell("LJ alloy, vacancy", 107, SCRIPTS / "in.lj_alloy_vacancy_hop"),

@@ -50,10 +50,10 @@ class PointCalculator(Calculator):
         If the deck has ``units lj``, which are not ASE's.
     """
 
-    implemented_properties = ("energy", "free_energy", "forces", "stress")
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - as ASE declares it
 
     def __init__(self, engine: Evaluator, elements: Sequence[str | None] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         units = units_of(engine.deck.units, engine.deck.dimension)
         if units.style == "lj":
             raise LammpsImplicitError(
@@ -103,13 +103,14 @@ class PointCalculator(Calculator):
         flat = self._engine.deck.dimension == 2
         if flat and "stress" in properties:
             raise PropertyNotImplementedError("a two-dimensional deck has a force per length, and no stress")
-        super().calculate(atoms, properties, system_changes)
-        place = self._place(self.atoms)
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        given: Any = self.atoms  # a copy, which the base class keeps
+        place = self._place(given)
         found = visit(self._engine, place.displacement, place.strain)
         forces = self._everywhere(found.forces) @ place.axes / self._size
         stress = place.axes.T @ -found.pressure @ place.axes / self._size
         energy = found.energy / self._size
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces[self._rows(self.atoms)]}
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces[self._rows(given)]}
         if not flat:
             self.results["stress"] = np.array([stress[pair] for pair in _VOIGT])
 
@@ -183,20 +184,17 @@ class PointCalculator(Calculator):
     def _other_kinds(self, atoms: Atoms) -> str:
         """How types or elements differ; empty if they do not."""
         rows = self._rows(atoms)
+        names: tuple[Sequence[Any], Sequence[Any]]
         if atoms.has("type"):
-            other = np.flatnonzero(atoms.arrays["type"] != self._types[rows])
-            names = atoms.arrays["type"], self._types[rows]
+            names = list(atoms.arrays["type"]), list(self._types[rows])
         elif None in self._symbols and self._engine.n_types > 1:
             return "the deck has several types of atoms without known elements, and the atoms no array 'type'"
         else:
-            known = [self._symbols[row] for row in rows]
-            given = atoms.get_chemical_symbols()
-            other = np.flatnonzero([a is not None and a != b for a, b in zip(known, given, strict=True)])
-            names = given, known
-        if not len(other):
-            return ""
-        first = other[0]
-        return f"atom {self._ids[rows[first]]} is {names[0][first]}, and {names[1][first]} in the deck"
+            names = atoms.get_chemical_symbols(), [self._symbols[row] for row in rows]
+        for row, given, known in zip(rows, *names, strict=True):
+            if known is not None and given != known:
+                return f"atom {self._ids[row]} is {given}, and {known} in the deck"
+        return ""
 
 
 def _same_everywhere(engine: Evaluator, array: FloatArray) -> bool:
