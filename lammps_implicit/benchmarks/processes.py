@@ -46,11 +46,11 @@ def records_of(module: str, arguments: Sequence[str], ranks: int = 1, room: str 
     command = [sys.executable, "-m", f"lammps_implicit.{room}.{module}", *arguments]
     if ranks > 1:
         # mpi4py's runner ends all ranks if one fails.
-        command = [_mpirun(), "-n", str(ranks), sys.executable, "-m", "mpi4py", *command[1:]]
+        command = [mpirun(), "-n", str(ranks), sys.executable, "-m", "mpi4py", *command[1:]]
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         process = subprocess.Popen(
             command,
-            env=_environment(),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -98,9 +98,9 @@ def why_not_ranks(ranks: int) -> str:
     return ""
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Environment of a measuring process: one core per rank, and no trace of the launcher that started this one."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_LAUNCHER)}
-    # One core per rank, for all methods.
     return environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -108,7 +108,14 @@ def _find_mpirun() -> str | None:
     return shutil.which("mpirun", path=str(Path(sys.executable).parent)) or shutil.which("mpirun")
 
 
-def _mpirun() -> str:
+def mpirun() -> str:
+    """Path of mpirun.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If there is none.
+    """
     found = _find_mpirun()
     if found is None:
         raise LammpsImplicitError("mpirun was found neither beside Python nor on the PATH: install an MPI library")

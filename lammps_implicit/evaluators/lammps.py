@@ -57,6 +57,7 @@ class Engine(LammpsSession):
     _origin: FloatArray = field(default_factory=lambda: np.zeros(3))
     _displaced: bool = False
     _strained: bool = False
+    _lists_elsewhere: bool = False
 
     # -- evaluations -------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class Engine(LammpsSession):
         self._cell, self._origin = self.cell, self.origin
         self._listed = self.positions
         self._take_constraints(n)
-        self._displaced = self._strained = False
+        self._displaced = self._strained = self._lists_elsewhere = False
         forces = self._owned("f", n).copy()
         if self.lmp.extract_setting("torque_flag"):
             require_no_torque(self.max_abs(self.lmp.numpy.extract_atom("torque")[:n]), self.pair_style)
@@ -177,6 +178,8 @@ class Engine(LammpsSession):
             If the evaluator is void.
         """
         self.require_valid()
+        if self._lists_elsewhere and self.drift > self.skin / 4:
+            self._return_to(self.reference())
         target = self.positions if displacement is None else self.positions + displacement
         n = len(self.ids)
         x = self._owned("x", n)
@@ -217,8 +220,8 @@ class Engine(LammpsSession):
     def set_reference(self, reference: Reference) -> None:
         """Restore an earlier reference, including the owners and the order of atoms.
 
-        No force evaluation if these and the cell are unchanged, and the neighbour lists serve the reference. After an
-        error the evaluator is void.
+        No force evaluation if these and the cell are unchanged: where neighbour lists were built far away, whatever is
+        evaluated near the reference next builds them anew, for one more. After an error the evaluator is void.
         """
         with or_void(self, "the reference"):
             if not self.order_unchanged(reference.ids):
@@ -230,8 +233,8 @@ class Engine(LammpsSession):
                 self.unstrain()
             self._owned("image", len(self.ids))[:] = self._images
             self._displaced = True
-            if self.drift > self.skin / 4:  # lists were built far away, or with atoms on the other side of the cell
-                self._return_to(reference)
+            # Built far away, or with atoms on the other side of the cell. Who comes and goes pays for one way only.
+            self._lists_elsewhere = self.drift > self.skin / 4
 
     def return_to_reference(self) -> None:
         """Return to the reference, so that energy, pressure and computes are those of the reference.

@@ -138,7 +138,7 @@ def relax(
     # are components: times √3 they stay below 7 units.
     unit = max(engine.skin / 14, _SHORTEST_UNIT)
     inverse: InverseHessian | None = None
-    moved, helped = 0.0, False
+    moved, helped = -engine.drift, False  # lists may have been built at a visit elsewhere
     for _ in range(_ROUNDS):
         largest = engine.max_abs(forces)
         if moved + engine.drift > within:

@@ -29,6 +29,7 @@ from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.potentials.without_parameters import require_parameters
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.solvers.backend import backend
+from lammps_implicit.stationary.calculator import PointCalculator
 from lammps_implicit.stationary.checks import checked_vector, require_same_atoms
 from lammps_implicit.stationary.differentiable import DifferentiablePoint
 from lammps_implicit.stationary.relaxable import CellRequest
@@ -37,6 +38,9 @@ from lammps_implicit.units import Pressure
 
 PUSH_OFF = 0.05
 """Å by which the atom that moves most is displaced off a saddle point. Chosen: well above noise, well below a bond."""
+
+_ROUNDING = 1e-12
+"""Strain that is rounding: cells that are not periodic cannot be strained even by that."""
 
 SADDLES = 3
 """Saddle points that one relaxation may leave in succession. Chosen."""
@@ -257,6 +261,7 @@ class StationaryPoint(DifferentiablePoint):
             here, there = self.engine, twin.engine
             require_same_atoms(here, there, "the deck, run again,")
             strain = np.triu(np.linalg.solve(there.cell, here.cell).T - np.eye(3))
+            strain[np.abs(strain) < _ROUNDING] = 0.0
             following = (there.positions - there.origin) @ (np.eye(3) + strain).T
             target = fetch(here.comm, self.ids, self.positions, twin.ids) - here.origin
             displacement = here.nearest_image(target - following) + following + there.origin - there.positions
@@ -268,6 +273,37 @@ class StationaryPoint(DifferentiablePoint):
             twin.close()
             raise
         return twin
+
+    # -- for ASE -----------------------------------------------------------------------------------------------------
+
+    def calculator(self) -> PointCalculator:
+        """ASE calculator with energy, forces and stress of the present potential, in eV and Å.
+
+        For any positions of the same atoms, and any cell that the deck's can be strained to; ``get_atoms()`` of the
+        calculator gives the atoms at the reference. Positions are LAMMPS' own coordinates. Others are recognised by
+        their arrays ``id`` and ``type`` where they have these, else by their order and their elements. The point stays
+        as it is. Each new structure is one force evaluation, counted with all others (two in a strained cell). On
+        several ranks, all work together: each has the same atoms and calls the calculator at the same time.
+
+        Returns
+        -------
+        PointCalculator
+            Valid until the point is closed.
+
+        Raises
+        ------
+        LammpsImplicitError
+            If the deck has ``units lj``.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`:
+
+        >>> atoms = minimum.calculator().get_atoms()
+        >>> print(f"{atoms.get_potential_energy():.3f} eV")
+        -625.346 eV
+        """
+        return PointCalculator(self.engine, self.potential.elements)
 
     # -- excursions to other parameters -------------------------------------------------------------------------------
 
