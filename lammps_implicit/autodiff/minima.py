@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -131,6 +132,7 @@ def _relaxed(
     minimum = Minimum(*start(structure, free, energy, theta, names, deck), **options)
     scalars = len(jax.tree.leaves(_as_float_arrays(theta))) == len(minimum.potential.theta)
     _require_effect(minimum, refuse=scalars or hasattr(energy, "neighbours"))
+    minimum.again = partial(_relaxed, structure, free, energy, theta, names, deck, **options)
     return minimum
 
 

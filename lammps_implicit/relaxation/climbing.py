@@ -21,8 +21,9 @@ from lammps_implicit.relaxation.curvature import CurvatureModel, Pair
 from lammps_implicit.relaxation.frame import Frame, Visited
 from lammps_implicit.solvers.softest import equal_springs
 
-_DIFFERENCE = 1e-3
-"""Å; largest displacement component in a difference of forces. Chosen: far above round-off, far below anharmonicity."""
+_DIFFERENCE = 4e-4
+"""Largest displacement component in a difference of forces, in units of the distance of neighbours. Chosen: far above
+round-off, far below anharmonicity."""
 
 _PRODUCTS = 8
 """Largest number of differences of forces in a search for the mode. Chosen: later steps improve it."""
@@ -30,8 +31,12 @@ _PRODUCTS = 8
 _ANGLE = 0.2
 """Angle to which the mode is found before the first step. Chosen."""
 
-_FIRST_RADIUS, _LONGEST, _SHORTEST = 0.1, 0.25, 0.02
-"""Å; largest displacement component of the first step, and bounds on those of later ones. Chosen: a tenth of a bond."""
+_FIRST_RADIUS, _LONGEST, _SHORTEST = 0.04, 0.1, 0.008
+"""Largest displacement component of the first step, and bounds on those of later ones, in units of the distance of
+neighbours. Chosen: up to a quarter of an Å in metals."""
+
+_PATIENCE = 3
+"""Least number of steps between two searches for the mode on the way."""
 
 _SOFTEST = 0.02
 """Least curvature, relative to that of the springs, by which forces are divided. Chosen: softer modes take more
@@ -80,6 +85,7 @@ def climb(
     direction: FloatArray,
     ftol: float,
     within: float = np.inf,
+    above: float = -np.inf,
     progress: Progress = no_progress,
 ) -> Climbed:
     """Move the reference to a saddle, and return the forces and the negative mode there.
@@ -99,6 +105,8 @@ def climb(
         Largest force component at which to stop, eV/Å.
     within : float
         Largest displacement of any atom, Å.
+    above : float
+        Energy above which the saddle lies, eV: the search is given up below it.
     progress : callable, optional
         Called with (steps done, steps expected).
 
@@ -116,7 +124,7 @@ def climb(
             direction = fetch(engine.comm, before, direction, engine.ids)
         frame = Frame(engine)
         climber = _Climber(frame, fit(forces), Visited(frame.start, engine.energy, forces), direction)
-        reached = climber.climb(ftol, within - travelled, report)
+        reached = climber.climb(ftol, within - travelled, above, report)
         forces = fetch(engine.comm, frame.ids, climber.at.forces, engine.ids)
         direction = fetch(engine.comm, frame.ids, climber.mode.vector, engine.ids)
         if reached:
@@ -124,6 +132,8 @@ def climb(
         travelled += engine.max_abs(climber.at.positions - frame.start)
         if travelled > within:
             raise ConvergenceError(f"there is no saddle within {within:g} Å of where the search began")
+        if climber.at.energy < above:
+            raise ConvergenceError("the search for a saddle went down to energies below those of the minima")
     raise ConvergenceError(
         f"no saddle was reached: the largest force component is still {engine.max_abs(forces):.2g} after "
         f"{report.steps} steps"
@@ -162,15 +172,19 @@ class _Climber:
         self.frame, self.engine, self.at = frame, frame.engine, at
         self.precondition = precondition
         self.model = CurvatureModel(self.engine, precondition)
-        self._radius, self._index = _FIRST_RADIUS, 0
+        self._radius, self._index, self._failed = _FIRST_RADIUS * self.engine.spacing, 0, False
         # K times the direction is not known. That of springs that are all alike is, and K⁻¹ of it points the same way.
         product = equal_springs(self.engine)(direction)
         self.mode, self.curvature = self._found(Pair(precondition(product), product))
 
-    def climb(self, ftol: float, within: float, report: _Report) -> bool:
+    def climb(self, ftol: float, within: float, above: float, report: _Report) -> bool:
         """Whether a saddle was reached."""
+        since = 0
         for _ in range(_STEPS):
-            if not self._follow():
+            since += 1
+            if not self._follow() and since > _PATIENCE:
+                since = 0
+                self.model.forget()
                 self.mode, self.curvature = self._found(self.mode)
                 self._follow()
             largest = self.engine.max_abs(self.at.forces)
@@ -178,14 +192,14 @@ class _Climber:
                 return True
             self._step(largest)
             report(self.engine.max_abs(self.at.forces))
-            if self.engine.max_abs(self.at.positions - self.frame.start) > within:
+            if self.engine.max_abs(self.at.positions - self.frame.start) > within or self.at.energy < above:
                 return False
         return False
 
     def _found(self, trial: Pair) -> tuple[Pair, float]:
         """The mode of lowest curvature that Davidson's method finds from a trial, and its curvature."""
         for _ in range(_PRODUCTS):
-            trial = trial * (_DIFFERENCE / self.engine.max_abs(trial.vector))
+            trial = trial * (_DIFFERENCE * self.engine.spacing / self.engine.max_abs(trial.vector))
             there = self.frame.visit(self.at.positions + trial.vector)
             self.model.learn(trial, self.at.forces - there.forces)
             mode, curvature, trial = self.model.lowest()
@@ -195,14 +209,17 @@ class _Climber:
         return mode, curvature
 
     def _follow(self) -> bool:
-        """Take the mode of the model that is most like the one followed so far; whether it is like it."""
+        """Take the mode of the model that is most like the one followed so far; whether it is to be relied on."""
         model, forces = self.model, self.at.forces
         model.spectrum(Pair(self.precondition(forces), forces), self.mode)
         overlaps = np.abs(model.along(self.mode.product)) / model.size(self.mode)
         self._index = int(np.argmax(overlaps))
+        sure = bool(overlaps[self._index] > _SAME and not self._failed) and (
+            self._index == 0 or model.values[self._index] < 0
+        )
         self.mode = model.combined(np.eye(len(overlaps))[self._index])
         self.curvature = float(model.values[self._index])
-        return bool(overlaps[self._index] > _SAME)
+        return sure
 
     def _step(self, largest: float) -> None:
         """Take a step, or learn from one that is taken back."""
@@ -218,11 +235,13 @@ class _Climber:
         missed = model.along(change) - predicted
         error = float(np.linalg.norm(missed)) / max(float(np.linalg.norm(predicted)), _NOTHING)
         model.learn(step, change)
-        if error > _BAD:
-            self._radius = max(_SHORTEST, 0.5 * min(self._radius, longest))
+        self._failed = error > _BAD
+        shortest, most = _SHORTEST * engine.spacing, _LONGEST * engine.spacing
+        if self._failed:
+            self._radius = max(shortest, 0.5 * min(self._radius, longest))
         elif error < _GOOD and share < 1.0:
-            self._radius = min(_LONGEST, 1.5 * self._radius)
-        if engine.max_abs(there.forces) < _GROWTH * largest or self._radius <= _SHORTEST:
+            self._radius = min(most, 1.5 * self._radius)
+        if engine.max_abs(there.forces) < _GROWTH * largest or self._radius <= shortest:
             self.at = there
             model.moved(share * longest)
         else:

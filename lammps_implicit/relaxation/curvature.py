@@ -23,8 +23,9 @@ from lammps_implicit.evaluators.interface import Evaluator
 _MEMORY = 30
 """Steps that are remembered. Chosen: more than a search for a saddle takes between two fits of the springs."""
 
-_VALID_WITHIN = 0.3
-"""Å; path of the atom that moves most after which a step tells nothing more. Chosen: a tenth of a bond."""
+_VALID_WITHIN = 0.1
+"""Path of the atom that moves most after which a step tells nothing more, in units of the distance of neighbours.
+Chosen."""
 
 _SPENT = 1e-5
 """Size of a direction, relative to what it is the rest of, below which it is round-off."""
@@ -98,7 +99,11 @@ class CurvatureModel:
     def moved(self, distance: float) -> None:
         """Say that the structure has moved, by this largest component, Å: what was learnt far away is forgotten."""
         self._travelled += distance
-        self._keep(sum(place > self._travelled - _VALID_WITHIN for place in self._places_known))
+        self._keep(sum(place > self._travelled - _VALID_WITHIN * self.engine.spacing for place in self._places_known))
+
+    def forget(self) -> None:
+        """Discard all past steps."""
+        self._keep(0)
 
     def _keep(self, count: int) -> None:
         for items in (self._steps, self._changes, self._places_known):

@@ -8,11 +8,10 @@ import numpy as np
 from typing_extensions import Self
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.cell.freedom import StrainFreedom
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
-from lammps_implicit.saddles.connecting import SAME, Chain, Search
+from lammps_implicit.saddles.connecting import SAME, Search
 from lammps_implicit.saddles.index import the_negative_mode
 from lammps_implicit.saddles.path import Path, path_through
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
@@ -135,8 +134,15 @@ class Barrier:
         try:
             search = Search(saddle, ftol * saddle.units.force_factor, images, progress)
             chain = search.connect(search.frame.visit(fetch(initial.engine.comm, initial.ids, end, search.frame.ids)))
-            found = path_through(search, chain, images, across * saddle.units.force_factor) if path else None
-            mode = _stay(search, chain, initial.freedom, ftol)
+            chain, mode = search.verified(chain)
+            found = None
+            if path:
+                found = path_through(search, chain, images, across * saddle.units.force_factor)
+                search.stand_at(chain.saddles[chain.highest])
+            mode = replace(mode, vector=fetch(saddle.engine.comm, search.frame.ids, mode.vector, saddle.ids))
+            if not initial.freedom.fixed:
+                saddle.relax(ftol, cell=initial.freedom)
+                mode = the_negative_mode(saddle)
         except BaseException:
             saddle.close()
             raise
@@ -176,17 +182,6 @@ class Barrier:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _stay(search: Search, chain: Chain, freedom: StrainFreedom, ftol: float) -> Mode:
-    """Leave the point at the highest saddle, relaxed with its cell if that answers; return the negative mode."""
-    point, highest = search.point, chain.saddles[chain.highest]
-    search.frame.place(highest.at.positions)
-    point.engine.settle()
-    point.saddle = True
-    point.forget()
-    point.relax(ftol, cell=freedom)
-    return the_negative_mode(point)
 
 
 def _require_same_cell(initial: StationaryPoint, final: StationaryPoint) -> None:

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.relaxation.climbing import climb
 from lammps_implicit.relaxation.frame import Apply, Frame, Visited
 from lammps_implicit.relaxation.lbfgs import relax
 from lammps_implicit.saddles.band import Band, highest, relaxed_band, straight
+from lammps_implicit.saddles.index import negative_modes, the_negative_mode
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import FAR_FROM_MINIMUM
 
@@ -143,20 +145,49 @@ class Search:
         self._left = _SADDLES
         return self._chain(self.start, end)
 
-    def climbed(self, start: FloatArray, direction: FloatArray, within: float) -> Saddle:
+    def verified(self, chain: Chain) -> tuple[Chain, Mode]:
+        """A chain whose highest saddle has one negative mode, and that mode, in the frame; the point stands there then.
+
+        A place with two negative modes, which symmetry may keep a path on, is left along the second.
+
+        Raises
+        ------
+        NotAMinimumError
+            If no saddle with one negative mode is found.
+        """
+        for _ in range(_SADDLES):
+            with self._counted("modes"):
+                saddle = chain.saddles[chain.highest]
+                self.stand_at(saddle)
+                negative = negative_modes(self.point)
+            if len(negative) < 2:
+                break
+            chain = self._left_along(chain, saddle, *negative[:2])
+        mode = the_negative_mode(self.point, negative)
+        return chain, replace(mode, vector=self.frame.here(mode.vector))
+
+    def stand_at(self, saddle: Saddle) -> None:
+        """Make a saddle the present structure of the point, which is one of a saddle from then on."""
+        self.frame.place(saddle.at.positions)
+        self.engine.settle()
+        self.point.saddle = True
+        self.point.forget()
+
+    def climbed(self, start: FloatArray, direction: FloatArray, within: float, above: float) -> Saddle:
         """Climb to a saddle from a place along a direction, (n, 3) each.
 
         Raises
         ------
         ConvergenceError
-            If there is none within this largest displacement component, Å.
+            If there is none within this largest displacement component, Å, and above this energy, eV.
         """
         frame, engine = self.frame, self.engine
         with self._counted("climbs"):
             frame.place(start)
             forces = engine.settle()
             direction = fetch(engine.comm, frame.ids, direction, engine.ids)
-            found = climb(engine, forces, self.point.preconditioner.near, direction, self.ftol, within, self.progress)
+            fit = self.point.preconditioner.near
+            found = climb(engine, forces, fit, direction, self.ftol, within, above, self.progress)
         at = Visited(frame.seen(start), engine.energy, frame.here(found.forces))
         return Saddle(at, frame.here(found.mode))
 
@@ -232,7 +263,8 @@ class Search:
             if top is None:
                 continue
             try:
-                saddle = self.climbed(*top, _REACH * self.engine.max_abs(way))
+                above = max(start.energy, end.energy)
+                saddle = self.climbed(*top, _REACH * self.engine.max_abs(way), above)
                 found = self._sides(saddle, start, there)
             except ConvergenceError as error:
                 failure = str(error)
@@ -262,6 +294,23 @@ class Search:
                 return one
         forces = fetch(self.engine.comm, self.frame.ids, side.forces, self.engine.ids)
         return self.settled(side.positions, forces, self.ftol)
+
+    def _left_along(self, chain: Chain, saddle: Saddle, first: Mode, second: Mode) -> Chain:
+        """A chain without a place that has two negative modes."""
+        engine, index = self.engine, chain.highest
+        start, end = chain.minima[index : index + 2]
+        direction, off = self.frame.here(first.vector), self.frame.here(second.vector)
+        place = saddle.at.positions + PUSH / engine.max_abs(off) * off
+        beside = self.climbed(place, direction, np.inf, max(start.energy, end.energy))
+        found = self._sides(beside, start, end)
+        if found is None:
+            raise NotAMinimumError(
+                "a place with two negative modes lies between the end states, and no saddle beside it"
+            )
+        head, tail = self._chain(start, found[0]), self._chain(found[2], end)
+        minima = *chain.minima[:index], *head.minima, *tail.minima, *chain.minima[index + 2 :]
+        saddles = *chain.saddles[:index], *head.saddles, beside, *tail.saddles, *chain.saddles[index + 1 :]
+        return Chain(minima, saddles)
 
     def _band(self, start: Visited, end: Visited) -> Band:
         """The straight band between two minima, on which no atoms pass through each other."""

@@ -27,15 +27,21 @@ def negative_modes(point: StationaryPoint) -> list[Mode]:
     return [mode for group in groups for mode in group.modes if mode.curvature < 0]
 
 
-def the_negative_mode(point: StationaryPoint) -> Mode:
+def the_negative_mode(point: StationaryPoint, found: list[Mode] | None = None) -> Mode:
     """The one negative mode of a saddle.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+    found : list of Mode, optional
+        Its `negative_modes`, if they are known.
 
     Raises
     ------
     NotAMinimumError
         If there is none, or more than one.
     """
-    found = negative_modes(point)
+    found = negative_modes(point) if found is None else found
     if len(found) == 1:
         return found[0]
     what = "no negative mode: it is a minimum" if not found else f"{len(found)} negative modes instead of one"

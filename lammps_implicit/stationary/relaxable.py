@@ -446,7 +446,7 @@ class RelaxablePoint:
             self._take(self.engine.settle())
             forces, mode = self.response.hessian.reference_forces, softest_modes_of(self.response, ROUGHLY)[0].modes[0]
             near = self.preconditioner.near
-            return climb(self.engine, forces, near, mode.vector, ftol, within, progress).forces
+            return climb(self.engine, forces, near, mode.vector, ftol, within, progress=progress).forces
 
     def _require_held(self, error: ConvergenceError) -> None:
         """Say so if a relaxation failed as external forces push all atoms the same way."""
