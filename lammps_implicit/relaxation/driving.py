@@ -16,11 +16,9 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.relaxation.frame import Apply, Frame, Visited
 
-_STEP = 0.15
-"""Å; how much farther the component that moves most is taken in each step. Chosen: a twentieth of a bond."""
-
-_LONGEST = 0.3
-"""Å; largest displacement component in the relaxation of all else. Chosen: a tenth of a bond."""
+_STEP, _LONGEST = 0.06, 0.12
+"""How much farther the component that moves most is taken in each step, and largest displacement component in the
+relaxation of all else, in units of the distance of neighbours. Chosen: a twentieth and a tenth of a bond."""
 
 
 def driven(
@@ -51,13 +49,14 @@ def driven(
     """
     engine = frame.engine
     pushed = np.any(direction != 0, axis=1)[:, None]
+    step, longest = _STEP * engine.spacing, _LONGEST * engine.spacing
 
     def outward(at: Visited, direction: FloatArray) -> Visited:
         direction = direction / engine.norm(direction)
         pulled, answer = precondition(direction), precondition(at.forces)
         relaxing = answer - engine.dot(direction, answer) / engine.dot(direction, pulled) * pulled
-        relaxing *= min(1.0, _LONGEST / max(engine.max_abs(relaxing), _LONGEST))
-        return frame.visit(at.positions + relaxing + pulled * (_STEP / engine.max_abs(pulled)))
+        relaxing *= min(1.0, longest / max(engine.max_abs(relaxing), longest))
+        return frame.visit(at.positions + relaxing + pulled * (step / engine.max_abs(pulled)))
 
     at = min((outward(start, sign * direction) for sign in signs), key=lambda first: first.energy)
     held = 0.0

@@ -323,7 +323,8 @@ class _Searches:
         at = driven(self.frame, self._springs, self.start, start.direction, way_out, start.signs)
         if at is None:
             return None
-        return self.search.climbed(at.positions, at.positions - self.start.positions, CLIMBED * self.spacing)
+        direction, within = at.positions - self.start.positions, CLIMBED * self.spacing
+        return self.search.climbed(at.positions, direction, within, self.start.energy)
 
     def _taken(self, saddle: Saddle, before: int) -> str:
         """Take a saddle into account; why it does not count, or an empty text."""
