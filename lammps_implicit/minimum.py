@@ -20,6 +20,8 @@ from lammps_implicit.observables.observable import stabilities
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import LeadingDirections, ThirdDerivative
 from lammps_implicit.results.sensitivity import Sensitivity, take_sensitivity
+from lammps_implicit.saddles.searching import SaddlesAround, saddles_around
+from lammps_implicit.saddles.starting import Push
 from lammps_implicit.stationary.checks import check_tolerance
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import CellRequest
@@ -106,6 +108,32 @@ class Minimum(StationaryPoint):
         """
         self.third = third_derivative(self, directions, tol, self.cell)
         return self.third
+
+    def saddles(
+        self,
+        count: int = 0,
+        *,
+        modes: Sequence[Push] = (),
+        seed: int = 0,
+        ftol: float = 1e-8,
+        progress: Progress = no_progress,
+    ) -> SaddlesAround:
+        """Search for saddles around this minimum: see `saddles.saddles_around`.
+
+        Parameters
+        ----------
+        count, modes, seed, ftol, progress
+            As there.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`; `saddles.barrier_over` makes a `Barrier` of one:
+
+        >>> found = minimum.saddles(modes=[(2, (-1.0, -1.0, -1.0))])
+        >>> print(f"{found.saddles[0].barrier:.3f} eV")
+        1.123 eV
+        """
+        return saddles_around(self, count, modes=modes, seed=seed, ftol=ftol, progress=progress)
 
     def propagate(
         self,

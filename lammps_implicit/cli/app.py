@@ -24,6 +24,7 @@ from lammps_implicit.cli.inspection import inspect
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
+from lammps_implicit.cli.saddle_search import saddles
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.interrupts import stop_on_signals
 from lammps_implicit.mpi.ranks import rank
@@ -48,6 +49,7 @@ COMMANDS: tuple[tuple[Callable[..., None], type[Command]], ...] = (
     (minima.relax, Command),
     (minima.sensitivity, Command),
     (minima.predict, Command),
+    (saddles, Command),
     (observables, ObservablesCommand),
     (ensembles.propagate, Command),
     (ensembles.validate, Command),

@@ -7,6 +7,9 @@ __version__ = "0.1.0"
 OBSERVABLES_KIND = "lammps-implicit observables"
 """Attribute ``kind`` of files of `observables`."""
 
+SADDLES_KIND = "lammps-implicit saddles"
+"""Attribute ``kind`` of files of `SaddlesAround`."""
+
 SENSITIVITY_KIND = "lammps-implicit sensitivity"
 """Attribute ``kind`` of files of `Sensitivity`."""
 
@@ -84,3 +87,29 @@ OBSERVABLES = Schema(
     attributes=_COSTS,
 )
 """Files of `observables`."""
+
+SADDLES = Schema(
+    SADDLES_KIND,
+    {
+        **structure_fields(),
+        **_PARAMETERS,
+        "energy": numbers(),
+        "barriers": numbers("S"),
+        "gradients": numbers("S", "P"),
+        "curvatures": numbers("S"),
+        "displacements": numbers("S", "N", 3),
+        "modes": numbers("S", "N", 3),
+        "behind": numbers("S", "N", 3),
+        "behind_energies": numbers("S"),
+        "movers": integers("S", "M"),
+        "moved": numbers("S", "M"),
+        "found": integers("S"),
+        "places": integers("S"),
+        "evaluations": integers("S"),
+    },
+    attributes={
+        **dict.fromkeys(("units", "length_unit", "energy_unit", "deck", "failures"), "text"),
+        **dict.fromkeys(("searches", "force_evaluations"), "number"),
+    },
+)
+"""Files of `SaddlesAround`: S saddles around a minimum of N atoms, P parameters."""

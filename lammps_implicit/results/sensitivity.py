@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from lammps_implicit.cell.voigt import tensor
 from lammps_implicit.conformance.costs import is_dear
 from lammps_implicit.errors import LammpsImplicitError, OutputError
 from lammps_implicit.files import hdf5_opened, hdf5_written_whole
-from lammps_implicit.mpi.id_order import PIECE, IdOrder
+from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.on_root import opened_on_root
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.cubic import ThirdDerivative
@@ -30,7 +30,7 @@ from lammps_implicit.results.data_file import DataFile, StoredDataFile, store_da
 from lammps_implicit.results.factors import WHAT, ArrayFactors, Factors, FileFactors, JacobianFactors
 from lammps_implicit.results.format import SENSITIVITY, SENSITIVITY_KIND, __version__
 from lammps_implicit.results.snapshot import snapshot
-from lammps_implicit.results.structure import read_structure, stream_rows, stream_structure, write_dataset
+from lammps_implicit.results.structure import read_structure, stream_patterns, stream_structure, write_dataset
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.structures import Structure
 from lammps_implicit.units import Units, units_of
@@ -199,10 +199,10 @@ class Sensitivity:
                 file.attrs["jacobian_form"] = form
             if form == "full":
                 rows = (self.factors.displacement(weights) for weights in right)
-                _stream_patterns(file, "jacobian", f"{length} / theta", order, rows, parameters)
+                stream_patterns(file, "jacobian", f"{length} / theta", order, rows, parameters)
             else:
                 rows = (self.factors.displacement(unit) for unit in np.eye(right.shape[1]))
-                _stream_patterns(file, "jacobian_left", length, order, rows, right.shape[1])
+                stream_patterns(file, "jacobian_left", length, order, rows, right.shape[1])
                 if file is not None:
                     write_dataset(file, "jacobian_right", right, "1 / theta")
 
@@ -380,19 +380,6 @@ def read_sensitivity(path: str | os.PathLike[str]) -> Sensitivity:
             else None,
             **optional,
         )
-
-
-def _stream_patterns(
-    file: Any, name: str, units: str, order: IdOrder, patterns: Iterable[FloatArray], count: int
-) -> None:
-    """Write `count` displacement patterns, (n, 3) each, one at a time as a dataset (count, N, 3)."""
-    dataset = None
-    if file is not None:
-        chunks = (1, min(order.total, PIECE), 3) if count else None
-        dataset = file.create_dataset(name, (count, order.total, 3), float, chunks=chunks)
-        dataset.attrs["units"] = units
-    for index, pattern in enumerate(patterns):
-        stream_rows(dataset, (index,), order, pattern)
 
 
 def _third(third: ThirdDerivative) -> dict[str, FloatArray]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import OutputError
 from lammps_implicit.mpi.deal import deal
 from lammps_implicit.mpi.id_order import PIECE, IdOrder
@@ -89,6 +90,32 @@ def stream_rows(dataset: Any, lead: tuple[int, ...], order: IdOrder, array: NDAr
         dataset[(*lead, slice(place, place + len(rows)))] = rows
 
     order.stream(array, write)
+
+
+def stream_patterns(
+    file: Any, name: str, units: str, order: IdOrder, patterns: Iterable[FloatArray], count: int
+) -> None:
+    """Write `count` displacement patterns, (n, 3) each, one at a time as a dataset (count, N, 3).
+
+    Parameters
+    ----------
+    file : h5py.File or h5py.Group or None
+        None on all ranks but 0.
+    name, units : str
+        Of the dataset.
+    order : IdOrder
+        Of the atoms of all ranks.
+    patterns : iterable of (n, 3) float arrays
+        Rows of this rank's atoms.
+    count : int
+    """
+    dataset = None
+    if file is not None:
+        chunks = (1, min(order.total, PIECE), 3) if count else None
+        dataset = file.create_dataset(name, (count, order.total, 3), float, chunks=chunks)
+        dataset.attrs["units"] = units
+    for index, pattern in enumerate(patterns):
+        stream_rows(dataset, (index,), order, pattern)
 
 
 def read_structure(file: Any) -> Structure:
