@@ -17,6 +17,7 @@ import typer
 from mpi4py import MPI
 
 from lammps_implicit.cli import ensembles, installation, minima
+from lammps_implicit.cli.barriers import barrier
 from lammps_implicit.cli.check import check
 from lammps_implicit.cli.commands import Command
 from lammps_implicit.cli.console import guard_standard_output, printable, require_printed
@@ -49,6 +50,7 @@ COMMANDS: tuple[tuple[Callable[..., None], type[Command]], ...] = (
     (minima.relax, Command),
     (minima.sensitivity, Command),
     (minima.predict, Command),
+    (barrier, Command),
     (saddles, Command),
     (observables, ObservablesCommand),
     (ensembles.propagate, Command),

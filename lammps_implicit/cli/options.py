@@ -147,8 +147,8 @@ AcceptMeanOption = Annotated[
 SaddleOption = Annotated[bool, typer.Option("--saddle", help="Accept a saddle point, such as a transition state.")]
 
 
-def read_variables(settings: list[str] | None) -> dict[str, str]:
-    """Index variables from ``--var NAME=VALUE`` options.
+def read_variables(settings: list[str] | None, option: str = "--var") -> dict[str, str]:
+    """Index variables from ``--var NAME=VALUE`` options, or others of that form.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def read_variables(settings: list[str] | None) -> dict[str, str]:
     pairs = [setting.partition("=") for setting in settings or []]
     for name, equals, value in pairs:
         if not (name and equals and value):
-            raise LammpsImplicitError(f"--var {name}{equals}{value}: write NAME=VALUE")
+            raise LammpsImplicitError(f"{option} {name}{equals}{value}: write NAME=VALUE")
     return {name: value for name, _, value in pairs}
 
 

@@ -17,15 +17,16 @@ from lammps_implicit.files import group_name, hdf5_opened
 from lammps_implicit.observables.observable import Observable, stabilities
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.response.cubic import Cubic, LeadingDirections, ResponseMetric
-from lammps_implicit.results.format import OBSERVABLES, OBSERVABLES_KIND, SENSITIVITY, SENSITIVITY_KIND
+from lammps_implicit.results.format import BARRIER, OBSERVABLES, SENSITIVITY, SENSITIVITY_KIND
 from lammps_implicit.units import units_of
 
-_GROUP = "observables"
+GROUP = "observables"
+"""Group of the observables."""
 
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Observables and their derivatives, as read from a result of ``sensitivity`` or ``observables``.
+    """Observables and their derivatives, as read from a result of ``sensitivity``, ``observables`` or ``barrier``.
 
     Attributes
     ----------
@@ -51,7 +52,7 @@ class Derivatives:
 
     @property
     def kind(self) -> str:
-        """Kind of the file: `results.format.SENSITIVITY_KIND` or ``OBSERVABLES_KIND``."""
+        """Kind of the file: `results.format.SENSITIVITY_KIND`, ``OBSERVABLES_KIND`` or ``BARRIER_KIND``."""
         return str(self.attributes["kind"])
 
     @property
@@ -79,7 +80,7 @@ def write_observables(
     """
     if directions is not None:
         file["response"], file["metric"] = directions.response, directions.metric
-    groups = file.create_group(_GROUP, track_order=True)
+    groups = file.create_group(GROUP, track_order=True)
     for name, observable in observables.items():
         group = groups.create_group(group_name(name))
         group.attrs["name"], group.attrs["units"] = name, observable.units
@@ -97,7 +98,7 @@ def write_observables(
 
 
 def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
-    """Read a result of ``lammps-implicit sensitivity`` or ``observables``.
+    """Read a result of ``lammps-implicit sensitivity``, ``observables`` or ``barrier``.
 
     Parameters
     ----------
@@ -112,16 +113,16 @@ def read_derivatives(path: str | os.PathLike[str]) -> Derivatives:
     OutputError
         If the file does not exist, is damaged, or is not such a result.
     """
-    schemas = [OBSERVABLES, SENSITIVITY]
-    with hdf5_opened(path, schemas, "a result of 'lammps-implicit sensitivity' or 'observables'") as file:
-        if "potential" not in file or (_GROUP not in file and file.attrs["kind"] == OBSERVABLES_KIND):
+    schemas = [OBSERVABLES, SENSITIVITY, BARRIER]
+    with hdf5_opened(path, schemas, "a result of 'lammps-implicit sensitivity', 'observables' or 'barrier'") as file:
+        if "potential" not in file or (GROUP not in file and file.attrs["kind"] != SENSITIVITY_KIND):
             raise OutputError(f"{path} was written by an older version: run the command that wrote it again")
         names = tuple(file["parameter_names"].asstr()[()])
         parameters = Parameters(names, file["theta"][()], file["potential"].asstr()[()])
         if file.attrs["kind"] == SENSITIVITY_KIND:
             observables = _of_sensitivity(file)
         else:
-            observables = {str(group.attrs["name"]): _read_observable(group) for group in file[_GROUP].values()}
+            observables = {str(group.attrs["name"]): read_observable(group) for group in file[GROUP].values()}
         if not observables:
             raise OutputError(f"cannot read {path}: it holds no observable")
         metric = ResponseMetric(file["metric"][()], file["response"][()]) if "response" in file else None
@@ -161,7 +162,8 @@ def _of_sensitivity(file: Any) -> dict[str, Observable]:
     return found if softening is None else found | stabilities(np.atleast_2d(softening))
 
 
-def _read_observable(group: Any) -> Observable:
+def read_observable(group: Any) -> Observable:
+    """Read one observable from its group."""
     cubic = None
     if "third" in group:
         cubic = Cubic(group["duals"][()], group["third"][()], group["third_inner"][()])

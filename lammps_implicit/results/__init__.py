@@ -8,7 +8,7 @@ XYZ files; `format` the kinds and the version of result files.
 from lammps_implicit.results.prediction import PredictedStructure, predict, read_theta, write_prediction
 from lammps_implicit.results.sensitivity import Sensitivity, read_sensitivity
 from lammps_implicit.results.snapshot import snapshot
-from lammps_implicit.results.text import write_data, write_xyz
+from lammps_implicit.results.text import write_data, write_xyz, write_xyz_images
 
 __all__ = [
     "PredictedStructure",
@@ -20,4 +20,5 @@ __all__ = [
     "write_data",
     "write_prediction",
     "write_xyz",
+    "write_xyz_images",
 ]

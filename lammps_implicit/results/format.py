@@ -4,6 +4,9 @@ from lammps_implicit.files import Field, Schema, flags, integers, labels, number
 
 __version__ = "0.1.0"
 
+BARRIER_KIND = "lammps-implicit barrier"
+"""Attribute ``kind`` of files of `observables.barrier_file`."""
+
 OBSERVABLES_KIND = "lammps-implicit observables"
 """Attribute ``kind`` of files of `observables`."""
 
@@ -73,17 +76,17 @@ SENSITIVITY = Schema(
 """Files of `Sensitivity`: P parameters, N atoms, R factors of the Jacobian, C strains of the
 cell, B bytes of a data file."""
 
+_OBSERVABLE = {
+    **_THIRD,
+    "value": numbers(...),
+    "gradient": numbers("P", ...),
+    "hessian": numbers("P", "P", needed=False),
+}
+
 OBSERVABLES = Schema(
     OBSERVABLES_KIND,
     {**_PARAMETERS, **_DIRECTIONS, "potential": texts(needed=False)},
-    {
-        "observables/*": {
-            **_THIRD,
-            "value": numbers(...),
-            "gradient": numbers("P", ...),
-            "hessian": numbers("P", "P", needed=False),
-        }
-    },
+    {"observables/*": _OBSERVABLE},
     attributes=_COSTS,
 )
 """Files of `observables`."""
@@ -113,3 +116,36 @@ SADDLES = Schema(
     },
 )
 """Files of `SaddlesAround`: S saddles around a minimum of N atoms, P parameters."""
+
+_STATE = {**structure_fields(), "energy": numbers(), "enthalpy": numbers(), "energy_gradient": numbers("P")}
+"""A minimum or a saddle."""
+
+BARRIER = Schema(
+    BARRIER_KIND,
+    {
+        **_PARAMETERS,
+        "potential": texts(),
+        "saddle_energies": numbers("S"),
+        "between_energies": numbers("B"),
+    },
+    {
+        "initial": _STATE,
+        "saddle": {**_STATE, "mode": numbers("N", 3)},
+        "final": _STATE,
+        "path": {
+            "positions": numbers("M", "N", 3),
+            "energies": numbers("M"),
+            "distances": numbers("M"),
+            "stations": integers("K"),
+            "energy_gradients": numbers("M", "P", needed=False),
+        },
+        "observables/*": {**_OBSERVABLE, "gradient_error": numbers("P", needed=False)},
+    },
+    attributes={
+        **dict.fromkeys(("units", "length_unit", "energy_unit", "recipes", "spent"), "text"),
+        **dict.fromkeys(("dimension", "curvature"), "number"),
+        **_COSTS,
+    },
+)
+"""Files of `observables.barrier_file`: P parameters, N atoms, S saddles with B minima between them, and M images on the
+path, K of which are minima and saddles."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.files import written_whole
 from lammps_implicit.mpi.id_order import IdOrder
 from lammps_implicit.mpi.on_root import opened_on_root
+from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.results.data_file import titled
 from lammps_implicit.results.snapshot import elements_of
 from lammps_implicit.stationary.point import StationaryPoint
@@ -86,19 +87,53 @@ def write_xyz(path: str | os.PathLike[str], minimum: StationaryPoint, overwrite:
     OutputError
         As for `write_data`.
     """
-    engine, elements = minimum.engine, elements_of(minimum)
+    write_xyz_images(path, minimum, minimum.ids, [(minimum.positions, {"energy": minimum.energy})], overwrite)
 
-    def head(file: IO[str], total: int) -> None:
-        columns = "species:S:1:pos:R:3:id:I:1:type:I:1"
-        write_xyz_header(file, total, engine.cell, engine.periodic, columns, energy=minimum.energy)
 
-    def rows(file: IO[str], piece: FloatArray) -> None:
-        names = np.array(elements)[piece[:, 1].astype(int) - 1]
-        write_rows(
-            file, "%s %.10f %.10f %.10f %d %d\n", names, *(piece[:, 2:] - engine.origin).T, piece[:, 0], piece[:, 1]
-        )
+def write_xyz_images(
+    path: str | os.PathLike[str],
+    point: StationaryPoint,
+    ids: IntArray,
+    images: Iterable[tuple[FloatArray, Mapping[str, float]]],
+    overwrite: bool = False,
+) -> None:
+    """Write several structures of the atoms of a point, in its cell, as the frames of one extended XYZ file.
 
-    _write_text(path, minimum, overwrite, head, rows)
+    Parameters
+    ----------
+    path : path-like
+    point : StationaryPoint
+    ids : (n,) int array
+        Ids of this rank's atoms, the rows of the positions.
+    images : iterable of ((n, 3) float array, mapping of str to float)
+        Positions, Å, and further entries of the comment line, of each frame.
+    overwrite : bool
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    OutputError
+        As for `write_data`.
+    """
+    engine = point.engine
+    elements, order = np.array(elements_of(point)), IdOrder(engine.comm, ids)
+    cell, origin, periodic = engine.cell, engine.origin, engine.periodic
+    types = fetch(engine.comm, engine.ids, engine.types, ids)
+    with opened_on_root(engine.comm, lambda: _opened_text(path, overwrite)) as file:
+
+        def write(_: int, piece: FloatArray) -> None:
+            assert file is not None
+            names = elements[piece[:, 1].astype(int) - 1]
+            line = "%s %.10f %.10f %.10f %d %d\n"
+            write_rows(file, line, names, *(piece[:, 2:] - origin).T, piece[:, 0], piece[:, 1])
+
+        for positions, info in images:
+            if file is not None:
+                write_xyz_header(file, order.total, cell, periodic, _XYZ_COLUMNS, **info)
+            order.stream(np.column_stack([ids, types, positions]), write)  # ids are exact below 2^53
+
+
+_XYZ_COLUMNS = "species:S:1:pos:R:3:id:I:1:type:I:1"
 
 
 def _write_text(
@@ -112,13 +147,7 @@ def _write_text(
     engine = minimum.engine
     order = IdOrder(engine.comm, engine.ids)
     rows = np.column_stack([engine.ids, engine.types, engine.positions])  # ids are exact below 2^53
-
-    @contextmanager
-    def opened() -> Iterator[IO[str]]:
-        with written_whole(path, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            yield file
-
-    with opened_on_root(engine.comm, opened) as file:
+    with opened_on_root(engine.comm, lambda: _opened_text(path, overwrite)) as file:
         if file is not None:
             head(file, order.total)
 
@@ -127,3 +156,9 @@ def _write_text(
             write_rows(file, piece)
 
         order.stream(rows, write)
+
+
+@contextmanager
+def _opened_text(path: str | os.PathLike[str], overwrite: bool) -> Iterator[IO[str]]:
+    with written_whole(path, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        yield file

@@ -125,7 +125,7 @@ class Barrier:
         require_comparable([initial, final])
         require_same_atoms(initial.engine, final.engine, f"{pair_label(initial, final)}: the second")
         require_same_cell([initial, final])
-        end = _carried(initial, final)
+        end = carried(initial, final)
         _require_other_place(initial, final, end)
         saddle = initial.twin(saddle=False)
         try:
@@ -181,7 +181,7 @@ class Barrier:
         self.close()
 
 
-def _carried(initial: StationaryPoint, final: StationaryPoint) -> FloatArray:
+def carried(initial: StationaryPoint, final: StationaryPoint) -> FloatArray:
     """Positions of the final minimum, carried with its cell to that of the initial one, by the rows of the latter,
     Å."""
     here, there = initial.engine, final.engine

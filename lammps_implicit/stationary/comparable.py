@@ -83,5 +83,12 @@ def require_same_cell(minima: Sequence[StationaryPoint]) -> None:
 
 
 def pair_label(first: StationaryPoint, other: StationaryPoint) -> str:
-    """What messages call two cells."""
-    return f"{first.deck_name or 'one cell'} and {other.deck_name or 'another'}"
+    """What messages call two cells; those of one deck by the variables in which they differ."""
+    if not first.deck_name or first.deck_name != other.deck_name:
+        return f"{first.deck_name or 'one cell'} and {other.deck_name or 'another'}"
+    known = [dict(point.recipe.get("variables", {})) for point in (first, other)]
+    differ = [name for name in sorted({*known[0], *known[1]}) if known[0].get(name) != known[1].get(name)]
+    if not differ:
+        return f"{first.deck_name} and {other.deck_name}"
+    shown = (" ".join(f"{name}={one.get(name, 'default')}" for name in differ) for one in known)
+    return " and ".join(f"{first.deck_name} ({text})" for text in shown)
