@@ -11,20 +11,12 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers.bends import find_bends, find_twists
+from lammps_implicit.solvers.bonds import find_bonds, find_contacts
 from lammps_implicit.solvers.clusters import MANY, Clusters, widening_clusters
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
-from lammps_implicit.solvers.springs import (
-    HELD,
-    Springs,
-    find_bonds,
-    find_contacts,
-    fit_springs,
-    held_by_shift,
-    random_probe,
-    random_vector,
-    soft_probe,
-    typical_stiffness,
-)
+from lammps_implicit.solvers.spring_fit import fit_springs, random_probe, soft_probe
+from lammps_implicit.solvers.springs import HELD, Springs, held_by_shift, random_vector, typical_stiffness
+from lammps_implicit.solvers.yielding import yielding
 
 SpringInverse = Callable[[FloatArray], FloatArray]
 """The function v → K⁻¹v, (n, 3) arrays."""
@@ -129,7 +121,7 @@ class Preconditioner:
     def fit(self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray]) -> None:
         """Fit springs at the reference.
 
-        Costs one Hessian product where springs do not hold the structure together.
+        Costs two Hessian products where springs do not hold the structure together.
 
         Parameters
         ----------
@@ -152,9 +144,15 @@ class Preconditioner:
         contacts = find_contacts(engine, bonds) if held_by_shift(engine, springs, vector, soft) > HELD else None
         if contacts is not None:
             del apply
-            second = soft_probe(engine, around, soft, times(soft))
             angles = bends, find_twists(engine, around)
-            springs = fit_springs(engine, contacts, angles, [probe, second])
+            probes = [probe, soft_probe(engine, around, soft, times(soft))]
+            firm = fit_springs(engine, contacts, angles, probes)
+            apply = self._inverse(firm)
+            soft = rigid.project(apply(rigid.project(random_vector(engine.ids, 1) * engine.alone)))
+            probes.append(soft_probe(engine, around, soft, times(soft)))
+            signed = fit_springs(engine, contacts, angles, probes, signed=True)
+            springs = yielding(engine, firm, signed, apply)
+            del apply
             apply = self._inverse(springs)
         clusters = list(widening_clusters(engine, around))[-1] if engine.n_atoms <= MANY else None
         kept = springs if contacts is not None else None
@@ -167,7 +165,7 @@ class Preconditioner:
     def near(self, forces: FloatArray, short: bool = False) -> SpringInverse:
         """Return the function v → K⁻¹v at the reference, with rigid motions projected out.
 
-        Costs one Hessian product, unless the springs fitted last are still valid.
+        Costs one Hessian product, or three, unless the springs fitted last are still valid.
 
         Parameters
         ----------
