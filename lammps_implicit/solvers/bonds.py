@@ -133,6 +133,12 @@ def find_bonds(engine: Evaluator, around: Neighbourhood, factor: float) -> tuple
     return Bonds(around, start, end, knots, _kinds(engine.n_types)), spacing
 
 
+def found_again(engine: Evaluator, bonds: Bonds, around: Neighbourhood) -> Bonds:
+    """Find the pairs of atoms within the same reach, elsewhere: their stiffnesses are functions with the same knots."""
+    start, end, _ = _pairs(around, cKDTree(around.positions), len(engine.ids), float(bonds.knots[-1]))
+    return Bonds(around, start, end, bonds.knots, bonds.kinds)
+
+
 def find_contacts(engine: Evaluator, bonds: Bonds) -> Bonds | None:
     """Add longer springs (contacts) to bonds: as far as `_CONTACTS` neighbours of an atom, on average.
 
