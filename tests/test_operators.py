@@ -12,8 +12,10 @@ from lammps_implicit.evaluators.interface import REACH
 from lammps_implicit.operators import descriptor_derivative
 from lammps_implicit.operators.differenced_hessian import DifferencedHessian
 from lammps_implicit.solvers.bends import find_bends
+from lammps_implicit.solvers.bonds import find_bonds
+from lammps_implicit.solvers.spring_fit import fit_springs, random_probe
 from lammps_implicit.solvers.spring_inverse import spring_inverse
-from lammps_implicit.solvers.springs import assemble, find_bonds, fit_springs, random_probe, random_vector
+from lammps_implicit.solvers.springs import assemble, random_vector
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_springs_spare_frozen_components(ta_vacancy, springs):
 
 def test_springs_are_the_same_in_any_chunks(ta_vacancy, springs, monkeypatch):
     whole = _whole(ta_vacancy.engine, springs)
-    monkeypatch.setattr("lammps_implicit.solvers.springs.CHUNK", 7)
+    monkeypatch.setattr("lammps_implicit.solvers.bonds.CHUNK", 7)
     again = _fitted(ta_vacancy)
     assert np.abs(_whole(ta_vacancy.engine, again) - whole).max() < 1e-6 * np.abs(whole).max()
 

@@ -1,16 +1,22 @@
 """Learned springs: sparse hat functions against dense ones, and their memory."""
 
 import tracemalloc
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from mpi4py import MPI
+from scipy import sparse
+from scipy.linalg import eigh
 
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers import springs
 from lammps_implicit.solvers.bends import find_bends, find_twists
-from lammps_implicit.solvers.springs import KNOTS, random_vector
+from lammps_implicit.solvers.bonds import KNOTS, find_bonds, find_contacts, found_again
+from lammps_implicit.solvers.spring_fit import Probe, design_matrix, fit_springs, random_probe
+from lammps_implicit.solvers.springs import random_vector
+from lammps_implicit.solvers.yielding import yielding
 
 
 def _engine(atoms, n_types, seed=3):
@@ -30,8 +36,8 @@ def _engine(atoms, n_types, seed=3):
 
 
 def _fitted(engine, around, product):
-    bonds, _ = springs.find_bonds(engine, around, REACH)
-    return springs.fit_springs(engine, bonds, (find_bends(engine, around),), [springs.random_probe(around, product)])
+    bonds, _ = find_bonds(engine, around, REACH)
+    return fit_springs(engine, bonds, (find_bends(engine, around),), [random_probe(around, product)])
 
 
 def _dense_hats(bonds):
@@ -47,9 +53,9 @@ def _dense_hats(bonds):
 
 @pytest.mark.parametrize("n_types", [1, 3])
 def test_design_is_the_sum_over_bonds(monkeypatch, n_types):
-    monkeypatch.setattr(springs, "CHUNK", 50)
+    monkeypatch.setattr("lammps_implicit.solvers.bonds.CHUNK", 50)
     engine, around = _engine(216, n_types)
-    bonds, _ = springs.find_bonds(engine, around, REACH)
+    bonds, _ = find_bonds(engine, around, REACH)
     values = random_vector(around.ids) * around.free
     directions, lengths = bonds.directions(slice(None))
     hats = _dense_hats(bonds)
@@ -60,7 +66,7 @@ def test_design_is_the_sum_over_bonds(monkeypatch, n_types):
     both = np.concatenate([along[:, :, None] * hats[:, None], (stretch - along)[:, :, None] * hats[:, None]], axis=2)
     np.add.at(expected, bonds.start, both)
     for atoms, part in bonds.chunks(len(engine.ids)):
-        design = springs.design_matrix(bonds, atoms, part, values).toarray()
+        design = design_matrix(bonds, atoms, part, values).toarray()
         found = design.reshape(3, -1, design.shape[1]).transpose(1, 0, 2)
         assert found == pytest.approx(expected[atoms], abs=1e-12)
 
@@ -68,10 +74,10 @@ def test_design_is_the_sum_over_bonds(monkeypatch, n_types):
 def test_known_springs_are_found():
     # H made of springs whose stiffnesses are such functions: the fit is exact.
     engine, around = _engine(512, 2)
-    bonds, _ = springs.find_bonds(engine, around, REACH)
+    bonds, _ = find_bonds(engine, around, REACH)
     known = np.random.default_rng(5).uniform(0.5, 2.0, 2 * KNOTS * 3)
     values = random_vector(around.ids) * around.free
-    design = springs.design_matrix(bonds, slice(0, len(engine.ids)), slice(None), values)
+    design = design_matrix(bonds, slice(0, len(engine.ids)), slice(None), values)
     product = (design @ known).reshape(3, -1).T * engine.free
     fitted = _fitted(engine, around, product)
     assert np.concatenate([fitted.longitudinal, fitted.transverse]) == pytest.approx(known, rel=1e-3)
@@ -152,15 +158,77 @@ def test_twists_are_the_curvature_of_dihedral_angles():
 
 def test_assembled_is_what_was_fitted():
     engine, around = _molecules()
-    bonds, _ = springs.find_bonds(engine, around, REACH)
-    contacts, bends = springs.find_contacts(engine, bonds), find_bends(engine, around)
+    bonds, _ = find_bonds(engine, around, REACH)
+    contacts, bends = find_contacts(engine, bonds), find_bends(engine, around)
     assert contacts.with_contacts and contacts.knots[-1] > 2.5
     stiffness = np.random.default_rng(1).uniform(0.5, 2.0, 2 * contacts.unknowns + 1)
     along, across, angular = np.split(stiffness, [contacts.unknowns, 2 * contacts.unknowns])
     known = springs.Springs(contacts, (bends,), along, across, (angular,), 0.0)
     values = random_vector(around.ids)
-    design = springs.design_matrix(contacts, slice(0, 81), slice(None), values) @ np.concatenate([along, across])
+    design = design_matrix(contacts, slice(0, 81), slice(None), values) @ np.concatenate([along, across])
     expected = (design + bends.design_matrix(slice(0, 81), values) @ angular).reshape(3, -1).T
+    assert springs.spring_product(engine, known, values) == pytest.approx(expected, rel=1e-10, abs=1e-10)
     matrix = next(springs.assemble(engine, known))
     assert (matrix @ values.reshape(-1)).reshape(-1, 3) == pytest.approx(expected, rel=1e-4)
     assert abs(matrix - matrix.T).max() < 1e-12
+
+
+def _with_negative_contacts(engine, around):
+    """Springs whose contacts are soft, and of either sign, and their bends."""
+    bonds, _ = find_bonds(engine, around, REACH)
+    contacts, bends = find_contacts(engine, bonds), (find_bends(engine, around),)
+    random = np.random.default_rng(6)
+    along, across = (np.where(contacts.beyond, random.uniform(-0.1, 0.1, contacts.unknowns), 1.0) for _ in range(2))
+    return springs.Springs(contacts, bends, along, across, (np.ones(1),), 0.0)
+
+
+def _probes(engine, around, known, count=3):
+    vectors = [random_vector(around.ids, seed) for seed in range(count)]
+    return [Probe(v, springs.spring_product(engine, known, v)) for v in vectors]
+
+
+def test_negative_stiffnesses_are_found():
+    engine, around = _molecules()
+    known = _with_negative_contacts(engine, around)
+    probes = _probes(engine, around, known, 6)
+    found = fit_springs(engine, known.bonds, known.bends, probes, signed=True)
+    assert found.misfit < 1e-4
+    assert fit_springs(engine, known.bonds, known.bends, probes).misfit > 10 * found.misfit
+    w = random_vector(around.ids, 17)
+    expected = springs.spring_product(engine, known, w)
+    assert springs.spring_product(engine, found, w) == pytest.approx(expected, abs=0.01 * np.abs(expected).max())
+
+
+def test_springs_yield_as_far_as_they_stay_positive():
+    engine, around = _molecules()
+    known = _with_negative_contacts(engine, around)
+    probes = _probes(engine, around, known)
+    firm, signed = (fit_springs(engine, known.bonds, known.bends, probes, sign) for sign in (False, True))
+    dense = {}
+    for name, of in (("firm", firm), ("signed", signed)):
+        dense[name] = sparse.vstack(list(springs.assemble(engine, of))).toarray()
+    assert np.linalg.eigvalsh(dense["signed"])[0] < 0
+    inverse = np.linalg.inv(dense["firm"])
+    mixed = yielding(engine, firm, signed, lambda v: (inverse @ v.reshape(-1)).reshape(v.shape))
+    ratios = eigh(next(springs.assemble(engine, mixed)).toarray(), dense["firm"], eigvals_only=True)
+    assert 0.15 < ratios[0] < 0.25  # all that is allowed
+    # Where the signed ones are positive enough they are taken as they are.
+    stiffer = replace(signed, longitudinal=firm.longitudinal + 0.1, transverse=firm.transverse + 0.1)
+    kept = yielding(engine, firm, stiffer, lambda v: (inverse @ v.reshape(-1)).reshape(v.shape))
+    assert kept.longitudinal == pytest.approx(stiffer.longitudinal)
+
+
+def test_stiffnesses_are_carried_along():
+    """Molecules that turn together, by half a turn about an axis, have the same springs turned."""
+    engine, around = _molecules()
+    bonds, _ = find_bonds(engine, around, REACH)
+    contacts, bends = find_contacts(engine, bonds), find_bends(engine, around)
+    turn = np.diag([-1.0, -1.0, 1.0])
+    there = replace(around, positions=around.positions @ turn)
+    engine.positions = there.positions
+    again = found_again(engine, contacts, there)
+    assert np.array_equal(again.start, contacts.start) and np.array_equal(again.knots, contacts.knots)
+    angles = find_bends(engine, there)
+    assert angles.carried(np.array([3.0]), bends) == pytest.approx([3.0])
+    other = find_bends(engine, replace(there, types=3 - there.types))
+    assert other.carried(np.array([3.0]), bends) == pytest.approx([0.0])  # another kind: unknown

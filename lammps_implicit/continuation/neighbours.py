@@ -11,7 +11,7 @@ from lammps_implicit.arrays import BoolArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.hashing import home_ranks
 from lammps_implicit.mpi.ownership import exchange
-from lammps_implicit.solvers.springs import find_bonds
+from lammps_implicit.solvers.bonds import find_bonds
 
 BONDED, PARTED = 1.3, 1.5
 """Distances below which pairs are neighbours and beyond which they are not, in units of the mean nearest-neighbour

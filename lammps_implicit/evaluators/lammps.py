@@ -379,8 +379,10 @@ class Engine(LammpsSession):
         alone = self._constraints.alone(partial(self._members, count=total), total)
         ids, types = (self._owned(name, total).astype(np.int64) for name in ("id", "type"))
         positions = self._owned("x", total).copy()
-        # Atoms may have come closer by the skin since ghost atoms were chosen.
-        reach = self._ghost_cutoff() - self.skin
+        # Atoms may have come closer by the skin since ghost atoms were chosen. Bonded interactions reach as far as
+        # these, further than pairs with short cutoffs do.
+        closer = min(self.skin, 2 * np.sqrt(3.0) * self.drift) if self.deck.bonded else self.skin
+        reach = float(self._ghost_cutoff() - closer)
         return Neighbourhood(positions, ids, types, alone, reach)
 
     def write_structure(self) -> Path | None:

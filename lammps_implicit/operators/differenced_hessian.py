@@ -143,8 +143,10 @@ class DifferencedHessian:
         """Whether a one-sided product suffices, the step in Å, and the relative error, for round-off `noise`/step."""
         curvature = max(self.one_sided_error, _LEAST_CURVATURE) / ONE_SIDED_STEP  # zero in a harmonic crystal
         step = float(np.clip(np.sqrt(noise / curvature), ONE_SIDED_STEP, LONGEST_STEP))
+        if self.measured is not None:  # a longer one was found to disagree
+            step = min(step, self._agreed)
         error = curvature * step + noise / step
-        if error <= accuracy and (self.measured is None or step <= self._agreed):
+        if error <= accuracy:
             return True, step, error
         if self.measured is not None:
             return False, self.measured.step, max(self.measured.error, noise / self.measured.step)

@@ -280,7 +280,7 @@ class LinearResponse:
             smaller = self._rest(better, right)
             if self.engine.norm(smaller) < self.engine.norm(rest):
                 x, rest = better, smaller
-        judge, rest_of = partial(self.prepared().missed, size=size), partial(self._rest, right=right)
+        judge, rest_of = partial(self.prepared().missed, right=right), partial(self._rest, right=right)
         x, missed = corrected(x, rest, judge, rest_of, partial(self.solve, probe=False), tol)
         self._meter.counting.checked(missed.told(tol), tol, "the linear solve is")
         return self.prepared().system.null_space.project(x)  # a correction may have found more motions to be free
@@ -497,4 +497,4 @@ class LinearResponse:
         dtheta = random_change(self.potential.theta)
         expected, moved = self.mixed.times(dtheta), patterns.dot(dtheta)
         size = self.engine.norm(expected)
-        return self.prepared().missed(moved, self._rest(moved, -expected), size) if size > 0 else Missed(0.0, 0.0)
+        return self.prepared().missed(moved, self._rest(moved, -expected), expected) if size > 0 else Missed(0.0, 0.0)

@@ -61,18 +61,20 @@ class Prepared:
         self.system = replace(self.system, null_space=null_space)
         return len(null_space.vectors) > len(known.vectors)
 
-    def missed(self, x: FloatArray, rest: FloatArray, size: float) -> Missed:
-        """What a solution x with the residual r, (n, 3), of a right-hand side of this norm misses.
+    def missed(self, x: FloatArray, rest: FloatArray, right: FloatArray) -> Missed:
+        """What a solution x with the residual r of a right-hand side b misses; (n, 3) arrays.
 
-        The error of x is estimated as ‖K⁻¹r‖/‖x‖, with K scaled so that it is right for a random displacement.
+        The error of x is estimated as ‖K⁻¹r‖/‖x‖, with K scaled so that it is right for a random displacement, or for x
+        itself if it is softer: ‖K⁻¹b‖ = ‖x‖.
         """
         engine, project = self.system.engine, self.system.null_space.project
         if not self._scale:
             soft = engine.norm(self.system.preconditioned(project(self.probe_product)))
             self._scale = engine.norm(project(self.probe)) / soft if soft > 0 else 1.0
-        moved = engine.norm(x)
-        error = self._scale * engine.norm(self.system.preconditioned(rest)) / moved if moved > 0 else 0.0
-        return Missed(engine.norm(rest) / size, error)
+        moved, size = engine.norm(x), engine.norm(project(right))
+        moves = engine.norm(self.system.preconditioned(project(right)))
+        softer = max(self._scale / moved, 1 / moves) if moved > 0 and moves > 0 else 0.0
+        return Missed(engine.norm(rest) / size, softer * engine.norm(self.system.preconditioned(rest)))
 
 
 def random_change(theta: FloatArray) -> FloatArray:

@@ -19,7 +19,8 @@ from lammps_implicit.solvers.minimal_residual import MinimalResidual
 from lammps_implicit.solvers.nullspace import NullSpace, find_null_space, rigid_motions
 from lammps_implicit.solvers.preconditioner import Fitted, Preconditioner
 from lammps_implicit.solvers.softest import EqualModes, Mode, softest_modes
-from lammps_implicit.solvers.springs import Springs, fit_springs, random_vector
+from lammps_implicit.solvers.spring_fit import fit_springs
+from lammps_implicit.solvers.springs import Springs, random_vector
 
 __all__ = [
     "Backend",

@@ -24,9 +24,10 @@ from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
 from lammps_implicit.mpi.ownership import fetch
 
-_NEIGHBOURS = 1.5
+_NEIGHBOURS = 1.45
 """Distance of an atom's neighbours, in units of that of its nearest one. Chosen: C-C bonds beside C-H bonds are 1.41 of
-these, next-nearest atoms across a tetrahedral angle 1.63."""
+these, short hydrogen bonds beside O-H bonds 1.48, next-nearest atoms across a tetrahedral angle 1.63. Measured for 64
+waters, one of which has such a hydrogen bond: 23 iterations, 30 if it counts as a neighbour."""
 
 _MOST = 4
 """Neighbours of an atom up to which it has bends: those of a carbon atom."""
@@ -54,8 +55,8 @@ class Bends:
         Indices into `around`: the atom at the apex, and those at both ends; of a twist, the four along it.
     kinds : (m,) int array
         Number of the combination of types.
-    n_kinds : int
-        Number of combinations on all ranks.
+    labels : (n_kinds,) int array
+        The combinations on all ranks, sorted.
     rows, angles, roles : (q,) int arrays
         For each owned atom in each angle, sorted by atom: the atom, the angle, and its column of `atoms`.
     """
@@ -63,10 +64,26 @@ class Bends:
     around: Neighbourhood
     atoms: NDArray[np.int32]
     kinds: IntArray
-    n_kinds: int
+    labels: IntArray
     rows: IntArray
     angles: IntArray
     roles: IntArray
+
+    @property
+    def n_kinds(self) -> int:
+        """Number of combinations of types on all ranks."""
+        return len(self.labels)
+
+    def carried(self, stiffness: FloatArray, of: Bends) -> FloatArray:
+        """Stiffness of each kind, (n_kinds,), where that of other angles, found elsewhere, is known; zero if not.
+
+        Parameters
+        ----------
+        stiffness : (of.n_kinds,) float array
+        of : Bends
+        """
+        known = dict(zip(of.labels.tolist(), stiffness.tolist(), strict=True))
+        return np.array([known.get(label, 0.0) for label in self.labels.tolist()])
 
     def part(self, atoms: slice) -> slice:
         """Slice of `rows` for a slice of the owned atoms."""
@@ -205,7 +222,7 @@ def _numbered(
     rows = chosen[angles, roles].astype(np.int64)
     order = np.argsort(rows, kind="stable")
     kinds = np.searchsorted(known, labels)
-    return Bends(around, chosen, kinds, len(known), rows[order], angles[order], roles[order])
+    return Bends(around, chosen, kinds, known, rows[order], angles[order], roles[order])
 
 
 def _bond_radius(engine: Evaluator, around: Neighbourhood) -> FloatArray:

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator, Neighbourhood
 from lammps_implicit.mpi.ownership import fetch, first_row
-from lammps_implicit.solvers.springs import find_bonds
+from lammps_implicit.solvers.bonds import find_bonds
 
 _NEAREST, _GROWTH = 2.0, 1.5
 """Distance, in units of the mean nearest-neighbour distance, within which atoms belong to one cluster at first, and the

@@ -11,20 +11,12 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers.bends import find_bends, find_twists
+from lammps_implicit.solvers.bonds import find_bonds, find_contacts, found_again
 from lammps_implicit.solvers.clusters import MANY, Clusters, widening_clusters
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
-from lammps_implicit.solvers.springs import (
-    HELD,
-    Springs,
-    find_bonds,
-    find_contacts,
-    fit_springs,
-    held_by_shift,
-    random_probe,
-    random_vector,
-    soft_probe,
-    typical_stiffness,
-)
+from lammps_implicit.solvers.spring_fit import Probe, fit_springs, random_probe, soft_probe
+from lammps_implicit.solvers.springs import HELD, Springs, held_by_shift, random_vector, typical_stiffness
+from lammps_implicit.solvers.yielding import yielding
 
 SpringInverse = Callable[[FloatArray], FloatArray]
 """The function v → K⁻¹v, (n, 3) arrays."""
@@ -45,10 +37,14 @@ by 0.05 to 0.2 Å: 194 to 290 evaluations; 286 to 334 with 0.5, 316 to 463 witho
 _LEAST_SHIFT, _GROWTH = 1e-4, 3.0
 """The first shift, relative to the mean of the diagonal of K, and the factor between one and the next."""
 
+_CARRIED, _FALLEN = 5, 0.1
+"""Times that stiffnesses are carried along at most, and the fraction that forces have fallen to beyond which they are
+not. MEASURED"""
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """K⁻¹ and the positions at which its springs were fitted.
+    """K⁻¹ and the positions at which its springs were found.
 
     Attributes
     ----------
@@ -58,22 +54,45 @@ class Fitted:
         Å.
     ids : (n,) int array
         Ids of this rank's atoms, in their order.
-    springs : Springs or None
-        K, where contacts hold parts of the structure together; otherwise it is not kept.
     clusters : Clusters or None
         The widest, see `widening_clusters`, up to `MANY` atoms.
+    loose : Loose or None
+        The springs themselves where contacts hold parts of the structure together; otherwise they are not kept.
     """
 
     apply: SpringInverse
     positions: FloatArray
     ids: IntArray
-    springs: Springs | None = None
     clusters: Clusters | None = None
+    loose: Loose | None = None
 
-    @property
-    def loose(self) -> bool:
-        """Whether contacts hold parts of the structure together."""
-        return self.springs is not None
+
+@dataclass(frozen=True)
+class Loose:
+    """Springs of which some are contacts.
+
+    Attributes
+    ----------
+    springs : Springs
+        K.
+    firm : Springs
+        Without negative stiffnesses.
+    signed : Springs or None
+        With such, where they have been fitted: see `yielding`.
+    probes : tuple of Probe
+        Products that the firm ones were fitted to.
+    force : float
+        Norm of the forces there, eV/Å.
+    carried : int
+        Times that stiffnesses have been carried along since.
+    """
+
+    springs: Springs
+    firm: Springs
+    probes: tuple[Probe, ...]
+    signed: Springs | None = None
+    force: float = 0.0
+    carried: int = 0
 
 
 class Preconditioner:
@@ -110,7 +129,7 @@ class Preconditioner:
         if self.fitted is None or not self.engine.order_unchanged(self.fitted.ids):
             return False
         moved = self.engine.nearest_image(self.engine.positions - self.fitted.positions)
-        return self.engine.max_abs(moved) < (_LOOSE_WITHIN if self.fitted.loose else _VALID_WITHIN)
+        return self.engine.max_abs(moved) < (_VALID_WITHIN if self.fitted.loose is None else _LOOSE_WITHIN)
 
     @property
     def clusters(self) -> Clusters | None:
@@ -129,7 +148,7 @@ class Preconditioner:
     def fit(self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray]) -> None:
         """Fit springs at the reference.
 
-        Costs one Hessian product where springs do not hold the structure together.
+        Costs two Hessian products where springs do not hold the structure together.
 
         Parameters
         ----------
@@ -140,25 +159,73 @@ class Preconditioner:
         times : callable
             v → H v by the cheapest available method, (n, 3) arrays.
         """
+        self._fit_firm(around, product, times)
+        if self.fitted is not None and self.fitted.loose is not None:
+            self._let_yield(self.fitted.loose, times)
+
+    def _fit_firm(self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray]) -> None:
+        """Fit springs without negative stiffnesses: see `fit`. Costs one Hessian product where there are contacts."""
         engine = self.engine
         self.fitted = None  # frees the previous multigrid hierarchy, which is large, before the next is set up
         bonds, _ = find_bonds(engine, around, REACH)
-        bends, probe = find_bends(engine, around), random_probe(around, product)
-        springs = fit_springs(engine, bonds, (bends,), [probe])
+        bends, probes = find_bends(engine, around), [random_probe(around, product)]
+        springs = fit_springs(engine, bonds, (bends,), probes)
         apply = self._inverse(springs)
-        rigid = NullSpace(engine, rigid_motions(engine))
-        vector = rigid.project(probe.values[: len(engine.ids)])
-        soft = rigid.project(apply(vector))
-        contacts = find_contacts(engine, bonds) if held_by_shift(engine, springs, vector, soft) > HELD else None
-        if contacts is not None:
+        vector, soft = self._softened(apply, probes[0].values[: len(engine.ids)])
+        loose = None
+        if held_by_shift(engine, springs, vector, soft) > HELD:
             del apply
-            second = soft_probe(engine, around, soft, times(soft))
-            angles = bends, find_twists(engine, around)
-            springs = fit_springs(engine, contacts, angles, [probe, second])
-            apply = self._inverse(springs)
+            contacts = find_contacts(engine, bonds) or bonds
+            probes.append(soft_probe(engine, around, soft, times(soft)))
+            firm = fit_springs(engine, contacts, (bends, find_twists(engine, around)), probes)
+            apply, loose = self._inverse(firm), Loose(firm, firm, tuple(probes))
         clusters = list(widening_clusters(engine, around))[-1] if engine.n_atoms <= MANY else None
-        kept = springs if contacts is not None else None
-        self.fitted = Fitted(apply, engine.positions, engine.ids, kept, clusters)
+        self.fitted = Fitted(apply, engine.positions, engine.ids, clusters, loose)
+
+    def _let_yield(self, loose: Loose, times: Callable[[FloatArray], FloatArray]) -> None:
+        """Give contacts negative stiffnesses. Costs one Hessian product."""
+        engine, firm = self.engine, loose.firm
+        _, soft = self._softened(self.apply, random_vector(engine.ids, 1) * engine.alone)
+        probes = [*loose.probes, soft_probe(engine, firm.bonds.around, soft, times(soft))]
+        signed = fit_springs(engine, firm.bonds, firm.bends, probes, signed=True)
+        springs = yielding(engine, firm, signed, self.apply)
+        self._take(springs, replace(loose, springs=springs, signed=signed))
+
+    def _take(self, springs: Springs, loose: Loose) -> None:
+        """Take other springs at the reference."""
+        assert self.fitted is not None
+        engine = self.engine
+        self.fitted = replace(
+            self.fitted, apply=self._inverse(springs), positions=engine.positions, ids=engine.ids, loose=loose
+        )
+
+    def _softened(self, apply: SpringInverse, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """A vector w and K⁻¹w, both without rigid motions, (n, 3)."""
+        rigid = NullSpace(self.engine, rigid_motions(self.engine))
+        vector = rigid.project(vector)
+        return vector, rigid.project(apply(vector))
+
+    def _carried(self, forces: FloatArray) -> bool:
+        """Whether stiffnesses that were fitted elsewhere have been carried along to the reference.
+
+        They are functions of lengths, and remain what they are where molecules move and turn.
+        """
+        if self.fitted is None or self.fitted.loose is None:
+            return False
+        loose, engine = self.fitted.loose, self.engine
+        if loose.carried == _CARRIED or engine.norm(forces) < _FALLEN * loose.force:
+            return False
+        around, old = engine.neighbourhood(), loose.firm
+        bonds, bends = found_again(engine, old.bonds, around), (find_bends(engine, around), find_twists(engine, around))
+
+        def here(springs: Springs) -> Springs:
+            angular = (new.carried(*known) for new, *known in zip(bends, springs.angular, old.bends, strict=True))
+            return replace(springs, bonds=bonds, bends=bends, angular=tuple(angular))
+
+        firm, signed = here(loose.firm), None if loose.signed is None else here(loose.signed)
+        springs = firm if signed is None else yielding(engine, firm, signed, self._inverse(firm))
+        self._take(springs, replace(loose, springs=springs, firm=firm, signed=signed, carried=loose.carried + 1))
+        return signed is not None or self._far(forces)
 
     def keep(self, apply: SpringInverse) -> None:
         """Store a function v → K⁻¹v as that of the present reference."""
@@ -167,7 +234,7 @@ class Preconditioner:
     def near(self, forces: FloatArray, short: bool = False) -> SpringInverse:
         """Return the function v → K⁻¹v at the reference, with rigid motions projected out.
 
-        Costs one Hessian product, unless the springs fitted last are still valid.
+        Costs one Hessian product, or three, unless the springs fitted last are still valid.
 
         Parameters
         ----------
@@ -176,15 +243,23 @@ class Preconditioner:
         short : bool
             Whether K is shifted until it moves no atom far along the forces, as steps of a relaxation need.
         """
-        engine = self.engine
-        if not self.holds:
+        engine, times = self.engine, partial(self.product, forces)
+        if not (self.holds or (short and self._carried(forces))):
             around = engine.neighbourhood()
-            times = partial(self.product, forces)
-            self.fit(around, times(random_vector(engine.ids) * engine.alone), times)
+            self._fit_firm(around, times(random_vector(engine.ids) * engine.alone), times)
+            if self.fitted is not None and self.fitted.loose is not None:
+                loose = replace(self.fitted.loose, force=engine.norm(forces))
+                self.fitted = replace(self.fitted, loose=loose)
+                if not (short and self._far(forces)):
+                    self._let_yield(loose, times)
         apply = self._within_reach(forces) if short else self.apply
         # Which motions external forces prevent is not known here, and forces have no component along those they do not.
         project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project
         return lambda v: project(apply(project(v)))
+
+    def _far(self, forces: FloatArray) -> bool:
+        """Whether K⁻¹ moves atoms far along the forces."""
+        return self.engine.max_abs(self.apply(forces)) > _FARTHEST
 
     def _within_reach(self, forces: FloatArray) -> SpringInverse:
         """The function v → (K + σ)⁻¹v with a σ ≥ 0 for which it moves no atom far along the forces.
@@ -194,8 +269,10 @@ class Preconditioner:
         """
         fitted, engine = self.fitted, self.engine
         assert fitted is not None
-        apply, springs = fitted.apply, fitted.springs
-        while springs is not None and springs.shift < 1 and engine.max_abs(apply(forces)) > _FARTHEST:
+        if fitted.loose is None:
+            return fitted.apply
+        apply, springs = fitted.apply, fitted.loose.springs
+        while springs.shift < 1 and engine.max_abs(apply(forces)) > _FARTHEST:
             springs = replace(springs, shift=max(_GROWTH * springs.shift, _LEAST_SHIFT))
             apply = self._inverse(springs)
         return apply

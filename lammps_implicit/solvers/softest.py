@@ -16,8 +16,8 @@ from scipy import sparse
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import REACH, Evaluator
 from lammps_implicit.mpi.ownership import fetch
+from lammps_implicit.solvers.bonds import find_bonds
 from lammps_implicit.solvers.interface import PRODUCT_SHARE, LinearSystem
-from lammps_implicit.solvers.springs import find_bonds
 
 DEGENERATE = 1e-2
 """Relative distance of eigenvalues up to which modes count as one group. Chosen: to tell them apart takes more than a
