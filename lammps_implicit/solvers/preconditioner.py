@@ -85,6 +85,8 @@ class Loose:
         Norm of the forces there, eV/Å.
     carried : int
         Times that stiffnesses have been carried along since.
+    shift : float
+        That of the last step of a relaxation; 0 if it had none.
     """
 
     springs: Springs
@@ -93,6 +95,7 @@ class Loose:
     signed: Springs | None = None
     force: float = 0.0
     carried: int = 0
+    shift: float = 0.0
 
 
 class Preconditioner:
@@ -166,6 +169,7 @@ class Preconditioner:
     def _fit_firm(self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray]) -> None:
         """Fit springs without negative stiffnesses: see `fit`. Costs one Hessian product where there are contacts."""
         engine = self.engine
+        shift = self.fitted.loose.shift if self.fitted is not None and self.fitted.loose is not None else 0.0
         self.fitted = None  # frees the previous multigrid hierarchy, which is large, before the next is set up
         bonds, _ = find_bonds(engine, around, REACH)
         bends, probes = find_bends(engine, around), [random_probe(around, product)]
@@ -178,7 +182,7 @@ class Preconditioner:
             contacts = find_contacts(engine, bonds) or bonds
             probes.append(soft_probe(engine, around, soft, times(soft)))
             firm = fit_springs(engine, contacts, (bends, find_twists(engine, around)), probes)
-            apply, loose = self._inverse(firm), Loose(firm, firm, tuple(probes))
+            apply, loose = self._inverse(firm), Loose(firm, firm, tuple(probes), shift=shift)
         clusters = list(widening_clusters(engine, around))[-1] if engine.n_atoms <= MANY else None
         self.fitted = Fitted(apply, engine.positions, engine.ids, clusters, loose)
 
@@ -272,9 +276,11 @@ class Preconditioner:
         if fitted.loose is None:
             return fitted.apply
         apply, springs = fitted.apply, fitted.loose.springs
+        shift = max(fitted.loose.shift / _GROWTH**2, _LEAST_SHIFT)  # fewer inverses than from the least one on
         while springs.shift < 1 and engine.max_abs(apply(forces)) > _FARTHEST:
-            springs = replace(springs, shift=max(_GROWTH * springs.shift, _LEAST_SHIFT))
+            springs, shift = replace(springs, shift=shift), _GROWTH * shift
             apply = self._inverse(springs)
+        self.fitted = replace(fitted, loose=replace(fitted.loose, shift=springs.shift))
         return apply
 
     def _inverse(self, springs: Springs) -> SpringInverse:
