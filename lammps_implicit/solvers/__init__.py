@@ -2,8 +2,9 @@
 
 `interface` defines `LinearSystem`, `LinearSolver`, `Solution` and `Status`; the solvers are `conjugate_gradients`
 (SciPy) and `petsc_krylov` for single right-hand sides, `conjugate_directions` for many, `dense` for very small cells
-and `minimal_residual` for saddles; `backend` chooses among them. `nullspace` projects rigid motions out. `springs` fits
-springs, and `bends` of angles, to one Hessian product or two, `spring_inverse` and `petsc_spring_inverse` invert them,
+and `minimal_residual` for saddles; `backend` chooses among them. `nullspace` projects rigid motions out. `springs`
+describes springs between the pairs of `bonds`, and `bends` those of angles; `spring_fit` fits them to one Hessian
+product, or to three, of which `yielding` makes use; `spring_inverse` and `petsc_spring_inverse` invert them,
 `preconditioner` keeps the last fit, `softest` finds the softest modes of H. Files named ``petsc_`` are
 loaded on several ranks only.
 

@@ -137,12 +137,14 @@ def _least_squares(gram: FloatArray, right: FloatArray, free: BoolArray) -> Floa
     scale = np.where(used, norms, 1.0)
     scaled = gram / np.outer(scale, scale) + 1e-8 * np.eye(len(right))
     target = right / scale
-    bound, free = np.flatnonzero(used & ~free), np.flatnonzero(used & free)
+    bound, unbound = np.flatnonzero(used & ~free), np.flatnonzero(used & free)
     solution = np.zeros(len(right))
     # The free ones follow the others linearly: eliminated, they leave a smaller problem of the same kind.
-    follow = cho_solve(cho_factor(scaled[np.ix_(free, free)]), np.column_stack([target[free], scaled[free][:, bound]]))
-    coupled = scaled[np.ix_(bound, free)] @ follow
+    follow = cho_solve(
+        cho_factor(scaled[np.ix_(unbound, unbound)]), np.column_stack([target[unbound], scaled[np.ix_(unbound, bound)]])
+    )
+    coupled = scaled[np.ix_(bound, unbound)] @ follow
     factor = cholesky(scaled[np.ix_(bound, bound)] - coupled[:, 1:])
     solution[bound] = nnls(factor, solve_triangular(factor, target[bound] - coupled[:, 0], trans="T"))[0]
-    solution[free] = follow[:, 0] - follow[:, 1:] @ solution[bound]
+    solution[unbound] = follow[:, 0] - follow[:, 1:] @ solution[bound]
     return solution / scale

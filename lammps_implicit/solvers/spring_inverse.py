@@ -18,7 +18,8 @@ DIRECT_ATOMS = 700
 
 DIRECT_LOOSE_ATOMS = 3_000
 """The same where there are contacts, which multigrid is slow with. Measured for 1,296 atoms of benzene: a factorisation
-takes 0.7 s and multigrid 1.7 s to set up, relaxing 20 and 53 evaluations, a solve to 1e-6 29 and 60."""
+takes 0.7 s (twice that with contacts as far as `bonds` has them now) and multigrid 1.7 s to set up, relaxing 20 and 53
+evaluations, a solve to 1e-6 29 and 60."""
 
 
 def spring_inverse(engine: Evaluator, springs: Springs) -> Callable[[FloatArray], FloatArray]:
