@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from hops import BCC, FCC, WELL, halfway
+from mpi4py import MPI
 from test_observables import BULK
 from typer.testing import CliRunner
 
@@ -423,3 +424,24 @@ def test_the_help_names_saddles():
     ):
         assert text in shown
     assert shown.count("kind: barrier or migration energy") == 1
+
+
+@pytest.mark.parallel(nprocs=[1, 2])
+def test_barriers_of_configurations_on_ranks(tmp_path_factory):
+    """What two ranks find is what one finds: 1.12347 eV."""
+    comm = MPI.COMM_WORLD
+    path = comm.bcast(tmp_path_factory.mktemp("ranks") if comm.rank == 0 else None)
+    if comm.rank == 0:
+        texts = {"in.bcc": BCC, "in.bcc_bulk": BULK, "in.bcc_saddle": halfway(BCC)}
+        for name, text in texts.items():
+            (path / name).write_text(text)
+        (path / "study.yaml").write_text(STUDY.replace("in.fcc", "in.bcc").replace("sites: 32", "sites: 54"))
+    comm.barrier()
+    found = run_study(read_configuration(path / "study.yaml", StudySettings)).observables
+    change = 1e-2 * np.ones(31)
+    for name in ("hop: barrier", "hop: backward barrier", "migration"):
+        assert float(found[name].value) == pytest.approx(1.1234727, abs=1e-6)
+        assert found[name].gradient @ change == pytest.approx(found["migration"].gradient @ change, rel=1e-6)
+        assert change @ found[name].hessian @ change == pytest.approx(
+            change @ found["migration"].hessian @ change, rel=1e-3
+        )
