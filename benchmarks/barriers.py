@@ -26,7 +26,7 @@ CELLS = [
 
 
 def records(options: argparse.Namespace, say: Say) -> Iterator[Record]:
-    yield from measure(up_to(CELLS, options.largest), say)
+    yield from measure([cell for cell in up_to(CELLS, options.largest) if cell.atoms >= options.smallest], say)
 
 
 if __name__ == "__main__":
