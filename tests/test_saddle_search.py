@@ -1,6 +1,8 @@
 """Single-ended searches for saddles around a minimum."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import ase.io
@@ -241,6 +243,31 @@ def test_modes_that_cannot_be_read(text):
 
 def test_modes_are_read():
     assert read_modes(["7,0.5,-1e-1,0", "12, 1,2,3"]) == [(7, (0.5, -0.1, 0.0)), (12, (1.0, 2.0, 3.0))]
+
+
+def _run(folder, *arguments):
+    command = [sys.executable, "-m", "lammps_implicit", "saddles", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_the_command(deck):
+    folder = deck.parent
+    done = _run(folder, deck.name, "--mode", "2,-1,-1,0", "-o", "found.h5")
+    assert done.returncode == 0, done.stderr
+    assert "wrote found.h5, found.xyz" in done.stdout
+    assert "1, of which 1 led to these 1 saddles" in done.stdout
+    assert f"{read_saddles(folder / 'found.h5').saddles[0].barrier:.6f}" in done.stdout
+    for arguments, message in (
+        (("-o", "found.h5"), "found.h5 exists already"),
+        (("-o", "other.h5"), "give --random N, or --mode id,dx,dy,dz"),
+        (("-o", "other.h5", "--random", "0"), "'0' is not a whole number from 1"),
+        (("-o", "other.h5", "--mode", "99,1,0,0"), "there is no atom 99 to push"),
+    ):
+        done = _run(folder, deck.name, *arguments)
+        assert done.returncode != 0
+        assert message in " ".join(done.stderr.replace("│", " ").split())
+        assert "Traceback" not in done.stderr
+        assert not (folder / "other.h5").exists()
 
 
 @pytest.mark.parallel(nprocs=[1, 2])
