@@ -1,12 +1,14 @@
 """An error at any engine call of any public method leaves a minimum as it was, or void and saying so."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from conftest import TA_BULK
 from serial_engines import jax_engine, jax_minimum, numpy_minimum
 
 from lammps_implicit import LammpsImplicitError, Minimum
-from lammps_implicit.errors import DeckError
+from lammps_implicit.errors import ConvergenceError, DeckError
 
 SMALL = TA_BULK.replace("minimize", "group vacancy id 1\ndelete_atoms group vacancy compress no\nminimize")
 """15 atoms."""
@@ -30,6 +32,12 @@ minimize 0 1e-10 1000 10000
 def _pull(minimum):
     pull = np.cos(minimum.ids[:, None] * np.array([1.0, 2.0, 3.0]))
     return pull - pull.mean(axis=0)
+
+
+def _search(minimum):
+    """Search for saddles, whether or not there are any."""
+    with contextlib.suppress(ConvergenceError):
+        minimum.saddles(1)
 
 
 def _change(minimum):
@@ -70,6 +78,7 @@ METHODS = {
     "forget": lambda m: m.forget(),
     "null_space": lambda m: m.null_space(),
     "sensitivity": lambda m: m.sensitivity(1e-3, cell="iso"),
+    "saddles": lambda m: _search(m),
 }
 """Every public method that uses the engine."""
 
@@ -106,6 +115,7 @@ def test_every_public_method_is_tried():
         "from_ase",
         "gather",
         "strain",
+        "twin",
         "excursion",
         "relax_away",
         "predicted_at",

@@ -102,7 +102,7 @@ def read_modes(given: list[str] | None) -> list[Push]:
     LammpsImplicitError
         If one is anything else.
     """
-    pushes = []
+    pushes: list[Push] = []
     for text in given or []:
         words = text.split(",")
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lammps_implicit.arrays import FloatArray
+from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.evaluators.interface import Evaluator
 
 _ENERGY = 1e-6
@@ -52,7 +52,7 @@ class Likeness:
 
 
 def likeness(
-    engine: Evaluator, energies: tuple[float, float], rows: tuple[FloatArray, FloatArray, FloatArray], total: float
+    engine: Evaluator, energies: tuple[float, float], rows: tuple[IntArray, FloatArray, FloatArray], total: float
 ) -> Likeness:
     """What is to be compared of a saddle.
 

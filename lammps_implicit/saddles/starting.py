@@ -106,8 +106,9 @@ def _uncommon(engine: Evaluator, neighbours: IntArray) -> BoolArray:
 def _noise(ids: IntArray, seed: int, number: int, columns: int) -> FloatArray:
     """Random numbers in (0, 1), (n, columns), which depend on ids, a seed and a number only."""
     key = splitmix64(np.array([(seed << 32) + number], np.uint64))
-    counter = splitmix64(ids.astype(np.uint64))[:, None] ^ splitmix64(key + np.arange(columns, dtype=np.uint64))
-    return (splitmix64(counter) >> np.uint64(11)) * 2.0**-53 + 2.0**-54
+    keys = splitmix64(np.add(key, np.arange(columns, dtype=np.uint64), dtype=np.uint64))
+    counter = np.bitwise_xor(splitmix64(ids.astype(np.uint64))[:, None], keys, dtype=np.uint64)
+    return np.asarray((splitmix64(counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53 + 2.0**-54)
 
 
 def check_whole(value: int, name: str, least: int, below: float = math.inf) -> None:
