@@ -38,6 +38,7 @@ from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.observables.barrier_derivatives import (
     VOLUME,
     BarrierDerivatives,
+    affords_path_gradients,
     differentiate_barrier,
     farthest_atoms,
 )
@@ -156,12 +157,21 @@ def barrier(
             for deck, variables_ in zip((deck_a, second), own, strict=True)
         )
         known = None if ensemble is None else _read_ensemble(initial, ensemble, covariance, accept_mean)
-        with progress("climbing", rank() == 0) as update:
+        along = path and affords_path_gradients(initial, images)
+        with progress("searching", rank() == 0) as update:
             found = stack.enter_context(
-                Barrier.between(initial, final, ftol=ftol, images=images, path=path, across=across, progress=update)
+                Barrier.between(
+                    initial,
+                    final,
+                    ftol=ftol,
+                    images=images,
+                    path=path,
+                    path_gradients=along,
+                    across=across,
+                    progress=update,
+                )
             )
-        with progress("differentiating the path", rank() == 0) as update:
-            study = differentiate_barrier(found, tol, energy_hessian, update)
+        study = differentiate_barrier(found, tol, energy_hessian)
         write_barrier(output, study, {"tolerance": tol, "ftol": ftol}, overwrite)
         if path:
             _write_path(study, outputs[1], outputs[2], known, overwrite)

@@ -288,8 +288,8 @@ def _write_path(file: Any, found: BarrierDerivatives, path: EnergyPath) -> None:
         write_dataset(group, "distances", path.distances, units.length)
         write_dataset(group, "stations", path.stations, "")
         group.attrs["largest_force_across"] = path.across
-        if found.image_gradients is not None:
-            write_dataset(group, "energy_gradients", found.image_gradients, f"{units.energy} / theta")
+        if path.energy_gradients is not None:
+            write_dataset(group, "energy_gradients", path.energy_gradients, f"{units.energy} / theta")
         dataset = group.create_dataset("positions", (len(path.positions), order.total, 3), float)
         dataset.attrs["units"] = units.length
     for index, positions in enumerate(path.positions):
