@@ -63,7 +63,7 @@ def barrier(
     deck_b: Annotated[
         Optional[Path],
         typer.Argument(
-            metavar="[DECK_B]",
+            metavar="DECK_B",
             help="Deck that ends with the final state: the same atoms. Default: DECK_A, with the variables of --var-b.",
             show_default=False,
         ),
@@ -207,8 +207,8 @@ def _rows(study: BarrierDerivatives) -> list[tuple[str, str]]:
             rows.append(
                 (
                     "  second order below 10 %",
-                    f"for random changes of all parameters by up to {radius.scattered:.2%}, for the steepest by "
-                    f"{radius.steepest:.2%}",
+                    f"for random changes of all parameters by up to {_percent(radius.scattered)}, for the steepest by "
+                    f"up to {_percent(radius.steepest)}",
                 )
             )
     if len(theta):
@@ -235,6 +235,11 @@ def _rows(study: BarrierDerivatives) -> list[tuple[str, str]]:
         ("evaluations", f"{sum(found.spent.values()):,} forces to find the saddle ({parts}); {total:,} in all"),
         ("accuracy", study.quality.finding),
     ]
+
+
+def _percent(radius: float) -> str:
+    """A trust radius in words: that of a barrier which is nearly linear is limited by round-off only."""
+    return f"{radius:.2%}" if radius < 1 else "100% and more"
 
 
 def _sensitive_to(observable: Observable, point: StationaryPoint) -> str:
