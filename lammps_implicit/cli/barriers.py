@@ -38,6 +38,7 @@ from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.observables.barrier_derivatives import (
     VOLUME,
     BarrierDerivatives,
+    affords_path_gradients,
     differentiate_barrier,
     farthest_atoms,
 )
@@ -62,7 +63,7 @@ def barrier(
     deck_b: Annotated[
         Optional[Path],
         typer.Argument(
-            metavar="[DECK_B]",
+            metavar="DECK_B",
             help="Deck that ends with the final state: the same atoms. Default: DECK_A, with the variables of --var-b.",
             show_default=False,
         ),
@@ -156,12 +157,21 @@ def barrier(
             for deck, variables_ in zip((deck_a, second), own, strict=True)
         )
         known = None if ensemble is None else _read_ensemble(initial, ensemble, covariance, accept_mean)
-        with progress("climbing", rank() == 0) as update:
+        along = path and affords_path_gradients(initial, images)
+        with progress("searching", rank() == 0) as update:
             found = stack.enter_context(
-                Barrier.between(initial, final, ftol=ftol, images=images, path=path, across=across, progress=update)
+                Barrier.between(
+                    initial,
+                    final,
+                    ftol=ftol,
+                    images=images,
+                    path=path,
+                    path_gradients=along,
+                    across=across,
+                    progress=update,
+                )
             )
-        with progress("differentiating the path", rank() == 0) as update:
-            study = differentiate_barrier(found, tol, energy_hessian, update)
+        study = differentiate_barrier(found, tol, energy_hessian)
         write_barrier(output, study, {"tolerance": tol, "ftol": ftol}, overwrite)
         if path:
             _write_path(study, outputs[1], outputs[2], known, overwrite)
@@ -197,8 +207,8 @@ def _rows(study: BarrierDerivatives) -> list[tuple[str, str]]:
             rows.append(
                 (
                     "  second order below 10 %",
-                    f"for random changes of all parameters by up to {radius.scattered:.2%}, for the steepest by "
-                    f"{radius.steepest:.2%}",
+                    f"for random changes of all parameters by up to {_percent(radius.scattered)}, for the steepest by "
+                    f"up to {_percent(radius.steepest)}",
                 )
             )
     if len(theta):
@@ -225,6 +235,11 @@ def _rows(study: BarrierDerivatives) -> list[tuple[str, str]]:
         ("evaluations", f"{sum(found.spent.values()):,} forces to find the saddle ({parts}); {total:,} in all"),
         ("accuracy", study.quality.finding),
     ]
+
+
+def _percent(radius: float) -> str:
+    """A trust radius in words: that of a barrier which is nearly linear is limited by round-off only."""
+    return f"{radius:.2%}" if radius < 1 else "100% and more"
 
 
 def _sensitive_to(observable: Observable, point: StationaryPoint) -> str:

@@ -37,11 +37,11 @@ from lammps_implicit.observables.files import Derivatives, read_derivatives
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.potentials.interface import Parameters
 from lammps_implicit.progress import progress
-from lammps_implicit.results.format import SENSITIVITY_KIND
+from lammps_implicit.results.format import BARRIER_KIND, SENSITIVITY_KIND
 from lammps_implicit.results.sensitivity import read_sensitivity
 
 ResultArgument = Annotated[
-    Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity' or 'lammps-implicit observables'.")
+    Path, typer.Argument(help="HDF5 file from 'lammps-implicit sensitivity', 'observables' or 'barrier'.")
 ]
 EnsembleOption = Annotated[
     Path,
@@ -221,7 +221,9 @@ def _propagate(
     columns(driver_rows(distributions, names))
     flagged, total = int(found.flagged.sum()), len(known.samples)
     say(f"{flagged:,} of {total:,} samples ({flagged / total:.1%}) are flagged: outside the trust range")
-    if derivatives.response_metric is None:
+    if derivatives.kind == BARRIER_KIND:
+        say(f"errors are not estimated: {result} has no third derivatives")
+    elif derivatives.response_metric is None:
         say(f"errors are not estimated because {result} was made without --ensemble")
     elif first := [name for name, one in distributions.items() if _lacks_an_error(one, observables[name])]:
         say(f"known to first order only, so without an error: {', '.join(first)}")

@@ -44,7 +44,7 @@ from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.opening import Say
 from lammps_implicit.observables.study import observables_of, open_cells
 from lammps_implicit.progress import Progress, no_progress
-from lammps_implicit.results.format import OBSERVABLES_KIND
+from lammps_implicit.results.format import BARRIER_KIND, OBSERVABLES_KIND
 from lammps_implicit.saddles.followed import no_saddle_any_more
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import Units
@@ -127,6 +127,11 @@ def validate(
         If the decks are others than those of the result or do not reproduce it, the file belongs to another validation,
         or LAMMPS fails at a sample.
     """
+    if derivatives.kind == BARRIER_KIND:
+        raise LammpsImplicitError(
+            f"{derivatives.path}: the saddles of a barrier cannot be searched again for samples; search it with the "
+            "parameters of a sample instead"
+        )
     comm = MPI.COMM_WORLD if comm is None else comm
     settings = ValidationSettings(
         on_root(comm, lambda: sha256(derivatives.path)), ensemble.digest, samples, seed, ftol, limit, shards

@@ -7,11 +7,15 @@ volumes of saddles above minima; `dipole` elastic dipole tensors; `distances` di
 lattice distortion; `dislocations` core positions and differential displacement maps of screw dislocations. `kind`
 defines what a kind of observable in a configuration must provide, `quantities` has the kinds of this package.
 `configuration` reads YAML files, `decks` has the settings of decks and saddles, whose cells `opening` opens, `config`
-those of the command ``observables``, which `study` runs; `files` writes and reads the results. `targets` reads
-positions of atoms from files or decks, `cache` keeps measured observables, `error_context` adds names to error
-messages.
+those of the command ``observables``, which `study` runs; `files` writes and reads the results. `barrier_derivatives`
+differentiates barriers, which `barrier_file` writes and reads and `barrier_plot` draws; `trust` tells how far first
+derivatives can be trusted. `targets` reads positions of atoms from files or decks, `cache` keeps measured observables,
+`error_context` adds names to error messages.
 """
 
+from lammps_implicit.observables.barrier_derivatives import BarrierDerivatives, differentiate_barrier
+from lammps_implicit.observables.barrier_file import StoredBarrier, read_barrier, write_barrier
+from lammps_implicit.observables.barrier_plot import plot_path
 from lammps_implicit.observables.barriers import barrier, migration_volume
 from lammps_implicit.observables.bulk import (
     cohesive_energy,
@@ -37,23 +41,28 @@ from lammps_implicit.observables.formation import (
 from lammps_implicit.observables.kind import OBSERVABLES, Cells, ObservableKind
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.observables.study import Study, run_study, write_study
+from lammps_implicit.observables.trust import TrustRadius, trust_radius
 
 __all__ = [
     "OBSERVABLES",
+    "BarrierDerivatives",
     "Cells",
     "Derivatives",
     "Distortion",
     "Observable",
     "ObservableKind",
+    "StoredBarrier",
     "Study",
     "StudySettings",
     "barrier",
+    "TrustRadius",
     "binding_energy",
     "cohesive_energy",
     "combine",
     "composition",
     "core_position",
     "differential_displacements",
+    "differentiate_barrier",
     "distance",
     "distance_from_jacobian",
     "distance_from_sensitivity",
@@ -67,11 +76,15 @@ __all__ = [
     "migration_volume",
     "named_constants",
     "plot_maps",
+    "plot_path",
+    "read_barrier",
     "read_configuration",
     "read_derivatives",
     "relaxation_energy",
     "relaxation_volume",
     "run_study",
+    "trust_radius",
     "volume",
+    "write_barrier",
     "write_study",
 ]

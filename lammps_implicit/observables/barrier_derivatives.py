@@ -9,15 +9,12 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.conformance.costs import DEAR, is_dear
-from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.observables.cells import enthalpy, volume
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.operators.swept_derivative import SweptDerivative
-from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.costs import hessian_evaluations
 from lammps_implicit.saddles.barrier import Barrier, carried
-from lammps_implicit.saddles.path import Path
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 from lammps_implicit.stationary.point import StationaryPoint
 
@@ -42,8 +39,6 @@ class BarrierDerivatives:
         `FORWARD` and `BACKWARD`; `VOLUME` too where the cell is relaxed.
     gradient_errors : dict of str to (P,) float array
         Estimated errors of the gradients of the barriers.
-    image_gradients : (m, P) float array or None
-        ∂U/∂Θ at each image of the path, if there is one and this is known.
     mode_ids : (n,) int array
         Ids of this rank's atoms, the rows of the mode.
     quality : Statistics
@@ -53,7 +48,6 @@ class BarrierDerivatives:
     barrier: Barrier
     observables: dict[str, Observable]
     gradient_errors: dict[str, FloatArray]
-    image_gradients: FloatArray | None
     mode_ids: IntArray
     quality: Statistics
 
@@ -71,9 +65,10 @@ class BarrierDerivatives:
         covariance : (P, P) float array
             Of the parameters.
         """
-        if self.image_gradients is None:
+        path = self.barrier.path
+        if path is None or path.energy_gradients is None:
             return None
-        return path_deviations(self.image_gradients, covariance)
+        return path_deviations(path.energy_gradients, covariance)
 
 
 def path_deviations(gradients: FloatArray, covariance: FloatArray) -> FloatArray:
@@ -90,7 +85,7 @@ def path_deviations(gradients: FloatArray, covariance: FloatArray) -> FloatArray
 
 
 def differentiate_barrier(
-    barrier: Barrier, tol: float = 1e-5, energy_hessian: bool | None = None, progress: Progress = no_progress
+    barrier: Barrier, tol: float = 1e-5, energy_hessian: bool | None = None
 ) -> BarrierDerivatives:
     """Differentiate a barrier from both sides.
 
@@ -104,8 +99,6 @@ def differentiate_barrier(
     energy_hessian : bool, optional
         Whether to take second derivatives. Default: unless those at fixed positions cost more than 2,000 evaluations
         and ten times those of the Jacobians; a warning says so.
-    progress : callable, optional
-        Called with (images done, images) of the derivatives along the path.
 
     Returns
     -------
@@ -131,14 +124,10 @@ def differentiate_barrier(
     names = "saddle", "initial", "final"
     quality = combined({name: point.overall for name, point in zip(names, points, strict=True)})
     errors = [gradient_error(point, tol) if parameters else np.zeros(0) for point in points]
-    gradients = None
-    if barrier.path is not None and parameters:
-        gradients = _image_gradients(barrier.initial, barrier.path, progress)
     return BarrierDerivatives(
         barrier,
         found,
         {FORWARD: errors[0] + errors[1], BACKWARD: errors[0] + errors[2]},
-        gradients,
         mode_ids,
         quality,
     )
@@ -193,22 +182,22 @@ def _wants_hessian(points: tuple[StationaryPoint, ...], tol: float, wanted: bool
     return False
 
 
-def _image_gradients(point: StationaryPoint, path: Path, progress: Progress) -> FloatArray | None:
-    """∂U/∂Θ at each image of a path in the cell of a point, (m, P); None, with a warning, if they are dear."""
-    parameters, images = len(point.potential.theta), len(path.positions)
-    if isinstance(point.mixed, SweptDerivative) and (expected := 2 * parameters * images) > DEAR:
-        if point.engine.comm.rank == 0:
-            warnings.warn(
-                f"derivatives along the path are left out: they would take {expected:,} force evaluations; '--images' "
-                "and '--parameters' take fewer",
-                stacklevel=3,
-            )
-        return None
-    gradients = np.empty((images, parameters))
-    nothing = np.zeros(parameters)
-    for number, positions in enumerate(path.positions):
-        there = fetch(point.engine.comm, path.ids, positions, point.ids)
-        displacement = point.engine.nearest_image(there - point.positions)
-        gradients[number] = point.state_at(nothing, displacement, gradient=True).gradient
-        progress(number + 1, images)
-    return gradients
+def affords_path_gradients(point: StationaryPoint, images: int) -> bool:
+    """Whether ∂U/∂Θ at each image of a path over one saddle is worth its cost; if not, a warning says so.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+        One of the minima.
+    images : int
+        Between a minimum and the saddle.
+    """
+    parameters = len(point.potential.theta)
+    expected = 2 * parameters * (2 * images + 3) if isinstance(point.mixed, SweptDerivative) else 0
+    if expected > DEAR and point.engine.comm.rank == 0:
+        warnings.warn(
+            f"derivatives along the path are left out: they would take {expected:,} force evaluations; '--images' and "
+            "'--parameters' take fewer",
+            stacklevel=2,
+        )
+    return parameters > 0 and expected <= DEAR

@@ -235,7 +235,9 @@ def read_barrier(path: str | os.PathLike[str]) -> StoredBarrier:
         return StoredBarrier(
             Path(path),
             Parameters(tuple(file["parameter_names"].asstr()[()]), file["theta"][()], file["potential"].asstr()[()]),
-            *(_read_state(file[name]) for name in STATES),
+            _read_state(file["initial"]),
+            _read_state(file["saddle"]),
+            _read_state(file["final"]),
             file["saddle"]["mode"][()],
             {str(group.attrs["name"]): read_observable(group) for group in groups},
             {str(one.attrs["name"]): one["gradient_error"][()] for one in groups if "gradient_error" in one},
@@ -247,13 +249,16 @@ def read_barrier(path: str | os.PathLike[str]) -> StoredBarrier:
 
 
 def _read_state(group: Any) -> StoredState:
-    energies = (float(group[name][()]) for name in ("energy", "enthalpy"))
-    return StoredState(read_structure(group), *energies, group["energy_gradient"][()])
+    energy, enthalpy = (float(group[name][()]) for name in ("energy", "enthalpy"))
+    return StoredState(read_structure(group), energy, enthalpy, group["energy_gradient"][()])
 
 
 def _read_path(group: Any) -> StoredPath:
-    arrays = (group[name][()] for name in ("positions", "energies", "distances", "stations"))
-    return StoredPath(*arrays, group["energy_gradients"][()] if "energy_gradients" in group else None)
+    positions, energies, distances, stations = (
+        group[name][()] for name in ("positions", "energies", "distances", "stations")
+    )
+    gradients = group["energy_gradients"][()] if "energy_gradients" in group else None
+    return StoredPath(positions, energies, distances, stations, gradients)
 
 
 def _gradient(point: StationaryPoint) -> FloatArray:
@@ -288,8 +293,8 @@ def _write_path(file: Any, found: BarrierDerivatives, path: EnergyPath) -> None:
         write_dataset(group, "distances", path.distances, units.length)
         write_dataset(group, "stations", path.stations, "")
         group.attrs["largest_force_across"] = path.across
-        if found.image_gradients is not None:
-            write_dataset(group, "energy_gradients", found.image_gradients, f"{units.energy} / theta")
+        if path.energy_gradients is not None:
+            write_dataset(group, "energy_gradients", path.energy_gradients, f"{units.energy} / theta")
         dataset = group.create_dataset("positions", (len(path.positions), order.total, 3), float)
         dataset.attrs["units"] = units.length
     for index, positions in enumerate(path.positions):

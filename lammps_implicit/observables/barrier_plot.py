@@ -73,5 +73,5 @@ def plot_path(path: Path, units: Units, deviations: FloatArray | None = None, fi
     if not fixed_cell:
         axes.set_title("in the cell of the initial minimum", fontsize="medium")
     axes.margins(y=0.12)
-    axes.legend(fontsize="small", loc="lower center", frameon=False)
+    figure.legend(fontsize="small", loc="outside lower center", ncols=4, frameon=False)
     return figure

@@ -13,7 +13,7 @@ from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.saddles.connecting import SAME, Search
 from lammps_implicit.saddles.index import the_negative_mode
-from lammps_implicit.saddles.path import Path, path_through
+from lammps_implicit.saddles.path import Path, gradients_along, path_through
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.checks import check_positive, require_same_atoms
@@ -72,6 +72,7 @@ class Barrier:
         ftol: float = 1e-8,
         images: int = IMAGES,
         path: bool = False,
+        path_gradients: bool = False,
         across: float = ACROSS,
         progress: Progress = no_progress,
     ) -> Self:
@@ -88,6 +89,8 @@ class Barrier:
             Images between the ends of a band.
         path : bool
             Whether to relax the minimum-energy path too.
+        path_gradients : bool
+            Whether to take ∂U/∂Θ at each image of that path.
         across : float
             Largest force across that path, eV/Å.
         progress : callable, optional
@@ -135,6 +138,8 @@ class Barrier:
             found = None
             if path:
                 found = path_through(search, chain, images, across * saddle.units.force_factor)
+                if path_gradients:
+                    found = replace(found, energy_gradients=gradients_along(search, found))
                 search.stand_at(chain.saddles[chain.highest])
             mode = replace(mode, vector=fetch(saddle.engine.comm, search.frame.ids, mode.vector, saddle.ids))
             if not initial.freedom.fixed:

@@ -33,6 +33,8 @@ class Path:
         Numbers of the images that are minima and saddles, in turn.
     across : float
         Largest component of a force perpendicular to the path, eV/Å.
+    energy_gradients : (m, P) float array or None
+        ∂U/∂Θ of each image, if they were requested.
     """
 
     ids: IntArray
@@ -41,6 +43,7 @@ class Path:
     distances: FloatArray
     stations: IntArray
     across: float
+    energy_gradients: FloatArray | None = None
 
 
 def path_through(search: Search, chain: Chain, images: int, tol: float) -> Path:
@@ -74,3 +77,22 @@ def path_through(search: Search, chain: Chain, images: int, tol: float) -> Path:
         np.arange(len(parts) + 1) * (images + 1),
         max(part.across for part in parts),
     )
+
+
+def gradients_along(search: Search, path: Path) -> FloatArray:
+    """∂U/∂Θ at each image of a path, (m, P); the point of the search stands at the last image then.
+
+    Parameters
+    ----------
+    search : Search
+    path : Path
+        In its frame.
+    """
+    point, gradients = search.point, []
+    for number, positions in enumerate(path.positions):
+        search.frame.place(positions)
+        search.engine.settle()
+        point.forget()
+        gradients.append(point.response.energy_gradient())
+        search.progress(number + 1, len(path.positions))
+    return np.array(gradients)
