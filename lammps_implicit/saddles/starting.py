@@ -17,7 +17,7 @@ from lammps_implicit.arrays import BoolArray, FloatArray, IntArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.evaluators.interface import REACH, Evaluator
 from lammps_implicit.mpi.hashing import splitmix64
-from lammps_implicit.solvers.springs import find_bonds
+from lammps_implicit.solvers.bonds import find_bonds
 
 Push = tuple[int, Sequence[float]]
 """Id of an atom, and the vector along which it is pushed, of any length."""
