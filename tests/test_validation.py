@@ -270,7 +270,7 @@ def test_samples_that_stop_lammps_are_kept_as_failed(study, tmp_path, monkeypatc
     from lammps_implicit.ensembles import validation
 
     arguments = ["validate", study / "out.h5", "--ensemble", study / "e.npy", "--samples", 7, "--shard", "0/3"]
-    real, calls = validation._Cells.relaxed_at, []
+    real, calls = reopening.ReopenedCells.relaxed_at, []
 
     def fails_first(self, dtheta, ftol):
         calls.append(dtheta)
@@ -278,7 +278,7 @@ def test_samples_that_stop_lammps_are_kept_as_failed(study, tmp_path, monkeypatc
             raise LammpsImplicitError("Lost atoms")
         return real(self, dtheta, ftol)
 
-    monkeypatch.setattr(validation._Cells, "relaxed_at", fails_first)
+    monkeypatch.setattr(reopening.ReopenedCells, "relaxed_at", fails_first)
     assert "stopped the relaxation: Lost atoms" in error(*arguments, "-o", tmp_path / "v")
     good(*arguments, "-o", tmp_path / "v")
     with h5py.File(tmp_path / "v" / "shard-0-of-3.h5") as file:

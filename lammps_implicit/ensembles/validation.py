@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 from mpi4py import MPI
 from numpy.linalg import LinAlgError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import LIMIT, propagate
-from lammps_implicit.ensembles.same_structure import FAR, Structure
+from lammps_implicit.ensembles.reopening import SAME_LENGTH, ReopenedCells, reopened_cells, study_settings
 from lammps_implicit.ensembles.shards import (
     CHANGED,
     DONE,
@@ -32,24 +30,16 @@ from lammps_implicit.ensembles.shards import (
     write_records,
 )
 from lammps_implicit.errors import ConvergenceError, LammpsImplicitError, NotAMinimumError, OutputError
-from lammps_implicit.evaluators.deck import deck_path
 from lammps_implicit.files import locked, sha256
 from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.observables.bulk import CUBIC_CONSTANTS
-from lammps_implicit.observables.config import ENERGIES_PER_ATOM, StudySettings
-from lammps_implicit.observables.configuration import describe_errors
-from lammps_implicit.observables.error_context import errors_about
+from lammps_implicit.observables.config import ENERGIES_PER_ATOM
 from lammps_implicit.observables.files import Derivatives
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.opening import Say
-from lammps_implicit.observables.study import observables_of, open_cells
 from lammps_implicit.progress import Progress, no_progress
-from lammps_implicit.results.format import BARRIER_KIND, OBSERVABLES_KIND
-from lammps_implicit.saddles.followed import no_saddle_any_more
-from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.results.format import OBSERVABLES_KIND
 from lammps_implicit.units import Units
-
-_REMEDY = "run the command that wrote it again"
 
 _STOPPED = "stopped the relaxation: "
 """Prefix of the reason of a failure after which LAMMPS may be unusable."""
@@ -60,15 +50,6 @@ SAME_ENERGY = 1e-6
 Relaxation leaves errors of second order in the forces, far below; a change of the structure or the potential exceeds
 it.
 """
-
-SAME_LENGTH = 1e-6
-"""Relative tolerance of lengths when a result is reproduced: relaxed cells are accurate to strains of 1e-8."""
-
-PREDICTOR_TOLERANCE = 1e-2
-"""Relative residual of the predictions from which saddles are searched for. Chosen: the search corrects their error."""
-
-REACH = 0.5
-"""Å; largest displacement of an atom in such a prediction. Chosen: a fifth of a bond."""
 
 
 def validate(
@@ -127,11 +108,6 @@ def validate(
         If the decks are others than those of the result or do not reproduce it, the file belongs to another validation,
         or LAMMPS fails at a sample.
     """
-    if derivatives.kind == BARRIER_KIND:
-        raise LammpsImplicitError(
-            f"{derivatives.path}: the saddles of a barrier cannot be searched again for samples; search it with the "
-            "parameters of a sample instead"
-        )
     comm = MPI.COMM_WORLD if comm is None else comm
     settings = ValidationSettings(
         on_root(comm, lambda: sha256(derivatives.path)), ensemble.digest, samples, seed, ftol, limit, shards
@@ -223,58 +199,13 @@ def _validated_names(derivatives: Derivatives) -> list[str]:
     """Names of the observables that are validated: those that need no force evaluations besides the relaxation."""
     costly = set(CUBIC_CONSTANTS)
     if derivatives.kind == OBSERVABLES_KIND:
-        costly |= {name for name, kind in _settings(derivatives).observables.items() if kind.costly}
+        costly |= {name for name, kind in study_settings(derivatives).observables.items() if kind.costly}
     # Stabilities, the observables with a bound or a floor, need solves.
     costly |= {name for name, known in derivatives.observables.items() if (known.bound, known.floor) != (None, None)}
     return [name for name in derivatives.observables if name not in costly]
 
 
-class _Cells:
-    """Cells that are relaxed again together, and their observables."""
-
-    def __init__(self, cells: dict[str, StationaryPoint], values: Callable[[], dict[str, float]]) -> None:
-        self.cells = cells
-        self.values = values
-        self.structures = {name: Structure.of(cell) for name, cell in cells.items()}
-
-    @property
-    def forces(self) -> int:
-        """Force evaluations of all cells so far."""
-        return sum(cell.engine.evaluations.forces for cell in self.cells.values())
-
-    def relaxed_at(self, dtheta: FloatArray, ftol: float) -> tuple[dict[str, float], float, str]:
-        """Relax at Θ + δΘ.
-
-        Returns
-        -------
-        values : dict of str to float
-            Observables.
-        moved : float
-            Largest displacement of an atom, beyond the strain of its cell, Å.
-        change : str
-            In what a structure is another one than before; empty if all are the same.
-        """
-        with ExitStack() as excursions:
-            moved, changes = 0.0, []
-            for name, cell in self.cells.items():
-                before = self.structures[name]
-                excursions.enter_context(cell.excursion(dtheta, *(_predicted(cell, dtheta) if cell.saddle else ())))
-                with errors_about(f"{name}: no saddle is found from its prediction") if cell.saddle else nullcontext():
-                    cell.relax_away(ftol, cell.cell, leave_saddles=True, within=FAR * before.graph.spacing)
-                moved = max(moved, before.moved(cell))
-                if change := before.difference(cell) or (no_saddle_any_more(cell) if cell.saddle else ""):
-                    changes.append(f"{name}: {change}")
-            return self.values(), moved, "; ".join(changes)
-
-
-def _predicted(saddle: StationaryPoint, dtheta: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Displacement and strain of a saddle to first order, shortened where they are long: searches start near it."""
-    displacement, strain = saddle.predicted_at(dtheta, PREDICTOR_TOLERANCE, saddle.cell)
-    share = min(1.0, REACH / max(saddle.engine.max_abs(displacement), REACH))
-    return share * displacement, share * strain
-
-
-def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: _Cells, ftol: float) -> None:
+def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: ReopenedCells, ftol: float) -> None:
     start, forces = time.perf_counter(), cells.forces
     try:
         values, records.moved[index], records.reasons[index] = cells.relaxed_at(dtheta, ftol)
@@ -290,10 +221,9 @@ def _relax_one(records: Records, index: int, dtheta: FloatArray, cells: _Cells, 
 
 
 @contextmanager
-def _opened_cells(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[_Cells]:
+def _opened_cells(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[ReopenedCells]:
     """Open the cells of a result, and check that they reproduce it."""
-    opened = _cells_of_study if derivatives.kind == OBSERVABLES_KIND else _cell_of_sensitivity
-    with opened(derivatives, comm, say) as cells:
+    with reopened_cells(derivatives, comm, say) as cells:
         values = cells.values()
         missing = [name for name in _validated_names(derivatives) if name not in values]
         if missing:
@@ -366,104 +296,3 @@ def require_same_values(derivatives: Derivatives, values: Mapping[str, float], t
                 f"the decks no longer lead to the minimum of the result: {name} is {values[name]:.9g}, in the result "
                 f"{float(observable.value):.9g}; run the command that wrote {derivatives.path.name} again"
             )
-
-
-class Recipe(BaseModel):
-    """Arguments of `StationaryPoint.from_deck`, as a result keeps them; it may come from anybody."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    path: Path
-    parameters: Union[str, list[str], None] = None
-    variables: dict[str, str] = Field(default_factory=dict)
-    ftol: float = 1e-8
-    force_limit: float = 1e-2
-    saddle: bool = False
-    cell: str = "none"
-    pressure: Union[float, str, list[float], list[list[float]], None] = None
-    evaluator: str = "lammps"
-    accept_accuracy: float = 0.0
-
-
-@contextmanager
-def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[_Cells]:
-    text = str(derivatives.attributes.get("recipe", "{}"))
-    if text == "{}":
-        raise LammpsImplicitError(
-            f"{derivatives.path.name} was not computed from a deck, so nothing can be relaxed again; give a result of "
-            "'lammps-implicit sensitivity DECK'"
-        )
-    try:
-        recipe = Recipe.model_validate_json(text)
-    except ValidationError as error:
-        raise LammpsImplicitError(
-            f"how to run the deck of {derivatives.path.name} cannot be read ({describe_errors(error)}): {_REMEDY}"
-        ) from None
-    _require_known_decks([recipe.path], [str(derivatives.attributes.get("deck_sha256"))], derivatives, comm, say)
-    with StationaryPoint.from_deck(**recipe.model_dump(), comm=comm) as minimum:
-        _require_same_cells({minimum.deck_name: minimum}, derivatives)
-
-        def values() -> dict[str, float]:
-            if minimum.cell == "none":
-                return {"energy": minimum.energy}
-            pressure = float(np.trace(minimum.target)) / 3
-            volume = minimum.engine.volume
-            return {"enthalpy": minimum.energy + pressure * volume, "volume": volume}
-
-        yield _Cells({minimum.deck_name: minimum}, values)
-
-
-@contextmanager
-def _cells_of_study(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[_Cells]:
-    settings = _settings(derivatives)
-    hashes = [str(line).rpartition(" ")[2] for line in derivatives.attributes.get("decks", ())]
-    decks = [cell.deck for cell in settings.cells().values() if cell.deck is not None]
-    _require_known_decks(decks, hashes, derivatives, comm, say)
-    with open_cells(settings, comm) as cells:
-        _require_same_cells(cells.named(), derivatives)
-        yield _Cells(
-            cells.named(),
-            lambda: {name: float(found.value) for name, found in observables_of(cells, settings, 0).items()},
-        )
-
-
-def _settings(derivatives: Derivatives) -> StudySettings:
-    """Configuration of a study, as stored in its result."""
-    try:
-        return StudySettings.model_validate_json(str(derivatives.attributes.get("configuration", "")))
-    except ValidationError as error:
-        raise LammpsImplicitError(
-            f"the configuration in {derivatives.path.name} cannot be read ({describe_errors(error)}): {_REMEDY}"
-        ) from None
-
-
-def _require_known_decks(
-    paths: Sequence[Path], hashes: Sequence[str], derivatives: Derivatives, comm: MPI.Comm, say: Say
-) -> None:
-    """Check, before any of them runs, that the SHA-256 of the decks are those of a result, and say which will run."""
-    result = derivatives.path.name
-    found = on_root(comm, lambda: [sha256(deck_path(path)) for path in paths])
-    if len(hashes) != len(found):
-        raise LammpsImplicitError(f"{result} does not say which decks it was computed from: {_REMEDY}")
-    for path, known, digest in zip(paths, hashes, found, strict=True):
-        if digest != known:
-            raise LammpsImplicitError(f"the deck {path} has changed since {result} was written: {_REMEDY}")
-    for path, digest in dict(zip(paths, found, strict=True)).items():
-        say(f"running the deck {path}, SHA-256 {digest[:12]}…")
-
-
-def _require_same_cells(cells: dict[str, StationaryPoint], derivatives: Derivatives) -> None:
-    """Check that the parameters and the cell vectors are those of a result."""
-    result = derivatives.path.name
-    for name, cell in cells.items():
-        if cell.potential.text != derivatives.parameters.text:
-            raise LammpsImplicitError(
-                f"the coefficient file of {name} has changed since {result} was written: {_REMEDY}"
-            )
-        known = derivatives.cell_vectors.get(name)
-        if known is not None and not _same_cell(cell.engine.cell, known):
-            raise LammpsImplicitError(f"the cell of {name} is no longer that of {result}: {_REMEDY}")
-
-
-def _same_cell(vectors: FloatArray, known: FloatArray) -> bool:
-    return bool(np.abs(vectors - known).max() <= SAME_LENGTH * np.linalg.norm(known, axis=1).max())
