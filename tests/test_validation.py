@@ -267,7 +267,7 @@ def test_a_shard_is_one_processs(study, tmp_path):
 
 
 def test_samples_that_stop_lammps_are_kept_as_failed(study, tmp_path, monkeypatch):
-    from lammps_implicit.ensembles import validation
+    from lammps_implicit.ensembles import reopening
 
     arguments = ["validate", study / "out.h5", "--ensemble", study / "e.npy", "--samples", 7, "--shard", "0/3"]
     real, calls = reopening.ReopenedCells.relaxed_at, []
