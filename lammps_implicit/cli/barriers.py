@@ -29,6 +29,7 @@ from lammps_implicit.cli.options import (
     require_exists,
     whole,
 )
+from lammps_implicit.cli.saddle_search import ModeOption, RandomOption, SeedOption, saddles
 from lammps_implicit.ensembles.ensemble import Ensemble
 from lammps_implicit.ensembles.propagation import propagate
 from lammps_implicit.errors import LammpsImplicitError
@@ -57,9 +58,11 @@ _SHOWN = 3
 
 def barrier(
     deck_a: Annotated[
-        Path,
-        typer.Argument(metavar="DECK_A", help="LAMMPS input deck that ends with the initial state."),
-    ],
+        Optional[Path],
+        typer.Argument(
+            metavar="DECK_A", help="LAMMPS input deck that ends with the initial state.", show_default=False
+        ),
+    ] = None,
     deck_b: Annotated[
         Optional[Path],
         typer.Argument(
@@ -123,6 +126,18 @@ def barrier(
     covariance: CovarianceOption = False,
     accept_mean: AcceptMeanOption = False,
     accept_accuracy: AcceptAccuracyOption = 0.0,
+    start: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--from",
+            metavar="DECK",
+            help="Instead of two decks: search for saddles around the minimum of this one, as 'saddles' does, with "
+            "--random or --mode.",
+        ),
+    ] = None,
+    random: RandomOption = None,
+    mode: ModeOption = None,
+    seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Find the saddle between two relaxed states, and differentiate the barrier.
@@ -131,6 +146,17 @@ def barrier(
     writes the forward and backward barrier with their derivatives, and the minimum-energy path. 'propagate' reads the
     result.
     """
+    if start is not None:
+        if deck_a is not None or variables_a or variables_b:
+            raise LammpsImplicitError("--from takes the place of both decks: give no deck, --var-a or --var-b with it")
+        if cell != "none" or pressure is not None or ensemble is not None:
+            raise LammpsImplicitError("--from searches at the cell of its deck: no --cell, --pressure or --ensemble")
+        saddles(start, output, random, mode, seed, parameters, variables, ftol, force_limit, relax, overwrite)
+        return
+    if deck_a is None:
+        raise LammpsImplicitError("no states are given: name two decks, or one to search around with --from")
+    if random is not None or mode:
+        raise LammpsImplicitError("--random and --mode search around one minimum: name its deck with --from")
     outputs = [output, *beside(output, *([".png", ".xyz"] if path else []))]
     second = deck_a if deck_b is None else deck_b
     for target in outputs:
