@@ -44,6 +44,9 @@ _BAND_STEPS = (0, 6, 12, 24)
 """Steps that a band is relaxed further before each attempt to climb from its highest place. Measured: most saddles are
 reached from the straight line."""
 
+_MONOTONE = "the energy has no maximum between them"
+"""Why a band leads nowhere."""
+
 _SADDLES = 12
 """Saddles of a chain; a safeguard."""
 
@@ -70,6 +73,10 @@ class Saddle:
 
     at: Visited
     mode: FloatArray
+
+
+Connection = tuple[Visited, Saddle, Visited]
+"""A saddle, between the minima to which it leads on the side of each end of a search."""
 
 
 @dataclass(frozen=True)
@@ -237,12 +244,16 @@ class Search:
     def _chain(self, start: Visited, end: Visited) -> Chain:
         if self.same(start, end):
             return Chain((start,), ())
-        first, saddle, last = self._between(start, end)
+        found = self._between(start, end)
+        if isinstance(found, Visited):
+            head, tail = self._chain(start, found), self._chain(found, end)
+            return Chain((*head.minima, *tail.minima[1:]), (*head.saddles, *tail.saddles))
+        first, saddle, last = found
         head, tail = self._chain(start, first), self._chain(last, end)
         return Chain((*head.minima, *tail.minima), (*head.saddles, saddle, *tail.saddles))
 
-    def _between(self, start: Visited, end: Visited) -> tuple[Visited, Saddle, Visited]:
-        """A saddle between two minima, and the minima to which it leads on the side of each."""
+    def _between(self, start: Visited, end: Visited) -> Connection | Visited:
+        """A saddle between two minima, or a minimum between them."""
         self._left -= 1
         if self._left < 0:
             raise ConvergenceError(
@@ -252,32 +263,46 @@ class Search:
         there = end._replace(positions=start.positions + way)
         with self._counted("bands"):
             band = self._band(start, there)
-        candidate: tuple[Visited, Saddle, Visited] | None = None
-        failure = "the energy has no maximum between them"
+        candidate: Connection | None = None
+        failure = _MONOTONE
         for steps in _BAND_STEPS:
             with self._counted("bands"):
                 band = (
                     relaxed_band(self.frame, self.preconditions(start, end), band, self.ftol, steps) if steps else band
                 )
             top = highest(self.engine, band)
-            if top is None:
-                continue
-            try:
-                above = max(start.energy, end.energy)
-                saddle = self.climbed(*top, _REACH * self.engine.max_abs(way), above)
-                found = self._sides(saddle, start, there)
-            except ConvergenceError as error:
-                failure = str(error)
-                continue
+            found, reason = self._over(top, start, there) if top is not None else (None, _MONOTONE)
             if found is not None and (self.same(found[0], start) or self.same(found[2], end)):
                 return found
-            candidate = found or candidate
-            failure = "the saddle that was found leads to the same minimum on both sides"
+            candidate, failure = found or candidate, reason
+            if found is None and steps and (inside := self._minimum_inside(band)) is not None:
+                return inside
         if candidate is None:
             raise ConvergenceError(f"no saddle was found between the end states: {failure}")
         return candidate
 
-    def _sides(self, saddle: Saddle, start: Visited, end: Visited) -> tuple[Visited, Saddle, Visited] | None:
+    def _over(self, top: tuple[FloatArray, FloatArray], start: Visited, end: Visited) -> tuple[Connection | None, str]:
+        """What is found by climbing from the highest place of a band, or why nothing is."""
+        reach = _REACH * self.engine.max_abs(self.engine.nearest_image(end.positions - start.positions))
+        try:
+            saddle = self.climbed(*top, reach, max(start.energy, end.energy))
+            return self._sides(saddle, start, end), "the saddle that was found leads to the same minimum on both sides"
+        except ConvergenceError as error:
+            return None, str(error)
+
+    def _minimum_inside(self, band: Band) -> Visited | None:
+        """The minimum below the lowest image of a band that is lower than its neighbours, unless it is an end."""
+        energies = band.energies
+        valleys = [i for i in range(1, len(energies) - 1) if energies[i] < min(energies[i - 1], energies[i + 1])]
+        if not valleys:
+            return None
+        place = band.images[min(valleys, key=lambda i: energies[i])].positions
+        with self._counted("descents"):
+            self.frame.place(place)
+            minimum = self.settled(place, self.engine.settle(), self.ftol)
+        return None if any(self.same(minimum, end) for end in (band.images[0], band.images[-1])) else minimum
+
+    def _sides(self, saddle: Saddle, start: Visited, end: Visited) -> Connection | None:
         """A saddle with its two minima in the order of the ends; None if they are the same."""
         sides = [self._known(self.descended(saddle, sign), (start, end)) for sign in (1.0, -1.0)]
         if self.same(*sides):
