@@ -9,6 +9,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.conformance.costs import DEAR, is_dear
+from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.observables.cells import enthalpy, volume
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.operators.swept_derivative import SweptDerivative
@@ -113,7 +114,13 @@ def differentiate_barrier(
     points = barrier.saddle, barrier.initial, barrier.final
     parameters = len(barrier.saddle.potential.theta)
     order = (2 if _wants_hessian(points, tol, energy_hessian) else 1) if parameters else 0
-    energies = [enthalpy(point, tol, order) for point in points]
+    try:
+        energies = [enthalpy(point, tol, order) for point in points]
+    except ConvergenceError as error:
+        if energy_hessian:
+            raise
+        _warn(points[0], f"second derivatives of the barriers are left out: {error}")
+        energies = [enthalpy(point, tol, 1) for point in points]
     found = {
         name: combine([(1, energies[0]), (-1, end)])
         for name, end in zip((FORWARD, BACKWARD), energies[1:], strict=True)
@@ -173,13 +180,17 @@ def _wants_hessian(points: tuple[StationaryPoint, ...], tol: float, wanted: bool
     known = sum(jacobian.statistics.evaluations.total for jacobian in jacobians)
     if not is_dear(expected, known):
         return True
-    if points[0].engine.comm.rank == 0:
-        warnings.warn(
-            f"second derivatives of the barriers are left out: they would take {expected:,} force evaluations, and the "
-            f"Jacobians took {known:,}; '--energy-hessian' takes them all the same, and '--parameters' fewer",
-            stacklevel=3,
-        )
+    _warn(
+        points[0],
+        f"second derivatives of the barriers are left out: they would take {expected:,} force evaluations, and the "
+        f"Jacobians took {known:,}; '--energy-hessian' takes them all the same, and '--parameters' fewer",
+    )
     return False
+
+
+def _warn(point: StationaryPoint, message: str) -> None:
+    if point.engine.comm.rank == 0:
+        warnings.warn(message, stacklevel=4)
 
 
 def affords_path_gradients(point: StationaryPoint, images: int) -> bool:
@@ -194,10 +205,10 @@ def affords_path_gradients(point: StationaryPoint, images: int) -> bool:
     """
     parameters = len(point.potential.theta)
     expected = 2 * parameters * (2 * images + 3) if isinstance(point.mixed, SweptDerivative) else 0
-    if expected > DEAR and point.engine.comm.rank == 0:
-        warnings.warn(
+    if expected > DEAR:
+        _warn(
+            point,
             f"derivatives along the path are left out: they would take {expected:,} force evaluations; '--images' and "
             "'--parameters' take fewer",
-            stacklevel=2,
         )
     return parameters > 0 and expected <= DEAR

@@ -109,11 +109,11 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
     if len(rigid.vectors) == free_count:  # one atom per cell: nothing can move but all atoms together
         still = np.zeros_like(engine.positions)
         return Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)
-    around = None if preconditioner.holds else engine.neighbourhood()
+    around = None if preconditioner.serves(saddle) else engine.neighbourhood()
     probe = random_vector(engine.ids) * engine.alone
     product = hessian.calibrate(probe)
     if around is not None:
-        preconditioner.fit(around, product, hessian.one_sided)
+        preconditioner.fit(around, product, hessian.one_sided, saddle)
     null_space = find_null_space(engine, hessian.one_sided, hessian.stiffness, engine.external)
     system = LinearSystem(
         engine,

@@ -21,6 +21,9 @@ from lammps_implicit.relaxation.frame import Apply, Frame, Visited
 _LONGEST_STEP = 0.2
 """Å; largest displacement component of an image in one step. Chosen: less than a tenth of a bond."""
 
+_RECOVERY = 1.15
+"""Factor by which steps that have been shortened grow again. Chosen."""
+
 _FINE = 400
 """Points at which the energy along the band is evaluated to find its maximum. Chosen."""
 
@@ -58,7 +61,8 @@ def straight(start: FloatArray, end: FloatArray, count: int) -> list[FloatArray]
 def relaxed_band(frame: Frame, preconditions: Sequence[Apply], band: Band, tol: float, steps: int) -> Band:
     """Relax a band with fixed ends, until no force across it exceeds `tol`, or for a number of steps.
 
-    Each step costs one force evaluation for each image. Where a step makes forces larger, the next is half as long.
+    Each step costs one force evaluation for each image. Where a step makes forces larger, the next is half as long;
+    the others grow again.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def relaxed_band(frame: Frame, preconditions: Sequence[Apply], band: Band, tol: 
         band = Band(band.images, max(engine.max_abs(force) for force in across))
         if band.across <= tol or number == steps:
             break
-        share, before = (share / 2 if band.across > before else share), band.across
+        share, before = (share / 2 if band.across > before else min(1.0, _RECOVERY * share)), band.across
         moves = [
             share * _without(engine, preconditions[index >= half](force), tangent)
             for index, (force, (_, tangent)) in enumerate(zip(across, inside, strict=True), 1)

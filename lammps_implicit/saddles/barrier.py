@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from typing_extensions import Self
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.errors import LammpsImplicitError, NotAMinimumError
 from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.saddles.connecting import SAME, Search
-from lammps_implicit.saddles.index import the_negative_mode
+from lammps_implicit.saddles.index import negative_modes, the_negative_mode
 from lammps_implicit.saddles.path import Path, gradients_along, path_through
 from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
 from lammps_implicit.solvers.softest import Mode
@@ -30,7 +31,7 @@ ACROSS = 0.05
 """eV/Å; default of the largest force across the path at which it is no longer relaxed. As usual for bands."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Barrier:
     """Two minima and the highest saddle on the way from one to the other.
 
@@ -132,7 +133,8 @@ class Barrier:
         _require_other_place(initial, final, end)
         saddle = initial.twin(saddle=False)
         try:
-            search = Search(saddle, ftol * saddle.units.force_factor, images, progress)
+            doubt = partial(_require_minima, initial, final)
+            search = Search(saddle, ftol * saddle.units.force_factor, images, progress, doubt)
             chain = search.connect(search.frame.visit(fetch(initial.engine.comm, initial.ids, end, search.frame.ids)))
             chain, mode = search.verified(chain)
             found = None
@@ -151,6 +153,13 @@ class Barrier:
         between = tuple(minimum.energy for minimum in chain.minima[1:-1])
         saddles = tuple(one.at.energy for one in chain.saddles)
         return cls(initial, saddle, final, mode, between, saddles, found, dict(search.spent))
+
+    def __repr__(self) -> str:
+        unit, saddles = self.saddle.units.energy, len(self.saddle_energies)
+        return (
+            f"<Barrier between {pair_label(self.initial, self.final)}: {self.forward:.6g} {unit} forward, "
+            f"{self.backward:.6g} {unit} backward, {saddles} saddle{'s' if saddles > 1 else ''} on the way>"
+        )
 
     @property
     def forward(self) -> float:
@@ -184,6 +193,17 @@ class Barrier:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _require_minima(*points: StationaryPoint) -> None:
+    """Check that end states are minima."""
+    for point in points:
+        if negative := negative_modes(point):
+            raise NotAMinimumError(
+                f"{point.deck_name or 'an end state'} is no minimum, as an end state must be: the energy falls along "
+                f"{len(negative)} mode(s), along which symmetry holds it; move its atoms a little off their places "
+                "before the deck minimises"
+            )
 
 
 def carried(initial: StationaryPoint, final: StationaryPoint) -> FloatArray:

@@ -7,7 +7,7 @@ a path down to both its neighbours (as in D. J. Wales, Energy Landscapes, Cambri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -116,6 +116,8 @@ class Search:
         Number of images between the ends of a band.
     progress : callable
         Called with (steps done, steps expected) of each climb.
+    doubt : callable
+        Called once, when the first attempt to find a saddle between two minima fails.
 
     Attributes
     ----------
@@ -127,7 +129,14 @@ class Search:
         Force evaluations of bands, climbs and descents.
     """
 
-    def __init__(self, point: StationaryPoint, ftol: float, images: int, progress: Progress = no_progress) -> None:
+    def __init__(
+        self,
+        point: StationaryPoint,
+        ftol: float,
+        images: int,
+        progress: Progress = no_progress,
+        doubt: Callable[[], None] = lambda: None,
+    ) -> None:
         self.point, self.engine = point, point.engine
         self.ftol, self.images, self.progress = ftol, images, progress
         forces = point.response.hessian.reference_forces
@@ -135,6 +144,7 @@ class Search:
         self.start = Visited(self.frame.start, point.energy, forces)
         self._closest = _closest(point)[0]
         self._left = _SADDLES
+        self._doubt: Callable[[], None] | None = doubt
         self.spent: dict[str, int] = {}
         self._fitted: list[tuple[Visited, Apply]] = []
         self.project = NullSpace(self.engine, [] if self.engine.external else rigid_motions(self.engine)).project
@@ -193,7 +203,7 @@ class Search:
             frame.place(start)
             forces = engine.settle()
             direction = fetch(engine.comm, frame.ids, direction, engine.ids)
-            fit = self.point.preconditioner.near
+            fit = partial(self.point.preconditioner.near, saddle=True)
             found = climb(engine, forces, fit, direction, self.ftol, within, above, self.progress)
         at = Visited(frame.seen(start), engine.energy, frame.here(found.forces))
         return Saddle(at, frame.here(found.mode))
@@ -275,6 +285,9 @@ class Search:
             if found is not None and (self.same(found[0], start) or self.same(found[2], end)):
                 return found
             candidate, failure = found or candidate, reason
+            if self._doubt is not None:
+                self._doubt()
+                self._doubt = None
             if found is None and steps and (inside := self._minimum_inside(band)) is not None:
                 return inside
         if candidate is None:

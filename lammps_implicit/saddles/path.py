@@ -11,7 +11,7 @@ from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.saddles.band import Band, distances, relaxed_band, straight, visited_band
 from lammps_implicit.saddles.connecting import Chain, Search
 
-_STEPS = 12
+_STEPS = 30
 """Steps that each part of a path is relaxed at most. Chosen."""
 
 

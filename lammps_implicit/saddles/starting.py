@@ -90,7 +90,7 @@ class Starts:
         here = self._ids == atom
         if not self.engine.any(bool(here.any())):
             raise LammpsImplicitError(f"there is no atom {atom} to push: ids are those of the deck's structure")
-        direction = self._constrain(here[:, None] * values)
+        direction = self._constrain(here[:, None] * (values / np.abs(values).max()))
         if self.engine.max_abs(direction) == 0:
             raise LammpsImplicitError(f"atom {atom} is held in the deck and cannot be pushed: push one that is free")
         return Start(direction, (1.0,))

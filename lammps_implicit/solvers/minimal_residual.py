@@ -33,6 +33,10 @@ _REDUCTION = 1e-4
 """Smallest relative tolerance of one pass. Chosen: tighter ones are wasted where the recursion has lost the true
 residual, looser ones cost more restarts."""
 
+_SHORT = 10.0
+"""Ratio of what a pass reaches to what it was asked for beyond which the next is asked for more: it ends by estimates
+of its own, which are far off where modes are soft."""
+
 _NOISE = 1e-3
 """Relative residual above which it is not the noise of differenced products that keeps a residual from falling. Chosen:
 products are asked to be accurate to 2e-5 or better."""
@@ -60,10 +64,10 @@ class MinimalResidual:
         """Solve H x = b to ‖b - H x‖₂ ≤ tol·scale; see `LinearSolver.solve`."""
         system, engine, status = self._system, self._system.engine, Status.ITERATION_LIMIT
         x, residual = np.zeros_like(right), right
-        iterations, history, fraction = 0, [engine.norm(right) / scale], _FRACTION
+        iterations, history, fraction, asked = 0, [engine.norm(right) / scale], _FRACTION, 1.0
         while history[-1] > tol and len(history) <= _PASSES:
             wanted = max(fraction * tol / history[-1], _REDUCTION)
-            step, count = self._pass(system, residual, wanted, 0.2 * wanted)
+            step, count = self._pass(system, residual, asked * wanted, 0.2 * wanted)
             x = x + system.null_space.project(step)
             residual = right - system.product(x, tol)[0]
             iterations += count + 1
@@ -76,6 +80,8 @@ class MinimalResidual:
                 break
             if history[-1] >= 0.5 * history[-2]:
                 fraction *= 0.1  # converged in the norm of the preconditioner only: ask for more
+            if history[-1] > _SHORT * wanted * history[-2]:
+                asked = max(0.1 * asked, _REDUCTION)
         if history[-1] <= tol:
             status = Status.CONVERGED
         return Solution(x, status, iterations, history[-1], tuple(history), "passes of MINRES")

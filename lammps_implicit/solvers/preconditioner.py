@@ -48,6 +48,15 @@ not. Measured for 64 waters from 18 starts, displaced by 0.05 to 0.2 Å: 213 eva
 without negative stiffnesses are carried along."""
 
 
+_SADDLE_SHIFT = 1e-2
+"""Shift of K at saddles, relative to the mean of its diagonal. Chosen: softer than the softest waves of a thousand
+atoms. With 1e-6 springs along the negative mode of a vacancy's jump, which are zero, made K⁻¹ of a random vector 1e5
+times as long as at the minimum."""
+
+_HELD_AT_SADDLE = 0.7
+"""As `HELD`, at saddles: one motion of 31 atoms that nothing but this shift resists makes 0.5, molecules make 0.99."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """K⁻¹ and the positions at which its springs were found.
@@ -64,6 +73,8 @@ class Fitted:
         The widest, see `widening_clusters`, up to `MANY` atoms.
     loose : Loose or None
         The springs themselves where contacts hold parts of the structure together; otherwise they are not kept.
+    saddle : bool
+        Whether K resists all motions, also those along which H is negative.
     """
 
     apply: SpringInverse
@@ -71,6 +82,7 @@ class Fitted:
     ids: IntArray
     clusters: Clusters | None = None
     loose: Loose | None = None
+    saddle: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,17 @@ class Preconditioner:
         assert self.fitted is not None
         return self.fitted.apply
 
-    def fit(self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray]) -> None:
+    def serves(self, saddle: bool) -> bool:
+        """Whether the springs fitted last hold here, also at a saddle if this is one."""
+        return self.holds and self.fitted is not None and (self.fitted.saddle or not saddle)
+
+    def fit(
+        self,
+        around: Neighbourhood,
+        product: FloatArray,
+        times: Callable[[FloatArray], FloatArray],
+        saddle: bool = False,
+    ) -> None:
         """Fit springs at the reference.
 
         Costs two Hessian products where springs do not hold the structure together.
@@ -167,30 +189,34 @@ class Preconditioner:
             H w for the random w of `springs.random_vector`.
         times : callable
             v → H v by the cheapest available method, (n, 3) arrays.
+        saddle : bool
+            Whether H may have a negative mode, along which no spring resists: K is shifted by more there.
         """
-        self._fit_firm(around, product, times)
+        self._fit_firm(around, product, times, saddle)
         if self.fitted is not None and self.fitted.loose is not None:
             self._let_yield(self.fitted.loose, times)
 
-    def _fit_firm(self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray]) -> None:
+    def _fit_firm(
+        self, around: Neighbourhood, product: FloatArray, times: Callable[[FloatArray], FloatArray], saddle: bool
+    ) -> None:
         """Fit springs without negative stiffnesses: see `fit`. Costs one Hessian product where there are contacts."""
         engine = self.engine
         shift = self.fitted.loose.shift if self.fitted is not None and self.fitted.loose is not None else 0.0
         self.fitted = None  # frees the previous multigrid hierarchy, which is large, before the next is set up
         bonds, _ = find_bonds(engine, around, REACH)
         bends, probes = find_bends(engine, around), [random_probe(around, product)]
-        springs = fit_springs(engine, bonds, (bends,), probes)
+        springs = _resisting(fit_springs(engine, bonds, (bends,), probes), saddle)
         apply = self._inverse(springs)
         vector, soft = self._softened(apply, probes[0].values[: len(engine.ids)])
         loose = None
-        if held_by_shift(engine, springs, vector, soft) > HELD:
+        if held_by_shift(engine, springs, vector, soft) > (_HELD_AT_SADDLE if saddle else HELD):
             del apply
             contacts = find_contacts(engine, bonds) or bonds
             probes.append(soft_probe(engine, around, soft, times(soft)))
-            firm = fit_springs(engine, contacts, (bends, find_twists(engine, around)), probes)
+            firm = _resisting(fit_springs(engine, contacts, (bends, find_twists(engine, around)), probes), saddle)
             apply, loose = self._inverse(firm), Loose(firm, firm, tuple(probes), shift=shift)
         clusters = list(widening_clusters(engine, around))[-1] if engine.n_atoms <= MANY else None
-        self.fitted = Fitted(apply, engine.positions, engine.ids, clusters, loose)
+        self.fitted = Fitted(apply, engine.positions, engine.ids, clusters, loose, saddle)
 
     def _let_yield(self, loose: Loose, times: Callable[[FloatArray], FloatArray]) -> None:
         """Give contacts negative stiffnesses. Costs one Hessian product."""
@@ -242,7 +268,7 @@ class Preconditioner:
         """Store a function v → K⁻¹v as that of the present reference."""
         self.fitted = Fitted(apply, self.engine.positions, self.engine.ids)
 
-    def near(self, forces: FloatArray, short: bool = False) -> SpringInverse:
+    def near(self, forces: FloatArray, short: bool = False, saddle: bool = False) -> SpringInverse:
         """Return the function v → K⁻¹v at the reference, with rigid motions projected out.
 
         Costs one Hessian product, or three, unless the springs fitted last are still valid.
@@ -253,11 +279,13 @@ class Preconditioner:
             Forces at the reference, eV/Å.
         short : bool
             Whether K is shifted until it moves no atom far along the forces, as steps of a relaxation need.
+        saddle : bool
+            As for `fit`.
         """
         engine, times = self.engine, partial(self.product, forces)
-        if not (self.holds or (short and self._carried(forces))):
+        if not (self.serves(saddle) or (short and self._carried(forces))):
             around = engine.neighbourhood()
-            self._fit_firm(around, times(random_vector(engine.ids) * engine.alone), times)
+            self._fit_firm(around, times(random_vector(engine.ids) * engine.alone), times, saddle)
             if self.fitted is not None and self.fitted.loose is not None:
                 loose = replace(self.fitted.loose, force=engine.norm(forces))
                 self.fitted = replace(self.fitted, loose=loose)
@@ -300,3 +328,8 @@ class Preconditioner:
             return apply
         together, stiffness = engine.together > 0, typical_stiffness(engine, springs)
         return lambda v: np.where(together, v / stiffness, apply(v))
+
+
+def _resisting(springs: Springs, saddle: bool) -> Springs:
+    """Springs that resist all motions where there may be a saddle."""
+    return replace(springs, shift=_SADDLE_SHIFT) if saddle else springs

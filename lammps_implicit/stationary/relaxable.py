@@ -445,7 +445,7 @@ class RelaxablePoint:
         except (ConvergenceError, NotAMinimumError):
             self._take(self.engine.settle())
             forces, mode = self.response.hessian.reference_forces, softest_modes_of(self.response, ROUGHLY)[0].modes[0]
-            near = self.preconditioner.near
+            near = partial(self.preconditioner.near, saddle=True)
             return climb(self.engine, forces, near, mode.vector, ftol, within, progress=progress).forces
 
     def _require_held(self, error: ConvergenceError) -> None:
