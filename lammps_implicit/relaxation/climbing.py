@@ -128,6 +128,7 @@ def climb(
         forces = fetch(engine.comm, frame.ids, climber.at.forces, engine.ids)
         direction = fetch(engine.comm, frame.ids, climber.mode.vector, engine.ids)
         if reached:
+            engine.return_to_reference()  # the last evaluation may have been a difference of forces
             return Climbed(forces, direction / engine.norm(direction), climber.curvature)
         travelled += engine.max_abs(climber.at.positions - frame.start)
         if travelled > within:

@@ -204,6 +204,13 @@ def _require_minima(*points: StationaryPoint) -> None:
                 f"{len(negative)} mode(s), along which symmetry holds it; move its atoms a little off their places "
                 "before the deck minimises"
             )
+        free = len(point.null_space().vectors) - len(rigid_motions(point.engine))
+        if free > 0:
+            raise LammpsImplicitError(
+                f"{point.deck_name or 'an end state'} has {free} motions of its parts that cost no energy, such as "
+                "molecules that turn freely, and structures that differ by them are not told apart: hold three atoms "
+                "of each such part with 'fix setforce 0 0 0'"
+            )
 
 
 def carried(initial: StationaryPoint, final: StationaryPoint) -> FloatArray:

@@ -44,6 +44,9 @@ _BAND_STEPS = (0, 6, 12, 24)
 """Steps that a band is relaxed further before each attempt to climb from its highest place. Measured: most saddles are
 reached from the straight line."""
 
+_ROUNDING = 1e-11
+"""Height of a saddle above minima, relative to its energy, that is rounding."""
+
 _MONOTONE = "the energy has no maximum between them"
 """Why a band leads nowhere."""
 
@@ -222,6 +225,7 @@ class Search:
         far = FAR_FROM_MINIMUM * self.point.units.force_factor
         fit = partial(self.point.preconditioner.near, short=True)
         forces = relax(self.engine, forces, fit, ftol, far)
+        self.engine.return_to_reference()
         return Visited(self.frame.seen(near), self.engine.energy, self.frame.here(forces))
 
     def preconditions(self, *places: Visited) -> tuple[Apply, ...]:
@@ -317,6 +321,8 @@ class Search:
 
     def _sides(self, saddle: Saddle, start: Visited, end: Visited) -> Connection | None:
         """A saddle with its two minima in the order of the ends; None if they are the same."""
+        if saddle.at.energy - max(start.energy, end.energy) <= _ROUNDING * abs(saddle.at.energy):
+            return None
         sides = [self._known(self.descended(saddle, sign), (start, end)) for sign in (1.0, -1.0)]
         if self.same(*sides):
             return None

@@ -26,7 +26,7 @@ from lammps_implicit.results.format import __version__
 from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.saddles.barrier import Barrier
 from lammps_implicit.saddles.connecting import Saddle, Search
-from lammps_implicit.saddles.index import negative_modes
+from lammps_implicit.saddles.index import negative_modes, the_negative_mode
 from lammps_implicit.saddles.likeness import Likeness, likeness
 from lammps_implicit.saddles.starting import Push, Start, Starts, check_whole
 from lammps_implicit.stationary.checks import check_positive, require_same_atoms
@@ -265,7 +265,7 @@ def barrier_over(minimum: StationaryPoint, saddle: NearbySaddle, ftol: float = 1
             with point.excursion(np.zeros(len(point.potential.theta)), moved) as trip:
                 trip.stay = True
             point.relax(ftol, cell=minimum.freedom)
-        (mode,) = negative_modes(top)
+        mode = the_negative_mode(top)
         yield Barrier(minimum, top, final, mode)
 
 

@@ -34,13 +34,11 @@ from lammps_implicit.stationary.checks import checked_vector, require_same_atoms
 from lammps_implicit.stationary.differentiable import DifferentiablePoint
 from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.stationary.states import Excursion, Relaxed, SavedState, State
+from lammps_implicit.stationary.twins import require_alike, way_to
 from lammps_implicit.units import Pressure
 
 PUSH_OFF = 0.05
 """Å by which the atom that moves most is displaced off a saddle point. Chosen: well above noise, well below a bond."""
-
-_ROUNDING = 1e-12
-"""Strain that is rounding: cells that are not periodic cannot be strained even by that."""
 
 SADDLES = 3
 """Saddle points that one relaxation may leave in succession. Chosen."""
@@ -64,6 +62,13 @@ class StationaryPoint(DifferentiablePoint):
     """
 
     again: Callable[[], Any] | None = None
+
+    def __repr__(self) -> str:
+        what = f"<{type(self).__name__} of {self.deck_name or 'a structure'}"
+        if self.engine.void:
+            return f"{what}: {self.engine.void}>"
+        kind = "saddle" if self.saddle else f"{len(self.potential.theta)} parameters"
+        return f"{what}: {self.engine.n_atoms} atoms, {kind}, {self.energy:.9g} {self.units.energy}>"
 
     # -- constructors ------------------------------------------------------------------------------------------------
 
@@ -250,24 +255,18 @@ class StationaryPoint(DifferentiablePoint):
         Raises
         ------
         LammpsImplicitError
-            If it is not known how this point was made, or the deck no longer makes these atoms.
+            If it is not known how this point was made, or the deck no longer makes these atoms with these energies.
         """
         if self.again is None:
-            raise LammpsImplicitError(
-                "a second LAMMPS of this point cannot be started: make it from a deck or from ASE"
-            )
+            raise LammpsImplicitError("a second evaluator of this point cannot be started: make it from a deck or ASE")
         twin: Self = self.again()
         try:
-            here, there = self.engine, twin.engine
-            require_same_atoms(here, there, "the deck, run again,")
-            strain = np.triu(np.linalg.solve(there.cell, here.cell).T - np.eye(3))
-            strain[np.abs(strain) < _ROUNDING] = 0.0
-            following = (there.positions - there.origin) @ (np.eye(3) + strain).T
-            target = fetch(here.comm, self.ids, self.positions, twin.ids) - here.origin
-            displacement = here.nearest_image(target - following) + following + there.origin - there.positions
+            require_same_atoms(self.engine, twin.engine, "the deck, run again,")
+            displacement, strain = way_to(twin, self)
             twin.saddle = self.saddle if saddle is None else saddle
             with twin.excursion(self.potential.theta - twin.potential.theta, displacement, strain) as trip:
                 trip.stay = True
+            require_alike(twin, self)
             twin.freedom, twin.recipe["saddle"] = self.freedom, twin.saddle
         except BaseException:
             twin.close()
