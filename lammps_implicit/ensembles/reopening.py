@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Union
+from typing import TypeVar, Union
 
 import numpy as np
 from mpi4py import MPI
@@ -29,6 +28,8 @@ from lammps_implicit.results.format import BARRIER_KIND, OBSERVABLES_KIND
 from lammps_implicit.saddles.barrier import Barrier
 from lammps_implicit.saddles.followed import no_saddle_any_more
 from lammps_implicit.stationary.point import StationaryPoint
+
+T = TypeVar("T")
 
 _REMEDY = "run the command that wrote it again"
 
@@ -120,7 +121,7 @@ def reopened_cells(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterat
 
 @contextmanager
 def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[ReopenedCells]:
-    (recipe,) = _recipes(derivatives, f"[{derivatives.attributes.get('recipe', '{}')}]")
+    recipe = _read(derivatives, "recipe", TypeAdapter(Recipe))
     _require_known_decks([recipe.path], [str(derivatives.attributes.get("deck_sha256"))], derivatives, comm, say)
     with StationaryPoint.from_deck(**recipe.model_dump(), comm=comm) as minimum:
         _require_same_cells({minimum.deck_name: minimum}, derivatives)
@@ -137,7 +138,7 @@ def _cell_of_sensitivity(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> 
 
 @contextmanager
 def _states_of_barrier(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> Iterator[ReopenedCells]:
-    recipes = _recipes(derivatives, str(derivatives.attributes.get("recipes", "[{}]")))
+    recipes = _read(derivatives, "recipes", TypeAdapter(list[Recipe]))
     hashes = [str(line).rpartition(" ")[2] for line in derivatives.attributes.get("decks", ())]
     _require_known_decks([recipe.path for recipe in recipes], hashes, derivatives, comm, say)
     with ExitStack() as stack:
@@ -156,19 +157,16 @@ def _states_of_barrier(derivatives: Derivatives, comm: MPI.Comm, say: Say) -> It
         yield ReopenedCells(cells, values)
 
 
-def _recipes(derivatives: Derivatives, text: str) -> list[Recipe]:
-    """How to run the decks of a result, from a list in JSON."""
-    try:
-        given = json.loads(text)
-    except ValueError:
-        given = None
-    if given == [{}] or not given:
+def _read(derivatives: Derivatives, name: str, kind: TypeAdapter[T]) -> T:
+    """How to run the decks of a result, from an attribute in JSON."""
+    text = str(derivatives.attributes.get(name, "{}"))
+    if text in ("{}", "[{}, {}]"):
         raise LammpsImplicitError(
             f"{derivatives.path.name} was not computed from a deck, so nothing can be relaxed again; give a result of "
             "'lammps-implicit sensitivity DECK'"
         )
     try:
-        return TypeAdapter(list[Recipe]).validate_python(given)
+        return kind.validate_json(text)
     except ValidationError as error:
         raise LammpsImplicitError(
             f"how to run the deck of {derivatives.path.name} cannot be read ({describe_errors(error)}): {_REMEDY}"
