@@ -216,10 +216,10 @@ def test_bad_input(vacancy, asked, message):
 
 
 def test_searches_that_find_nothing(vacancy):
-    """An atom is pushed away from the vacancy, against others."""
+    """An atom is pushed against others, across the way to the vacancy."""
     positions, energy = vacancy.positions.copy(), vacancy.energy
     with pytest.raises(ConvergenceError, match=r"no saddle was found around this minimum \(1 "):
-        vacancy.saddles(modes=[(2, (1.0, 1.0, 0.0))])
+        vacancy.saddles(modes=[(2, (0.0, 0.0, 1.0))])
     assert np.array_equal(vacancy.positions, positions)
     assert vacancy.energy == energy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,12 @@ from lammps_implicit.results.snapshot import elements_of
 from lammps_implicit.saddles.barrier import ACROSS, IMAGES, Barrier
 from lammps_implicit.stationary.point import StationaryPoint
 
+_OUTPUT = Path("barrier.h5")
+"""Default of the output."""
+
+_AT_CELL = ("", ", at the cell of the initial state")
+"""What is added to what is found at a fixed cell, where cells are not relaxed and where they are."""
+
 _SHOWN = 3
 """Parameters that a barrier is most sensitive to, as far as they are told."""
 
@@ -74,7 +81,7 @@ def barrier(
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="HDF5 file; of a path, a plot (.png) and its images (.xyz) stand beside."),
-    ] = Path("barrier.h5"),
+    ] = _OUTPUT,
     variables: VariableOption = None,
     variables_a: Annotated[
         Optional[list[str]],
@@ -132,7 +139,8 @@ def barrier(
             "--from",
             metavar="DECK",
             help="Instead of two decks: search for saddles around the minimum of this one, as 'saddles' does, with "
-            "--random or --mode.",
+            "--random or --mode; of the other options --var, --parameters, --ftol, --force-limit, --relax, --seed and "
+            "--overwrite act, and -o is saddles.h5 unless given.",
         ),
     ] = None,
     random: RandomOption = None,
@@ -151,7 +159,8 @@ def barrier(
             raise LammpsImplicitError("--from takes the place of both decks: give no deck, --var-a or --var-b with it")
         if cell != "none" or pressure is not None or ensemble is not None:
             raise LammpsImplicitError("--from searches at the cell of its deck: no --cell, --pressure or --ensemble")
-        saddles(start, output, random, mode, seed, parameters, variables, ftol, force_limit, relax, overwrite)
+        target = Path("saddles.h5") if output == _OUTPUT else output
+        saddles(start, target, random, mode, seed, parameters, variables, ftol, force_limit, relax, overwrite)
         return
     if deck_a is None:
         raise LammpsImplicitError("no states are given: name two decks, or one to search around with --from")
@@ -197,12 +206,25 @@ def barrier(
                     progress=update,
                 )
             )
+        if found.path is not None and found.path.across > across * initial.units.force_factor:
+            _warn_of_path(found.path.across, across, initial)
         study = differentiate_barrier(found, tol, energy_hessian)
         write_barrier(output, study, {"tolerance": tol, "ftol": ftol}, overwrite)
         if path:
             _write_path(study, outputs[1], outputs[2], known, overwrite)
         columns([*_rows(study), *([] if known is None else _uncertainties(study, known))])
     say("wrote " + ", ".join(map(str, outputs)))
+
+
+def _warn_of_path(left: float, across: float, initial: StationaryPoint) -> None:
+    if rank() == 0:
+        units = initial.units
+        warnings.warn(
+            f"the path is relaxed to forces across it of {left:.2g} {units.force} only, not to "
+            f"{across * units.force_factor:.2g}: the saddle and the barriers are right, energies of other images are "
+            "not; ask for more --images",
+            stacklevel=2,
+        )
 
 
 def _read_ensemble(initial: Minimum, path: Path, covariance: bool, accept_mean: bool) -> Ensemble:
@@ -251,7 +273,7 @@ def _rows(study: BarrierDerivatives) -> list[tuple[str, str]]:
             (
                 "path",
                 f"{len(found.path.energies)} images, {found.path.distances[-1]:.4g} {units.length} long, forces across "
-                f"it up to {found.path.across:.1e} {units.force}",
+                f"it up to {found.path.across:.1e} {units.force}{_AT_CELL[saddle.cell != 'none']}",
             )
         )
     total = sum(point.engine.evaluations.total for point in study.states.values())
@@ -293,7 +315,8 @@ def _chain(found: Barrier) -> str:
     start, unit = found.initial.energy, found.initial.units.energy
     heights = [[f"{energy - start:.4g}" for energy in some] for some in (found.saddle_energies, found.between_energies)]
     told = f"{len(heights[0])}, at {', '.join(heights[0])} {unit}"
-    return told + (f"; minima between them at {', '.join(heights[1])} {unit}" if heights[1] else "")
+    told += f"; minima between them at {', '.join(heights[1])} {unit}" if heights[1] else ""
+    return told + _AT_CELL[found.initial.cell != "none"]
 
 
 def _uncertainties(study: BarrierDerivatives, known: Ensemble) -> list[tuple[str, Any]]:

@@ -68,7 +68,8 @@ def saddles(
     """Search for saddles around the minimum of a deck.
 
     Each search pushes an atom out of its place, climbs to a saddle and follows it down on both sides. Saddles with one
-    negative mode and a path down to the minimum are written, those that are equal by symmetry once.
+    negative mode and a path down to the minimum are written, those that are equal by symmetry once. "Behind it" is the
+    energy of the minimum on the other side of a saddle.
     """
     (xyz,) = beside(output, ".xyz")
     for path in (output, xyz):
@@ -122,7 +123,7 @@ def table(found: SaddlesAround, units: Units) -> list[tuple[str, ...]]:
     head = (
         f"barrier ({units.energy})",
         f"behind it ({units.energy})",
-        f"curvature ({units.energy}/{units.length}²)",
+        f"curvature ({units.energy}/{units.length}^2)",
         "found",
         "places",
         "evaluations",
