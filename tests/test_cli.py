@@ -160,7 +160,7 @@ def test_help_lists_every_setting(tmp_path, command, kind, lines):
     for text, (heading, model) in zip(shown[1:], sections[1:], strict=True):
         assert text.startswith(f"{heading}: ")
         names = [line.split()[0].rstrip(":") for line in text.splitlines()[1:] if line]
-        assert names == list(model.model_fields)
+        assert names == [field.alias or name for name, field in model.model_fields.items()]
     for line in (*lines, "kind: formation energy"):
         assert line in output
 
@@ -186,8 +186,9 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
     [
         (1, "relaxed energy"),
         (2, "without relaxing positions"),
-        (3, "the target loss was reached"),
-        (4, "('height', 'width')"),
+        (3, "1.123 eV, saddle moves by"),
+        (4, "the target loss was reached"),
+        (5, "('height', 'width')"),
     ],
 )
 def test_the_readme_examples_run(tmp_path, place, said):

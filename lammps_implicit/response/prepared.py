@@ -65,16 +65,18 @@ class Prepared:
         """What a solution x with the residual r of a right-hand side b misses; (n, 3) arrays.
 
         The error of x is estimated as ‖K⁻¹r‖/‖x‖, with K scaled so that it is right for a random displacement, or for x
-        itself if it is softer: ‖K⁻¹b‖ = ‖x‖.
+        itself if it is softer: ‖K⁻¹b‖ = ‖x‖. Springs resist no rigid motion, which external forces may: it is left out.
         """
-        engine, project = self.system.engine, self.system.null_space.project
+        engine = self.system.engine
+        rigid = NullSpace(engine, self.system.null_space.vectors + rigid_motions(engine) * engine.external)
+        project = rigid.project
         if not self._scale:
             soft = engine.norm(self.system.preconditioned(project(self.probe_product)))
             self._scale = engine.norm(project(self.probe)) / soft if soft > 0 else 1.0
-        moved, size = engine.norm(x), engine.norm(project(right))
+        moved, size = engine.norm(x), engine.norm(self.system.null_space.project(right))
         moves = engine.norm(self.system.preconditioned(project(right)))
         softer = max(self._scale / moved, 1 / moves) if moved > 0 and moves > 0 else 0.0
-        return Missed(engine.norm(rest) / size, softer * engine.norm(self.system.preconditioned(rest)))
+        return Missed(engine.norm(rest) / size, softer * engine.norm(self.system.preconditioned(project(rest))))
 
 
 def random_change(theta: FloatArray) -> FloatArray:
