@@ -57,7 +57,8 @@ def migration_energy(vacancy: Minimum, moved: Minimum) -> float:
         image.calc = calculator
     band = NEB(images, climb=True, method="improvedtangent", allow_shared_calculator=True)
     band.interpolate(mic=True)
-    LBFGS(band, logfile=None).run(fmax=FORCE, steps=500)
+    if not LBFGS(band, logfile=None).run(fmax=FORCE, steps=500):
+        raise SystemExit("ASE's band did not converge: its barrier tells nothing")
     return float(np.max([image.get_potential_energy() for image in images]) - vacancy.energy)
 
 

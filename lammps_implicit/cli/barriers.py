@@ -53,9 +53,6 @@ from lammps_implicit.results.snapshot import elements_of
 from lammps_implicit.saddles.barrier import ACROSS, IMAGES, Barrier
 from lammps_implicit.stationary.point import StationaryPoint
 
-_OUTPUT = Path("barrier.h5")
-"""Default of the output."""
-
 _AT_CELL = ("", ", at the cell of the initial state")
 """What is added to what is found at a fixed cell, where cells are not relaxed and where they are."""
 
@@ -78,10 +75,15 @@ def barrier(
             show_default=False,
         ),
     ] = None,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="HDF5 file; of a path, a plot (.png) and its images (.xyz) stand beside."),
-    ] = _OUTPUT,
+    given: Annotated[
+        Optional[Path],
+        typer.Option(
+            "-o",
+            "--output",
+            help="HDF5 file, barrier.h5 by default; of a path, a plot (.png) and its images (.xyz) stand beside.",
+            show_default=False,
+        ),
+    ] = None,
     variables: VariableOption = None,
     variables_a: Annotated[
         Optional[list[str]],
@@ -151,21 +153,33 @@ def barrier(
     """Find the saddle between two relaxed states, and differentiate the barrier.
 
     Runs both decks, relaxes what they end with, searches the highest saddle on the way from one state to the other, and
-    writes the forward and backward barrier with their derivatives, and the minimum-energy path. 'propagate' reads the
-    result.
+    writes the forward and backward barrier with their derivatives, and the minimum-energy path, which is at the cell of
+    the initial state also where cells are relaxed (--cell). 'propagate' and 'validate' read the result.
     """
     if start is not None:
         if deck_a is not None or variables_a or variables_b:
             raise LammpsImplicitError("--from takes the place of both decks: give no deck, --var-a or --var-b with it")
         if cell != "none" or pressure is not None or ensemble is not None:
             raise LammpsImplicitError("--from searches at the cell of its deck: no --cell, --pressure or --ensemble")
-        target = Path("saddles.h5") if output == _OUTPUT else output
-        saddles(start, target, random, mode, seed, parameters, variables, ftol, force_limit, relax, overwrite)
+        saddles(
+            start,
+            given or Path("saddles.h5"),
+            random,
+            mode,
+            seed,
+            parameters,
+            variables,
+            ftol,
+            force_limit,
+            relax,
+            overwrite,
+        )
         return
     if deck_a is None:
         raise LammpsImplicitError("no states are given: name two decks, or one to search around with --from")
     if random is not None or mode:
         raise LammpsImplicitError("--random and --mode search around one minimum: name its deck with --from")
+    output = given or Path("barrier.h5")
     outputs = [output, *beside(output, *([".png", ".xyz"] if path else []))]
     second = deck_a if deck_b is None else deck_b
     for target in outputs:

@@ -60,9 +60,9 @@ def plot_path(path: Path, units: Units, deviations: FloatArray | None = None, fi
         axes.annotate("", (x_end, energies[top]), (x_end, level), arrowprops={"arrowstyle": "<->", "color": "0.4"})
         shift = 5 if side == "left" else -5
         axes.annotate(
-            f"{name}\n{height:.4g} {label(units.energy)}",
-            (x_end, level + 0.6 * height),
-            (shift, 0),
+            f"{name} {height:.4g} {label(units.energy)}",
+            (x_end, energies[top]),
+            (shift, 12),  # above the line through the saddle, which no image is above
             textcoords="offset points",
             ha=side,
             fontsize="small",

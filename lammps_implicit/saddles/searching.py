@@ -26,7 +26,7 @@ from lammps_implicit.results.format import __version__
 from lammps_implicit.results.snapshot import snapshot
 from lammps_implicit.saddles.barrier import Barrier
 from lammps_implicit.saddles.connecting import Saddle, Search
-from lammps_implicit.saddles.index import negative_modes, the_negative_mode
+from lammps_implicit.saddles.index import eigenmode, negative_modes, the_negative_mode
 from lammps_implicit.saddles.likeness import Likeness, likeness
 from lammps_implicit.saddles.starting import Push, Start, Starts, check_whole
 from lammps_implicit.stationary.checks import check_positive, require_same_atoms
@@ -385,12 +385,13 @@ class _Searches:
         modes = negative_modes(point)
         if len(modes) != 1:
             return None
+        mode = eigenmode(point, modes[0])
         path = self._moved(behind) if behind is not self.start else self._moved(saddle.at)
         return NearbySaddle(
             ids=frame.ids,
             displacement=self._moved(saddle.at),
-            mode=frame.here(modes[0].vector),
-            curvature=modes[0].curvature,
+            mode=frame.here(mode.vector),
+            curvature=mode.curvature,
             barrier=saddle.at.energy - self.start.energy,
             gradient=self._gradient() - self._slope,
             behind=self._moved(behind),
