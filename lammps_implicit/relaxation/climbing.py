@@ -19,6 +19,7 @@ from lammps_implicit.mpi.ownership import fetch
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.relaxation.curvature import CurvatureModel, Pair
 from lammps_implicit.relaxation.frame import Frame, Visited
+from lammps_implicit.relaxation.report import ForceReport
 from lammps_implicit.solvers.softest import equal_springs
 
 _DIFFERENCE = 4e-4
@@ -115,7 +116,7 @@ def climb(
     ConvergenceError
         If no saddle is reached. The reference is then wherever the search ended.
     """
-    report = _Report(progress, engine.max_abs(forces), ftol)
+    report = ForceReport(progress, engine.max_abs(forces), ftol)
     travelled = 0.0
     for _ in range(_ROUNDS):
         if engine.drift > 0:
@@ -139,19 +140,6 @@ def climb(
         f"no saddle was reached: the largest force component is still {engine.max_abs(forces):.2g} after "
         f"{report.steps} steps"
     )
-
-
-class _Report:
-    """Reports steps done and an estimate of their total number, as if log |F| fell linearly."""
-
-    def __init__(self, progress: Progress, first: float, ftol: float) -> None:
-        self.progress, self.first, self.ftol, self.steps = progress, first, ftol, 0
-
-    def __call__(self, largest: float) -> None:
-        self.steps += 1
-        if 0 < largest < self.first:
-            fraction = np.log(largest / self.first) / np.log(self.ftol / self.first)
-            self.progress(self.steps, max(round(self.steps / fraction), self.steps))
 
 
 class _Climber:
@@ -178,7 +166,7 @@ class _Climber:
         product = equal_springs(self.engine)(direction)
         self.mode, self.curvature = self._found(Pair(precondition(product), product))
 
-    def climb(self, ftol: float, within: float, above: float, report: _Report) -> bool:
+    def climb(self, ftol: float, within: float, above: float, report: ForceReport) -> bool:
         """Whether a saddle was reached."""
         since = 0
         for _ in range(_STEPS):

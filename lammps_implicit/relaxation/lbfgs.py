@@ -18,6 +18,7 @@ from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.evaluators.kspace import why_forces_jump
 from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.relaxation.report import ForceReport
 from lammps_implicit.units import units_of
 
 _PAIRS = 20
@@ -133,7 +134,7 @@ def relax(
         of lower energy.
     """
     start, energy = engine.reference(), engine.energy
-    report = _Report(progress, engine.max_abs(forces), ftol)
+    report = ForceReport(progress, engine.max_abs(forces), ftol)
     # Neighbour lists are valid until an atom has moved half the skin. Drift (1 unit), descent (2) and its last step (1)
     # are components: times √3 they stay below 7 units.
     unit = max(engine.skin / 14, _SHORTEST_UNIT)
@@ -180,22 +181,6 @@ def relax(
         f"forces stopped falling at {reached:.3g} (asked for {ftol:.3g}): the energy may not be smooth here, or have "
         f"no minimum nearby; {why_forces_jump(engine.deck)}ask for {ask}, or start from other positions"
     )
-
-
-class _Report:
-    """Reports steps done and an estimate of their total number, as if log |F| fell linearly."""
-
-    def __init__(self, progress: Progress, first: float, ftol: float) -> None:
-        self.progress = progress
-        self.first = first
-        self.ftol = ftol
-        self.steps = 0
-
-    def __call__(self, largest: float) -> None:
-        self.steps += 1
-        if 0 < largest < self.first:
-            fraction = np.log(largest / self.first) / np.log(self.ftol / self.first)
-            self.progress(self.steps, max(round(self.steps / fraction), self.steps))
 
 
 def _descend(
