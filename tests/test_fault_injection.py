@@ -40,6 +40,13 @@ def _search(minimum):
         minimum.saddles(1)
 
 
+def _calculated(minimum):
+    """Energy and stress of atoms elsewhere; errors become those of ASE's calculators."""
+    atoms = minimum.calculator().get_atoms()
+    atoms.rattle(0.05, seed=1)
+    atoms.get_stress()
+
+
 def _change(minimum):
     theta = minimum.potential.theta
     return 1e-3 * np.cos(np.arange(len(theta))) * np.abs(theta)
@@ -79,6 +86,7 @@ METHODS = {
     "null_space": lambda m: m.null_space(),
     "sensitivity": lambda m: m.sensitivity(1e-3, cell="iso"),
     "saddles": lambda m: _search(m),
+    "calculator": lambda m: _calculated(m),
 }
 """Every public method that uses the engine."""
 
