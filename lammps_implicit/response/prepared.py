@@ -74,6 +74,8 @@ class Prepared:
             soft = engine.norm(self.system.preconditioned(project(self.probe_product)))
             self._scale = engine.norm(project(self.probe)) / soft if soft > 0 else 1.0
         moved, size = engine.norm(x), engine.norm(self.system.null_space.project(right))
+        if size == 0:  # nothing but rigid motions was asked for
+            return Missed(0.0, 0.0)
         moves = engine.norm(self.system.preconditioned(project(right)))
         softer = max(self._scale / moved, 1 / moves) if moved > 0 and moves > 0 else 0.0
         return Missed(engine.norm(rest) / size, softer * engine.norm(self.system.preconditioned(project(rest))))
