@@ -11,15 +11,16 @@ from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.conformance.costs import DEAR, is_dear
 from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.observables.cells import enthalpy, volume
+from lammps_implicit.observables.config import OF_SADDLES
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.operators.swept_derivative import SweptDerivative
 from lammps_implicit.response.statistics import Statistics, combined
 from lammps_implicit.results.costs import hessian_evaluations
 from lammps_implicit.saddles.barrier import Barrier, carried
-from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.solvers.nullspace import unresisted
 from lammps_implicit.stationary.point import StationaryPoint
 
-FORWARD, BACKWARD, VOLUME = "barrier", "backward barrier", "migration volume"
+FORWARD, BACKWARD, VOLUME = OF_SADDLES
 """Names of the observables of a barrier."""
 
 _ROUGH = 1e-2
@@ -161,7 +162,7 @@ def farthest_atoms(barrier: Barrier) -> list[tuple[int, float]]:
     """Ids of the atoms that move most from one minimum to the other, and how far, Å; the same on all ranks."""
     initial, engine = barrier.initial, barrier.initial.engine
     moved = engine.nearest_image(carried(initial, barrier.final) - initial.positions)
-    moved = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project(moved)
+    moved = unresisted(engine).project(moved)
     lengths = np.linalg.norm(moved, axis=1)
     first = np.argsort(-lengths)[:_SHOWN]
     mine = list(zip(initial.ids[first].tolist(), lengths[first].tolist(), strict=True))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.mpi.ownership import fetch
@@ -94,6 +92,6 @@ class Frame:
         self.place(positions)
         forces = engine.settle()
         ids, apply = engine.ids.copy(), fit(forces)
-        if not engine.any(not np.array_equal(ids, self.ids)):
+        if engine.order_unchanged(self.ids):
             return apply
         return lambda v: fetch(comm, ids, apply(fetch(comm, self.ids, v, ids)), self.ids)

@@ -14,7 +14,7 @@ from lammps_implicit.response.accuracy import Missed
 from lammps_implicit.response.fragments import FLAT, can_turn, unheld_motions
 from lammps_implicit.solvers.clusters import Clusters, widening_clusters
 from lammps_implicit.solvers.interface import LinearSystem, every_atom_is_held
-from lammps_implicit.solvers.nullspace import STIFF, NullSpace, find_null_space, rigid_motions
+from lammps_implicit.solvers.nullspace import STIFF, NullSpace, find_null_space, rigid_motions, unresisted
 from lammps_implicit.solvers.preconditioner import Preconditioner
 from lammps_implicit.solvers.springs import random_vector
 
@@ -68,12 +68,12 @@ class Prepared:
         itself if it is softer: ‖K⁻¹b‖ = ‖x‖. Springs resist no rigid motion, which external forces may: it is left out.
         """
         engine = self.system.engine
-        rigid = NullSpace(engine, self.system.null_space.vectors + rigid_motions(engine) * engine.external)
-        project = rigid.project
+        known = self.system.null_space
+        project = (NullSpace(engine, known.vectors + rigid_motions(engine)) if engine.external else known).project
         if not self._scale:
             soft = engine.norm(self.system.preconditioned(project(self.probe_product)))
             self._scale = engine.norm(project(self.probe)) / soft if soft > 0 else 1.0
-        moved, size = engine.norm(x), engine.norm(self.system.null_space.project(right))
+        moved, size = engine.norm(x), engine.norm(known.project(right))
         if size == 0:  # nothing but rigid motions was asked for
             return Missed(0.0, 0.0)
         moves = engine.norm(self.system.preconditioned(project(right)))
@@ -109,7 +109,7 @@ def prepare(engine: Evaluator, hessian: Hessian, preconditioner: Preconditioner,
     free_count = engine.n_free
     if not free_count:
         raise LammpsImplicitError("every atom is frozen: nothing can move, and no derivative is left to take")
-    rigid = NullSpace(engine, [] if engine.external else rigid_motions(engine))
+    rigid = unresisted(engine)
     if len(rigid.vectors) == free_count:  # one atom per cell: nothing can move but all atoms together
         still = np.zeros_like(engine.positions)
         return Prepared(LinearSystem(engine, hessian.product, np.copy, rigid, 1.0), still, still)

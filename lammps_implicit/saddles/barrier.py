@@ -15,7 +15,7 @@ from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.saddles.connecting import SAME, Search
 from lammps_implicit.saddles.index import negative_modes, the_negative_mode
 from lammps_implicit.saddles.path import Path, gradients_along, path_through
-from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.solvers.nullspace import rigid_motions, unresisted
 from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.checks import check_positive, require_same_atoms
 from lammps_implicit.stationary.comparable import pair_label, require_comparable, require_same_cell
@@ -232,6 +232,6 @@ def _require_other_place(initial: StationaryPoint, final: StationaryPoint, end: 
         raise LammpsImplicitError(
             f"{what}: atom {int(lowest)} is frozen, and not alike in both: hold it in the same place"
         )
-    moved = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project(moved)
+    moved = unresisted(engine).project(moved)
     if engine.max(float(np.linalg.norm(moved, axis=1).max(initial=0.0))) < SAME:
         raise LammpsImplicitError(f"{what} are the same structure: no barrier lies between them")

@@ -24,7 +24,7 @@ from lammps_implicit.relaxation.frame import Apply, Frame, Visited
 from lammps_implicit.relaxation.lbfgs import relax
 from lammps_implicit.saddles.band import Band, highest, relaxed_band, straight
 from lammps_implicit.saddles.index import negative_modes, the_negative_mode
-from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.solvers.nullspace import unresisted
 from lammps_implicit.solvers.softest import Mode
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import FAR_FROM_MINIMUM
@@ -150,7 +150,7 @@ class Search:
         self._doubt: Callable[[], None] | None = doubt
         self.spent: dict[str, int] = {}
         self._fitted: list[tuple[Visited, Apply]] = []
-        self.project = NullSpace(self.engine, [] if self.engine.external else rigid_motions(self.engine)).project
+        self.project = unresisted(self.engine).project
 
     def connect(self, end: Visited) -> Chain:
         """The chain of saddles from the start to another minimum.

@@ -80,6 +80,11 @@ def rigid_motions(engine: Evaluator) -> list[FloatArray]:
     return motions
 
 
+def unresisted(engine: Evaluator) -> NullSpace:
+    """Rigid motions that neither the box nor frozen components prevent; none where external forces may prevent any."""
+    return NullSpace(engine, [] if engine.external else rigid_motions(engine))
+
+
 def find_null_space(
     engine: Evaluator, product: Callable[[FloatArray], FloatArray], stiffness: float, external: bool
 ) -> NullSpace:

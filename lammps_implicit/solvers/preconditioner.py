@@ -17,7 +17,7 @@ from lammps_implicit.evaluators.interface import REACH, Evaluator, Neighbourhood
 from lammps_implicit.solvers.bends import find_bends, find_twists
 from lammps_implicit.solvers.bonds import find_bonds, find_contacts, found_again
 from lammps_implicit.solvers.clusters import MANY, Clusters, widening_clusters
-from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions
+from lammps_implicit.solvers.nullspace import NullSpace, rigid_motions, unresisted
 from lammps_implicit.solvers.spring_fit import Probe, fit_springs, random_probe, soft_probe
 from lammps_implicit.solvers.springs import HELD, Springs, held_by_shift, random_vector, typical_stiffness
 from lammps_implicit.solvers.yielding import yielding
@@ -293,7 +293,7 @@ class Preconditioner:
                     self._let_yield(loose, times)
         apply = self._within_reach(forces) if short else self.apply
         # Which motions external forces prevent is not known here, and forces have no component along those they do not.
-        project = NullSpace(engine, [] if engine.external else rigid_motions(engine)).project
+        project = unresisted(engine).project
         return lambda v: project(apply(project(v)))
 
     def _far(self, forces: FloatArray) -> bool:
