@@ -24,7 +24,7 @@ COLUMN = (
     ("response", "inspection"),
     ("stationary",),
     ("expansion", "results", "continuation"),
-    ("saddles",),
+    ("saddles", "vibrations"),
     ("observables",),
     ("ensembles",),
     ("minimum",),

@@ -53,6 +53,12 @@ class Derivatives:
         def mixed_transposed(x: Any, strain: Any, theta: Any, v: Any, dstrain: Any, *fixed: Any) -> Any:
             return jax.jvp(lambda *y: by_theta(*y, theta, *fixed), (x, strain), (v, dstrain))[1]
 
+        def theta_curvature(x: Any, strain: Any, theta: Any, v: Any, *fixed: Any) -> Any:
+            def slope(y: Any) -> Any:
+                return jax.jvp(lambda z: by_theta(z, strain, theta, *fixed), (y,), (v,))[1]
+
+            return jax.jvp(slope, (x,), (v,))[1]
+
         self.value_and_slope = jax.jit(jax.value_and_grad(strained, (0, 1)))
         """U, and its gradients with respect to positions and strain."""
         self.tangent = jax.jit(tangent)
@@ -67,6 +73,8 @@ class Derivatives:
         """Cᵀ v + Dᵀ δε, with D = ∂²U/∂ε∂Θ."""
         self.theta_gradient = jax.jit(by_theta)
         """∂U/∂Θ."""
+        self.theta_curvature = jax.jit(theta_curvature)
+        """Second derivative of ∂U/∂Θ along v: ∂(vᵀHv)/∂Θ."""
         self.theta_hessian = jax.jit(jax.jacfwd(by_theta, 2))
         """∂²U/∂Θ² at fixed positions."""
 
@@ -148,6 +156,22 @@ class ExactMixedDerivative:
     def bare_second_derivative(self) -> FloatArray:
         """∂²U/∂Θ² at fixed positions, (P, P)."""
         return self.engine.apply(self.engine.derivatives.theta_hessian, count=2 * len(self.theta))
+
+    collects = False
+
+    def collect(self) -> FloatArray:
+        """An empty array: see `curvatures`."""
+        return np.zeros(0)
+
+    def summed(self, collected: FloatArray) -> FloatArray:
+        """Nothing: see `curvatures`."""
+        return np.zeros(len(self.theta))
+
+    def curvatures(self, steps: Sequence[FloatArray]) -> FloatArray:
+        """Exact ∂(sᵀHs)/∂Θ, (p, P); four force evaluations each."""
+        derivative = self.engine.derivatives.theta_curvature
+        found = [self.engine.apply(derivative, step * self.engine.free, count=4) for step in steps]
+        return np.array(found).reshape(-1, len(self.theta))
 
     def coupling(self, freedom: StrainFreedom, steps: Sequence[float] = ()) -> Coupling:
         """Exact strain derivatives at the reference: see `cell.freedom.Coupling`."""

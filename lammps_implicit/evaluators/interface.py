@@ -341,6 +341,10 @@ class Evaluator(ABC):
     def masses(self) -> FloatArray:
         """Return the mass of each type, (n_types,), in the deck's units."""
 
+    def atom_masses(self) -> FloatArray:
+        """Return the mass of each of this rank's atoms, (n,), in the deck's units; zero where there is none."""
+        return self.masses()[self.types - 1]
+
     @abstractmethod
     def neighbourhood(self) -> Neighbourhood:
         """Return owned and ghost atoms at the reference."""

@@ -127,6 +127,16 @@ class LammpsState(Evaluator):
         masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
         return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
 
+    def atom_masses(self) -> FloatArray:
+        """Return the mass of each of this rank's atoms, (n,), in the deck's units; zero where there is none."""
+        n = self.lmp.extract_setting("nlocal")
+        if self.lmp.extract_setting("rmass_flag"):
+            return self._owned("rmass", n).astype(float)
+        by_type = self.lmp.numpy.extract_atom("mass")
+        if by_type is None:
+            return np.zeros(n)
+        return np.array(by_type, float).reshape(-1)[self._owned("type", n).astype(np.int64)]
+
     def charges(self) -> tuple[FloatArray, IntArray]:
         """Return charges and types of this rank's atoms, (n,) each; zeros if the deck's atoms have no charges."""
         n = self.lmp.extract_setting("nlocal")

@@ -14,6 +14,7 @@ from lammps_implicit.operators.coupling import STRAIN_STEPS, measure_coupling
 from lammps_implicit.operators.differenced_hessian import CENTRAL_STEP
 from lammps_implicit.operators.gram import gram
 from lammps_implicit.operators.interface import Descriptors, Hessian
+from lammps_implicit.operators.sweep import sweep_curvatures
 from lammps_implicit.operators.trial_parameters import trial_parameters
 from lammps_implicit.progress import Progress, no_progress
 
@@ -137,9 +138,20 @@ class DescriptorDerivative:
         """Derivatives with respect to strain: see `measure_coupling`."""
         return measure_coupling(self, freedom, steps)
 
+    collects = True
+
     def collect(self) -> FloatArray:
-        """Per-atom descriptors of the strained state that LAMMPS is in, (n, K), for `under_strain`."""
+        """Per-atom descriptors of the displaced or strained state that LAMMPS is in, (n, K)."""
         return self.potential.atom_descriptors(self.engine)
+
+    def summed(self, collected: FloatArray) -> FloatArray:
+        """Sums of descriptors, (P,)."""
+        return self.potential.sum_descriptors(self.engine, collected)
+
+    def curvatures(self, steps: Sequence[FloatArray]) -> FloatArray:
+        """∂(sᵀHs)/∂Θ along the `odd` directions, (p, m), from forces: see `sweep_curvatures`."""
+        linear = np.ones(self.odd.shape[1], bool)
+        return sweep_curvatures(self.potential, self.engine, steps, self.odd.T, linear)
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         """D = ∂²U/∂e∂Θ, from LAMMPS' pressure and from its energy.

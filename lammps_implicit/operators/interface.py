@@ -113,6 +113,29 @@ class MixedDerivative(Protocol):
         """Derivatives with respect to the strains of `freedom`; see `measure_coupling` for `steps`."""
         ...
 
+    @property
+    def collects(self) -> bool:
+        """Whether `collect` returns values whose changes tell those of ∂U/∂Θ."""
+        ...
+
+    def collect(self) -> FloatArray:
+        """Per-atom values at the positions and in the cell that the engine is in, (n, K); empty if not `collects`."""
+        ...
+
+    def summed(self, collected: FloatArray) -> FloatArray:
+        """∂U/∂Θ less its constants, (P,), from what `collect` returned, or a linear combination of such."""
+        ...
+
+    def curvatures(self, steps: Sequence[FloatArray]) -> FloatArray:
+        """∂(sᵀHs)/∂Θ along the `odd` directions, (p, m), or, if not `collects`, along each parameter, (p, P).
+
+        Parameters
+        ----------
+        steps : sequence of (n, 3) float arrays
+            s, Å: displacements that differences are taken over.
+        """
+        ...
+
 
 class StrainedDerivative(MixedDerivative, Protocol):
     """A mixed derivative whose strain derivatives are found by differences: see `coupling.measure_coupling`."""
@@ -120,10 +143,6 @@ class StrainedDerivative(MixedDerivative, Protocol):
     @property
     def engine(self) -> Evaluator:
         """The evaluator, which can strain its cell."""
-        ...
-
-    def collect(self) -> FloatArray:
-        """Per-atom values of the strained state that the engine is in, (n, K), for `under_strain`."""
         ...
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:

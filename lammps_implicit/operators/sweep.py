@@ -11,7 +11,7 @@ import numpy as np
 from lammps_implicit.arrays import BoolArray, FloatArray
 from lammps_implicit.errors import PotentialError
 from lammps_implicit.evaluators.interface import Evaluator
-from lammps_implicit.operators.interface import Swept
+from lammps_implicit.operators.interface import Descriptors, Swept
 from lammps_implicit.operators.trial_parameters import trial_parameters
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.units import units_of
@@ -188,6 +188,55 @@ def require_smooth(engine: Evaluator, doubled: FloatArray, single: FloatArray) -
             f"forces are not smooth in the parameters: derivatives with steps of {STEP:g} and {2 * STEP:g} differ by "
             f"{missed / size:.1e} relative to their size; is one of them a cutoff? Leave it out"
         )
+
+
+def sweep_curvatures(
+    potential: Swept | Descriptors,
+    engine: Evaluator,
+    steps: Sequence[FloatArray],
+    directions: FloatArray,
+    linear: BoolArray,
+) -> FloatArray:
+    """Change of curvatures c = sᵀHs along directions of Θ, each over its whole length, to first order.
+
+    c is found from the forces at X ± s. Costs two force evaluations for each displacement, as many for each direction
+    in which U is linear and twice as many for others, and one for each installation.
+
+    Parameters
+    ----------
+    potential : Swept or Descriptors
+    engine : Evaluator
+        At its reference.
+    steps : sequence of p (n, 3) float arrays
+        s, Å.
+    directions : (q, P) float array
+    linear : (q,) bool array
+        Whether U is linear along each.
+
+    Returns
+    -------
+    (p, q) float array
+        Energy: ∂c/∂Θ times each direction.
+    """
+    found = np.zeros((len(steps), len(directions)))
+    if not found.size:
+        return found
+
+    def curvatures() -> FloatArray:
+        ends = [[engine.dot(step, engine.forces(sign * step)) for sign in (-1, 1)] for step in steps]
+        return np.array([(behind - ahead) / 2 for behind, ahead in ends])
+
+    here = curvatures() if linear.any() else np.zeros(len(steps))
+    with trial_parameters(potential, engine) as install:
+        for place, direction in enumerate(directions):
+            install(direction)
+            up = curvatures()
+            if linear[place]:
+                found[:, place] = up - here
+            else:
+                install(-direction)
+                found[:, place] = (up - curvatures()) / 2
+    return found
 
 
 def bare_evaluations(linear: BoolArray) -> int:

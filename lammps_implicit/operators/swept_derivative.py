@@ -21,6 +21,7 @@ from lammps_implicit.operators.sweep import (
     bare_evaluations,
     bare_second_derivative,
     require_smooth,
+    sweep_curvatures,
     sweep_parameters,
 )
 from lammps_implicit.operators.trial_parameters import trial_parameters
@@ -126,9 +127,22 @@ class SweptDerivative:
         """Derivatives with respect to strain: see `measure_coupling`."""
         return measure_coupling(self, freedom, steps)
 
+    collects = False
+
     def collect(self) -> FloatArray:
         """An empty array: `under_strain` uses ∂P/∂Θ at the reference, and nothing of strained states."""
         return np.zeros(0)
+
+    def summed(self, collected: FloatArray) -> FloatArray:
+        """Nothing: see `curvatures`."""
+        return np.zeros(len(self.potential.theta))
+
+    def curvatures(self, steps: Sequence[FloatArray]) -> FloatArray:
+        """∂(sᵀHs)/∂Θ, (p, P), from forces: see `sweep_curvatures`."""
+        directions = np.diag(self.potential.steps())
+        return sweep_curvatures(self.potential, self.engine, steps, directions, self.potential.linear) / (
+            self.potential.steps()
+        )
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         """D = ∂²U/∂e∂Θ = -V bᵀ ∂P/∂Θ, (k, P), twice: from the pressure and from the energy it is the same."""

@@ -151,9 +151,19 @@ class NoMixedDerivative:
         """Derivatives with respect to strain: see `measure_coupling`."""
         return measure_coupling(self, freedom, steps)
 
+    collects = False
+
     def collect(self) -> FloatArray:
         """An empty array."""
         return np.zeros(0)
+
+    def summed(self, collected: FloatArray) -> FloatArray:
+        """An empty array."""
+        return np.zeros(0)
+
+    def curvatures(self, steps: Sequence[FloatArray]) -> FloatArray:
+        """(p, 0): there are no parameters."""
+        return np.zeros((len(steps), 0))
 
     def under_strain(self, basis: FloatArray, changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Two (k, 0) arrays."""

@@ -1,0 +1,161 @@
+"""How curvatures uᵀHu change with positions, strain and parameters: third derivatives of the energy, two of them along u.
+
+All follow from the states at X ± ηu: ∂(uᵀHu)/∂X is minus the second difference of the forces, the change with a strain
+comes from that of the pressure, and that with parameters in which the energy is linear from that of the descriptors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.evaluators.interface import Evaluator
+from lammps_implicit.operators.interface import Hessian, MixedDerivative
+from lammps_implicit.progress import Progress, no_progress
+
+STEP = 1e-3
+"""Å; displacement of the atom that moves most. Measured: truncation then leaves 1e-6 in W, round-off 1e-7."""
+
+STEPS = (1.6e-2, 8e-3, 4e-3, 2e-3, 1e-3, 5e-4)
+"""Å; steps that are compared where forces are not smooth."""
+
+SMOOTH = 1e-4
+"""Relative difference of second differences with `STEP` and twice that up to which no other steps are tried. Chosen."""
+
+
+@dataclass(frozen=True)
+class CurvatureChange:
+    """Change of one curvature c = uᵀHu.
+
+    Attributes
+    ----------
+    curvature : float
+        c, from the same forces.
+    positions : (n, 3) float array
+        ∂c/∂X at fixed u; zero on components that are held.
+    strain : (3, 3) float array
+        ∂c/∂ε at fixed u, for strains of the cell and all atoms in it; symmetric, of symmetric strains.
+    parameters : (P,) float array
+        ∂c/∂Θ at fixed positions; empty if it was not asked for.
+    """
+
+    curvature: float
+    positions: FloatArray
+    strain: FloatArray
+    parameters: FloatArray
+
+
+class CurvatureChanges:
+    """Measures changes of curvatures at the engine's reference.
+
+    Parameters
+    ----------
+    engine : Evaluator
+    hessian : Hessian
+    mixed : MixedDerivative or None
+        None if derivatives with respect to parameters are not wanted.
+
+    Attributes
+    ----------
+    step : float
+        Å.
+    error : float
+        Relative error of second differences of the forces, as estimated by comparing steps; NaN before `choose_step`.
+    """
+
+    def __init__(self, engine: Evaluator, hessian: Hessian, mixed: MixedDerivative | None) -> None:
+        self.engine = engine
+        self.hessian = hessian
+        self.mixed = mixed
+        self.step, self.error = STEP, float("nan")
+        self._pressure: FloatArray | None = None
+        self._descriptors: FloatArray | None = None
+
+    def choose_step(self, u: FloatArray) -> None:
+        """Compare steps along u, (n, 3), and take the longer of the two neighbours that agree best.
+
+        Four force evaluations where forces are smooth, else twelve.
+        """
+        bends = {step: self._bend(u, step) for step in (2 * STEP, STEP)}
+        size = self.engine.norm(bends[STEP])
+        if size == 0:
+            self.error = 0.0
+            return
+        self.error = self.engine.norm(bends[2 * STEP] - bends[STEP]) / size / 3  # truncation is quadratic in the step
+        if self.error <= SMOOTH:
+            return
+        bends |= {step: self._bend(u, step) for step in STEPS if step not in bends}
+        missed = {
+            long: self.engine.norm(bends[long] - bends[short]) / max(self.engine.norm(bends[short]), 1e-300)
+            for long, short in pairwise(STEPS)
+        }
+        self.step = min(missed, key=lambda step: missed[step])
+        self.error = missed[self.step]
+
+    def _bend(self, u: FloatArray, step: float) -> FloatArray:
+        scale = step / self.engine.max_abs(u)
+        forces = [self.engine.forces(sign * scale * u) for sign in (1, -1)]
+        return (forces[0] + forces[1] - 2 * self.hessian.reference_forces) / scale**2
+
+    def along(self, displacements: Sequence[FloatArray], progress: Progress = no_progress) -> list[CurvatureChange]:
+        """Changes of the curvatures along displacements u, (n, 3) each.
+
+        Two force evaluations each, two descriptor evaluations more if energies are linear in descriptors, and two or
+        four force evaluations for each parameter if they are not: see `MixedDerivative.curvatures`.
+        """
+        found = []
+        for done, u in enumerate(displacements):
+            found.append(self._change(u))
+            progress(done + 1, len(displacements))
+        self.engine.return_to_reference()
+        return found if self.mixed is None else self._with_installed(found, displacements, self.mixed)
+
+    def _with_installed(
+        self, found: list[CurvatureChange], displacements: Sequence[FloatArray], mixed: MixedDerivative
+    ) -> list[CurvatureChange]:
+        """Add what only changed parameters tell: all derivatives, or those along directions that are not consistent."""
+        if mixed.collects and not mixed.odd.size:
+            return found
+        scales = [self._scale(u) for u in displacements]
+        measured = mixed.curvatures([scale * u for scale, u in zip(scales, displacements, strict=True)])
+        measured = measured / np.square(scales)[:, None]
+        if mixed.collects:
+            known = np.array([one.parameters for one in found])
+            measured = known + (measured - known @ mixed.odd) @ mixed.odd.T
+        return [replace(one, parameters=row) for one, row in zip(found, measured, strict=True)]
+
+    def _scale(self, u: FloatArray) -> float:
+        largest = self.engine.max_abs(u)
+        return self.step / largest if largest > 0 else 1.0
+
+    def _change(self, u: FloatArray) -> CurvatureChange:
+        engine, mixed = self.engine, self.mixed
+        collecting = mixed is not None and mixed.collects
+        if self._pressure is None:
+            engine.return_to_reference()
+            self._pressure = engine.pressure
+            if collecting:
+                assert mixed is not None
+                self._descriptors = mixed.collect().copy()
+        scale = self._scale(u)
+        forces, pressures, descriptors = [], [], []
+        for sign in (1, -1):
+            forces.append(engine.forces(sign * scale * u))
+            pressures.append(engine.pressure)
+            if collecting:
+                assert mixed is not None
+                descriptors.append(mixed.collect().copy())
+        bend = (forces[0] + forces[1] - 2 * self.hessian.reference_forces) / scale**2
+        product = (forces[1] - forces[0]) / (2 * scale)
+        work = -engine.volume * (pressures[0] + pressures[1] - 2 * self._pressure) / scale**2
+        turned = np.asarray(engine.sum(u.T @ product))
+        parameters = np.zeros(0)
+        if collecting:
+            assert mixed is not None and self._descriptors is not None
+            # Differences before sums: the sums are large and cancel.
+            parameters = mixed.summed((descriptors[0] + descriptors[1] - 2 * self._descriptors) / scale**2)
+        return CurvatureChange(engine.dot(u, product), -bend, work - turned - turned.T, parameters)

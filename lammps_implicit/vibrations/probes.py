@@ -1,0 +1,96 @@
+"""Displacements along which curvatures are differentiated, and their weights in the derivatives of thermal functions.
+
+A thermal function q = Σ_i q(λ_i) = Tr q(D) has dq = Tr[q'(D) dD] = Σ_p c_p u_pᵀ dH u_p with displacements u_p and
+weights c_p. They are the modes, u_i = M⁻¹ᐟ² e_i with c_i = q'(λ_i), or, where symmetry leaves few displacements e_r of
+single atoms, u = M⁻¹ᐟ² φ_b(D)¹ᐟ² e_r for a few functions φ_b of which all q' are linear combinations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.vibrations.spectrum import Spectrum
+
+_MOST_FUNCTIONS = 14
+"""Functions φ_b at most. Chosen: more do not fit better, as they are hardly independent."""
+
+_FITTED = 1e-9
+"""Relative error of a fit that is good enough."""
+
+_POOR = 1e-6
+"""Relative error of a fit beyond which modes are used."""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Displacements and weights.
+
+    Attributes
+    ----------
+    displacements : list of (n, 3) float arrays
+        u_p, in units of one over the square root of mass.
+    weights : (..., p) float array
+        c_p of each thermal function.
+    name : str
+        What they are, for reports.
+    """
+
+    displacements: list[FloatArray]
+    weights: FloatArray
+    name: str
+
+
+def exact_probes(spectrum: Spectrum, slopes: FloatArray) -> Probes:
+    """Probes whose sums are exact: the modes, or displacements of single atoms, whichever are fewer.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    slopes : (..., m) float array
+        q'(λ_i) of each thermal function.
+    """
+    values, moves = spectrum.eigenvalues, spectrum.displacements
+    if moves is not None and len(values):
+        functions, weights = common_functions(values, slopes.reshape(-1, len(values)), len(values) // len(moves))
+        if functions is not None:
+            return _of_atoms(spectrum, functions, weights.reshape(*slopes.shape[:-1], -1))
+    coordinates = spectrum.coordinates
+    return Probes([coordinates.displacement(vector) for vector in spectrum.vectors.T], slopes, "modes")
+
+
+def _of_atoms(spectrum: Spectrum, functions: FloatArray, weights: FloatArray) -> Probes:
+    coordinates = spectrum.coordinates
+    displacements, shares = [], []
+    assert spectrum.displacements is not None
+    for move in spectrum.displacements:
+        unit = np.zeros((coordinates.size, 1))
+        unit[coordinates.columns[move.atom], 0] = move.direction
+        for function in functions:
+            displacements.append(coordinates.displacement(spectrum.times(np.sqrt(function), unit)[:, 0]))
+            shares.append(float(move.weight))
+    repeated = np.tile(weights, len(spectrum.displacements)) * np.array(shares)
+    return Probes(displacements, repeated, "atoms")
+
+
+def common_functions(values: FloatArray, slopes: FloatArray, most: int) -> tuple[FloatArray | None, FloatArray]:
+    """Positive functions φ_b(λ_i), (b, m), and weights (f, b) with which they sum up to each row of `slopes`.
+
+    φ_b = 1/(λ + s_b), as the classical 1/λ and the sum over Matsubara frequencies that makes the quantum-mechanical
+    function of it. None if they do not fit, or more are needed than `most`.
+    """
+    sizes = np.abs(slopes).max(axis=1, keepdims=True)
+    scaled = slopes / np.where(sizes > 0, sizes, 1.0)
+    best = None, np.zeros((len(slopes), 0))
+    for count in range(1, min(_MOST_FUNCTIONS, most) + 1):
+        shifts = np.append(0.0, np.geomspace(values[0], 10 * values[-1], count - 1))
+        functions = values[0] / (values + shifts[:, None])
+        weights = np.linalg.lstsq(functions.T, scaled.T, 1e-13)[0].T
+        missed = float(np.abs(weights @ functions - scaled).max(initial=0.0))
+        if missed <= _POOR:
+            best = functions, weights * sizes
+        if missed <= _FITTED:
+            break
+    return best
