@@ -1,4 +1,4 @@
-"""How curvatures uᵀHu change with positions, strain and parameters: third derivatives of the energy, two of them along u.
+"""How curvatures uᵀHu change with positions, strain and parameters: third derivatives of the energy, twice along u.
 
 All follow from the states at X ± ηu: ∂(uᵀHu)/∂X is minus the second difference of the forces, the change with a strain
 comes from that of the pressure, and that with parameters in which the energy is linear from that of the descriptors.

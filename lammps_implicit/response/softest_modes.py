@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.solvers.interface import LinearSystem
 from lammps_implicit.solvers.softest import EqualModes, Mode, equal_springs, negative_modes, softest_modes
@@ -49,6 +50,32 @@ def negative_modes_of(response: LinearResponse, tol: float, count: int) -> list[
     searches = [_search(response, seed) for seed in range(count)]
     system, metric, _ = searches[0]
     return negative_modes(system, metric, [start for *_, start in searches], tol, MOST_PRODUCTS, count)
+
+
+def mode_below_zero(response: LinearResponse, masses: FloatArray) -> Mode:
+    """The negative mode of vibrations about a saddle: lowest eigenvalue θ = ω² of H v = θ M v.
+
+    Parameters
+    ----------
+    response : LinearResponse
+    masses : (n,) float array
+        The diagonal of M, by atom.
+
+    Raises
+    ------
+    NotAMinimumError
+        If it is not negative.
+    """
+    system, _, start = _search(response, 0)
+    engine = response.engine
+
+    def metric(v: FloatArray) -> FloatArray:
+        return engine.constrain(masses[:, None] * v)
+
+    found = softest_modes(system, metric, start, FINELY, MOST_PRODUCTS)[0].modes[0]
+    if not found.stiffness < 0:
+        raise NotAMinimumError("there is no negative mode: this is no saddle, but a minimum; open it without saddle")
+    return found
 
 
 def _search(response: LinearResponse, seed: int) -> tuple[LinearSystem, Callable[[FloatArray], FloatArray], FloatArray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.vibrations.spectrum import Spectrum
+from lammps_implicit.vibrations.symmetry import Displacement
 
 _MOST_FUNCTIONS = 14
 """Functions φ_b at most. Chosen: more do not fit better, as they are hardly independent."""
@@ -54,43 +55,61 @@ def exact_probes(spectrum: Spectrum, slopes: FloatArray) -> Probes:
     """
     values, moves = spectrum.eigenvalues, spectrum.displacements
     if moves is not None and len(values):
-        functions, weights = common_functions(values, slopes.reshape(-1, len(values)), len(values) // len(moves))
-        if functions is not None:
-            return _of_atoms(spectrum, functions, weights.reshape(*slopes.shape[:-1], -1))
+        shifts, weights = common_functions(values, slopes.reshape(-1, len(values)), (len(values) - 1) // len(moves))
+        if shifts is not None:
+            return _of_atoms(spectrum, moves, shifts, weights.reshape(*slopes.shape[:-1], -1))
     coordinates = spectrum.coordinates
     return Probes([coordinates.displacement(vector) for vector in spectrum.vectors.T], slopes, "modes")
 
 
-def _of_atoms(spectrum: Spectrum, functions: FloatArray, weights: FloatArray) -> Probes:
+def _of_atoms(spectrum: Spectrum, moves: list[Displacement], shifts: FloatArray, weights: FloatArray) -> Probes:
     coordinates = spectrum.coordinates
     displacements, shares = [], []
-    assert spectrum.displacements is not None
-    for move in spectrum.displacements:
+    for move in moves:
         unit = np.zeros((coordinates.size, 1))
         unit[coordinates.columns[move.atom], 0] = move.direction
-        for function in functions:
-            displacements.append(coordinates.displacement(spectrum.times(np.sqrt(function), unit)[:, 0]))
+        for shift in shifts:
+            root = 1 / np.sqrt(spectrum.eigenvalues + shift)
+            displacements.append(coordinates.displacement(spectrum.times(root, unit)[:, 0]))
             shares.append(float(move.weight))
-    repeated = np.tile(weights, len(spectrum.displacements)) * np.array(shares)
+    repeated = np.tile(weights, len(moves)) * np.array(shares)
     return Probes(displacements, repeated, "atoms")
 
 
-def common_functions(values: FloatArray, slopes: FloatArray, most: int) -> tuple[FloatArray | None, FloatArray]:
-    """Positive functions φ_b(λ_i), (b, m), and weights (f, b) with which they sum up to each row of `slopes`.
+def common_functions(
+    values: FloatArray, slopes: FloatArray, most: int, good: float = _FITTED, poor: float = _POOR
+) -> tuple[FloatArray | None, FloatArray]:
+    """Shifts s_b of positive functions φ_b = 1/(λ + s_b), and weights with which they sum up to functions of λ.
 
-    φ_b = 1/(λ + s_b), as the classical 1/λ and the sum over Matsubara frequencies that makes the quantum-mechanical
-    function of it. None if they do not fit, or more are needed than `most`.
+    The classical function is 1/λ itself, and the quantum-mechanical free energy is a sum over Matsubara frequencies of
+    such functions.
+
+    Parameters
+    ----------
+    values : (m,) float array
+        λ, ascending and positive.
+    slopes : (f, m) float array
+        Functions at these.
+    most : int
+        Limit on the number of functions φ_b.
+    good, poor : float
+        Errors, relative to the largest value of a function, of a fit that is good enough, and of one that is too poor.
+
+    Returns
+    -------
+    shifts : (b,) float array, or None if there is no fit
+    weights : (f, b) float array
     """
     sizes = np.abs(slopes).max(axis=1, keepdims=True)
     scaled = slopes / np.where(sizes > 0, sizes, 1.0)
-    best = None, np.zeros((len(slopes), 0))
+    best: tuple[FloatArray | None, FloatArray] = None, np.zeros((len(slopes), 0))
     for count in range(1, min(_MOST_FUNCTIONS, most) + 1):
         shifts = np.append(0.0, np.geomspace(values[0], 10 * values[-1], count - 1))
-        functions = values[0] / (values + shifts[:, None])
+        functions = (values[0] + shifts[:, None]) / (values + shifts[:, None])
         weights = np.linalg.lstsq(functions.T, scaled.T, 1e-13)[0].T
         missed = float(np.abs(weights @ functions - scaled).max(initial=0.0))
-        if missed <= _POOR:
-            best = functions, weights * sizes
-        if missed <= _FITTED:
+        if missed <= poor:
+            best = shifts, weights * sizes * (values[0] + shifts)
+        if missed <= good:
             break
     return best

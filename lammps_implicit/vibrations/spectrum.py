@@ -190,9 +190,7 @@ def _diagonalised(
     )
 
 
-def _negative(
-    response: LinearResponse, coordinates: MassWeighted, values: FloatArray, vectors: FloatArray
-) -> int:
+def _negative(response: LinearResponse, coordinates: MassWeighted, values: FloatArray, vectors: FloatArray) -> int:
     """Number of negative modes: one at a saddle, else none.
 
     Raises

@@ -130,7 +130,7 @@ def find_symmetry(engine: Evaluator, coordinates: MassWeighted) -> Symmetry | No
     Symmetry or None
         Found on rank 0, the same on every rank.
     """
-    import spglib
+    from spglib import get_symmetry
 
     held = np.count_nonzero(coordinates.columns < 0, axis=1)
     if not all(engine.periodic) or engine.external or engine.together_counts or not np.isin(held, (0, 3)).all():
@@ -139,11 +139,11 @@ def find_symmetry(engine: Evaluator, coordinates: MassWeighted) -> Symmetry | No
     positions, types = np.zeros((len(coordinates.ids), 3)), np.zeros(len(coordinates.ids), np.int64)
     positions[places], types[places] = engine.positions - engine.origin, engine.types
     positions, types = np.asarray(engine.sum(positions)), np.asarray(engine.sum(types))
-    cell = engine.cell
+    cell, kinds = engine.cell, 2 * types + (held > 0)
 
     def search() -> Symmetry | None:
         fractional = positions @ np.linalg.inv(cell)
-        found = spglib.get_symmetry((cell, fractional, 2 * types + (held > 0)), symprec=SAME_PLACE)
+        found = get_symmetry((cell.tolist(), fractional.tolist(), kinds.tolist()), symprec=SAME_PLACE)
         return None if found is None else _of_operations(found, cell, fractional)
 
     return engine.on_root(search)

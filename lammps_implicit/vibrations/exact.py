@@ -7,7 +7,6 @@ answer with dX*/dΘ = -H⁻¹C, and with the cell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,44 +17,9 @@ from lammps_implicit.progress import Progress, in_two_parts, no_progress
 from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.vibrations.constants import vibration_units
 from lammps_implicit.vibrations.probes import exact_probes
+from lammps_implicit.vibrations.result import Vibrations
 from lammps_implicit.vibrations.spectrum import Spectrum, dense_spectrum
 from lammps_implicit.vibrations.thermal import mode_functions
-
-
-@dataclass(frozen=True)
-class Vibrations:
-    """Thermal functions of the vibrations of one structure; without the energy of the structure itself.
-
-    Attributes
-    ----------
-    values : (4, T) float array
-        In the order of `thermal.QUANTITIES`: energies, and energies per unit of temperature.
-    gradients : (4, T, P) float array or None
-        Their derivatives with respect to Θ, with positions, and the cell if it is not fixed, relaxed; None if they
-        were not asked for.
-    strains : (4, T, k) float array or None
-        Their derivatives with respect to each strain of the cell at fixed Θ, with positions relaxed.
-    modes : int
-        Number of modes.
-    zero_modes : int
-        Number of rigid motions that were left out.
-    samples : (n, 4, T) float array
-        Estimates of `values` by each probe; n = 0 if they are exact.
-    gradient_samples : (n, 4, T, P) float array
-    method : str
-    error : float
-        Relative error of second differences of the forces, as their steps tell; NaN without gradients.
-    """
-
-    values: FloatArray
-    gradients: FloatArray | None
-    strains: FloatArray | None
-    modes: int
-    zero_modes: int
-    samples: FloatArray
-    gradient_samples: FloatArray
-    method: str
-    error: float
 
 
 def exact_vibrations(
