@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -18,13 +17,14 @@ from lammps_implicit.operators.interface import Hessian, MixedDerivative
 from lammps_implicit.progress import Progress, no_progress
 
 STEP = 1e-3
-"""Å; displacement of the atom that moves most. Measured: truncation then leaves 1e-6 in W, round-off 1e-7."""
+"""Å; displacement of the atom that moves most, to begin with. Measured: truncation then leaves 1e-6 in W, and 1e-4 in a
+Lennard-Jones cluster in reduced units; round-off 1e-7."""
 
-STEPS = (1.6e-2, 8e-3, 4e-3, 2e-3, 1e-3, 5e-4)
-"""Å; steps that are compared where forces are not smooth."""
+SHORTEST, LONGEST = 3e-5, 1.6e-2
+"""Å; limits on the step."""
 
-SMOOTH = 1e-4
-"""Relative difference of second differences with `STEP` and twice that up to which no other steps are tried. Chosen."""
+SMOOTH = 1e-6
+"""Relative difference of second differences with a step and twice that at which no other steps are tried. Chosen."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,30 @@ class CurvatureChanges:
         self._descriptors: FloatArray | None = None
 
     def choose_step(self, u: FloatArray) -> None:
-        """Compare steps along u, (n, 3), and take the longer of the two neighbours that agree best.
+        """Compare steps along u, (n, 3), by halves or doubles as long as neighbours agree better and better.
 
-        Four force evaluations where forces are smooth, else twelve.
+        Four force evaluations, and two for each further step.
         """
-        bends = {step: self._bend(u, step) for step in (2 * STEP, STEP)}
-        size = self.engine.norm(bends[STEP])
-        if size == 0:
-            self.error = 0.0
-            return
-        self.error = self.engine.norm(bends[2 * STEP] - bends[STEP]) / size / 3  # truncation is quadratic in the step
-        if self.error <= SMOOTH:
-            return
-        bends |= {step: self._bend(u, step) for step in STEPS if step not in bends}
-        missed = {
-            long: self.engine.norm(bends[long] - bends[short]) / max(self.engine.norm(bends[short]), 1e-300)
-            for long, short in pairwise(STEPS)
-        }
-        self.step = min(missed, key=lambda step: missed[step])
-        self.error = missed[self.step]
+        bends: dict[float, FloatArray] = {}
+
+        def missed(step: float) -> float:
+            """Relative difference of the second differences with a step and twice that."""
+            for wanted in (2 * step, step):
+                if wanted not in bends:
+                    bends[wanted] = self._bend(u, wanted)
+            size = self.engine.norm(bends[step])
+            return self.engine.norm(bends[2 * step] - bends[step]) / size if size > 0 else 0.0
+
+        self.step, self.error = STEP, missed(STEP)
+        for factor in (0.5, 2.0):
+            start = self.step
+            while self.error > SMOOTH and SHORTEST <= self.step * factor <= LONGEST / 2:
+                found = missed(self.step * factor)
+                if not found < self.error:
+                    break
+                self.step, self.error = self.step * factor, found
+            if self.step != start:
+                break
 
     def _bend(self, u: FloatArray, step: float) -> FloatArray:
         scale = step / self.engine.max_abs(u)

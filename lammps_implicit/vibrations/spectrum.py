@@ -215,7 +215,7 @@ def _negative(response: LinearResponse, coordinates: MassWeighted, values: Float
     if wanted and not below:
         raise NotAMinimumError("there is no negative mode: this is no saddle, but a minimum; open it without saddle")
     raise NotAMinimumError(
-        f"{below} modes are negative where {wanted or 'none'} should be, first {most}: relax the structure from "
+        f"{below} mode{'s are' if below > 1 else ' is'} negative where {wanted or 'none'} should be, first {most}: relax the structure from "
         "elsewhere" + ("" if wanted else ", or open it as a saddle if one is right")
     )
 
