@@ -65,6 +65,8 @@ class FreeEnergy:
     volume : (T,) float array or None
     strain_gradient, expansion_gradient : (T, P, k) float array or None
     volume_gradient : (T, P) float array or None
+    caution : str
+        What is wrong with the expansion of the cell; empty if nothing is.
     """
 
     temperatures: FloatArray
@@ -98,6 +100,7 @@ class FreeEnergy:
     strain_gradient: FloatArray | None = None
     expansion_gradient: FloatArray | None = None
     volume_gradient: FloatArray | None = None
+    caution: str = ""
 
 
 def harmonic_free_energy(
@@ -274,6 +277,7 @@ def gibbs_energy(
         slopes.get("strain"),
         slopes.get("expansion"),
         slopes.get("volume"),
+        found.caution,
     )
 
 

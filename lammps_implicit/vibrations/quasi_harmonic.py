@@ -20,7 +20,7 @@ from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.vibrations.exact import exact_vibrations
 from lammps_implicit.vibrations.result import Vibrations
-from lammps_implicit.vibrations.strain_model import StrainModel, fit, nodes
+from lammps_implicit.vibrations.strain_model import StrainModel, fit, inconsistency, nodes
 
 ROOM = 1.3
 """Reach of the nodes, relative to what the cell is predicted to expand by."""
@@ -33,6 +33,10 @@ _TRIALS = 4
 
 _TIGHT = 1e-9
 """eV/Å; least force tolerance of strained cells. Others are relaxed as far as the first one is."""
+
+_KINKED = 0.05
+"""Relative disagreement of free energies with their derivatives beyond which the latter are not used. Chosen: smooth
+ones agree to 1e-3."""
 
 _STEP = 1e-6
 """Relative step of derivatives with respect to Θ. Models are linear in Θ, and evaluated in double precision."""
@@ -54,11 +58,14 @@ class Expanded:
         Their derivatives with respect to Θ.
     still : Vibrations
         Of the cell that is relaxed without vibrations.
+    caution : str
+        What is wrong with derivatives with respect to strain; empty if nothing is.
     """
 
     quantities: dict[str, FloatArray]
     gradients: dict[str, FloatArray]
     still: Vibrations
+    caution: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class _Models:
     enthalpy_slope: StrainModel
     thermal: StrainModel  # (4, T)
     thermal_slope: StrainModel  # (4, T, P)
+    missed: float  # see `inconsistency`
 
 
 def expand_cell(
@@ -147,6 +155,11 @@ def expand_cell(
         quantities,
         {name: np.stack(rows, axis=1) for name, rows in gradients.items() if rows},
         first,
+        ""
+        if models.missed <= _KINKED
+        else f"free energies change with the cell by other amounts than their derivatives say ({models.missed:.0%}): "
+        "pairs cross the cutoff as the cell expands, where second derivatives of the energy jump; the cell follows the "
+        "average, and its expansion is not known better than that",
     )
 
 
@@ -188,14 +201,17 @@ def _measured(
                 mixed.append(point.response.cell_system(here, tol).effective)
                 by_theta.append(vibrations.gradients)
         progress(done + 1, len(strains))
+    free, free_slopes = np.array(values)[:, 0, -1], np.array(slopes)[:, :, 0, -1]
+    missed = inconsistency(reach, free, free_slopes)
     nothing = np.zeros((len(strains), 0)), np.zeros((len(strains), len(reach), 0))
     return _Models(
         fit(centre, reach, np.array(enthalpies), np.array(drives)),
         fit(centre, reach, np.array(energy_slopes), np.array(mixed)) if parameters else fit(centre, reach, *nothing),
-        fit(centre, reach, np.array(values), np.array(slopes)),
+        fit(centre, reach, np.array(values), np.array(slopes) if missed <= _KINKED else None),
         fit(centre, reach, np.array(by_theta))
         if parameters
         else fit(centre, reach, np.zeros((len(strains), 4, len(temperatures), 0))),
+        missed,
     )
 
 

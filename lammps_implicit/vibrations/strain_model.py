@@ -73,6 +73,26 @@ class StrainModel:
         return np.asarray((found + found.T) / 2)
 
 
+def inconsistency(reach: FloatArray, values: FloatArray, slopes: FloatArray) -> float:
+    """How far values at `nodes` are from what slopes say, by Simpson's rule, relative to what they change by.
+
+    Parameters
+    ----------
+    reach : (k,) float array
+    values : (2k + 1,) float array
+    slopes : (2k + 1, k) float array
+    """
+    count, worst = len(reach), 0.0
+    for axis, h in enumerate(reach):
+        up, down = 1 + axis, 1 + count + axis
+        said = h / 3 * (slopes[up, axis] + 4 * slopes[0, axis] + slopes[down, axis])
+        change = max(abs(float(value - values[0])) for value in (values[up], values[down]))
+        size = max(change, abs(float(values[up] - values[down])))
+        if size > 0:
+            worst = max(worst, abs(float(values[up] - values[down] - said)) / size)
+    return worst
+
+
 def fit(centre: FloatArray, reach: FloatArray, values: FloatArray, slopes: FloatArray | None = None) -> StrainModel:
     """The model that has given values, and slopes, at `nodes`.
 
