@@ -73,7 +73,7 @@ def exact_vibrations(
         )
         if probes.displacements:
             changes.choose_step(probes.displacements[0])
-        found = changes.along(probes.displacements, second)
+        found = changes.along(probes.displacements, second, probes.mirrors)
         gradients, strains = _contracted(response, spectrum, found, probes.weights, freedom, tol, held)
         error = changes.error
     modes = len(spectrum.eigenvalues)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.vibrations.spectrum import Spectrum
+from lammps_implicit.operators.curvature_changes import Mirror
+from lammps_implicit.vibrations.spectrum import Spectrum, mirror_of
 from lammps_implicit.vibrations.symmetry import Displacement
 
 _MOST_FUNCTIONS = 14
@@ -37,11 +38,14 @@ class Probes:
         c_p of each thermal function.
     name : str
         What they are, for reports.
+    mirrors : list of (Mirror or None), or None
+        For each the symmetry that turns it into its opposite.
     """
 
     displacements: list[FloatArray]
     weights: FloatArray
     name: str
+    mirrors: list[Mirror | None] | None = None
 
 
 def exact_probes(spectrum: Spectrum, slopes: FloatArray) -> Probes:
@@ -65,6 +69,7 @@ def exact_probes(spectrum: Spectrum, slopes: FloatArray) -> Probes:
 def _of_atoms(spectrum: Spectrum, moves: list[Displacement], shifts: FloatArray, weights: FloatArray) -> Probes:
     coordinates = spectrum.coordinates
     displacements, shares = [], []
+    mirrors: list[Mirror | None] = []
     for move in moves:
         unit = np.zeros((coordinates.size, 1))
         unit[coordinates.columns[move.atom], 0] = move.direction
@@ -72,8 +77,9 @@ def _of_atoms(spectrum: Spectrum, moves: list[Displacement], shifts: FloatArray,
             root = 1 / np.sqrt(spectrum.eigenvalues + shift)
             displacements.append(coordinates.displacement(spectrum.times(root, unit)[:, 0]))
             shares.append(float(move.weight))
+            mirrors.append(mirror_of(coordinates, move))
     repeated = np.tile(weights, len(moves)) * np.array(shares)
-    return Probes(displacements, repeated, "atoms")
+    return Probes(displacements, repeated, "atoms", mirrors)
 
 
 def common_functions(
