@@ -299,9 +299,17 @@ def test_a_cell_minimises_its_free_energy_at_each_temperature(cell, tmp_path):
 
 
 def test_kinks_of_the_free_energy_along_strain_are_told(tmp_path):
-    with opened(tmp_path, BCC.replace("0 3 0 3 0 3", "0 2 0 2 0 2"), parameters="Ta:*", cell="iso") as point:
-        found = gibbs_energy(point, [1000.0], freedom=point.strain("iso"), gradient=False)
+    # Third neighbours in Ta are just beyond the cutoff, and within it in a compressed cell.
+    perfect = BCC.replace("delete_atoms", "#").replace("group           first", "#")
+    with opened(tmp_path, perfect, parameters="Ta:*", cell="iso") as point:
+        found = gibbs_energy(point, [2500.0], freedom=point.strain("iso"), gradient=False)
     assert "pairs cross the cutoff" in found.caution
+
+
+def test_a_cell_that_expands_without_end_is_told(tmp_path):
+    with opened(tmp_path, BCC.replace("0 3 0 3 0 3", "0 2 0 2 0 2"), parameters="Ta:*", cell="iso") as point:
+        with pytest.raises(LammpsImplicitError, match="no minimum with respect to the cell"):
+            gibbs_energy(point, [1000.0], freedom=point.strain("iso"), gradient=False)
 
 
 @pytest.mark.parametrize("name", ["alloy", "snap vacancy", "full"])
