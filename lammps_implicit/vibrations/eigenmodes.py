@@ -1,0 +1,62 @@
+"""Vibrational modes of a structure: all of them, the softest, or those nearest a frequency."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray, read_only
+from lammps_implicit.errors import ConvergenceError, LammpsImplicitError
+from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.response.linear_response import LinearResponse
+from lammps_implicit.solvers.eigenproblem import EigenProblem, EigenSolver
+from lammps_implicit.solvers.interface import PRODUCT_SHARE
+from lammps_implicit.solvers.nullspace import NullSpace
+from lammps_implicit.solvers.springs import random_vector
+from lammps_implicit.vibrations.constants import vibration_units
+from lammps_implicit.vibrations.coordinates import MassWeighted
+from lammps_implicit.vibrations.lobpcg import scipy_lowest
+from lammps_implicit.vibrations.masses import atom_masses
+from lammps_implicit.vibrations.spectrum import columns_needed, diagonalised, dynamical_matrix
+
+
+class MassWeightedHessian:
+    """D = M⁻¹ᐟ² H M⁻¹ᐟ² on distributed (n, 3) arrays, outside rigid motions and held components, with D⁻¹ of springs.
+
+    Of components that move as one the mass is their mean: M commutes with `Evaluator.constrain` then.
+
+    Attributes
+    ----------
+    null_space : NullSpace
+        Mass-weighted rigid motions, and held components.
+    spread : float
+        Root mean square of the eigenvalues of D, estimated with a random vector.
+    """
+
+    def __init__(self, response: LinearResponse) -> None:
+        engine = self.engine = response.engine
+        known = response.prepared()
+        self._system, self._hessian = known.system, response.hessian
+        masses = engine.constrain(np.repeat(atom_masses(engine)[:, None], 3, axis=1))
+        self._roots = np.sqrt(np.where(masses > 0, masses, 1.0))
+        self.null_space = NullSpace(engine, [self._roots * v for v in known.system.null_space.vectors])
+        size = engine.norm(self._roots * known.probe)
+        self.spread = engine.norm(known.probe_product / self._roots) / size if size > 0 else 0.0
+
+    def product(self, v: FloatArray, accuracy: float = 0.0) -> FloatArray:
+        """D v, (n, 3), for v outside rigid motions, to a relative accuracy; zero for the best."""
+        v = self.null_space.project(v)
+        return self.null_space.project(self._hessian.product(v / self._roots, accuracy) / self._roots)
+
+    def preconditioned(self, r: FloatArray) -> FloatArray:
+        """M¹ᐟ² K⁻¹ M¹ᐟ² r, (n, 3)."""
+        r = self.null_space.project(r)
+        return self.null_space.project(self._roots * self._system.preconditioned(self._roots * r))
+
+    def start(self, count: int) -> list[FloatArray]:
+        """Soft random vectors that are the same on any number of ranks."""
+        ids, project = self.engine.ids, self.null_space.project
+        return [self.preconditioned(project(random_vector(ids, seed)) * self.spread) for seed in range(1, count + 1)]
