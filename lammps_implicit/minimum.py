@@ -26,6 +26,7 @@ from lammps_implicit.stationary.checks import check_tolerance
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.units import Pressure
+from lammps_implicit.vibrations.free_energy import FreeEnergy, gibbs_energy, harmonic_free_energy
 
 
 class Minimum(StationaryPoint):
@@ -134,6 +135,79 @@ class Minimum(StationaryPoint):
         1.123 eV
         """
         return saddles_around(self, count, modes=modes, seed=seed, ftol=ftol, progress=progress)
+
+    def free_energy(
+        self,
+        temperatures: ArrayLike,
+        quantum: bool = True,
+        probes: int | None = None,
+        *,
+        cell: CellRequest = "none",
+        pressure: Pressure = None,
+        gradient: bool | None = None,
+        method: str = "auto",
+        tol: float = 1e-6,
+        progress: Progress = no_progress,
+    ) -> FreeEnergy:
+        """Free energy, energy, entropy and heat capacity in the harmonic approximation, with gradients.
+
+        Parameters
+        ----------
+        temperatures : float or (T,) array_like
+            K; in reduced units, ε/k.
+        quantum : bool
+            Whether modes are quantum-mechanical oscillators; else classical ones.
+        probes : int, optional
+            Number of random probes, with which cells of any size can be treated; errors are then standard errors.
+            Default: all modes, where that is predicted to cost less than 32 probes.
+        cell, pressure
+            As for `jvp`. If the cell is not fixed, it minimises the Gibbs energy at each temperature (quasi-harmonic
+            approximation), and the result has its expansion.
+        gradient : bool, optional
+            Whether to differentiate with respect to Θ. Default: if the potential has parameters.
+        method : {"auto", "exact", "probes"}
+            ``exact`` uses all modes.
+        tol : float
+            Relative tolerance of linear solves.
+        progress : callable, optional
+            Callback called with (done, total).
+
+        Returns
+        -------
+        FreeEnergy
+
+        Raises
+        ------
+        LammpsImplicitError
+            If a temperature is not positive, ħ is needed in reduced units, or the method does not fit the cell.
+        NotAMinimumError
+            If modes are negative, or cost no energy though they are no rigid motions.
+        DeckError
+            If an atom has no mass.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`:
+
+        >>> thermal = minimum.free_energy([300.0, 1000.0])
+        >>> print(", ".join(f"{value:.3f} eV" for value in thermal.free_energy))
+        -627.765 eV, -649.760 eV
+        >>> thermal.entropy_gradient.shape
+        (2, 31)
+        """
+        freedom = self.strain(cell, pressure)
+        with self._meter.measured("vibrations", tol):
+            if freedom.fixed:
+                return harmonic_free_energy(
+                    self, temperatures, quantum, probes, gradient=gradient, method=method, tol=tol, progress=progress
+                )
+            if probes is not None or method == "probes":
+                raise LammpsImplicitError(
+                    "expansion with temperature needs all modes: leave out probes, or keep the cell fixed"
+                )
+            return gibbs_energy(
+                self, temperatures, quantum, freedom=freedom, gradient=gradient, tol=tol, progress=progress
+            )
 
     def propagate(
         self,

@@ -30,6 +30,7 @@ def exact_vibrations(
     gradient: bool,
     tol: float,
     progress: Progress = no_progress,
+    held: bool = True,
 ) -> Vibrations:
     """Thermal functions from all modes of a small cell.
 
@@ -46,6 +47,9 @@ def exact_vibrations(
         Relative tolerance of the solves for the cell.
     progress : callable, optional
         Callback called with (done, total).
+    held : bool
+        Whether the cell is at its target pressure, and follows Θ. Otherwise gradients are those at fixed cell, though
+        derivatives with respect to strains are taken.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def exact_vibrations(
         if probes.displacements:
             changes.choose_step(probes.displacements[0])
         found = changes.along(probes.displacements, second)
-        gradients, strains = _contracted(response, spectrum, found, probes.weights, freedom, tol)
+        gradients, strains = _contracted(response, spectrum, found, probes.weights, freedom, tol, held)
         error = changes.error
     modes = len(spectrum.eigenvalues)
     return Vibrations(values, gradients, strains, modes, spectrum.zero_modes, *nothing, method, error)
@@ -83,6 +87,7 @@ def _contracted(
     weights: FloatArray,
     freedom: StrainFreedom,
     tol: float,
+    held: bool,
 ) -> tuple[FloatArray, FloatArray]:
     """Derivatives of Σ_p c_p u_pᵀHu_p with respect to Θ, (..., P), and each strain, (..., k), for weights (..., p)."""
     coordinates, engine = spectrum.coordinates, response.engine
@@ -96,9 +101,9 @@ def _contracted(
         gradients = gradients - pulls @ spectrum.solve(mixed.T)
     if freedom.fixed:
         return gradients, np.zeros((*weights.shape[:-1], 0))
-    system = response.held_cell_system(freedom, tol)
+    system = response.held_cell_system(freedom, tol) if held else response.cell_system(freedom, tol)
     homogeneous = np.array([change.strain for change in changes]).reshape(-1, 9)
     strains = weights @ homogeneous @ freedom.tensors().reshape(-1, 9).T
     follows = np.array([np.einsum("na,nak->k", change.positions, system.relaxed) for change in changes])
     strains = strains - weights @ np.asarray(engine.sum(follows))
-    return gradients + strains @ system.strain_jacobian.T, strains
+    return (gradients + strains @ system.strain_jacobian.T if held else gradients), strains

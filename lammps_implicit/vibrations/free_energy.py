@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cell.freedom import StrainFreedom
+from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.stationary.checks import check_tolerance
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.vibrations.choosing import vibrations_of
+from lammps_implicit.vibrations.choosing import LARGEST, vibrations_of
 from lammps_implicit.vibrations.constants import vibration_units
+from lammps_implicit.vibrations.quasi_harmonic import expand_cell
 from lammps_implicit.vibrations.result import Vibrations
 from lammps_implicit.vibrations.thermal import checked_temperatures
 
@@ -22,8 +24,10 @@ from lammps_implicit.vibrations.thermal import checked_temperatures
 class FreeEnergy:
     """Thermal functions of a structure, F = U - TS, as arrays over temperatures.
 
-    All include the energy E₀ of the structure, or its enthalpy at the pressure that its cell is held at. Gradients are
-    those of the relaxed structure. Errors are standard errors of random probes; zeros where all modes were used.
+    All include the energy E₀ of the structure, or its enthalpy at the pressure that its cell is held at: they are then
+    the Gibbs energy, the enthalpy, and the heat capacity at constant pressure where the cell expands with temperature.
+    Gradients are those of the relaxed structure. Errors are standard errors of random probes; zeros where all modes
+    were used.
 
     Attributes
     ----------
@@ -32,7 +36,7 @@ class FreeEnergy:
     free_energy, energy : (T,) float array
         In LAMMPS' unit of energy.
     entropy, heat_capacity : (T,) float array
-        Energy per K; the heat capacity at constant volume.
+        Energy per K; the heat capacity at constant volume, or at constant pressure if the cell expands.
     free_energy_gradient, energy_gradient, entropy_gradient, heat_capacity_gradient : (T, P) float array or None
         Derivatives with respect to Θ.
     free_energy_error, energy_error, entropy_error, heat_capacity_error : (T,) float array
@@ -51,7 +55,18 @@ class FreeEnergy:
     evaluations : int
         Force and descriptor evaluations.
     vibrations : Vibrations
-        The contribution of the vibrations alone, with the estimates of each probe.
+        The contribution of the vibrations alone, with the estimates of each probe, in the cell that is relaxed without
+        them.
+    strain : (T, k) float array or None
+        Strains of the cell at each temperature, relative to the cell that is relaxed without vibrations; None where it
+        does not expand.
+    expansion : (T, k) float array or None
+        Rate of these strains, relative to the cell at that temperature, per K.
+    volume : (T,) float array or None
+    strain_gradient, expansion_gradient : (T, P, k) float array or None
+    volume_gradient : (T, P) float array or None
+    caution : str
+        What is wrong with the expansion of the cell; empty if nothing is.
     """
 
     temperatures: FloatArray
@@ -79,6 +94,13 @@ class FreeEnergy:
     temperature_units: str
     evaluations: int
     vibrations: Vibrations
+    strain: FloatArray | None = None
+    expansion: FloatArray | None = None
+    volume: FloatArray | None = None
+    strain_gradient: FloatArray | None = None
+    expansion_gradient: FloatArray | None = None
+    volume_gradient: FloatArray | None = None
+    caution: str = ""
 
 
 def harmonic_free_energy(
@@ -173,6 +195,89 @@ def harmonic_free_energy(
         units.temperature,
         engine.evaluations.since(before).total,
         found,
+    )
+
+
+def gibbs_energy(
+    point: StationaryPoint,
+    temperatures: ArrayLike,
+    quantum: bool = True,
+    *,
+    freedom: StrainFreedom,
+    gradient: bool | None = None,
+    tol: float = 1e-6,
+    progress: Progress = no_progress,
+) -> FreeEnergy:
+    """Thermal functions at constant pressure, of a cell that expands with temperature: see `quasi_harmonic`.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+        A minimum whose cell is relaxed to the target of `freedom`, a pressure.
+    temperatures, quantum, gradient, tol, progress
+        See `harmonic_free_energy`. All modes are used.
+    freedom : StrainFreedom
+        Strains the cell may take.
+
+    Returns
+    -------
+    FreeEnergy
+
+    Raises
+    ------
+    LammpsImplicitError
+        As for `harmonic_free_energy`; or if the cell is too large for all modes.
+    NotAMinimumError
+        If no cell minimises the free energy at a temperature, or modes are negative.
+    """
+    check_tolerance(tol)
+    engine = point.engine
+    units = vibration_units(point.units.style)
+    checked = checked_temperatures(temperatures, units)
+    if engine.n_free > LARGEST:
+        raise LammpsImplicitError(
+            f"expansion with temperature needs all modes, of at most {LARGEST:,} displacements; this cell has "
+            f"{engine.n_free:,}: use a smaller one, or keep the cell fixed"
+        )
+    wanted = bool(len(point.potential.theta)) if gradient is None else gradient
+    before = engine.evaluations.copy()
+    found = expand_cell(point, checked, quantum, freedom, wanted, tol, progress)
+    values, slopes = found.quantities, found.gradients
+    nothing = np.zeros(len(checked))
+    enthalpy = point.energy + float(np.trace(freedom.target)) / 3 * engine.volume
+    return FreeEnergy(
+        checked,
+        values["gibbs"],
+        values["enthalpy"],
+        values["entropy"],
+        values["heat_capacity"],
+        slopes.get("gibbs"),
+        slopes.get("enthalpy"),
+        slopes.get("entropy"),
+        slopes.get("heat_capacity"),
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        None,
+        None,
+        quantum,
+        enthalpy,
+        found.still.modes,
+        found.still.zero_modes,
+        "exact, quasi-harmonic",
+        found.still.error,
+        point.units.energy,
+        units.temperature,
+        engine.evaluations.since(before).total,
+        found.still,
+        values["strain"],
+        values["expansion"],
+        values["volume"],
+        slopes.get("strain"),
+        slopes.get("expansion"),
+        slopes.get("volume"),
+        found.caution,
     )
 
 

@@ -229,9 +229,11 @@ def _negative(response: LinearResponse, coordinates: MassWeighted, values: Float
     most = _described(response, coordinates, values[0], vectors[:, 0])
     if wanted and not below:
         raise NotAMinimumError("there is no negative mode: this is no saddle, but a minimum; open it without saddle")
+    are, wanted_many = "s are" if below > 1 else " is", str(wanted) if wanted else "none"
+    remedy = "" if wanted else ", or open it as a saddle if one is right"
     raise NotAMinimumError(
-        f"{below} mode{'s are' if below > 1 else ' is'} negative where {wanted or 'none'} should be, first {most}: relax the structure from "
-        "elsewhere" + ("" if wanted else ", or open it as a saddle if one is right")
+        f"{below} mode{are} negative where {wanted_many} should be, first {most}: relax the structure from "
+        f"elsewhere{remedy}"
     )
 
 
