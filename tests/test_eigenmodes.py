@@ -101,7 +101,7 @@ def test_equal_modes_come_all_or_none(write_deck, monkeypatch, count, iterative)
             iteratively(monkeypatch)
         modes = modes_of(minimum.response, count)
     assert len(modes.frequencies) == {1: 2, 3: 5, 4: 5}[count]
-    assert np.ptp(modes.frequencies[:2]) < 1e-5 and modes.frequencies[2] - modes.frequencies[1] > 0.01
+    assert np.ptp(modes.frequencies[:2]) < 1e-5 and np.ptp(modes.frequencies[-2:]) < 1e-5
 
 
 @pytest.mark.parametrize("iterative", [False, True])
@@ -114,7 +114,7 @@ def test_modes_nearest_a_frequency(write_deck, monkeypatch, iterative):
             modes = modes_of(minimum.response, 3, near, 1e-5)
             expected = np.sort(whole.frequencies[np.argsort(np.abs(whole.frequencies - near))[:3]])
             np.testing.assert_allclose(modes.frequencies, expected, rtol=1e-6)
-            assert modes.method.startswith("shift-invert" if iterative else "dense")
+            assert modes.method.startswith("Jacobi-Davidson" if iterative else "dense")
 
 
 def test_the_imaginary_mode_of_a_saddle_comes_first(write_deck, monkeypatch):

@@ -30,7 +30,7 @@ _ONE_SIDED = 1e-6
 """Tolerance down to which a product takes one force evaluation; two below."""
 
 _ASIDE = 1e-3
-"""Relative distance by which the shift of inverse iterations misses the frequency, which may be that of a mode."""
+"""Relative distance by which the shift of the solves misses the frequency, which may be that of a mode."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def modes_of(
 
     In small cells D is evaluated whole, where it has symmetry from few displacements. In large ones the softest modes
     are found by LOBPCG (SciPy) on one process and a Davidson method (SLEPc) on several ranks, with the springs of the
-    linear solves as the preconditioner; those nearest a frequency by shift-invert with MINRES, which is fast among the
-    softest modes and slow amid the spectrum. Whichever is predicted to take fewer force evaluations is chosen.
+    linear solves as the preconditioner; those nearest a frequency by Jacobi and Davidson's method with MINRES, which is
+    fast among the softest modes and slow amid the spectrum. Whichever is predicted to take fewer force evaluations is chosen.
 
     Parameters
     ----------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import eigh
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import ConvergenceError
@@ -13,6 +14,7 @@ from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.solvers.backend import backend
 from lammps_implicit.solvers.eigenproblem import EigenSolver
 from lammps_implicit.solvers.interface import PRODUCT_SHARE
+from lammps_implicit.solvers.nullspace import NullSpace
 from lammps_implicit.vibrations.levels import Choice
 from lammps_implicit.vibrations.lobpcg import scipy_lowest
 from lammps_implicit.vibrations.weighted_hessian import MassWeightedHessian
@@ -27,10 +29,10 @@ _BLOCK = 4
 """Vectors that are added to a space at a time. Chosen: one more than the modes of a level in a cubic crystal."""
 
 _LARGEST_SPACE = 400
-"""Limit on the vectors of a space of inverse iterations, a safeguard: some 8 for each mode are usual."""
+"""Limit on the vectors of a space that modes near a frequency are sought in, a safeguard: some 8 for each are usual."""
 
 _INNER = 0.1
-"""Tolerance of the solves of inverse iterations, relative to that of modes."""
+"""Relative residual of the solves that extend it. Chosen: looser ones take more of them, tighter ones more products."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,11 @@ def softest(matrix: MassWeightedHessian, choice: Choice, possible: int, tol: flo
 
 
 def nearest(matrix: MassWeightedHessian, choice: Choice, value: float, tol: float) -> tuple[Eigenpairs, str]:
-    """Modes nearest an eigenvalue: Rayleigh and Ritz for (D - value)⁻¹ in a block Krylov space.
+    """Modes nearest an eigenvalue: Jacobi and Davidson's method with harmonic Ritz vectors.
 
-    Each vector takes a solve by MINRES: tens of products among the softest modes, as many as there are atoms amid the
-    spectrum.
+    (G. L. G. Sleijpen, H. A. van der Vorst, SIAM J. Matrix Anal. Appl. 17, 401 (1996).) The space is extended by MINRES
+    solutions of (D - value) t = -r outside the modes that are about to be found: tens of products among the softest
+    modes, hundreds amid the spectrum.
 
     Raises
     ------
@@ -107,28 +110,49 @@ def nearest(matrix: MassWeightedHessian, choice: Choice, value: float, tol: floa
     """
     engine, system = matrix.engine, matrix.shifted(value)
     solver = backend(engine.comm).at_saddle()
-    solver.prepare(system)
-    space, images = np.zeros((0, *engine.positions.shape)), np.zeros((0, *engine.positions.shape))
-    block = matrix.start(_BLOCK)
-    while len(space) < _LARGEST_SPACE:
-        new = _beyond(engine, space, block)
+    space = images = np.zeros((0, *engine.positions.shape))
+    found, rests = matrix.start(_BLOCK), matrix.start(_BLOCK)
+    possible = engine.n_free - len(matrix.null_space.vectors)
+    while len(space) < min(_LARGEST_SPACE, possible):
+        # What is found so far is left out of the solves: it is what makes them ill-conditioned.
+        known = NullSpace(engine, [*matrix.null_space.vectors, *(found if len(space) else ())])
+        solver.prepare(replace(system, null_space=known))
+        wanted = [known.project(rest) for rest in rests]
+        new = _beyond(engine, space, [solver.solve(r, _INNER, engine.norm(r)).x for r in wanted])
         if not len(new):
             break
-        block = [solver.solve(v, _INNER * tol, 1.0).require_converged(_INNER * tol).x for v in new]
-        space, images = np.concatenate([space, new]), np.concatenate([images, np.array(block)])
-        gram = _inner(engine, space, images)
-        inverses, weights = np.linalg.eigh((gram + gram.T) / 2)
-        order = np.argsort(-np.abs(inverses), kind="stable")[: choice.count + _BLOCK]
-        inverses, weights = inverses[order], weights[:, order]
-        kept = choice.of(value + 1 / inverses)
-        rests = np.tensordot(weights.T, images, 1) - inverses[:, None, None] * np.tensordot(weights.T, space, 1)
-        missed = np.sqrt(np.diag(_inner(engine, rests, rests))) / np.abs(inverses)
-        if len(kept) < len(order) and missed[kept].max() <= tol:
-            return ritz(matrix, list(np.tensordot(weights[:, kept].T, space, 1))), "shift-invert (MINRES)"
+        space = np.concatenate([space, new])
+        images = np.concatenate([images, np.array([matrix.product(v, PRODUCT_SHARE * tol) for v in new])])
+        found, values, rests = _harmonic(engine, space, images, value, choice.count + _BLOCK)
+        kept = choice.of(values)
+        missed = np.sqrt(np.diag(_inner(engine, rests, rests))) / matrix.spread
+        left = [index for index in kept if missed[index] > tol]
+        if not left and (len(kept) < len(values) or len(space) == possible):
+            pairs = ritz(matrix, list(found[kept]))
+            return pairs, "Jacobi-Davidson (MINRES)"
+        order = sorted(left or range(len(values)), key=lambda index: -missed[index])
+        rests = rests[order[:_BLOCK]]
     raise ConvergenceError(
         f"modes nearest the frequency were not found to {tol:g} in a space of {len(space)} vectors: ask for a looser "
-        "tolerance, fewer modes, or all modes up to there"
+        "tolerance or for fewer modes"
     )
+
+
+def _harmonic(
+    engine: Evaluator, space: FloatArray, images: FloatArray, value: float, count: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Harmonic Ritz vectors of D nearest a value, (k, n, 3), their Rayleigh quotients, (k,), and residuals, (k, n, 3).
+
+    Those of (D - value)⁻¹ in the space that D - value maps the given one to: extremal ones, unlike those of D itself.
+    """
+    shifted = images - value * space
+    gram, mixed = _inner(engine, shifted, shifted), _inner(engine, space, shifted)
+    inverses, weights = eigh((mixed + mixed.T) / 2, (gram + gram.T) / 2)
+    weights = weights[:, np.argsort(-np.abs(inverses), kind="stable")[:count]]
+    weights = weights / np.linalg.norm(weights, axis=0)
+    vectors, products = (np.tensordot(weights.T, array, 1) for array in (space, images))
+    values = np.diag(_inner(engine, vectors, products)).copy()
+    return vectors, values, products - values[:, None, None] * vectors
 
 
 def ritz(matrix: MassWeightedHessian, vectors: list[FloatArray]) -> Eigenpairs:
