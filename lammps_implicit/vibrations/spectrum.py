@@ -93,16 +93,21 @@ def dense_spectrum(response: LinearResponse, progress: Progress = no_progress) -
         cannot be told from one.
     """
     coordinates = MassWeighted(response.engine)
+    matrix, displacements = dynamical_matrix(response, coordinates, progress)
+    return _diagonalised(response, coordinates, matrix, displacements)
+
+
+def dynamical_matrix(
+    response: LinearResponse, coordinates: MassWeighted, progress: Progress = no_progress
+) -> tuple[FloatArray, list[Displacement] | None]:
+    """D, (M, M), on every rank, and the displacements that it was evaluated with if it was made by symmetry."""
     symmetry = find_symmetry(response.engine, coordinates)
-    matrix, displacements = None, None
     if symmetry is not None:
         displacements = symmetry.displacements(_movable(coordinates))
         matrix = _by_symmetry(response, coordinates, symmetry, displacements, progress)
-        if not _confirmed(response, coordinates, matrix):
-            matrix, displacements = None, None
-    if matrix is None:
-        matrix = _column_by_column(response, coordinates, progress)
-    return _diagonalised(response, coordinates, matrix, displacements)
+        if _confirmed(response, coordinates, matrix):
+            return matrix, displacements
+    return _column_by_column(response, coordinates, progress), None
 
 
 def _movable(coordinates: MassWeighted) -> FloatArray:
@@ -185,6 +190,26 @@ def _diagonalised(
     matrix: FloatArray,
     displacements: list[Displacement] | None,
 ) -> Spectrum:
+    values, vectors, rigid = diagonalised(response, coordinates, matrix)
+    negative = _negative(response, coordinates, values, vectors)
+    return Spectrum(
+        coordinates,
+        values[negative:],
+        vectors[:, negative:],
+        values[:negative],
+        vectors[:, :negative],
+        rigid,
+        displacements,
+    )
+
+
+def diagonalised(
+    response: LinearResponse, coordinates: MassWeighted, matrix: FloatArray
+) -> tuple[FloatArray, FloatArray, int]:
+    """Eigenvalues of D, (m,), ascending, its eigenvectors, (M, m), both without rigid motions, and the number of these.
+
+    Rank 0 diagonalises; all ranks have the result.
+    """
     engine = response.engine
     rigid = [coordinates.of_displacement(vector) for vector in response.prepared().system.null_space.vectors]
     null = np.linalg.qr(np.array(rigid).T)[0] if rigid else np.zeros((coordinates.size, 0))
@@ -198,17 +223,7 @@ def _diagonalised(
     engine.comm.Bcast(values)
     engine.comm.Bcast(vectors)
     kept = coordinates.size - null.shape[1]
-    values, vectors = values[:kept], vectors[:, :kept]
-    negative = _negative(response, coordinates, values, vectors)
-    return Spectrum(
-        coordinates,
-        values[negative:],
-        vectors[:, negative:],
-        values[:negative],
-        vectors[:, :negative],
-        null.shape[1],
-        displacements,
-    )
+    return values[:kept], vectors[:, :kept], null.shape[1]
 
 
 def _negative(response: LinearResponse, coordinates: MassWeighted, values: FloatArray, vectors: FloatArray) -> int:
