@@ -160,5 +160,4 @@ def test_levels_at_the_cut():
 
 
 @pytest.mark.parallel(nprocs=2)
-def test_two_ranks_find_the_same_modes(write_deck_of_ranks):
-    ...
+def test_two_ranks_find_the_same_modes(write_deck_of_ranks): ...
