@@ -184,7 +184,7 @@ class Minimum(StationaryPoint):
 
         >>> softest = minimum.modes(3)
         >>> print(", ".join(f"{value:.3f} THz" for value in softest.frequencies))
-        1.573 THz, 1.573 THz, 1.573 THz
+        1.896 THz, 1.896 THz, 1.896 THz
         >>> softest.frequency_gradient.shape
         (3, 31)
         """

@@ -87,7 +87,8 @@ def differentiated_modes(
     if gradient:
         known = mode_derivatives(point, found.eigenvalues, found.vectors, freedom, tol, second)
         # ω ∝ √|λ|, with the sign of λ: dω/dΘ = ω/(2λ) dλ/dΘ holds for imaginary frequencies too.
-        shares = np.divide(found.frequencies, 2 * found.eigenvalues, where=found.eigenvalues != 0)
+        finite = np.where(found.eigenvalues == 0, 1.0, found.eigenvalues)
+        shares = found.frequencies / (2 * finite)
         slopes = read_only(shares[:, None] * known.parameters)
     return DifferentiatedModes(
         found,
