@@ -375,6 +375,7 @@ def test_derivatives_of_single_modes(name, tmp_path):
 def test_symmetry_saves_products_and_changes_nothing(tmp_path, monkeypatch):
     with opened(tmp_path, FCC, parameters="morse*") as point:
         with_it = harmonic_free_energy(point, TEMPERATURES, False, method="exact")
+        point.response.kept.clear()
         monkeypatch.setattr(spectrum_module, "find_symmetry", lambda *_: None)
         without = harmonic_free_energy(point, TEMPERATURES, False, method="exact")
         assert with_it.method == "exact (atoms)" and without.method == "exact (modes)"
@@ -427,6 +428,19 @@ def test_atoms_that_nothing_holds_are_told(tmp_path):
         harmonic_free_energy(point, 300.0)
 
 
+def test_further_temperatures_cost_nothing(tmp_path):
+    with opened(tmp_path, FCC, parameters="morse*") as point:
+        first = harmonic_free_energy(point, [300.0], method="exact")
+        again = harmonic_free_energy(point, [50.0, 300.0], method="exact")
+        assert first.evaluations > 0 and again.evaluations == 0
+        np.testing.assert_allclose(again.entropy_gradient[1], first.entropy_gradient[0], rtol=1e-12)
+        point.relax()
+        point.response.kept.clear()
+        loose = harmonic_free_energy(point, [300.0], method="exact", tol=1e-3)
+        assert loose.evaluations < first.evaluations
+        np.testing.assert_allclose(loose.entropy_gradient, first.entropy_gradient, rtol=1e-3)
+
+
 def test_a_structure_without_parameters_has_a_free_energy(tmp_path):
     with opened(tmp_path, FCC, parameters=[]) as point:
         found = harmonic_free_energy(point, TEMPERATURES)
@@ -448,7 +462,7 @@ def test_thermal_functions_on_any_number_of_ranks(probes, tmp_path_factory):
             warnings.simplefilter("ignore")
             point = StationaryPoint.from_deck(folder / "in.ta", ranks, ftol=1e-9, force_limit=np.inf)
         with point:
-            found.append(harmonic_free_energy(point, [300.0], probes=probes))
+            found.append(harmonic_free_energy(point, [300.0], False, probes))
     alone, together = found
     np.testing.assert_allclose(together.entropy, alone.entropy, rtol=3e-6)
     size = np.abs(alone.entropy_gradient).max()
