@@ -22,7 +22,6 @@ from lammps_implicit.vibrations.result import Vibrations
 from lammps_implicit.vibrations.spectrum import Spectrum, dense_spectrum
 from lammps_implicit.vibrations.thermal import mode_functions
 
-
 _LOOSE, _PRODUCTS = 1e-4, 1e-2
 """Tolerance from which products with H need not be as accurate as can be, and their error relative to it. Chosen: one
 force evaluation then suffices."""
