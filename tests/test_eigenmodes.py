@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import TA_BULK, TA_VACANCY_READ, ta_data
-from hops import BCC, FCC, halfway
+from conftest import TA_BULK
+from hops import FCC, halfway
 from test_vibrations import ALLOY, CLUSTER, RIM, SLAB
 
 from lammps_implicit import LammpsImplicitError, Minimum
@@ -11,9 +11,7 @@ from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.vibrations import eigenmodes
 from lammps_implicit.vibrations.eigenmodes import modes_of
-from lammps_implicit.vibrations.iterative import nearest, softest
 from lammps_implicit.vibrations.levels import Choice
-from lammps_implicit.vibrations.weighted_hessian import MassWeightedHessian
 
 THZ = 15.633302
 """√(eV/(Å² g/mol)) / 2π."""

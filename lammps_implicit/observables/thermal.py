@@ -25,8 +25,8 @@ from lammps_implicit.vibrations.free_energy import FreeEnergy, harmonic_free_ene
 from lammps_implicit.vibrations.modes import differentiated_modes
 
 SMALLEST = 0.5
-"""Number of atoms in a reference cell, relative to that of the defect's, below which it is refused. Chosen: vibrations of
-a primitive cell are a few modes, not those of a crystal."""
+"""Number of atoms in a reference cell, relative to that of the defect's, below which it is refused. Chosen: vibrations
+of a primitive cell are a few modes, not those of a crystal."""
 
 
 @dataclass(frozen=True)
