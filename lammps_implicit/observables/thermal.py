@@ -226,6 +226,21 @@ def rate_prefactor(
     return replace(change, value=np.asarray(value), gradient=value * change.gradient, units=units.frequency)
 
 
+def require_large(reference: StationaryPoint, defect: StationaryPoint) -> None:
+    """Check that a cell is large enough for its vibrations to stand for those of the crystal around a defect.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it has less than `SMALLEST` of the defect's atoms.
+    """
+    if reference.engine.n_atoms < SMALLEST * defect.engine.n_atoms:
+        raise LammpsImplicitError(
+            f"{reference.deck_name or 'a reference cell'} has {reference.engine.n_atoms} atoms, too few modes to stand "
+            f"for the crystal around a defect in a cell of {defect.engine.n_atoms}: give one about as large"
+        )
+
+
 def _thermal(cell: StationaryPoint, at: Conditions, tol: float, order: int) -> FreeEnergy:
     wanted = order > 0 and bool(len(cell.potential.theta))
     freedom = cell.strain(cell.cell)
@@ -248,11 +263,7 @@ def _formation(
     cells = [cell for cell in (reservoirs or {}).values() if isinstance(cell, StationaryPoint)]
     used = [bulk, *(cell for cell in cells if set(composition(cell)) & set(composition(defect)))]
     for cell in used:
-        if cell.engine.n_atoms < SMALLEST * defect.engine.n_atoms:
-            raise LammpsImplicitError(
-                f"{cell.deck_name or 'a reference cell'} has {cell.engine.n_atoms} atoms, too few modes to stand for "
-                f"the crystal around a defect in a cell of {defect.engine.n_atoms}: give one about as large"
-            )
+        require_large(cell, defect)
     return excess(defect, bulk, reservoirs or {}, quantity, allow_numbers)
 
 
