@@ -87,6 +87,9 @@ METHODS = {
     "sensitivity": lambda m: m.sensitivity(1e-3, cell="iso"),
     "saddles": lambda m: _search(m),
     "calculator": lambda m: _calculated(m),
+    "free_energy": lambda m: m.free_energy([20.0], method="exact"),
+    "free_energy by probes": lambda m: m.free_energy([20.0], False, probes=2),
+    "modes": lambda m: m.modes(2),
 }
 """Every public method that uses the engine."""
 

@@ -2,13 +2,16 @@
 
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 import yaml
 from hops import FCC, halfway
 from test_vibrations import frequencies, opened, thermal
+from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError
+from lammps_implicit.cli import app
 from lammps_implicit.observables.config import StudySettings
 from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.observables.study import run_study
@@ -197,3 +200,84 @@ def test_settings_that_are_wrong_are_refused(changed, message, tmp_path):
     with pytest.raises(LammpsImplicitError, match=message) as refused:
         read_configuration(tmp_path / "study.yaml", StudySettings)
     assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def decks(tmp_path):
+    (tmp_path / "in.bulk").write_text(PERFECT)
+    (tmp_path / "in.vacancy").write_text(FCC)
+    return tmp_path
+
+
+def run(folder, *arguments):
+    return CliRunner().invoke(app, ["free-energy", *map(str, arguments)])
+
+
+def test_the_command_writes_curves_with_the_band_of_an_ensemble(decks):
+    with opened(decks, FCC, parameters="morse*") as point:
+        theta = point.potential.theta
+        expected = point.engine
+        assert expected.n_atoms == 31
+    np.save(decks / "ensemble.npy", theta * (1 + 1e-3 * np.random.default_rng(2).standard_normal((50, len(theta)))))
+    output, plot = decks / "f.h5", decks / "f.png"
+    done = run(
+        decks,
+        decks / "in.vacancy",
+        "--bulk",
+        decks / "in.bulk",
+        "--parameters",
+        "morse*",
+        "--temperatures",
+        "100:300:100",
+        "--ensemble",
+        decks / "ensemble.npy",
+        "-o",
+        output,
+        "--plot",
+        plot,
+    )
+    assert done.exit_code == 0, done.exception
+    assert "formation free energy" in done.output and "for 1 % of" in done.output
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    with h5py.File(output) as file:
+        np.testing.assert_allclose(file["temperatures"], [100, 200, 300])
+        formation = file["formation free energy"]
+        changes = np.load(decks / "ensemble.npy") - theta
+        np.testing.assert_allclose(formation["deviation"], (changes @ formation["gradient"][:].T).std(axis=0))
+        assert np.all(formation["deviation"][:] > 0) and file.attrs["kind"] == "thermal functions"
+    again = run(decks, decks / "in.vacancy", "-o", output)
+    assert again.exit_code != 0 and "exists" in str(again.exception)
+
+
+def test_the_command_lets_cells_expand(decks):
+    done = run(
+        decks, decks / "in.bulk", "--parameters", "morse*", "--cell", "iso", "--expand", "--temperatures", "50,400",
+        "-o", decks / "g.h5", "--plot", decks / "g.png",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.exception
+    with h5py.File(decks / "g.h5") as file:
+        volume, expansion = file["volume/value"][:], file["thermal expansion iso/value"][:]
+    assert volume[1] > volume[0] and np.all(expansion > 0)
+    assert "heat capacity at constant pressure" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperatures", "0:300:100"], "0 is not above zero"),
+        (["--temperatures", "300,nan"], "give positive numbers"),
+        (["--temperatures", "300:100:50"], "give positive numbers"),
+        (["--temperatures", "1:9e9:1"], "too many"),
+        (["--expand"], "--expand needs a cell"),
+        (["--expand", "--cell", "iso", "--probes", "4"], "leave out --probes"),
+        (["--var-bulk", "n=3"], "name its deck with --bulk"),
+        (["--bulk", "in.none"], "in.none"),
+        (["--plot", "free_energy.h5"], "give two names"),
+        (["--ensemble", "none.npy"], "none.npy does not exist"),
+    ],
+)
+def test_wrong_use_of_the_command_is_told(decks, arguments, message, monkeypatch):
+    monkeypatch.chdir(decks)
+    done = run(decks, "in.vacancy", *arguments)
+    assert done.exit_code != 0 and message in str(done.exception) and "\n" not in str(done.exception)
+    assert not (decks / "free_energy.h5").exists()

@@ -35,7 +35,7 @@ def plot_curves(temperatures: FloatArray, temperature_units: str, curves: Sequen
     columns = 2 if len(panels) > 1 else 1
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.1 * rows), layout="constrained", dpi=150)
-    grid = np.atleast_1d(figure.subplots(rows, columns, sharex=True)).reshape(-1)
+    grid = np.atleast_1d(figure.subplots(rows, columns)).reshape(-1)
     order = np.argsort(temperatures)
     for axes, panel in zip(grid, panels, strict=False):
         for number, curve in enumerate(panel):
@@ -44,13 +44,11 @@ def plot_curves(temperatures: FloatArray, temperature_units: str, curves: Sequen
         axes.set_ylabel(label(f"{name} ({panel[0].units})"))
         axes.grid(alpha=0.3)
         axes.margins(x=0.02)
+        axes.set_xlabel(f"temperature ({temperature_units})")
         if len(panel) > 1:
             axes.legend(fontsize="small", frameon=False)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    for axes in grid[: len(panels)][-columns:]:
-        axes.set_xlabel(f"temperature ({temperature_units})")
-        axes.tick_params(labelbottom=True)
     if any(curve.deviation is not None for panel in panels for curve in panel):
         figure.suptitle("bands: one deviation of the ensemble", fontsize="small", color="0.4")
     return figure
