@@ -7,23 +7,23 @@ from fork_server import serving
 from mpi4py import MPI
 
 _SERVERS = contextlib.ExitStack()
-_STARTED = []
+_STARTED: dict[str | None, list[str]] = {}
 
 
-def program():
+def program(path=None):
     """Words that start a command of the package, to which its arguments are to be appended.
 
-    The first call starts a server for all tests of this process, which ends with `stop`. Tests on several ranks start
-    commands as users do: what a rank starts is no matter for a server beside it.
+    The first call for a ``PYTHONPATH`` starts a server for all tests of this process, which ends with `stop`. Tests on
+    several ranks start commands as users do: what a rank starts is no matter for a server beside it.
     """
     if MPI.COMM_WORLD.size > 1:
         return [sys.executable, "-m", "lammps_implicit"]
-    if not _STARTED:
-        _STARTED.extend(_SERVERS.enter_context(serving()).split())
-    return list(_STARTED)
+    if path not in _STARTED:
+        _STARTED[path] = _SERVERS.enter_context(serving(path)).split()
+    return list(_STARTED[path])
 
 
 def stop():
-    """End the server, if there is one."""
+    """End the servers, if there are any."""
     _STARTED.clear()
     _SERVERS.close()

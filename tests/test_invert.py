@@ -106,7 +106,10 @@ def test_a_potential_is_found_from_a_structure(folder):
     assert np.abs(apart - apart.mean(axis=0)).max() < 1e-5
 
 
-@pytest.mark.parametrize("optimizer", ["gauss-newton", "lbfgs"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["gauss-newton", pytest.param("lbfgs", marks=pytest.mark.slow)],  # which the next test resumes too
+)
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, optimizer):
     settings = CONFIG + f"optimizer: {optimizer}\nstructures: no\n"
     (folder / "whole.yaml").write_text(settings + "iterations: 3\n")
