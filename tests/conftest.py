@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import stop
 from contributing import install
 from mpi4py import MPI
 
@@ -24,6 +25,11 @@ def pytest_configure():
     """Where many tests run under one mpirun, let rank 0 tell."""
     if WORLD.rank:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+
+
+def pytest_unconfigure():
+    """End the server of commands."""
+    stop()
 
 
 def pytest_runtest_logreport(report):

@@ -3,10 +3,13 @@
 import configparser
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from commands import program
 
 TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -70,9 +73,9 @@ def commands(title):
 def run(folder, command, *paths):
     """Run a command line in a folder, with packages from further folders; ``python`` is the one that runs the tests."""
     path = os.pathsep.join(filter(None, [*map(str, paths), os.environ.get("PYTHONPATH", "")]))
-    command = re.sub(r"^lammps-implicit\b", "python -m lammps_implicit", command)
+    command = re.sub(r"\bpython\b", sys.executable, command)
     return subprocess.run(
-        re.sub(r"\bpython\b", sys.executable, command),
+        re.sub(r"^lammps-implicit\b", lambda _: shlex.join(program(path)), command),
         shell=True,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": path},

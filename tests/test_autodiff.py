@@ -11,6 +11,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.constraints import FixAtoms
+from commands import program
 from conftest import DECKS
 from test_families import LJ, MORSE
 
@@ -294,7 +295,7 @@ def test_everything_else_works_too(tmp_path, write_deck):
     deck = write_deck(LJ)
 
     def run(*arguments, good=True):
-        command = [sys.executable, "-m", "lammps_implicit", *map(str, arguments)]
+        command = [*program(), *map(str, arguments)]
         outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
         assert (outcome.returncode == 0) is good, outcome.stderr
         assert "Traceback" not in outcome.stderr

@@ -1,12 +1,12 @@
 """The command ``barrier`` and its files: against the objects, brute force, and other numbers of ranks."""
 
 import subprocess
-import sys
 
 import ase.io
 import h5py
 import numpy as np
 import pytest
+from commands import program
 from hops import FCC
 from mpi4py import MPI
 from typer.testing import CliRunner
@@ -30,7 +30,7 @@ DECK = DECK.replace("0.35 1.36 2.87", "0.35 ${alpha} 2.87")
 
 
 def run(folder, *arguments):
-    command = [sys.executable, "-m", "lammps_implicit", "barrier", *map(str, arguments)]
+    command = [*program(), "barrier", *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -3,12 +3,12 @@
 import json
 import re
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+from commands import program
 from conftest import TA_VACANCY
 from mpi4py import MPI
 
@@ -232,7 +232,7 @@ def argon(style, *lines):
 
 
 def _run(folder, *arguments):
-    command = [sys.executable, "-m", "lammps_implicit", "check", *map(str, arguments)]
+    command = [*program(), "check", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 

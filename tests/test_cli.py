@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from brute_force import SHIPPED
+from commands import program
 from conftest import TA_VACANCY
 
 from lammps_implicit import Minimum, __version__
@@ -17,7 +18,7 @@ from lammps_implicit.potentials.snap_files import read_coefficients
 
 
 def _run(folder, *arguments):
-    command = [sys.executable, "-m", "lammps_implicit", *map(str, arguments)]
+    command = [*program(), *map(str, arguments)]
     outcome = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout

@@ -142,7 +142,7 @@ def test_an_evaluator(additions, without_lammps, tmp_path):
     for command in (
         "predict copper.h5 --theta theta.npy -o predicted.h5",
         "propagate copper.h5 --ensemble samples.npy -o uq.h5",
-        "validate copper.h5 --ensemble samples.npy --samples 4 -o v",  # with the evaluator that made it
+        "validate copper.h5 --ensemble samples.npy --samples 2 -o v",  # with the evaluator that made it
         "merge v -o merged.h5",
     ):
         done = run(tmp_path, f"lammps-implicit {command}", without_lammps, additions)

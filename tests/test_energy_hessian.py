@@ -1,13 +1,13 @@
 """Second derivatives of the energy: what they cost, is told, and may be left out."""
 
 import subprocess
-import sys
 import warnings
 from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+from commands import program
 
 from lammps_implicit import Minimum
 from lammps_implicit.conformance import costs
@@ -126,9 +126,7 @@ def test_commands(write_deck, tmp_path):
     deck = write_deck(VACANCY)
 
     def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "lammps_implicit", *arguments], cwd=tmp_path, capture_output=True, text=True
-        )
+        done = subprocess.run([*program(), *arguments], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

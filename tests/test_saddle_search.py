@@ -2,12 +2,12 @@
 
 import math
 import subprocess
-import sys
 from dataclasses import replace
 
 import ase.io
 import numpy as np
 import pytest
+from commands import program
 from conftest import TA_VACANCY_READ, ta_data
 from hops import FCC
 from mpi4py import MPI
@@ -246,7 +246,7 @@ def test_modes_are_read():
 
 
 def _run(folder, *arguments):
-    command = [sys.executable, "-m", "lammps_implicit", "saddles", *arguments]
+    command = [*program(), "saddles", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
