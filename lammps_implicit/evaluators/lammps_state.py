@@ -127,6 +127,11 @@ class LammpsState(Evaluator):
         masses = np.ones(self.n_types) if array is None else np.array(array, float).reshape(-1)[1 : self.n_types + 1]
         return np.where(masses > 0, masses, 1.0)  # hybrid styles leave them at zero
 
+    @property
+    def masses_of_atoms(self) -> bool:
+        """Whether each atom has a mass of its own, instead of each type."""
+        return bool(self.lmp.extract_setting("rmass_flag"))
+
     def charges(self) -> tuple[FloatArray, IntArray]:
         """Return charges and types of this rank's atoms, (n,) each; zeros if the deck's atoms have no charges."""
         n = self.lmp.extract_setting("nlocal")
