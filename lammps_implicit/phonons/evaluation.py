@@ -1,0 +1,68 @@
+"""Forces, and their derivatives with respect to the parameters, where atoms of a supercell are displaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.mpi.id_order import IdOrder
+from lammps_implicit.phonons.supercell import engine_of
+from lammps_implicit.progress import Progress, no_progress
+from lammps_implicit.stationary.point import StationaryPoint
+
+Displaced = Sequence[tuple[int, FloatArray]]
+"""LAMMPS' id of the atom that is displaced, and its displacement, (3,), Å; one for each evaluation."""
+
+
+def forces_at(point: StationaryPoint, displaced: Displaced, tick: Progress = no_progress) -> FloatArray | None:
+    """Forces at the reference and with each displacement; collective.
+
+    Parameters
+    ----------
+    point : StationaryPoint
+    displaced : sequence of (int, (3,) float array)
+    tick : callable
+        Called with (done, total).
+
+    Returns
+    -------
+    (1 + D, N, 3) float array or None
+        In id order, on rank 0; None on the others.
+    """
+    engine = engine_of(point)
+    order = IdOrder(engine.comm, engine.ids)
+    rows = [order.gather(engine.forces())]
+    for done, (id_, vector) in enumerate(displaced):
+        rows.append(order.gather(engine.forces(_one(engine.ids == id_, vector))))
+        tick(done + 1, len(displaced))
+    return None if rows[0] is None else np.array(rows)
+
+
+def derivatives_at(point: StationaryPoint, displaced: Displaced, tick: Progress = no_progress) -> FloatArray | None:
+    """Derivatives -C = ∂F/∂Θ at the reference and with each displacement, at fixed positions; collective.
+
+    Parameters
+    ----------
+    point, displaced, tick
+        As for `forces_at`.
+
+    Returns
+    -------
+    (1 + D, N, 3, P) float array or None
+        In id order, on rank 0; None on the others.
+    """
+    order, rows = IdOrder(point.engine.comm, point.ids), []
+    rows.append(order.gather(-point.mixed.to_array()))
+    unchanged = np.zeros(len(point.potential.theta))
+    for done, (id_, vector) in enumerate(displaced):
+        with point.excursion(unchanged, _one(point.ids == id_, vector)):
+            rows.append(IdOrder(point.engine.comm, point.ids).gather(-point.mixed.to_array()))
+        tick(done + 1, len(displaced))
+    return None if rows[0] is None else np.array(rows)
+
+
+def _one(chosen: FloatArray, vector: FloatArray) -> FloatArray:
+    """Displacements of this rank's atoms, of which at most one moves."""
+    return np.asarray(chosen[:, None] * vector)

@@ -1,0 +1,239 @@
+"""The supercell of a relaxed cell in LAMMPS: the deck runs again, its final cell is repeated, and moves to the minimum."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.evaluators.lammps import Engine
+from lammps_implicit.phonons.requirements import require_crystal
+from lammps_implicit.potentials.of_deck import start_lammps
+from lammps_implicit.results.snapshot import elements_of
+from lammps_implicit.stationary.point import StationaryPoint
+
+ATOMS = 4000
+"""Atoms of the largest supercell that is chosen. Chosen: its forces take seconds with most potentials."""
+
+_SAME_ENERGY = 1e-8
+"""Relative difference of energies per atom at which the supercell is another structure. Chosen: far above round-off."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A relaxed cell, the same on all ranks.
+
+    Attributes
+    ----------
+    ids, types : (n,) int arrays
+        In id order.
+    fractions : (n, 3) float array
+        Fractional coordinates.
+    vectors : (3, 3) float array
+        Cell vectors as rows, Å.
+    symbols : tuple of str
+        Name of each type: its element; types that share one, or have none, get numbers.
+    masses : (types,) float array
+        In the deck's units.
+    """
+
+    ids: IntArray
+    types: IntArray
+    fractions: FloatArray
+    vectors: FloatArray
+    symbols: tuple[str, ...]
+    masses: FloatArray
+
+
+@dataclass(frozen=True)
+class Supercell:
+    """A supercell, evaluated by a point of its own.
+
+    Attributes
+    ----------
+    point : StationaryPoint
+        The point of the cell itself, if it is not repeated.
+    counts : (3,) int array
+        How often the cell is repeated along each of its vectors.
+    ids : (N,) int array
+        Ids in the order of phonopy's supercell; see `in_order_of`.
+    atoms : (N,) int array
+        Number of the atom of the cell that each is a copy of, likewise.
+    """
+
+    point: StationaryPoint
+    counts: IntArray
+    ids: IntArray
+    atoms: IntArray
+
+
+def cell_of(point: StationaryPoint) -> Cell:
+    """The cell of a relaxed structure, on all ranks; collective."""
+    engine = point.engine
+    ids, types, positions = (point.gather(array) for array in (engine.ids, engine.types, engine.positions))
+    vectors, origin = engine.cell, engine.origin
+    symbols, masses = _symbols(elements_of(point)), engine.masses()
+
+    def build() -> Cell:
+        assert ids is not None and types is not None and positions is not None
+        return Cell(ids, types, (positions - origin) @ np.linalg.inv(vectors), vectors, symbols, masses)
+
+    return engine.on_root(build)
+
+
+def _symbols(elements: Sequence[str]) -> tuple[str, ...]:
+    """Names that phonopy accepts, all different; elements that are not known are named Og."""
+    named: list[str] = []
+    for element in elements:
+        known = "Og" if element == "X" else element
+        earlier = sum(name.rstrip("0123456789") == known for name in named)
+        named.append(f"{known}{earlier}" if earlier else known)
+    return tuple(named)
+
+
+def heights(vectors: FloatArray) -> FloatArray:
+    """Distances between opposite faces of a cell, (3,), Å."""
+    return np.asarray(1 / np.linalg.norm(np.linalg.inv(vectors), axis=0))
+
+
+def chosen_counts(vectors: FloatArray, reach: float, atoms: int, asked: Sequence[int] | None, warn: bool) -> IntArray:
+    """How often a cell is repeated.
+
+    Parameters
+    ----------
+    vectors : (3, 3) float array
+        Cell vectors as rows, Å.
+    reach : float
+        Cutoff of the potential, Å.
+    atoms : int
+        Atoms of the cell.
+    asked : sequence of three int, optional
+        What is asked for. Default: so that the supercell is wider than twice the cutoff.
+    warn : bool
+        Whether to warn of a supercell that is not.
+
+    Returns
+    -------
+    (3,) int array
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the numbers that are asked for are not positive, or the supercell would have more than `ATOMS` atoms.
+    """
+    enough = np.maximum(np.ceil(2 * reach / heights(vectors) - 1e-9).astype(int), 1)
+    if asked is None:
+        if atoms * enough.prod() > max(ATOMS, atoms):
+            raise LammpsImplicitError(
+                f"a supercell wider than twice the cutoff ({2 * reach:.4g}) has {atoms * enough.prod():,} atoms: choose "
+                "one with --supercell"
+            )
+        return enough
+    counts = np.array(asked, int)
+    if counts.shape != (3,) or (counts < 1).any():
+        raise LammpsImplicitError(f"--supercell {' '.join(map(str, asked))}: give three whole numbers from 1")
+    width = heights(vectors) * counts
+    if warn and (width < 2 * reach * (1 - 1e-9)).any():
+        needed = " ".join(map(str, np.maximum(enough, counts)))
+        warnings.warn(
+            f"the supercell is {width.min():.4g} wide, less than twice the cutoff, {2 * reach:.4g}: force constants "
+            f"of periodic images add up in it; --supercell {needed} is wide enough",
+            stacklevel=2,
+        )
+    return counts
+
+
+def open_supercell(point: StationaryPoint, cell: Cell, counts: IntArray) -> StationaryPoint:
+    """A point whose structure is the relaxed cell, repeated; the point itself if it is not. Close it after use.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If the point was not made from a deck, or the repeated cell is another structure.
+    """
+    if (counts == 1).all():
+        return point
+    recipe = point.recipe
+    if "path" not in recipe:
+        raise LammpsImplicitError("the cell can be repeated only if it comes from a deck: use Minimum.from_deck")
+    engine, potential = start_lammps(
+        Path(recipe["path"]),
+        point.engine.comm,
+        recipe["parameters"],
+        recipe["variables"],
+        replicate=tuple(map(int, counts)),
+    )
+    try:
+        repeated = StationaryPoint(engine, potential, np.inf, np.inf)
+        if point.engine.triclinic and not engine.triclinic:
+            engine.allow_tilt()
+            engine.settle()
+            repeated.forget()
+        _move_to(repeated, point.potential.theta, cell, counts)
+        require_crystal(repeated)
+        energies = point.energy / len(cell.ids), repeated.energy / engine.n_atoms
+        if abs(energies[0] - energies[1]) > _SAME_ENERGY * max(map(abs, energies)):
+            raise LammpsImplicitError(
+                f"the repeated cell has the energy {energies[1]:.9g} per atom, not {energies[0]:.9g} as the cell: the "
+                "deck does not end alike each time, or has interactions that end at the cell's boundary"
+            )
+    except BaseException:
+        engine.close()
+        raise
+    return repeated
+
+
+def _move_to(point: StationaryPoint, theta: FloatArray, cell: Cell, counts: IntArray) -> None:
+    """Move a repeated cell to the relaxed structure and its parameters, and stay there."""
+    engine = point.engine
+    if engine.n_atoms != len(cell.ids) * counts.prod():
+        raise LammpsImplicitError("the deck, run again, leaves another number of atoms")
+    atoms = np.searchsorted(cell.ids, _original(engine.ids, int(cell.ids.max())))
+    if engine.any(not np.array_equal(cell.types[atoms], engine.types)):
+        raise LammpsImplicitError("the deck, run again, leaves other atoms")
+    small = engine.cell / counts[:, None]
+    relaxed = cell.fractions[atoms]
+    found = (engine.positions - engine.origin) @ np.linalg.inv(small)
+    target = (relaxed + np.round(found - relaxed)) @ cell.vectors + engine.origin
+    strain = np.linalg.solve(small, cell.vectors).T - np.eye(3)
+    if abs(strain).max() < 1e-14:
+        strain[:] = 0
+    with point.excursion(theta - point.potential.theta, target - engine.positions, np.triu(strain)) as trip:
+        trip.stay = True
+
+
+def _original(ids: IntArray, largest: int) -> IntArray:
+    """Ids of the atoms that repeated ones are copies of."""
+    return np.asarray((ids - 1) % largest + 1)
+
+
+def in_order_of(fractions: FloatArray, atoms: IntArray, cell: Cell, counts: IntArray) -> IntArray:
+    """Ids of LAMMPS' repeated atoms in another order.
+
+    Parameters
+    ----------
+    fractions : (N, 3) float array
+        Fractional coordinates in the supercell.
+    atoms : (N,) int array
+        Number of the atom of the cell that each is a copy of.
+    cell : Cell
+    counts : (3,) int array
+
+    Returns
+    -------
+    (N,) int array
+    """
+    cells = np.round(fractions * counts - cell.fractions[atoms]).astype(int) % counts
+    copy = (cells[:, 2] * counts[1] + cells[:, 1]) * counts[0] + cells[:, 0]
+    return np.asarray(copy * cell.ids.max() + cell.ids[atoms])
+
+
+def engine_of(point: StationaryPoint) -> Engine:
+    """The engine of a point that `require_crystal` has accepted."""
+    assert isinstance(point.engine, Engine)
+    return point.engine
