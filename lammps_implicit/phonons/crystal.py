@@ -14,7 +14,7 @@ import numpy as np
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.phonons.requirements import required
-from lammps_implicit.phonons.supercell import Cell, heights, in_order_of
+from lammps_implicit.phonons.supercell import Cell, Repeated, heights
 from lammps_implicit.units import Units
 
 SYMMETRIC = 1e-5
@@ -91,13 +91,15 @@ class Crystal:
 
 
 def crystal_of(
-    cell: Cell, counts: IntArray, units: Units, primitive: bool = True, step: float = STEP
+    cell: Cell, repeated: Repeated, counts: IntArray, units: Units, primitive: bool = True, step: float = STEP
 ) -> Crystal:
     """Make the crystal of a relaxed cell and its supercell; on rank 0.
 
     Parameters
     ----------
     cell : Cell
+    repeated : Repeated
+        Atoms of its supercell in LAMMPS.
     counts : (3,) int array
     units : Units
     primitive : bool
@@ -129,7 +131,7 @@ def crystal_of(
     return Crystal(
         phonopy,
         [(int(one["number"]), np.array(one["displacement"], float)) for one in phonopy.dataset["first_atoms"]],
-        in_order_of(np.array(supercell.scaled_positions), atoms, cell, counts),
+        repeated.in_order_of(np.array(supercell.scaled_positions) * counts, atoms, cell, counts),
         atoms,
         np.array([places[place] for place in phonopy.primitive.s2p_map]),
         np.array(phonopy.primitive.p2s_map),
@@ -209,7 +211,7 @@ def standard_path(crystal: Crystal, points: int) -> Path:
     lengths = [float(np.linalg.norm((places[last] - places[first]) @ reciprocal)) for first, last in ends]
     qpoints, distances, breaks, so_far = [], [], [0], 0.0
     for (first, last), length in zip(ends, lengths, strict=True):
-        count = max(round(points * length / max(lengths)), 2)
+        count = max(int(points * length / max(lengths) + 0.5 + 1e-6), 2)  # halves go up, whatever their round-off
         along = np.linspace(0, 1, count)
         qpoints.append(places[first] + along[:, None] * (places[last] - places[first]))
         distances.append(so_far + along * length)

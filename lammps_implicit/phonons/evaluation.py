@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,7 +58,8 @@ def derivatives_at(point: StationaryPoint, displaced: Displaced, tick: Progress 
     rows.append(order.gather(-point.mixed.to_array()))
     unchanged = np.zeros(len(point.potential.theta))
     for done, (id_, vector) in enumerate(displaced):
-        with point.excursion(unchanged, _one(point.ids == id_, vector)):
+        with point.excursion(unchanged, _one(point.ids == id_, vector)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of parameters without effect: some have one here, and some there
             rows.append(IdOrder(point.engine.comm, point.ids).gather(-point.mixed.to_array()))
         tick(done + 1, len(displaced))
     return None if rows[0] is None else np.array(rows)

@@ -19,7 +19,7 @@ from lammps_implicit.phonons.crystal import Crystal
 SMALL = 1e-7
 """Size, relative to the largest, below which a direction of the structure is noise. Chosen: above the error of H."""
 
-STEP = 2e-4
+STEP = 1e-4
 """Strain, and displacement in units of the distance of neighbours, of a direction along which force constants are
 differenced. Chosen: third derivatives of force constants add about the square of it."""
 
@@ -119,6 +119,7 @@ def directions_of(responses: StructureResponse, scales: FloatArray, spacing: flo
     scaled = rows * np.where(scales == 0, np.median(scales), scales)[:, None]
     _, strengths, basis = np.linalg.svd(scaled, full_matrices=False)
     basis = basis[(strengths > SMALL * strengths.max(initial=0.0)) & (strengths > SMALL)]
+    basis = np.where(np.abs(basis) < SMALL, 0.0, basis)  # round-off would tilt cells that cannot be
     sizes = np.abs(basis).max(axis=1, initial=0.0)
     steps, weights = STEP / sizes[:, None] * basis, rows @ basis.T * (sizes / STEP)
     tensors = np.zeros((len(basis), 3, 3))

@@ -18,16 +18,16 @@ from lammps_implicit.phonons.structure_response import (
     directions_of,
     internal_response,
 )
-from lammps_implicit.phonons.supercell import Cell, cell_of, chosen_counts, engine_of, open_supercell
+from lammps_implicit.phonons.supercell import Cell, cell_of, chosen_counts, engine_of, open_supercell, repeated_atoms
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.stationary.point import StationaryPoint
 
 POINTS = 51
 """Q-points of the longest segment of the path."""
 
-MESH = 60.0
-"""Å; mesh points are as near each other as waves whose lengths differ by a period in this length. Phonopy's default is
-100, with which ensembles take four times as long."""
+MESH = 24.0
+"""Numbers of q-points of the mesh times the heights of the primitive cell, in distances of neighbours. Chosen: as fine
+as the density of states of a monatomic crystal asks for with 27 points along each vector."""
 
 _TOL = 1e-7
 """Relative residual of solves for strains of the cell."""
@@ -91,7 +91,7 @@ def phonons_of(
     *,
     primitive: bool = True,
     points: int = POINTS,
-    mesh: Sequence[int] | float = MESH,
+    mesh: Sequence[int] | None = None,
     step: float = STEP,
     progress: Progress = no_progress,
 ) -> Phonons | None:
@@ -111,8 +111,8 @@ def phonons_of(
         Whether to reduce the cell to a primitive one.
     points : int
         Q-points of the longest segment of the standard path.
-    mesh : three int, or float
-        Mesh of the density of states: see `mesh_of`.
+    mesh : sequence of three int, optional
+        Q-points of the mesh of the density of states along each reciprocal vector. Default: see `MESH`.
     step : float
         Length of displacements, Å.
     progress : callable
@@ -135,7 +135,8 @@ def phonons_of(
     counts = chosen_counts(cell.vectors, engine.reach, len(cell.ids), supercell, engine.comm.rank == 0)
     repeated = open_supercell(point, cell, counts)
     try:
-        return _phonons(point, repeated, cell, counts, primitive, points, mesh, step, progress)
+        wanted = MESH * engine.spacing if mesh is None else mesh
+        return _phonons(point, repeated, cell, counts, primitive, points, wanted, step, progress)
     finally:
         if repeated is not point:
             repeated.close()
@@ -153,7 +154,8 @@ def _phonons(
     progress: Progress,
 ) -> Phonons | None:
     root = point.engine.comm.rank == 0
-    crystal = crystal_of(cell, counts, point.units, primitive, step) if root else None
+    atoms = repeated_atoms(repeated, cell)
+    crystal = crystal_of(cell, atoms, counts, point.units, primitive, step) if root else None
     displaced: Displaced = point.engine.on_root(lambda: _in_ids(crystal))
     total = _Steps(progress, len(displaced))
     force_constants = _fitted(crystal, forces_at(repeated, displaced, total.next()))

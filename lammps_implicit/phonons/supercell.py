@@ -50,28 +50,6 @@ class Cell:
     masses: FloatArray
 
 
-@dataclass(frozen=True)
-class Supercell:
-    """A supercell, evaluated by a point of its own.
-
-    Attributes
-    ----------
-    point : StationaryPoint
-        The point of the cell itself, if it is not repeated.
-    counts : (3,) int array
-        How often the cell is repeated along each of its vectors.
-    ids : (N,) int array
-        Ids in the order of phonopy's supercell; see `in_order_of`.
-    atoms : (N,) int array
-        Number of the atom of the cell that each is a copy of, likewise.
-    """
-
-    point: StationaryPoint
-    counts: IntArray
-    ids: IntArray
-    atoms: IntArray
-
-
 def cell_of(point: StationaryPoint) -> Cell:
     """The cell of a relaxed structure, on all ranks; collective."""
     engine = point.engine
@@ -81,16 +59,18 @@ def cell_of(point: StationaryPoint) -> Cell:
 
     def build() -> Cell:
         assert ids is not None and types is not None and positions is not None
-        return Cell(ids, types, (positions - origin) @ np.linalg.inv(vectors), vectors, symbols, masses)
+        fractions = (positions - origin) @ np.linalg.inv(vectors)
+        # Round-off does not decide on which side of the cell an atom is, and with it the order of atoms.
+        return Cell(ids, types, fractions - np.floor(fractions + 1e-7), vectors, symbols, masses)
 
     return engine.on_root(build)
 
 
 def _symbols(elements: Sequence[str]) -> tuple[str, ...]:
-    """Names that phonopy accepts, all different; elements that are not known are named Og."""
+    """Names that phonopy accepts, all different; elements that are not known are named Lr."""
     named: list[str] = []
     for element in elements:
-        known = "Og" if element == "X" else element
+        known = "Lr" if element == "X" else element
         earlier = sum(name.rstrip("0123456789") == known for name in named)
         named.append(f"{known}{earlier}" if earlier else known)
     return tuple(named)
@@ -212,25 +192,53 @@ def _original(ids: IntArray, largest: int) -> IntArray:
     return np.asarray((ids - 1) % largest + 1)
 
 
-def in_order_of(fractions: FloatArray, atoms: IntArray, cell: Cell, counts: IntArray) -> IntArray:
-    """Ids of LAMMPS' repeated atoms in another order.
+@dataclass(frozen=True)
+class Repeated:
+    """Atoms of a supercell in LAMMPS, on rank 0.
 
-    Parameters
+    Attributes
     ----------
+    ids : (N,) int array
+        In ascending order.
     fractions : (N, 3) float array
-        Fractional coordinates in the supercell.
-    atoms : (N,) int array
-        Number of the atom of the cell that each is a copy of.
-    cell : Cell
-    counts : (3,) int array
-
-    Returns
-    -------
-    (N,) int array
+        Fractional coordinates in the cell that is repeated.
     """
-    cells = np.round(fractions * counts - cell.fractions[atoms]).astype(int) % counts
-    copy = (cells[:, 2] * counts[1] + cells[:, 1]) * counts[0] + cells[:, 0]
-    return np.asarray(copy * cell.ids.max() + cell.ids[atoms])
+
+    ids: IntArray
+    fractions: FloatArray
+
+    def in_order_of(self, fractions: FloatArray, atoms: IntArray, cell: Cell, counts: IntArray) -> IntArray:
+        """Ids in another order.
+
+        LAMMPS numbers copies by where atoms were when the cell was repeated: they may have been at its other side.
+
+        Parameters
+        ----------
+        fractions : (N, 3) float array
+            Fractional coordinates in the cell that is repeated, in this order.
+        atoms : (N,) int array
+            Number of the atom of the cell that each is a copy of.
+        cell : Cell
+        counts : (3,) int array
+        """
+        known = np.searchsorted(cell.ids, _original(self.ids, int(cell.ids.max())))
+        have = np.argsort(_place(self.fractions, known, cell, counts))
+        wanted = np.argsort(np.argsort(_place(fractions, atoms, cell, counts)))
+        return np.asarray(self.ids[have][wanted])
+
+
+def _place(fractions: FloatArray, atoms: IntArray, cell: Cell, counts: IntArray) -> IntArray:
+    """A number for each atom of the supercell, from which copy of which atom it is."""
+    a, b, c = (np.round(fractions - cell.fractions[atoms]).astype(int) % counts).T
+    return np.asarray(((c * counts[1] + b) * counts[0] + a) * len(cell.ids) + atoms)
+
+
+def repeated_atoms(point: StationaryPoint, cell: Cell) -> Repeated:
+    """Atoms of a supercell; collective. Complete on rank 0 only."""
+    ids, positions = point.gather(point.ids), point.gather(point.positions)
+    if ids is None or positions is None:
+        return Repeated(np.zeros(0, int), np.zeros((0, 3)))
+    return Repeated(ids, (positions - point.engine.origin) @ np.linalg.inv(cell.vectors))
 
 
 def engine_of(point: StationaryPoint) -> Engine:
