@@ -1,4 +1,4 @@
-"""Phonons of a relaxed crystal: frequencies, their derivatives with respect to the parameters, and their uncertainty."""
+"""Phonons of a relaxed crystal: frequencies, their derivatives by the parameters, and their uncertainty."""
 
 from lammps_implicit.phonons.study import Phonons, phonons_of
 

@@ -21,8 +21,8 @@ SYMMETRIC = 1e-5
 """Å within which atoms are equivalent by symmetry: phonopy's default. Relaxation leaves 1e-8."""
 
 STEP = 1e-3
-"""Å by which atoms are displaced. Chosen: forces have no noise that would ask for phonopy's 0.01, whose truncation error
-is a hundred times larger."""
+"""Å by which atoms are displaced. Chosen: forces have no noise that would ask for phonopy's 0.01, whose truncation
+error is a hundred times larger."""
 
 
 @dataclass(frozen=True)

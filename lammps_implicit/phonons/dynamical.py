@@ -126,7 +126,9 @@ def _differentiated(dynamics: Dynamics, qpoints: FloatArray) -> Frequencies:
     matrices, changes = dynamics.at(qpoints, derivatives=True)
     squares, modes = np.linalg.eigh(matrices)
     slopes = np.einsum("qam,kqab,qbm->qmk", modes.conj(), changes, modes, optimize=True).real
-    slopes = np.array([_shared(one, square, EQUAL * dynamics.largest) for one, square in zip(slopes, squares, strict=True)])
+    slopes = np.array(
+        [_shared(one, square, EQUAL * dynamics.largest) for one, square in zip(slopes, squares, strict=True)]
+    )
     moving = np.abs(squares) > AT_REST * dynamics.largest
     slopes *= moving[:, :, None]
     safe = np.where(moving, squares, 1.0)[:, :, None]

@@ -31,6 +31,17 @@ def required(name: str) -> ModuleType:
         raise LammpsImplicitError(f"phonons need {package}, which cannot be imported ({error}): {EXTRA}") from None
 
 
+def require_packages() -> None:
+    """Check that phonopy, spglib and seekpath are installed.
+
+    Raises
+    ------
+    LammpsImplicitError
+    """
+    for name in ("phonopy", "spglib", "seekpath"):
+        required(name)
+
+
 def require_crystal(point: StationaryPoint) -> Engine:
     """Check that a structure is a crystal whose atoms are free, and return its engine.
 

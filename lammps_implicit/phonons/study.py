@@ -1,4 +1,4 @@
-"""Phonons of a relaxed structure: force constants and all that they change with, from forces of displaced supercells."""
+"""Phonons of a relaxed structure: force constants and all that they change with, from displaced supercells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.phonons.crystal import STEP, Crystal, Path, crystal_of, mesh_of, standard_path
 from lammps_implicit.phonons.dynamical import Dynamics, Frequencies, frequencies
 from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at
-from lammps_implicit.phonons.requirements import require_crystal, required
+from lammps_implicit.phonons.requirements import require_crystal, require_packages
 from lammps_implicit.phonons.structure_response import (
     Directions,
     StructureResponse,
@@ -129,7 +129,7 @@ def phonons_of(
         If this is no crystal, or phonopy or seekpath is not installed.
     """
     engine = require_crystal(point)
-    engine.on_root(lambda: [required(name) and None for name in ("phonopy", "seekpath", "spglib")])
+    engine.on_root(require_packages)
     point.settle()
     cell = cell_of(point)
     counts = chosen_counts(cell.vectors, engine.reach, len(cell.ids), supercell, engine.comm.rank == 0)

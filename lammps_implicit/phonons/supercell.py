@@ -1,4 +1,4 @@
-"""The supercell of a relaxed cell in LAMMPS: the deck runs again, its final cell is repeated, and moves to the minimum."""
+"""The supercell of a relaxed cell in LAMMPS: the deck runs again, its cell is repeated and moves to the minimum."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def chosen_counts(vectors: FloatArray, reach: float, atoms: int, asked: Sequence
     if asked is None:
         if atoms * enough.prod() > max(ATOMS, atoms):
             raise LammpsImplicitError(
-                f"a supercell wider than twice the cutoff ({2 * reach:.4g}) has {atoms * enough.prod():,} atoms: choose "
-                "one with --supercell"
+                f"a supercell wider than twice the cutoff ({2 * reach:.4g}) has {atoms * enough.prod():,} atoms: "
+                "choose one with --supercell"
             )
         return enough
     counts = np.array(asked, int)

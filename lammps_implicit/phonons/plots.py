@@ -1,0 +1,228 @@
+"""Figures of bands and of densities of states, with their uncertainty, beside others."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.files import label
+from lammps_implicit.phonons.crystal import Path as QPath
+from lammps_implicit.phonons.files import StoredPhonons, named_segments
+
+_GREEK = {"GAMMA": "Γ", "DELTA": "Δ", "LAMBDA": "Λ", "SIGMA": "Σ"}
+
+_COLUMNS = ("from", "to", "fraction", "frequency")
+
+
+def read_points(file: Path, path: QPath) -> FloatArray:
+    """Measured frequencies on a path.
+
+    Parameters
+    ----------
+    file : Path
+        CSV with the columns ``from`` and ``to``, names of the ends of a segment of the path, ``fraction`` of the way,
+        and ``frequency``.
+    path : crystal.Path
+
+    Returns
+    -------
+    (K, 2) float array
+        Distances along the path, and frequencies. A segment that occurs several times has its points at each.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it cannot be read, or names a segment that is not on the path.
+    """
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened, skipinitialspace=True))
+    except (OSError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LammpsImplicitError(f"cannot read {file}: {reason}") from None
+    if not rows or any(name not in rows[0] for name in _COLUMNS):
+        raise LammpsImplicitError(
+            f"{file}: expected measured points in columns {', '.join(_COLUMNS)}, as GAMMA,H,0.5,5.2 below that line"
+        )
+    points = []
+    for number, row in enumerate(rows):
+        try:
+            fraction, frequency = (float(row[name]) for name in _COLUMNS[2:])
+        except (TypeError, ValueError):
+            raise LammpsImplicitError(f"{file}, line {number + 2}: fraction and frequency are not numbers") from None
+        ends = tuple(_name(row[name] or "") for name in _COLUMNS[:2])
+        found = _distances(path, ends, fraction)
+        if not found or not 0 <= fraction <= 1 or not np.isfinite(frequency):
+            offered = ", ".join(f"{first}-{last}" for first, last in path.labels)
+            raise LammpsImplicitError(
+                f"{file}, line {number + 2}: no point {fraction:g} of the way from {ends[0]} to {ends[1]} on the path "
+                f"{offered}"
+            )
+        points += [(distance, frequency) for distance in found]
+    return np.array(points)
+
+
+def _name(text: str) -> str:
+    plain = text.strip()
+    return next((name for name, letter in _GREEK.items() if letter == plain), plain)
+
+
+def _distances(path: QPath, ends: Sequence[str], fraction: float) -> list[float]:
+    """Where on the path a point between two ends is."""
+    found = []
+    for rows, first, last in named_segments(path):
+        start, stop = path.distances[rows][[0, -1]]
+        if ends == (first, last):
+            found.append(float(start + fraction * (stop - start)))
+        elif ends == (last, first):
+            found.append(float(stop + fraction * (start - stop)))
+    return found
+
+
+def require_same_path(one: StoredPhonons, other: StoredPhonons) -> None:
+    """Check that the bands of two files can be drawn in one figure.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If their paths have other segments, or their frequencies other units.
+    """
+    if one.path.labels != other.path.labels:
+        raise LammpsImplicitError(
+            f"{other.source} has another path through the Brillouin zone than {one.source}: another crystal structure?"
+        )
+    if one.unit != other.unit:
+        raise LammpsImplicitError(f"{other.source} has frequencies in {other.unit}, not in {one.unit}")
+
+
+def plot_bands(phonons: StoredPhonons, other: StoredPhonons | None = None, measured: FloatArray | None = None) -> Any:
+    """Bands along the path, with the density of states at their side.
+
+    Parameters
+    ----------
+    phonons : StoredPhonons
+        With an ensemble, its bands of one and of two deviations are drawn.
+    other : StoredPhonons, optional
+        Of another potential, with the same path: see `require_same_path`.
+    measured : (K, 2) float array, optional
+        Of `read_points`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=150)
+    axes, side = figure.subplots(1, 2, sharey=True, width_ratios=(5, 1))
+    shown = [(phonons, "C0"), *([] if other is None else [(other, "C1")])]
+    for one, colour in shown:
+        _draw_bands(axes, one, phonons.path, colour)
+        _draw_density(side, one, colour)
+    if measured is not None:
+        axes.plot(*measured.T, "o", color="0.1", ms=4, mfc="white", mew=1.0, label="measured", zorder=4)
+    _decorate(axes, phonons.path)
+    axes.set_ylabel(f"frequency ({label(phonons.unit)})")
+    lowest = min(float(one.frequencies.min()) for one, _ in shown)
+    if lowest < 0:
+        axes.annotate(
+            "imaginary", (0, 0), (4, -4), textcoords="offset points", va="top", fontsize="x-small", color="0.4"
+        )
+    else:
+        axes.set_ylim(bottom=0)
+    side.axhline(0, color="0.6", lw=0.6)
+    side.set_xlim(left=0)
+    side.set(xticks=[])
+    side.set_xlabel("density of states")
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > 1:
+        figure.legend(handles, names, fontsize="small", loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def plot_density(phonons: StoredPhonons, other: StoredPhonons | None = None) -> Any:
+    """Density of states, with its uncertainty.
+
+    Parameters
+    ----------
+    phonons, other : StoredPhonons
+        As for `plot_bands`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    for one, colour in [(phonons, "C0"), *([] if other is None else [(other, "C1")])]:
+        _draw_density(axes, one, colour, turned=False, name=_called(one))
+    axes.set_xlabel(f"frequency ({label(phonons.unit)})")
+    axes.set_ylabel(f"density of states (modes per cell and {label(phonons.unit)})")
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0)
+    axes.legend(fontsize="small", frameon=False)
+    return figure
+
+
+def _called(phonons: StoredPhonons) -> str:
+    return label(phonons.source.stem)
+
+
+def _draw_bands(axes: Any, phonons: StoredPhonons, along: QPath, colour: str) -> None:
+    """Bands with their ribbons, at the distances of a path with the same segments."""
+    name, spread = _called(phonons), phonons.bands
+    places = list(named_segments(along))
+    for number, (rows, _, _) in enumerate(named_segments(phonons.path)):
+        start, stop = along.distances[places[number][0]][[0, -1]]
+        own = phonons.path.distances[rows]
+        x = start + (own - own[0]) / (own[-1] - own[0]) * (stop - start)
+        for branch in range(phonons.frequencies.shape[1]):
+            first = number == branch == 0
+            if spread is not None:
+                low2, low, _, high, high2 = spread.quantiles[:, rows, branch]
+                axes.fill_between(x, low2, high2, color=colour, alpha=0.12, lw=0)
+                axes.fill_between(
+                    x, low, high, color=colour, alpha=0.3, lw=0, label=f"{name}, 68 % and 95 %" if first else None
+                )
+            axes.plot(x, phonons.frequencies[rows, branch], color=colour, lw=1.2, label=name if first else None)
+
+
+def _draw_density(axes: Any, phonons: StoredPhonons, colour: str, turned: bool = True, name: str = "") -> None:
+    density = phonons.density
+    fill = axes.fill_betweenx if turned else axes.fill_between
+    if density.spread is not None:
+        low2, low, _, high, high2 = density.spread.quantiles
+        fill(density.frequencies, low2, high2, color=colour, alpha=0.12, lw=0)
+        shown = {} if turned else {"label": f"{name}, 68 % and 95 %"}
+        fill(density.frequencies, low, high, color=colour, alpha=0.3, lw=0, **shown)
+    line = (density.values, density.frequencies) if turned else (density.frequencies, density.values)
+    axes.plot(*line, color=colour, lw=1.2, label=name or None)
+
+
+def _decorate(axes: Any, path: QPath) -> None:
+    """Lines and names at the ends of segments; two names where the path jumps."""
+    ticks: dict[float, str] = {}
+    before = ""
+    for rows, first, last in named_segments(path):
+        start, stop = map(float, path.distances[rows][[0, -1]])
+        ticks[start] = first if before in ("", first) else f"{before}|{first}"
+        ticks[stop] = before = last
+    names = ["|".join(map(_pretty, name.split("|"))) for name in ticks.values()]
+    axes.set_xticks(list(ticks), names)
+    for place in ticks:
+        axes.axvline(place, color="0.8", lw=0.7, zorder=0)
+    axes.axhline(0, color="0.6", lw=0.6)
+    axes.set_xlim(0, float(path.distances[-1]))
+
+
+def _pretty(name: str) -> str:
+    stem, _, number = name.partition("_")
+    return _GREEK.get(stem, stem) + (f"$_{{{number}}}$" if number else "")
