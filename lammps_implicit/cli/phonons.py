@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 
 import numpy as np
 import typer
+from mpi4py import MPI
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.cli.console import columns, say
@@ -32,6 +33,7 @@ from lammps_implicit.ensembles.ensemble import read_ensemble
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import beside, refuse_inputs, refuse_to_overwrite, write_figure
 from lammps_implicit.minimum import Minimum
+from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.phonons.crystal import STEP, frequency_unit
 from lammps_implicit.phonons.files import StoredPhonons, read_phonons, write_for_phonopy, write_phonons
@@ -144,6 +146,7 @@ def phonons(
         raise LammpsImplicitError(f"--beside {against} {what}")
     require_exists(ensemble)
     settings = read_variables(variables)
+    on_root(MPI.COMM_WORLD, require_packages)
     with Minimum.from_deck(
         deck,
         parameters=parameters,
@@ -156,7 +159,6 @@ def phonons(
         relax=relax,
     ) as minimum:
         engine = minimum.engine
-        engine.on_root(require_packages)
         changes = engine.on_root(lambda: _changes(minimum, ensemble, draws, covariance, accept_mean))
         with progress("displacing", rank() == 0) as update:
             found = phonons_of(

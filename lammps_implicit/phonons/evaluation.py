@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -54,15 +55,22 @@ def derivatives_at(point: StationaryPoint, displaced: Displaced, tick: Progress 
     (1 + D, N, 3, P) float array or None
         In id order, on rank 0; None on the others.
     """
-    order, rows = IdOrder(point.engine.comm, point.ids), []
-    rows.append(order.gather(-point.mixed.to_array()))
+    with without_idle():
+        rows = [IdOrder(point.engine.comm, point.ids).gather(-point.mixed.to_array())]
     unchanged = np.zeros(len(point.potential.theta))
     for done, (id_, vector) in enumerate(displaced):
-        with point.excursion(unchanged, _one(point.ids == id_, vector)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of parameters without effect: some have one here, and some there
+        with point.excursion(unchanged, _one(point.ids == id_, vector)), without_idle():
             rows.append(IdOrder(point.engine.comm, point.ids).gather(-point.mixed.to_array()))
         tick(done + 1, len(displaced))
     return None if rows[0] is None else np.array(rows)
+
+
+@contextmanager
+def without_idle() -> Iterator[None]:
+    """Without the warning of parameters that have no effect: in a perfect crystal many have none on forces."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* ha(s|ve) no effect")
+        yield
 
 
 def _one(chosen: FloatArray, vector: FloatArray) -> FloatArray:

@@ -140,7 +140,7 @@ def plot_bands(phonons: StoredPhonons, other: StoredPhonons | None = None, measu
     side.set_xlim(left=0)
     side.set(xticks=[])
     side.set_xlabel("density of states")
-    handles, names = axes.get_legend_handles_labels()
+    handles, names = _legend(axes)
     if len(names) > 1:
         figure.legend(handles, names, fontsize="small", loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -168,8 +168,15 @@ def plot_density(phonons: StoredPhonons, other: StoredPhonons | None = None) -> 
     axes.set_ylabel(f"density of states (modes per cell and {label(phonons.unit)})")
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
-    axes.legend(fontsize="small", frameon=False)
+    axes.legend(*_legend(axes), fontsize="small", frameon=False)
     return figure
+
+
+def _legend(axes: Any) -> tuple[list[Any], list[str]]:
+    """Handles and names of a legend, those of bands before those of their ribbons."""
+    handles, names = axes.get_legend_handles_labels()
+    order = np.argsort(names, kind="stable")
+    return [handles[k] for k in order], [names[k] for k in order]
 
 
 def _called(phonons: StoredPhonons) -> str:

@@ -45,8 +45,6 @@ def require_packages() -> None:
 def require_crystal(point: StationaryPoint) -> Engine:
     """Check that a structure is a crystal whose atoms are free, and return its engine.
 
-    Warns of long-range Coulomb forces, whose non-analytical term at Γ is not included.
-
     Raises
     ------
     LammpsImplicitError
@@ -74,10 +72,14 @@ def require_crystal(point: StationaryPoint) -> Engine:
         raise LammpsImplicitError(
             "masses are set for each atom, not for each type: use an atom_style without them, and 'mass' lines"
         )
+    return engine
+
+
+def warn_of_charges(engine: Engine) -> None:
+    """Warn of long-range Coulomb forces, whose non-analytical term at Γ is not included."""
     if engine.deck.kspace and engine.comm.rank == 0:
         warnings.warn(
             "charges interact over long ranges, and the non-analytical term of their macroscopic field is not "
             "included: longitudinal and transverse optical modes are not split at Γ",
             stacklevel=2,
         )
-    return engine

@@ -18,7 +18,7 @@ QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 GRID = 401
 """Frequencies at which densities of states are given."""
 
-WIDTH = 0.012
+WIDTH = 0.015
 """Deviation of the Gaussians that densities of states are made of, relative to the range of frequencies. Chosen: about
 twice the distance of frequencies of neighbouring points of the mesh."""
 

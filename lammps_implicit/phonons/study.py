@@ -10,8 +10,8 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.phonons.crystal import STEP, Crystal, Path, crystal_of, mesh_of, standard_path
 from lammps_implicit.phonons.dynamical import Dynamics, Frequencies, frequencies
-from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at
-from lammps_implicit.phonons.requirements import require_crystal, require_packages
+from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at, without_idle
+from lammps_implicit.phonons.requirements import require_crystal, require_packages, warn_of_charges
 from lammps_implicit.phonons.structure_response import (
     Directions,
     StructureResponse,
@@ -25,9 +25,9 @@ from lammps_implicit.stationary.point import StationaryPoint
 POINTS = 51
 """Q-points of the longest segment of the path."""
 
-MESH = 24.0
+MESH = 30.0
 """Numbers of q-points of the mesh times the heights of the primitive cell, in distances of neighbours. Chosen: as fine
-as the density of states of a monatomic crystal asks for with 27 points along each vector."""
+as the density of states of a monatomic crystal asks for with 33 points along each vector."""
 
 _TOL = 1e-7
 """Relative residual of solves for strains of the cell."""
@@ -129,6 +129,7 @@ def phonons_of(
         If this is no crystal, or phonopy or seekpath is not installed.
     """
     engine = require_crystal(point)
+    warn_of_charges(engine)
     engine.on_root(require_packages)
     point.settle()
     cell = cell_of(point)
@@ -161,7 +162,8 @@ def _phonons(
     force_constants = _fitted(crystal, forces_at(repeated, displaced, total.next()))
     parameters = len(point.potential.theta)
     bare, mixed = _by_parameters(crystal, repeated, displaced, total.next()) if parameters else (None, None)
-    responses = _responses(point, crystal, force_constants, mixed)
+    with without_idle():
+        responses = _responses(point, crystal, force_constants, mixed)
     scales = np.append(np.abs(point.potential.theta), 1.0)
     directions = point.engine.on_root(lambda: directions_of(responses, scales, point.engine.spacing))
     total.parts = 2 + 2 * len(directions.strains)
