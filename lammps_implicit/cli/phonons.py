@@ -37,7 +37,14 @@ from lammps_implicit.mpi.on_root import on_root
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.phonons.crystal import STEP, frequency_unit
 from lammps_implicit.phonons.files import StoredPhonons, read_phonons, write_for_phonopy, write_phonons
-from lammps_implicit.phonons.plots import plot_bands, plot_density, read_points, require_same_path
+from lammps_implicit.phonons.plots import (
+    Point,
+    on_path,
+    plot_bands,
+    plot_density,
+    read_points,
+    require_same_path,
+)
 from lammps_implicit.phonons.requirements import require_packages
 from lammps_implicit.phonons.samples import (
     Sampled,
@@ -147,6 +154,7 @@ def phonons(
     require_exists(ensemble)
     settings = read_variables(variables)
     on_root(MPI.COMM_WORLD, require_packages)
+    beside_it = on_root(MPI.COMM_WORLD, lambda: _read_beside(against))
     with Minimum.from_deck(
         deck,
         parameters=parameters,
@@ -174,12 +182,16 @@ def phonons(
 
         def finish() -> None:
             assert found is not None
+            drawn = _drawn(beside_it, against, found, frequency_unit(minimum.units))
             known = None if changes is None else propagated(found, changes)
             attributes["spacegroup"] = str(found.crystal.phonopy.symmetry.dataset.international)
             write_phonons(output, found, minimum.parameters, plain_density(found), known, attributes, overwrite)
             write_for_phonopy(files[1], files[2], found, minimum.deck_name, overwrite)
-            if plots:
-                _plot(read_phonons(output), against, plot, dos_plot, overwrite)
+            stored = read_phonons(output)
+            if plot is not None:
+                write_figure(plot, plot_bands(stored, *drawn), overwrite)
+            if dos_plot is not None:
+                write_figure(dos_plot, plot_density(stored, drawn[0]), overwrite)
             _tell(minimum, found, changes, known)
 
         engine.on_root(finish)
@@ -223,19 +235,23 @@ def _attributes(minimum: Minimum) -> dict[str, Any]:
     }
 
 
-def _plot(
-    known: StoredPhonons, against: Path | None, plot: Path | None, dos_plot: Path | None, overwrite: bool
-) -> None:
-    other, measured = None, None
-    if against is not None and against.suffix.lower() == ".csv":
-        measured = read_points(against, known.path)
-    elif against is not None:
-        other = read_phonons(against)
-        require_same_path(known, other)
-    if plot is not None:
-        write_figure(plot, plot_bands(known, other, measured), overwrite)
-    if dos_plot is not None:
-        write_figure(dos_plot, plot_density(known, other), overwrite)
+def _read_beside(path: Path | None) -> StoredPhonons | list[Point] | None:
+    """What the plots show as well; read before anything is computed."""
+    if path is None:
+        return None
+    return read_points(path) if path.suffix.lower() == ".csv" else read_phonons(path)
+
+
+def _drawn(
+    given: StoredPhonons | list[Point] | None, path: Path | None, found: Phonons, unit: str
+) -> tuple[StoredPhonons | None, FloatArray | None]:
+    """The same on the path of what was found, before that is written."""
+    if given is None or path is None:
+        return None, None
+    if isinstance(given, list):
+        return None, on_path(path, given, found.path)
+    require_same_path(found.path, unit, given)
+    return given, None
 
 
 def _tell(minimum: Minimum, found: Phonons, changes: FloatArray | None, known: Sampled | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,31 +14,35 @@ from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import label
 from lammps_implicit.phonons.crystal import Path as QPath
 from lammps_implicit.phonons.files import StoredPhonons, named_segments
+from lammps_implicit.units import decimal
 
 _GREEK = {"GAMMA": "Γ", "DELTA": "Δ", "LAMBDA": "Λ", "SIGMA": "Σ"}
 
 _COLUMNS = ("from", "to", "fraction", "frequency")
 
 
-def read_points(file: Path, path: QPath) -> FloatArray:
-    """Measured frequencies on a path.
+class Point(NamedTuple):
+    """A measured frequency, some way from one end of a segment of the path to the other."""
+
+    first: str
+    last: str
+    fraction: float
+    frequency: float
+
+
+def read_points(file: Path) -> list[Point]:
+    """Measured frequencies.
 
     Parameters
     ----------
     file : Path
         CSV with the columns ``from`` and ``to``, names of the ends of a segment of the path, ``fraction`` of the way,
         and ``frequency``.
-    path : crystal.Path
-
-    Returns
-    -------
-    (K, 2) float array
-        Distances along the path, and frequencies. A segment that occurs several times has its points at each.
 
     Raises
     ------
     LammpsImplicitError
-        If it cannot be read, or names a segment that is not on the path.
+        If it cannot be read.
     """
     try:
         with open(file, encoding="utf-8-sig", newline="") as opened:
@@ -53,19 +57,44 @@ def read_points(file: Path, path: QPath) -> FloatArray:
     points = []
     for number, row in enumerate(rows):
         try:
-            fraction, frequency = (float(row[name]) for name in _COLUMNS[2:])
-        except (TypeError, ValueError):
+            fraction, frequency = (decimal(row[name] or "") for name in _COLUMNS[2:])
+        except ValueError:
             raise LammpsImplicitError(f"{file}, line {number + 2}: fraction and frequency are not numbers") from None
-        ends = tuple(_name(row[name] or "") for name in _COLUMNS[:2])
-        found = _distances(path, ends, fraction)
-        if not found or not 0 <= fraction <= 1 or not np.isfinite(frequency):
+        points.append(Point(_name(row["from"] or ""), _name(row["to"] or ""), fraction, frequency))
+    return points
+
+
+def on_path(file: Path, points: Sequence[Point], path: QPath) -> FloatArray:
+    """Measured frequencies as points on a path.
+
+    Parameters
+    ----------
+    file : Path
+        Where they come from.
+    points : sequence of Point
+    path : crystal.Path
+
+    Returns
+    -------
+    (K, 2) float array
+        Distances along the path, and frequencies. A segment that occurs several times has its points at each.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If a segment is not on the path.
+    """
+    placed = []
+    for number, point in enumerate(points):
+        found = _distances(path, (point.first, point.last), point.fraction)
+        if not found or not 0 <= point.fraction <= 1:
             offered = ", ".join(f"{first}-{last}" for first, last in path.labels)
             raise LammpsImplicitError(
-                f"{file}, line {number + 2}: no point {fraction:g} of the way from {ends[0]} to {ends[1]} on the path "
-                f"{offered}"
+                f"{file}, line {number + 2}: no point {point.fraction:g} of the way from {point.first} to {point.last} "
+                f"on the path {offered}"
             )
-        points += [(distance, frequency) for distance in found]
-    return np.array(points)
+        placed += [(distance, point.frequency) for distance in found]
+    return np.array(placed)
 
 
 def _name(text: str) -> str:
@@ -85,20 +114,20 @@ def _distances(path: QPath, ends: Sequence[str], fraction: float) -> list[float]
     return found
 
 
-def require_same_path(one: StoredPhonons, other: StoredPhonons) -> None:
-    """Check that the bands of two files can be drawn in one figure.
+def require_same_path(path: QPath, unit: str, other: StoredPhonons) -> None:
+    """Check that the bands of a file can be drawn on a path.
 
     Raises
     ------
     LammpsImplicitError
-        If their paths have other segments, or their frequencies other units.
+        If its path has other segments, or its frequencies another unit.
     """
-    if one.path.labels != other.path.labels:
+    if path.labels != other.path.labels:
         raise LammpsImplicitError(
-            f"{other.source} has another path through the Brillouin zone than {one.source}: another crystal structure?"
+            f"{other.source} has another path through the Brillouin zone: is it of another crystal structure?"
         )
-    if one.unit != other.unit:
-        raise LammpsImplicitError(f"{other.source} has frequencies in {other.unit}, not in {one.unit}")
+    if unit != other.unit:
+        raise LammpsImplicitError(f"{other.source} has frequencies in {other.unit}, not in {unit}")
 
 
 def plot_bands(phonons: StoredPhonons, other: StoredPhonons | None = None, measured: FloatArray | None = None) -> Any:
@@ -111,7 +140,7 @@ def plot_bands(phonons: StoredPhonons, other: StoredPhonons | None = None, measu
     other : StoredPhonons, optional
         Of another potential, with the same path: see `require_same_path`.
     measured : (K, 2) float array, optional
-        Of `read_points`.
+        Of `on_path`.
 
     Returns
     -------
