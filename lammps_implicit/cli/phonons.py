@@ -60,6 +60,9 @@ from lammps_implicit.progress import progress
 _BRANCHES = 12
 """Branches of which the strongest parameters are told; of crystals with more, the file knows all."""
 
+_BROKEN = ", not reduced by symmetry, which strains of the cell break"
+"""What is told where the parameters change the shape of the cell to another symmetry."""
+
 _PERCENT = 0.01
 """Change of every parameter that stands in for its deviation where there is no ensemble."""
 
@@ -184,7 +187,7 @@ def phonons(
             assert found is not None
             drawn = _drawn(beside_it, against, found, frequency_unit(minimum.units))
             known = None if changes is None else propagated(found, changes)
-            attributes["spacegroup"] = str(found.crystal.phonopy.symmetry.dataset.international)
+            attributes["spacegroup"] = found.crystal.spacegroup
             write_phonons(output, found, minimum.parameters, plain_density(found), known, attributes, overwrite)
             write_for_phonopy(files[1], files[2], found, minimum.deck_name, overwrite)
             stored = read_phonons(output)
@@ -257,17 +260,16 @@ def _drawn(
 def _tell(minimum: Minimum, found: Phonons, changes: FloatArray | None, known: Sampled | None) -> None:
     """Print what was found; on rank 0."""
     unit, names, theta = frequency_unit(minimum.units), minimum.potential.names, minimum.potential.theta
-    phonopy, values = found.crystal.phonopy, found.bands.values
+    values = found.bands.values
     counts = "x".join(map(str, found.counts))
-    dataset = phonopy.symmetry.dataset
     rows = [
-        ("space group", f"{dataset.international} ({dataset.number})"),
+        ("space group", found.crystal.spacegroup),
         (
             "atoms",
             f"{len(found.crystal.masses)} in the primitive cell, {len(found.cell.ids)} in the deck's, "
             f"{len(found.crystal.ids)} in the supercell ({counts})",
         ),
-        ("displacements", f"{len(found.crystal.displaced)}"),
+        ("displacements", f"{len(found.crystal.displaced)}{'' if found.crystal.symmetric else _BROKEN}"),
         ("frequencies", f"{values.min():.5g} to {values.max():.5g} {unit} on the path"),
         ("at Γ", f"{', '.join(f'{value:.5g}' for value in _at_gamma(found))} {unit}"),
         ("Grüneisen parameters", f"{found.grueneisen.min():.4g} to {found.grueneisen.max():.4g} on the path"),

@@ -25,6 +25,11 @@ STEP = 1e-3
 error is a hundred times larger."""
 
 
+KEPT = 1e-5
+"""Difference between a strain and its image, relative to the strain, below which these are alike. Chosen: the accuracy
+of derivatives."""
+
+
 @dataclass(frozen=True)
 class Crystal:
     """A crystal, on rank 0.
@@ -50,6 +55,8 @@ class Crystal:
         eV in a unit of energy of the deck; 1 in reduced units.
     frequency_factor : float
         THz (1/τ in reduced units) in the root of a unit of energy per Å² and mass.
+    symmetric : bool
+        Whether displacements are reduced by the symmetry of the crystal, or by that of the lattice alone.
     """
 
     phonopy: Any
@@ -62,6 +69,21 @@ class Crystal:
     counts: IntArray
     energy_factor: float
     frequency_factor: float
+    symmetric: bool
+
+    def keeps(self, strains: FloatArray) -> bool:
+        """Whether strains of the cell, (K, 3, 3), leave the crystal as symmetric as it is."""
+        axes = self.phonopy.supercell.cell.T
+        turned = axes @ np.array(self.phonopy.symmetry.symmetry_operations["rotations"], float) @ np.linalg.inv(axes)
+        for strain in (strains + np.swapaxes(strains, 1, 2)) / 2:
+            if np.abs(turned @ strain @ np.swapaxes(turned, 1, 2) - strain).max() > KEPT * np.abs(strain).max():
+                return False
+        return True
+
+    @property
+    def spacegroup(self) -> str:
+        """Symbol and number of the space group, ``Im-3m (229)``."""
+        return str(required("spglib").get_spacegroup(_plain(self.phonopy.primitive), symprec=SYMMETRIC))
 
     @property
     def masses(self) -> FloatArray:
@@ -91,7 +113,13 @@ class Crystal:
 
 
 def crystal_of(
-    cell: Cell, repeated: Repeated, counts: IntArray, units: Units, primitive: bool = True, step: float = STEP
+    cell: Cell,
+    repeated: Repeated,
+    counts: IntArray,
+    units: Units,
+    primitive: bool = True,
+    step: float = STEP,
+    symmetric: bool = True,
 ) -> Crystal:
     """Make the crystal of a relaxed cell and its supercell; on rank 0.
 
@@ -106,6 +134,8 @@ def crystal_of(
         Whether to reduce the cell to a primitive one.
     step : float
         Length of displacements, Å.
+    symmetric : bool
+        Whether to reduce displacements by symmetry.
 
     Raises
     ------
@@ -120,6 +150,7 @@ def crystal_of(
             np.diag(counts),
             "auto" if primitive else "P",
             symprec=SYMMETRIC,
+            is_symmetry=symmetric,
             distinguish_symbol_index=True,
         )
     phonopy.generate_displacements(distance=step)
@@ -139,6 +170,7 @@ def crystal_of(
         np.array(pairs),
         metal,
         _frequency_factor(units) * metal**0.5,
+        symmetric,
     )
 
 
@@ -201,10 +233,9 @@ def standard_path(crystal: Crystal, points: int) -> Path:
         If seekpath is not installed.
     """
     primitive = crystal.phonopy.primitive
-    structure = primitive.cell, primitive.scaled_positions, _kinds(primitive.symbols)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the cell is not the standard one: points are given in it
-        found = required("seekpath").get_path_orig_cell(structure, symprec=SYMMETRIC)
+        found = required("seekpath").get_path_orig_cell(_plain(primitive), symprec=SYMMETRIC)
     reciprocal = np.linalg.inv(primitive.cell).T
     places = {name: np.array(place, float) for name, place in found["point_coords"].items()}
     ends = [(str(first), str(last)) for first, last in found["path"]]
@@ -240,12 +271,17 @@ def mesh_of(crystal: Crystal, asked: Sequence[int] | float) -> tuple[IntArray, F
         numbers = np.maximum(np.rint(asked / heights(primitive.cell)).astype(int), 1)
     else:
         numbers = np.array(asked, int)
-    structure = primitive.cell, primitive.scaled_positions, _kinds(primitive.symbols)
-    found, grid = required("spglib").get_ir_reciprocal_mesh(numbers, structure, is_shift=[0, 0, 0], symprec=SYMMETRIC)
+    structure = _plain(primitive)
+    spglib = required("spglib")
+    if crystal.symmetric:
+        found, grid = spglib.get_ir_reciprocal_mesh(numbers, structure, is_shift=[0, 0, 0], symprec=SYMMETRIC)
+    else:
+        found, grid = spglib.get_stabilized_reciprocal_mesh(numbers, np.eye(3, dtype=int)[None], is_shift=[0, 0, 0])
     chosen, weights = np.unique(found, return_counts=True)
     return numbers, grid[chosen] / numbers, weights
 
 
-def _kinds(symbols: Sequence[str]) -> list[int]:
-    names = sorted(set(symbols))
-    return [names.index(symbol) + 1 for symbol in symbols]
+def _plain(primitive: Any) -> tuple[FloatArray, FloatArray, list[int]]:
+    """A cell as spglib takes it: vectors, fractional coordinates, and numbers of kinds."""
+    names = sorted(set(primitive.symbols))
+    return primitive.cell, primitive.scaled_positions, [names.index(symbol) + 1 for symbol in primitive.symbols]

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import polar
 
 from lammps_implicit.arrays import FloatArray, IntArray
+from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.phonons.crystal import STEP, Crystal, Path, crystal_of, mesh_of, standard_path
 from lammps_implicit.phonons.dynamical import Dynamics, Frequencies, frequencies
 from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at, without_idle
@@ -18,9 +20,18 @@ from lammps_implicit.phonons.structure_response import (
     directions_of,
     internal_response,
 )
-from lammps_implicit.phonons.supercell import Cell, cell_of, chosen_counts, engine_of, open_supercell, repeated_atoms
+from lammps_implicit.phonons.supercell import (
+    Cell,
+    Repeated,
+    cell_of,
+    chosen_counts,
+    engine_of,
+    repeated_atoms,
+    supercell_of,
+)
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.units import Units
 
 POINTS = 51
 """Q-points of the longest segment of the path."""
@@ -46,7 +57,8 @@ class Phonons:
     force_constants : (n, N, 3, 3) float array
         Of pairs of an atom of the primitive cell and one of the supercell, energy per Å² in the deck's units.
     gradient : (P, n, N, 3, 3) float array
-        Their derivatives with respect to the parameters, with the structure's response.
+        Their derivatives with respect to the parameters, with the structure's response, in axes that turn with the
+        crystal where LAMMPS' directions of cell vectors do not.
     bare_gradient : (P, n, N, 3, 3) float array
         The same at fixed structure.
     by_volume : (n, N, 3, 3) float array
@@ -134,13 +146,9 @@ def phonons_of(
     point.settle()
     cell = cell_of(point)
     counts = chosen_counts(cell.vectors, engine.reach, len(cell.ids), supercell, engine.comm.rank == 0)
-    repeated = open_supercell(point, cell, counts)
-    try:
-        wanted = MESH * engine.spacing if mesh is None else mesh
+    wanted = MESH * engine.spacing if mesh is None else mesh
+    with supercell_of(point, cell, counts) as repeated:
         return _phonons(point, repeated, cell, counts, primitive, points, wanted, step, progress)
-    finally:
-        if repeated is not point:
-            repeated.close()
 
 
 def _phonons(
@@ -156,14 +164,16 @@ def _phonons(
 ) -> Phonons | None:
     root = point.engine.comm.rank == 0
     atoms = repeated_atoms(repeated, cell)
-    crystal = crystal_of(cell, atoms, counts, point.units, primitive, step) if root else None
+    with without_idle():
+        system = _cell_system(point)
+    crystal = _crystal(system, cell, atoms, counts, point.units, primitive, step) if root else None
     displaced: Displaced = point.engine.on_root(lambda: _in_ids(crystal))
     total = _Steps(progress, len(displaced))
     force_constants = _fitted(crystal, forces_at(repeated, displaced, total.next()))
     parameters = len(point.potential.theta)
     bare, mixed = _by_parameters(crystal, repeated, displaced, total.next()) if parameters else (None, None)
     with without_idle():
-        responses = _responses(point, crystal, force_constants, mixed)
+        responses = _responses(point, system, crystal, force_constants, mixed)
     scales = np.append(np.abs(point.potential.theta), 1.0)
     directions = point.engine.on_root(lambda: directions_of(responses, scales, point.engine.spacing))
     total.parts = 2 + 2 * len(directions.strains)
@@ -258,31 +268,51 @@ def _by_parameters(
     return np.array(bare), -found[0][np.argsort(np.argsort(crystal.ids))]
 
 
+def _cell_system(point: StationaryPoint) -> CellSystem | None:
+    """How the cell answers to the parameters; None if it does not."""
+    return point.cell_system(_TOL, point.freedom) if len(point.potential.theta) and not point.freedom.fixed else None
+
+
+def _crystal(
+    system: CellSystem | None,
+    cell: Cell,
+    atoms: Repeated,
+    counts: IntArray,
+    units: Units,
+    primitive: bool,
+    step: float,
+) -> Crystal:
+    """The crystal, with all displacements where its cell takes strains that break its symmetry; on rank 0."""
+    crystal = crystal_of(cell, atoms, counts, units, primitive, step)
+    if system is None or crystal.keeps(np.tensordot(system.strain_jacobian, system.freedom.tensors(), 1)):
+        return crystal
+    return crystal_of(cell, atoms, counts, units, primitive, step, symmetric=False)
+
+
 def _responses(
-    point: StationaryPoint, crystal: Crystal | None, force_constants: FloatArray | None, mixed: FloatArray | None
+    point: StationaryPoint,
+    system: CellSystem | None,
+    crystal: Crystal | None,
+    force_constants: FloatArray | None,
+    mixed: FloatArray | None,
 ) -> StructureResponse:
     """How the structure answers to each parameter, and at last to the logarithm of the volume; collective.
 
     Complete on rank 0 only.
     """
     parameters = len(point.potential.theta)
-    held = point.strain("iso", point.pressure)
-    volume = point.response.cell_system(held, _TOL)
-    strains, inner = [volume.freedom.tensors()[0] / 3], [_gathered(point, -volume.relaxed[:, :, 0] / 3)]
-    free = point.freedom
-    system = None if free.fixed or not parameters else point.cell_system(_TOL, free)
-    relaxed = [] if system is None else [_gathered(point, system.relaxed[:, :, k]) for k in range(len(free.names))]
+    volume = point.response.cell_system(point.strain("iso", point.pressure), _TOL)
+    strain, inner = volume.freedom.tensors()[0] / 3, _gathered(point, -volume.relaxed[:, :, 0] / 3)
+    relaxed = [] if system is None else [_gathered(point, one) for one in np.moveaxis(system.relaxed, 2, 0)]
     if crystal is None or force_constants is None:
         return StructureResponse(np.zeros((0, 3, 3)), np.zeros((0, 0, 3)))
-    if not parameters:
-        return StructureResponse(np.array(strains), np.array(inner))
-    assert mixed is not None
-    moved = internal_response(crystal, force_constants, mixed)
-    tensors = np.zeros((parameters, 3, 3))
+    if mixed is None:
+        return StructureResponse(strain[None], inner[None])
+    moved, tensors = internal_response(crystal, force_constants, mixed), np.zeros((parameters, 3, 3))
     if system is not None:
-        tensors = np.tensordot(system.strain_jacobian, free.tensors(), 1)
+        tensors = np.tensordot(system.strain_jacobian, system.freedom.tensors(), 1)
         moved = moved - np.tensordot(system.strain_jacobian, np.array(relaxed), 1)
-    return StructureResponse(tensors, moved).with_more(strains[0], inner[0])
+    return StructureResponse(tensors, moved).with_more(strain, inner)
 
 
 def _gathered(point: StationaryPoint, array: FloatArray) -> FloatArray:
@@ -301,10 +331,13 @@ def _at(
 ) -> FloatArray | None:
     """Force constants of another structure, strained and with displacements of the atoms of the cell; collective.
 
-    Its displaced supercells are treated as if they had the symmetry of the crystal: they have, as all responses do.
+    Its displaced supercells are treated as if they had the symmetry of the crystal: they have, as all responses do, in
+    axes that turn with it. LAMMPS keeps the directions of cell vectors instead, with a strain that is not symmetric.
     """
     engine = engine_of(repeated)
     atoms = np.searchsorted(cell.ids, (engine.ids - 1) % int(cell.ids.max()) + 1)
     displacement = (engine.positions - engine.origin) @ strain.T + moved[atoms]
+    turned = polar(np.eye(3) + strain)[0]
     with repeated.excursion(np.zeros(len(repeated.potential.theta)), displacement, strain):
-        return _fitted(crystal, forces_at(repeated, displaced, tick))
+        forces = forces_at(repeated, [(id_, turned @ vector) for id_, vector in displaced], tick)
+    return _fitted(crystal, None if forces is None else forces @ turned)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,9 @@ class Cell:
         Name of each type: its element; types that share one, or have none, get numbers.
     masses : (types,) float array
         In the deck's units.
+    shift : (3,) float array
+        Fractional displacement of all atoms after which none is on a face: round-off would carry it from one side of
+        the supercell to the other, and strains displace both sides differently.
     """
 
     ids: IntArray
@@ -48,6 +52,7 @@ class Cell:
     vectors: FloatArray
     symbols: tuple[str, ...]
     masses: FloatArray
+    shift: FloatArray
 
 
 def cell_of(point: StationaryPoint) -> Cell:
@@ -61,7 +66,8 @@ def cell_of(point: StationaryPoint) -> Cell:
         assert ids is not None and types is not None and positions is not None
         fractions = (positions - origin) @ np.linalg.inv(vectors)
         # Round-off does not decide on which side of the cell an atom is, and with it the order of atoms.
-        return Cell(ids, types, fractions - np.floor(fractions + 1e-7), vectors, symbols, masses)
+        fractions = fractions - np.floor(fractions + 1e-7)
+        return Cell(ids, types, fractions, vectors, symbols, masses, _away_from_faces(fractions))
 
     return engine.on_root(build)
 
@@ -128,8 +134,11 @@ def chosen_counts(vectors: FloatArray, reach: float, atoms: int, asked: Sequence
     return counts
 
 
-def open_supercell(point: StationaryPoint, cell: Cell, counts: IntArray) -> StationaryPoint:
-    """A point whose structure is the relaxed cell, repeated; the point itself if it is not. Close it after use.
+@contextmanager
+def supercell_of(point: StationaryPoint, cell: Cell, counts: IntArray) -> Iterator[StationaryPoint]:
+    """Context with a point whose structure is the relaxed cell, repeated; collective.
+
+    It is the point itself where that is not repeated. All atoms are moved by `Cell.shift`.
 
     Raises
     ------
@@ -137,7 +146,9 @@ def open_supercell(point: StationaryPoint, cell: Cell, counts: IntArray) -> Stat
         If the point was not made from a deck, or the repeated cell is another structure.
     """
     if (counts == 1).all():
-        return point
+        with point.excursion(np.zeros(len(point.potential.theta)), _rigid(point, cell.shift @ cell.vectors)):
+            yield point
+        return
     recipe = point.recipe
     if "path" not in recipe:
         raise LammpsImplicitError("the cell can be repeated only if it comes from a deck: use Minimum.from_deck")
@@ -162,10 +173,9 @@ def open_supercell(point: StationaryPoint, cell: Cell, counts: IntArray) -> Stat
                 f"the repeated cell has the energy {energies[1]:.9g} per atom, not {energies[0]:.9g} as the cell: the "
                 "deck does not end alike each time, or has interactions that end at the cell's boundary"
             )
-    except BaseException:
+        yield repeated
+    finally:
         engine.close()
-        raise
-    return repeated
 
 
 def _move_to(point: StationaryPoint, theta: FloatArray, cell: Cell, counts: IntArray) -> None:
@@ -173,11 +183,13 @@ def _move_to(point: StationaryPoint, theta: FloatArray, cell: Cell, counts: IntA
     engine = point.engine
     if engine.n_atoms != len(cell.ids) * counts.prod():
         raise LammpsImplicitError("the deck, run again, leaves another number of atoms")
+    small = engine.cell / counts[:, None]
+    with point.excursion(np.zeros(len(theta)), _rigid(point, cell.shift @ small)) as trip:
+        trip.stay = True
     atoms = np.searchsorted(cell.ids, _original(engine.ids, int(cell.ids.max())))
     if engine.any(not np.array_equal(cell.types[atoms], engine.types)):
         raise LammpsImplicitError("the deck, run again, leaves other atoms")
-    small = engine.cell / counts[:, None]
-    relaxed = cell.fractions[atoms]
+    relaxed = cell.fractions[atoms] + cell.shift
     found = (engine.positions - engine.origin) @ np.linalg.inv(small)
     target = (relaxed + np.round(found - relaxed)) @ cell.vectors + engine.origin
     strain = np.linalg.solve(small, cell.vectors).T - np.eye(3)
@@ -185,6 +197,20 @@ def _move_to(point: StationaryPoint, theta: FloatArray, cell: Cell, counts: IntA
         strain[:] = 0
     with point.excursion(theta - point.potential.theta, target - engine.positions, np.triu(strain)) as trip:
         trip.stay = True
+
+
+def _rigid(point: StationaryPoint, vector: FloatArray) -> FloatArray:
+    return np.tile(vector, (len(point.ids), 1))
+
+
+def _away_from_faces(fractions: FloatArray) -> FloatArray:
+    """A shift of fractional coordinates, (n, 3), after which the faces of the cell are in their widest gaps."""
+    shift = np.zeros(3)
+    for axis, values in enumerate(np.sort(fractions % 1, axis=0).T):
+        gaps = np.diff(values, append=values[0] + 1)
+        widest = int(np.argmax(gaps > gaps.max() - 1e-6))
+        shift[axis] = -(values[widest] + gaps[widest] / 2) % 1
+    return shift
 
 
 def _original(ids: IntArray, largest: int) -> IntArray:
@@ -201,7 +227,7 @@ class Repeated:
     ids : (N,) int array
         In ascending order.
     fractions : (N, 3) float array
-        Fractional coordinates in the cell that is repeated.
+        Fractional coordinates in the cell that is repeated, without its shift.
     """
 
     ids: IntArray
@@ -238,7 +264,7 @@ def repeated_atoms(point: StationaryPoint, cell: Cell) -> Repeated:
     ids, positions = point.gather(point.ids), point.gather(point.positions)
     if ids is None or positions is None:
         return Repeated(np.zeros(0, int), np.zeros((0, 3)))
-    return Repeated(ids, (positions - point.engine.origin) @ np.linalg.inv(cell.vectors))
+    return Repeated(ids, (positions - point.engine.origin) @ np.linalg.inv(cell.vectors) - cell.shift)
 
 
 def engine_of(point: StationaryPoint) -> Engine:
