@@ -187,6 +187,8 @@ def phonons(
             assert found is not None
             drawn = _drawn(beside_it, against, found, frequency_unit(minimum.units))
             known = None if changes is None else propagated(found, changes)
+            attributes["force_evaluations"] = found.evaluations.forces
+            attributes["descriptor_evaluations"] = found.evaluations.descriptors
             attributes["spacegroup"] = found.crystal.spacegroup
             write_phonons(output, found, minimum.parameters, plain_density(found), known, attributes, overwrite)
             write_for_phonopy(files[1], files[2], found, minimum.deck_name, overwrite)
@@ -233,8 +235,6 @@ def _attributes(minimum: Minimum) -> dict[str, Any]:
         "pressure": float(np.trace(minimum.target) / 3 * units.pressure_factor),
         "pressure_unit": units.pressure,
         "max_force": minimum.max_force,
-        "force_evaluations": engine.evaluations.forces,
-        "descriptor_evaluations": engine.evaluations.descriptors,
     }
 
 
@@ -270,6 +270,10 @@ def _tell(minimum: Minimum, found: Phonons, changes: FloatArray | None, known: S
             f"{len(found.crystal.ids)} in the supercell ({counts})",
         ),
         ("displacements", f"{len(found.crystal.displaced)}{'' if found.crystal.symmetric else _BROKEN}"),
+        (
+            "evaluations",
+            f"{found.evaluations.forces:,} forces, {found.evaluations.descriptors:,} descriptors (cell and supercell)",
+        ),
         ("frequencies", f"{values.min():.5g} to {values.max():.5g} {unit} on the path"),
         ("at Γ", f"{', '.join(f'{value:.5g}' for value in _at_gamma(found))} {unit}"),
         ("Grüneisen parameters", f"{found.grueneisen.min():.4g} to {found.grueneisen.max():.4g} on the path"),

@@ -23,6 +23,10 @@ WIDTH = 0.015
 twice the distance of frequencies of neighbouring points of the mesh."""
 
 
+_NEAR = 0.15
+"""Reciprocal lattice vectors between q-points, below which modes belong to one instability. Chosen."""
+
+
 @dataclass(frozen=True)
 class Spread:
     """Distribution of something over an ensemble.
@@ -189,7 +193,7 @@ class Unstable:
 
 
 def unstable_modes(phonons: Phonons, names: Sequence[str], theta: FloatArray, count: int = 3) -> list[Unstable]:
-    """The lowest imaginary modes of the path and of the mesh, each at another q-point.
+    """The lowest imaginary modes of the path and of the mesh, one of those that are alike or near each other.
 
     Parameters
     ----------
@@ -206,5 +210,15 @@ def unstable_modes(phonons: Phonons, names: Sequence[str], theta: FloatArray, co
             most = [k for k in np.argsort(-np.abs(steep), kind="stable")[:count] if steep[k]]
             remedies = [(names[k], float(-1 / steep[k])) for k in most]
             found.append(Unstable(qpoints[place], -float(bands.values[place, 0]), remedies))
-    found.sort(key=lambda mode: -mode.frequency)
-    return found[:count]
+    told: list[Unstable] = []
+    for mode in sorted(found, key=lambda mode: -mode.frequency):
+        if len(told) < count and not any(_alike(mode, other) for other in told):
+            told.append(mode)
+    return told
+
+
+def _alike(mode: Unstable, other: Unstable) -> bool:
+    """Whether modes are of one frequency, as those that are equal by symmetry, or near each other."""
+    apart = mode.qpoint - other.qpoint
+    near = float(np.abs(apart - np.round(apart)).max()) < _NEAR
+    return near or abs(mode.frequency - other.frequency) < 1e-4 * other.frequency

@@ -10,6 +10,7 @@ from scipy.linalg import polar
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.cell.system import CellSystem
+from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.phonons.crystal import STEP, Crystal, Path, crystal_of, mesh_of, standard_path
 from lammps_implicit.phonons.dynamical import Dynamics, Frequencies, frequencies
 from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at, without_idle
@@ -74,6 +75,8 @@ class Phonons:
     mesh_weights : (M,) int array
     mesh_bands : Frequencies
         At these.
+    evaluations : Evaluations
+        Spent on the cell and on the supercell since the deck ended in each.
     """
 
     crystal: Crystal
@@ -90,6 +93,7 @@ class Phonons:
     mesh_qpoints: FloatArray
     mesh_weights: IntArray
     mesh_bands: Frequencies
+    evaluations: Evaluations
 
     @property
     def grueneisen(self) -> FloatArray:
@@ -184,7 +188,9 @@ def _phonons(
     if crystal is None or force_constants is None:
         return None
     bare = np.zeros((0, *force_constants.shape)) if bare is None else bare
-    return _made(crystal, cell, counts, force_constants, bare, directions, slopes, points, mesh)
+    spent = {id(one): one.engine.evaluations for one in (point, repeated)}.values()
+    evaluations = Evaluations(sum(one.forces for one in spent), sum(one.descriptors for one in spent))
+    return _made(crystal, cell, counts, force_constants, bare, directions, slopes, points, mesh, evaluations)
 
 
 def _made(
@@ -197,6 +203,7 @@ def _made(
     slopes: Sequence[Sequence[FloatArray | None]],
     points: int,
     mesh: Sequence[int] | float,
+    evaluations: Evaluations,
 ) -> Phonons:
     """Everything from force constants and their changes; on rank 0."""
     along = np.zeros((len(slopes), *force_constants.shape))
@@ -223,6 +230,7 @@ def _made(
         qpoints,
         weights,
         frequencies(dynamics, qpoints),
+        evaluations,
     )
 
 

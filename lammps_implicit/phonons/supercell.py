@@ -25,6 +25,10 @@ _SAME_ENERGY = 1e-8
 """Relative difference of energies per atom at which the supercell is another structure. Chosen: far above round-off."""
 
 
+_SAME_MASS = 0.1
+"""Atomic units of mass within which a mass is that of an element. Chosen: decks round masses."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A relaxed cell, the same on all ranks.
@@ -60,7 +64,8 @@ def cell_of(point: StationaryPoint) -> Cell:
     engine = point.engine
     ids, types, positions = (point.gather(array) for array in (engine.ids, engine.types, engine.positions))
     vectors, origin = engine.cell, engine.origin
-    symbols, masses = _symbols(elements_of(point)), engine.masses()
+    masses = engine.masses()
+    symbols = _symbols(elements_of(point), masses, point.units.style)
 
     def build() -> Cell:
         assert ids is not None and types is not None and positions is not None
@@ -72,14 +77,23 @@ def cell_of(point: StationaryPoint) -> Cell:
     return engine.on_root(build)
 
 
-def _symbols(elements: Sequence[str]) -> tuple[str, ...]:
-    """Names that phonopy accepts, all different; elements that are not known are named Lr."""
+def _symbols(elements: Sequence[str], masses: FloatArray, units: str) -> tuple[str, ...]:
+    """Names that phonopy accepts, all different: elements, as the potential or else the masses tell them, or Lr."""
     named: list[str] = []
-    for element in elements:
-        known = "Lr" if element == "X" else element
+    for element, mass in zip(elements, masses, strict=True):
+        known = _by_mass(mass) if element == "X" and units != "lj" else element
+        known = "Lr" if known == "X" else known
         earlier = sum(name.rstrip("0123456789") == known for name in named)
         named.append(f"{known}{earlier}" if earlier else known)
     return tuple(named)
+
+
+def _by_mass(mass: float) -> str:
+    """The element with this atomic mass; X if there is none."""
+    from ase.data import atomic_masses, chemical_symbols
+
+    nearest = int(np.argmin(np.abs(atomic_masses - mass)))
+    return str(chemical_symbols[nearest]) if abs(atomic_masses[nearest] - mass) < _SAME_MASS else "X"
 
 
 def heights(vectors: FloatArray) -> FloatArray:
