@@ -124,7 +124,7 @@ def require_brute_force(point, supercell, step=1e-4, within=1e-5, **options):
         values = [frequencies(one.dynamics, qpoints).values for one in again]
         brute = (values[0] - values[1]) / (2 * step)
         mine = bands.derivatives[:, :, :-1] @ direction
-        pairs = np.array(list(split_alike(bands.values, mine, brute, 1e-3 * bands.values.max())))
+        pairs = np.array(list(split_alike(bands.values, mine, brute, 5e-3 * bands.values.max())))
         assert pairs[:, 0] == pytest.approx(pairs[:, 1], abs=within * np.abs(brute).max())
     return found
 
@@ -178,7 +178,7 @@ def test_frequencies_are_those_of_phonopy_with_forces_of_plain_lammps(tmp_path):
 
 
 def test_derivatives_of_a_metal_are_those_of_relaxing_again(tungsten):
-    found = require_brute_force(tungsten, (3, 3, 3))
+    found = require_brute_force(tungsten, (2, 2, 2))
     assert found.crystal.spacegroup == "Im-3m (229)"
     # The lattice parameter follows the coefficients, and the bands follow it.
     assert np.abs(found.gradient - found.bare_gradient).max() > 0.1 * np.abs(found.gradient).max()
@@ -214,7 +214,7 @@ def test_strains_that_break_the_symmetry(tmp_path):
     with Minimum.from_deck(deck, parameters="sw*sigma,sw*epsilon", cell="iso", ftol=1e-11) as point:
         point.relax(1e-11, cell="zz")
         # Structures relaxed again have another primitive cell.
-        found = require_brute_force(point, (2, 2, 2), primitive=False)
+        found = require_brute_force(point, (1, 1, 1), primitive=False)
     assert not found.crystal.symmetric
     assert len(found.crystal.displaced) == 48
     assert found.crystal.spacegroup == "Fd-3m (227)"
@@ -337,6 +337,7 @@ def test_unstable_modes_are_told_with_what_removes_them(tmp_path):
     assert modes[0].frequency == pytest.approx(-lowest)
     assert 1 <= len(modes) <= 3
     assert [mode.frequency for mode in modes] == sorted((mode.frequency for mode in modes), reverse=True)
+    assert modes[0].name == "M"
     changes = dict(modes[0].remedies)
     # Squared frequencies are proportional to epsilon, and steeper in sigma.
     assert changes["lj/smooth/linear 1-1 epsilon"] == pytest.approx(-1.0, abs=1e-6)
@@ -396,6 +397,20 @@ def test_what_is_written_is_read(folder):
     assert stored.bands.deviation[alone] == pytest.approx(linear[alone], rel=0.05)
     for name in ("bands.png", "dos.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_files_are_overwritten_only_where_asked_for(folder, tmp_path):
+    deck = written(tmp_path, SILICON)
+    common = [deck, "-o", tmp_path / "si.h5", "--plot", tmp_path / "si.png", "--parameters", "sw*epsilon"]
+    common += ["--supercell", 1, 1, 1, "--points", 3, "--mesh", 2, 2, 2]
+    assert run(*common).exit_code == 0
+    again = run(*common)
+    assert "exists already" in str(again.exception)
+    assert run(*common, "--overwrite").exit_code == 0
+    beside = run(*common, "--overwrite", "--beside", folder / "layers.h5")
+    assert "another path through the Brillouin zone" in str(beside.exception)
+    beside = run(*common, "--overwrite", "--beside", tmp_path / "si.h5")
+    assert "also an input file" in str(beside.exception)
 
 
 def test_phonopy_reads_the_same_frequencies(folder):

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from lammps_implicit.evaluators.potential_folders import potential_folders
 from lammps_implicit.files import forget_inputs, protect_inputs
 
-_OUTPUTS = ("output", "json")
+_OUTPUTS = ("output", "json", "plot", "dos_plot")
 """Arguments that name what a command writes."""
 
 

@@ -63,6 +63,9 @@ _BRANCHES = 12
 _BROKEN = ", not reduced by symmetry, which strains of the cell break"
 """What is told where the parameters change the shape of the cell to another symmetry."""
 
+_SLOW = 0.02
+"""Frequencies, of the largest one, below which Grüneisen parameters are not told."""
+
 _PERCENT = 0.01
 """Change of every parameter that stands in for its deviation where there is no ensemble."""
 
@@ -276,7 +279,7 @@ def _tell(minimum: Minimum, found: Phonons, changes: FloatArray | None, known: S
         ),
         ("frequencies", f"{values.min():.5g} to {values.max():.5g} {unit} on the path"),
         ("at Γ", f"{', '.join(f'{value:.5g}' for value in _at_gamma(found))} {unit}"),
-        ("Grüneisen parameters", f"{found.grueneisen.min():.4g} to {found.grueneisen.max():.4g} on the path"),
+        ("Grüneisen parameters", _grueneisen(found)),
     ]
     if known is not None:
         largest = np.unravel_index(np.argmax(known.bands.deviation), known.bands.deviation.shape)
@@ -295,6 +298,13 @@ def _tell(minimum: Minimum, found: Phonons, changes: FloatArray | None, known: S
         _tell_drivers(found, names, theta, changes, unit)
 
 
+def _grueneisen(found: Phonons) -> str:
+    """Range of mode Grüneisen parameters; those of frequencies that nearly vanish are of any size."""
+    values = np.abs(found.bands.values)
+    shown = found.grueneisen[values > _SLOW * values.max()]
+    return f"{shown.min():.4g} to {shown.max():.4g} on the path" if len(shown) else "none"
+
+
 def _at_gamma(found: Phonons) -> FloatArray:
     rows = np.flatnonzero((found.path.qpoints == 0).all(axis=1))
     if len(rows):
@@ -311,7 +321,8 @@ def _tell_unstable(modes: list[Unstable], unit: str) -> None:
     for mode in modes:
         place = ", ".join(f"{part:.4g}" for part in mode.qpoint)
         remedy = " or ".join(f"{name} by {change:+.2%}" for name, change in mode.remedies)
-        say(f"  {mode.frequency:.4g}i {unit} at q = ({place}): real, to first order, after a change of {remedy or '-'}")
+        told = f"{mode.frequency:.4g}i {unit} at {mode.name or 'q'} = ({place})"
+        say(f"  {told}" + (f": real, to first order, after a change of {remedy}" if remedy else ""))
 
 
 def _tell_drivers(

@@ -160,9 +160,8 @@ def plot_bands(phonons: StoredPhonons, other: StoredPhonons | None = None, measu
     axes.set_ylabel(f"frequency ({label(phonons.unit)})")
     lowest = min(float(one.frequencies.min()) for one, _ in shown)
     if lowest < 0:
-        axes.annotate(
-            "imaginary", (0, 0), (4, -4), textcoords="offset points", va="top", fontsize="x-small", color="0.4"
-        )
+        place = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
+        axes.text(0.99, 0.01, "below zero: imaginary", fontsize="x-small", color="0.4", **place)
     else:
         axes.set_ylim(bottom=0)
     side.axhline(0, color="0.6", lw=0.6)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from lammps_implicit.arrays import FloatArray, IntArray
-from lammps_implicit.phonons.dynamical import AT_REST, Dynamics, from_squares
+from lammps_implicit.phonons.dynamical import AT_REST, Dynamics, Frequencies, from_squares
 from lammps_implicit.phonons.study import Phonons
 
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
@@ -181,6 +181,8 @@ class Unstable:
     Attributes
     ----------
     qpoint : (3,) float array
+    name : str
+        Of the q-point, if it has one.
     frequency : float
         The imaginary part, positive.
     remedies : list of (str, float)
@@ -188,12 +190,15 @@ class Unstable:
     """
 
     qpoint: FloatArray
+    name: str
     frequency: float
     remedies: list[tuple[str, float]]
 
 
 def unstable_modes(phonons: Phonons, names: Sequence[str], theta: FloatArray, count: int = 3) -> list[Unstable]:
-    """The lowest imaginary modes of the path and of the mesh, one of those that are alike or near each other.
+    """The lowest imaginary modes: at the ends of segments of the path, and where they are lowest of all.
+
+    Of those that are alike by symmetry or near each other one is told.
 
     Parameters
     ----------
@@ -203,18 +208,30 @@ def unstable_modes(phonons: Phonons, names: Sequence[str], theta: FloatArray, co
     count : int
         Modes, and parameters of each, that are told.
     """
+    path = phonons.path
+    ends: dict[int, str] = {}
+    for begin, end, labels in zip(path.breaks[:-1], path.breaks[1:], path.labels, strict=True):
+        ends |= {int(begin): labels[0], int(end) - 1: labels[1]}
     found = []
-    for qpoints, bands in ((phonons.path.qpoints, phonons.bands), (phonons.mesh_qpoints, phonons.mesh_bands)):
-        for place in np.flatnonzero(bands.values[:, 0] < 0):
-            steep = bands.relative[place, 0, :-1] * theta
-            most = [k for k in np.argsort(-np.abs(steep), kind="stable")[:count] if steep[k]]
-            remedies = [(names[k], float(-1 / steep[k])) for k in most]
-            found.append(Unstable(qpoints[place], -float(bands.values[place, 0]), remedies))
+    for qpoints, bands, places in (
+        (path.qpoints, phonons.bands, {_lowest(phonons.bands): ""} | ends),
+        (phonons.mesh_qpoints, phonons.mesh_bands, {_lowest(phonons.mesh_bands): ""}),
+    ):
+        for place, name in places.items():
+            if bands.values[place, 0] < 0:
+                steep = bands.relative[place, 0, :-1] * theta
+                most = [k for k in np.argsort(-np.abs(steep), kind="stable")[:count] if steep[k]]
+                remedies = [(names[k], float(-1 / steep[k])) for k in most]
+                found.append(Unstable(qpoints[place], name, -float(bands.values[place, 0]), remedies))
     told: list[Unstable] = []
-    for mode in sorted(found, key=lambda mode: -mode.frequency):
+    for mode in sorted(found, key=lambda mode: (-round(mode.frequency, 9), mode.name == "")):
         if len(told) < count and not any(_alike(mode, other) for other in told):
             told.append(mode)
     return told
+
+
+def _lowest(bands: Frequencies) -> int:
+    return int(np.argmin(bands.values[:, 0]))
 
 
 def _alike(mode: Unstable, other: Unstable) -> bool:

@@ -34,7 +34,7 @@ from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import Units
 
-POINTS = 51
+POINTS = 101
 """Q-points of the longest segment of the path."""
 
 MESH = 30.0
