@@ -383,6 +383,8 @@ def test_what_is_written_is_read(folder):
     assert "P4/nmm" in printed
     assert "one deviation of each parameter" in printed
     assert "branch 12" in printed
+    assert "good: displacements of twice the length" in printed
+    assert 0 < stored.attributes["accuracy"] < 1e-4
     assert stored.unit == "THz"
     rows, branches = stored.frequencies.shape
     assert stored.bands.quantiles.shape == (5, rows, branches)

@@ -63,6 +63,9 @@ _BRANCHES = 12
 _BROKEN = ", not reduced by symmetry, which strains of the cell break"
 """What is told where the parameters change the shape of the cell to another symmetry."""
 
+_GOOD = 1e-4
+"""Relative error of force constants up to which they are good: half of it is that of frequencies."""
+
 _SLOW = 0.02
 """Frequencies, of the largest one, below which Grüneisen parameters are not told."""
 
@@ -192,6 +195,7 @@ def phonons(
             known = None if changes is None else propagated(found, changes)
             attributes["force_evaluations"] = found.evaluations.forces
             attributes["descriptor_evaluations"] = found.evaluations.descriptors
+            attributes["accuracy"], attributes["verdict"] = found.error, _verdict(found.error)
             attributes["spacegroup"] = found.crystal.spacegroup
             write_phonons(output, found, minimum.parameters, plain_density(found), known, attributes, overwrite)
             write_for_phonopy(files[1], files[2], found, minimum.deck_name, overwrite)
@@ -290,12 +294,23 @@ def _tell(minimum: Minimum, found: Phonons, changes: FloatArray | None, known: S
                 f"{values[largest]:.4g} {unit}; {known.count:,} samples, {known.unstable:.1%} of them unstable",
             )
         )
+    rows.append(("accuracy", _verdict(found.error)))
     columns(rows)
     modes = unstable_modes(found, names, theta)
     if modes:
         _tell_unstable(modes, unit)
     if len(names):
         _tell_drivers(found, names, theta, changes, unit)
+
+
+def _verdict(error: float) -> str:
+    """What displacements of twice the length say of force constants."""
+    if error <= _GOOD:
+        return f"good: displacements of twice the length change force constants by {3 * error:.1e}"
+    return (
+        f"limited: displacements of twice the length change force constants by {3 * error:.1e}; forces are not smooth "
+        "here, which 'lammps-implicit check' looks into, or --step is too long"
+    )
 
 
 def _grueneisen(found: Phonons) -> str:

@@ -42,6 +42,23 @@ def forces_at(point: StationaryPoint, displaced: Displaced, tick: Progress = no_
     return None if rows[0] is None else np.array(rows)
 
 
+def step_error(point: StationaryPoint, displaced: tuple[int, FloatArray]) -> float:
+    """Estimated relative error of force constants by the length of displacements; collective.
+
+    Central differences are compared with those of displacements that are twice as long, of which a third is left. It is
+    large where forces have kinks (a pair near a cutoff, tables) or noise.
+    """
+    engine = engine_of(point)
+    id_, vector = displaced
+    changes = [
+        engine.forces(_one(engine.ids == id_, factor * vector))
+        - engine.forces(_one(engine.ids == id_, -factor * vector))
+        for factor in (1.0, 2.0)
+    ]
+    size = engine.max_abs(changes[0])
+    return engine.max_abs(changes[1] / 2 - changes[0]) / (3 * size) if size > 0 else 0.0
+
+
 def derivatives_at(point: StationaryPoint, displaced: Displaced, tick: Progress = no_progress) -> FloatArray | None:
     """Derivatives -C = ∂F/∂Θ at the reference and with each displacement, at fixed positions; collective.
 

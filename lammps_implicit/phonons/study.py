@@ -13,7 +13,7 @@ from lammps_implicit.cell.system import CellSystem
 from lammps_implicit.evaluators.interface import Evaluations
 from lammps_implicit.phonons.crystal import STEP, Crystal, Path, crystal_of, mesh_of, standard_path
 from lammps_implicit.phonons.dynamical import Dynamics, Frequencies, frequencies
-from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at, without_idle
+from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at, step_error, without_idle
 from lammps_implicit.phonons.requirements import require_crystal, require_packages, warn_of_charges
 from lammps_implicit.phonons.structure_response import (
     Directions,
@@ -75,6 +75,8 @@ class Phonons:
     mesh_weights : (M,) int array
     mesh_bands : Frequencies
         At these.
+    error : float
+        Estimated relative error of force constants by the length of displacements: see `step_error`.
     evaluations : Evaluations
         Spent on the cell and on the supercell since the deck ended in each.
     """
@@ -93,6 +95,7 @@ class Phonons:
     mesh_qpoints: FloatArray
     mesh_weights: IntArray
     mesh_bands: Frequencies
+    error: float
     evaluations: Evaluations
 
     @property
@@ -174,6 +177,7 @@ def _phonons(
     displaced: Displaced = point.engine.on_root(lambda: _in_ids(crystal))
     total = _Steps(progress, len(displaced))
     force_constants = _fitted(crystal, forces_at(repeated, displaced, total.next()))
+    error = step_error(repeated, displaced[0])
     parameters = len(point.potential.theta)
     bare, mixed = _by_parameters(crystal, repeated, displaced, total.next()) if parameters else (None, None)
     with without_idle():
@@ -190,7 +194,7 @@ def _phonons(
     bare = np.zeros((0, *force_constants.shape)) if bare is None else bare
     spent = {id(one): one.engine.evaluations for one in (point, repeated)}.values()
     evaluations = Evaluations(sum(one.forces for one in spent), sum(one.descriptors for one in spent))
-    return _made(crystal, cell, counts, force_constants, bare, directions, slopes, points, mesh, evaluations)
+    return _made(crystal, cell, counts, force_constants, bare, directions, slopes, points, mesh, error, evaluations)
 
 
 def _made(
@@ -203,6 +207,7 @@ def _made(
     slopes: Sequence[Sequence[FloatArray | None]],
     points: int,
     mesh: Sequence[int] | float,
+    error: float,
     evaluations: Evaluations,
 ) -> Phonons:
     """Everything from force constants and their changes; on rank 0."""
@@ -230,6 +235,7 @@ def _made(
         qpoints,
         weights,
         frequencies(dynamics, qpoints),
+        error,
         evaluations,
     )
 

@@ -184,7 +184,10 @@ PHONONS = Schema(
         "dos": numbers("G"),
     },
     {"ensemble/bands": _SPREAD, "ensemble/dos": _SPREAD},
-    attributes={**dict.fromkeys(("units", "deck", "frequency_unit", "spacegroup", "cell_freedom"), "text"), **_COSTS},
+    attributes={
+        **dict.fromkeys(("units", "deck", "frequency_unit", "spacegroup", "cell_freedom", "verdict"), "text"),
+        **_COSTS,
+    },
 )
 """Files of `phonons`: P parameters, N atoms of the primitive cell and M of the supercell, Q q-points on a path of S
 segments, I irreducible ones of a mesh, B branches, and G frequencies of a density of states."""
