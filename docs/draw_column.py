@@ -28,7 +28,7 @@ COLUMN = (
     ("observables",),
     ("ensembles",),
     ("minimum",),
-    ("inverse", "autodiff"),
+    ("inverse", "autodiff", "phonons"),
     ("benchmarks", "testing"),
     ("cli",),
 )

@@ -26,6 +26,7 @@ from lammps_implicit.cli.inspection import inspect
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
 from lammps_implicit.cli.petsc_options import hand_to_petsc
+from lammps_implicit.cli.phonons import phonons
 from lammps_implicit.cli.saddle_search import saddles
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.interrupts import stop_on_signals
@@ -54,6 +55,7 @@ COMMANDS: tuple[tuple[Callable[..., None], type[Command]], ...] = (
     (barrier, Command),
     (saddles, Command),
     (free_energy, Command),
+    (phonons, Command),
     (observables, ObservablesCommand),
     (ensembles.propagate, Command),
     (ensembles.validate, Command),

@@ -150,6 +150,22 @@ class LammpsSession(LammpsState):
         if not self.lmp.extract_setting("box_exist") or self.n_atoms == 0:
             raise DeckError(f"the deck {path.name} leaves no atoms: nothing to differentiate; create or read some")
 
+    def replicate(self, counts: Sequence[int]) -> None:
+        """Repeat the cell that a deck has left along its vectors. Call it before `take_over`.
+
+        The atom ``id`` of copy (i, j, k) has the id ``id + ((k n_b + j) n_a + i) m``, m the largest id of the cell.
+
+        Parameters
+        ----------
+        counts : sequence of three int
+
+        Raises
+        ------
+        DeckError
+            If LAMMPS cannot repeat it: fixes of the deck may hold data of each atom.
+        """
+        self.command(f"replicate {' '.join(map(str, counts))}")
+
     def read_so_far(self, path: Path) -> None:
         """Collect in `deck` the settings of a deck that LAMMPS has stopped in, as far as it came."""
         self.lmp.flush_buffers()
@@ -263,6 +279,11 @@ class LammpsSession(LammpsState):
             self.lmp, self.void = _Closed(), CLOSED.format("LAMMPS")
             if self.comm.rank == 0:
                 remove_temporary(self.scratch)
+
+    @property
+    def reach(self) -> float:
+        """How far LAMMPS looks for neighbours of an atom, without the skin: the largest cutoff, Å."""
+        return self._ghost_cutoff() - self.skin
 
     def keep_resolution(self) -> None:
         """Keep the waves or the mesh of long-range forces as they are now, also when charges change.

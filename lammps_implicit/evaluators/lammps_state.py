@@ -137,6 +137,11 @@ class LammpsState(Evaluator):
             return np.zeros(n)
         return np.array(by_type, float).reshape(-1)[self._owned("type", n).astype(np.int64)]
 
+    @property
+    def masses_of_atoms(self) -> bool:
+        """Whether each atom has a mass of its own, instead of each type."""
+        return bool(self.lmp.extract_setting("rmass_flag"))
+
     def charges(self) -> tuple[FloatArray, IntArray]:
         """Return charges and types of this rank's atoms, (n,) each; zeros if the deck's atoms have no charges."""
         n = self.lmp.extract_setting("nlocal")

@@ -34,6 +34,7 @@ def start_lammps(
     comm: MPI.Comm | None = None,
     parameters: str | Sequence[str] | None = None,
     variables: Mapping[str, str] | None = None,
+    replicate: Sequence[int] = (1, 1, 1),
     **_: Any,
 ) -> tuple[Engine, Potential]:
     """Run a deck in LAMMPS, take over at the state it ends in, and find its potential.
@@ -49,6 +50,8 @@ def start_lammps(
         sequence asks for none: nothing of the potential needs to be known then.
     variables : mapping of str to str, optional
         Index variables of the deck to set, as ``lmp -var name value`` does.
+    replicate : sequence of three int
+        How often the final cell is repeated along each of its vectors: see `LammpsSession.replicate`.
     **_
         Settings of other evaluators, ignored: see `evaluators.registry.StartEvaluator`.
 
@@ -68,6 +71,8 @@ def start_lammps(
     try:
         engine.on_root(lambda: require_sane_files(path, variables or {}))
         run(engine, path)
+        if tuple(replicate) != (1, 1, 1):
+            engine.replicate(replicate)
         potential = potential_of(engine, parameters)
         engine.take_over()
         require_effects_as_read(engine)

@@ -221,11 +221,11 @@ class LinearResponse:
             solver = self._dense
         probe = probe and not isinstance(solver, Dense)  # which sees negative eigenvalues itself
         start = np.zeros_like(right)
-        if probe and not (known.probed or self.saddle) and scale > 0:
-            # Start the first solve away from its solution by a random displacement whose Hessian product is known.
-            # This reveals saddle points whose unstable mode is orthogonal to b by symmetry: to converge, the iteration
-            # must resolve that mode, and meets its negative curvature.
-            weight = min(1.0, PROBE * tol * self.free_count**0.5) * scale / self.engine.norm(known.probe_product)
+        resists = self.engine.norm(known.probe_product)  # nothing does in a cell of one atom
+        if probe and not (known.probed or self.saddle) and scale > 0 and resists > 0:
+            # Start the first solve away from its solution by a random displacement whose Hessian product is known. This
+            # reveals saddle points whose unstable mode is orthogonal to b by symmetry: the iteration must resolve it.
+            weight = min(1.0, PROBE * tol * self.free_count**0.5) * scale / resists
             start, right = weight * project(known.probe), right - weight * project(known.probe_product)
         if solver is None:
             solver = self.solver

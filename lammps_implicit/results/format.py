@@ -10,6 +10,9 @@ BARRIER_KIND = "lammps-implicit barrier"
 OBSERVABLES_KIND = "lammps-implicit observables"
 """Attribute ``kind`` of files of `observables`."""
 
+PHONONS_KIND = "lammps-implicit phonons"
+"""Attribute ``kind`` of files of `phonons`."""
+
 SADDLES_KIND = "lammps-implicit saddles"
 """Attribute ``kind`` of files of `SaddlesAround`."""
 
@@ -149,3 +152,42 @@ BARRIER = Schema(
 )
 """Files of `observables.barrier_file`: P parameters, N atoms, S saddles with B minima between them, and M images on the
 path, K of which are minima and saddles."""
+
+_SPREAD = {"mean": numbers(...), "deviation": numbers(...), "quantiles": numbers("K", ...)}
+"""A distribution, with K quantiles."""
+
+PHONONS = Schema(
+    PHONONS_KIND,
+    {
+        **_PARAMETERS,
+        "potential": texts(needed=False),
+        "symbols": texts("N"),
+        "masses": numbers("N"),
+        "cell": numbers(3, 3),
+        "fractions": numbers("N", 3),
+        "supercell": integers(3),
+        "force_constants": numbers("N", "M", 3, 3),
+        "force_constants_gradient": numbers("P", "N", "M", 3, 3, needed=False),
+        "qpoints": numbers("Q", 3),
+        "distances": numbers("Q"),
+        "breaks": integers("L"),
+        "labels": texts("S", 2),
+        "frequencies": numbers("Q", "B"),
+        "frequency_gradient": numbers("Q", "B", "P"),
+        "grueneisen": numbers("Q", "B"),
+        "mesh": integers(3),
+        "mesh_qpoints": numbers("I", 3),
+        "mesh_weights": integers("I"),
+        "mesh_frequencies": numbers("I", "B"),
+        "mesh_frequency_gradient": numbers("I", "B", "P"),
+        "dos_frequencies": numbers("G"),
+        "dos": numbers("G"),
+    },
+    {"ensemble/bands": _SPREAD, "ensemble/dos": _SPREAD},
+    attributes={
+        **dict.fromkeys(("units", "deck", "frequency_unit", "spacegroup", "cell_freedom", "verdict"), "text"),
+        **_COSTS,
+    },
+)
+"""Files of `phonons`: P parameters, N atoms of the primitive cell and M of the supercell, Q q-points on a path of S
+segments, I irreducible ones of a mesh, B branches, and G frequencies of a density of states."""
