@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,18 +14,19 @@ from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.evaluators.interface import Evaluator
 from lammps_implicit.solvers.backend import backend
+from lammps_implicit.solvers.davidson import davidson_lowest
 from lammps_implicit.solvers.eigenproblem import EigenSolver
 from lammps_implicit.solvers.interface import PRODUCT_SHARE
 from lammps_implicit.solvers.nullspace import NullSpace
-from lammps_implicit.vibrations.levels import Choice
-from lammps_implicit.vibrations.lobpcg import scipy_lowest
+from lammps_implicit.solvers.subspace import beyond, combined, inner, norms
+from lammps_implicit.vibrations.levels import LEVEL, Choice
 from lammps_implicit.vibrations.weighted_hessian import MassWeightedHessian
 
-_GUARDS = 2
-"""Modes beyond those wanted, which show whether a level is complete. Chosen: each costs as much as a mode."""
+_GUARDS = 1
+"""Modes beyond those wanted, which show whether a level is complete. Chosen: one more is searched for in any case."""
 
 _ITERATIONS = 100
-"""Limit on the iterations of LOBPCG, a safeguard: 15 to 25 are usual."""
+"""Limit on the products for each mode, a safeguard: 10 to 30 are usual."""
 
 _BLOCK = 4
 """Vectors that are added to a space at a time. Chosen: one more than the modes of a level in a cubic crystal."""
@@ -45,30 +48,27 @@ class Eigenpairs:
         Ascending.
     vectors : (k, n, 3) float array
         Orthonormal over all ranks.
+    products : (k, n, 3) float array
+        D e.
     residuals : (k,) float array
         ‖D e - λ e‖.
     """
 
     values: FloatArray
     vectors: FloatArray
+    products: FloatArray
     residuals: FloatArray
 
     def only(self, kept: list[int]) -> Eigenpairs:
         """Some of them."""
-        return Eigenpairs(self.values[kept], self.vectors[kept], self.residuals[kept])
+        return Eigenpairs(self.values[kept], self.vectors[kept], self.products[kept], self.residuals[kept])
 
 
 def eigensolver(engine: Evaluator) -> tuple[EigenSolver, str]:
-    """The solver for the lowest eigenvectors, and its name: SciPy's on one process, SLEPc's on several ranks.
-
-    Raises
-    ------
-    LammpsImplicitError
-        If there are several ranks and slepc4py cannot be imported.
-    """
-    if engine.comm.size == 1:
-        return scipy_lowest, "LOBPCG (SciPy)"
-    return importlib.import_module("lammps_implicit.solvers.petsc_eigenmodes").slepc_lowest, "Davidson (SLEPc)"
+    """The solver for the lowest eigenvectors, and its name: SLEPc's on several ranks if they have it, else our own."""
+    if engine.comm.size > 1 and not engine.any(importlib.util.find_spec("slepc4py") is None):
+        return importlib.import_module("lammps_implicit.solvers.petsc_eigenmodes").slepc_lowest, "Davidson (SLEPc)"
+    return davidson_lowest, "Davidson"
 
 
 def softest(matrix: MassWeightedHessian, choice: Choice, possible: int, tol: float) -> tuple[Eigenpairs, str]:
@@ -84,16 +84,21 @@ def softest(matrix: MassWeightedHessian, choice: Choice, possible: int, tol: flo
         Largest residual, relative to the spread of D.
     """
     solve, name = eigensolver(matrix.engine)
-    problem = matrix.problem(PRODUCT_SHARE * tol)
-    block = min(choice.count + _GUARDS, possible)
-    start = matrix.start(block)
-    while True:
-        found = ritz(matrix, solve(problem, start, tol * matrix.spread, _ITERATIONS))
+    accuracy, residual = PRODUCT_SHARE * tol, tol * matrix.spread
+    first = matrix.start(min(choice.count + _GUARDS, possible))
+    found = ritz(matrix, solve(matrix.problem(accuracy), first, residual, _ITERATIONS))
+    kept = choice.of(found.values)
+    for search in range(1, possible):
+        if len(found.values) < len(first) or len(found.values) == possible:
+            break
+        # Of equal modes one may be missed, whose place the next takes: the lowest that is left is searched for.
+        rest = matrix.problem(accuracy, found.vectors)
+        more = ritz(matrix, solve(rest, matrix.start(1, seed=search), residual, _ITERATIONS), found)
+        before, found = found.values[kept], more
         kept = choice.of(found.values)
-        if len(found.values) < block or len(kept) < block or block == possible:
-            return found.only(kept), name
-        block = min(block + _BLOCK, possible)
-        start = [*found.vectors, *matrix.start(block)[len(found.values) :]]
+        if len(kept) == len(before) and np.allclose(found.values[kept], before, LEVEL, choice.blur):
+            break
+    return found.only(kept), name
 
 
 def nearest(matrix: MassWeightedHessian, choice: Choice, value: float, tol: float) -> tuple[Eigenpairs, str]:
@@ -118,14 +123,14 @@ def nearest(matrix: MassWeightedHessian, choice: Choice, value: float, tol: floa
         known = NullSpace(engine, [*matrix.null_space.vectors, *(found if len(space) else ())])
         solver.prepare(replace(system, null_space=known))
         wanted = [known.project(rest) for rest in rests]
-        new = _beyond(engine, space, [solver.solve(r, _INNER, engine.norm(r)).x for r in wanted])
+        new = beyond(engine, space, [solver.solve(r, _INNER, engine.norm(r)).x for r in wanted])
         if not len(new):
             break
         space = np.concatenate([space, new])
         images = np.concatenate([images, np.array([matrix.product(v, PRODUCT_SHARE * tol) for v in new])])
         found, values, rests = _harmonic(engine, space, images, value, choice.count + _BLOCK)
         kept = choice.of(values)
-        missed = np.sqrt(np.diag(_inner(engine, rests, rests))) / matrix.spread
+        missed = norms(engine, rests) / matrix.spread
         left = [index for index in kept if missed[index] > tol]
         if not left and (len(kept) < len(values) or len(space) == possible):
             pairs = ritz(matrix, list(found[kept]))
@@ -146,40 +151,31 @@ def _harmonic(
     Those of (D - value)⁻¹ in the space that D - value maps the given one to: extremal ones, unlike those of D itself.
     """
     shifted = images - value * space
-    gram, mixed = _inner(engine, shifted, shifted), _inner(engine, space, shifted)
+    gram, mixed = inner(engine, shifted, shifted), inner(engine, space, shifted)
     inverses, weights = eigh((mixed + mixed.T) / 2, (gram + gram.T) / 2)
     weights = weights[:, np.argsort(-np.abs(inverses), kind="stable")[:count]]
     weights = weights / np.linalg.norm(weights, axis=0)
-    vectors, products = (np.tensordot(weights.T, array, 1) for array in (space, images))
-    values = np.diag(_inner(engine, vectors, products)).copy()
+    vectors, products = (combined(weights, array) for array in (space, images))
+    values = np.diag(inner(engine, vectors, products)).copy()
     return vectors, values, products - values[:, None, None] * vectors
 
 
-def ritz(matrix: MassWeightedHessian, vectors: list[FloatArray]) -> Eigenpairs:
-    """Eigenvalues and eigenvectors of D in the space of some vectors, with the most accurate products."""
-    engine = matrix.engine
-    basis = _beyond(engine, np.zeros((0, *engine.positions.shape)), [matrix.null_space.project(v) for v in vectors])
-    products = np.array([matrix.product(v) for v in basis]).reshape(basis.shape)
-    gram = _inner(engine, basis, products)
+def ritz(matrix: MassWeightedHessian, vectors: Sequence[FloatArray], known: Eigenpairs | None = None) -> Eigenpairs:
+    """Eigenvalues and eigenvectors of D in the space of some vectors, with the most accurate products.
+
+    Parameters
+    ----------
+    matrix : MassWeightedHessian
+    vectors : sequence of (n, 3) float arrays
+    known : Eigenpairs, optional
+        Others, whose products are known, that span the space together with these.
+    """
+    engine, nothing = matrix.engine, np.zeros((0, *matrix.engine.positions.shape))
+    basis, products = (nothing, nothing) if known is None else (known.vectors, known.products)
+    new = beyond(engine, basis, [matrix.null_space.project(v) for v in vectors])
+    basis = np.concatenate([basis, new])
+    products = np.concatenate([products, np.array([matrix.product(v) for v in new]).reshape(new.shape)])
+    gram = inner(engine, basis, products)
     values, weights = np.linalg.eigh((gram + gram.T) / 2)
-    modes = np.tensordot(weights.T, basis, 1)
-    rests = np.tensordot(weights.T, products, 1) - values[:, None, None] * modes
-    return Eigenpairs(values, modes, np.sqrt(np.diag(_inner(engine, rests, rests))))
-
-
-def _inner(engine: Evaluator, left: FloatArray, right: FloatArray) -> FloatArray:
-    """Inner products of two sets of vectors, (k, n, 3) and (m, n, 3), over all ranks: (k, m)."""
-    return np.asarray(engine.sum(np.ascontiguousarray(np.tensordot(left, right, ((1, 2), (1, 2))))))
-
-
-def _beyond(engine: Evaluator, space: FloatArray, vectors: list[FloatArray]) -> FloatArray:
-    """Orthonormal vectors that span, together with an orthonormal space, what some vectors do, (k, n, 3)."""
-    found = space
-    for vector in vectors:
-        size = rest = engine.norm(vector)
-        for _ in range(2):  # the second time for what round-off leaves
-            vector = vector - np.tensordot(_inner(engine, found, vector[None])[:, 0], found, 1)
-            rest = engine.norm(vector)
-        if rest > 1e-10 * size:
-            found = np.concatenate([found, vector[None] / rest])
-    return found[len(space) :]
+    basis, products = combined(weights, basis), combined(weights, products)
+    return Eigenpairs(values, basis, products, norms(engine, products - values[:, None, None] * basis))

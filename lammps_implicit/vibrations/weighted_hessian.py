@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,9 @@ from lammps_implicit.vibrations.masses import atom_masses
 
 _ABOVE = 4.0
 """Eigenvalue of what is projected out, in units of the spread: above all others, or at least far from the softest."""
+
+_SEEDS = 10_007
+"""Distance between the numbers of random vectors for different seeds."""
 
 
 class MassWeightedHessian:
@@ -51,28 +55,31 @@ class MassWeightedHessian:
         r = self.null_space.project(r)
         return self.null_space.project(self._roots * self._system.preconditioned(self._roots * r))
 
-    def start(self, count: int) -> list[FloatArray]:
-        """Soft random vectors that are the same on any number of ranks."""
-        ids, project = self.engine.ids, self.null_space.project
-        return [self.preconditioned(project(random_vector(ids, seed)) * self.spread) for seed in range(1, count + 1)]
+    def start(self, count: int, seed: int = 0) -> list[FloatArray]:
+        """Soft random vectors that are the same on any number of ranks; others for each seed."""
+        seeds = [_SEEDS * seed + number for number in range(1, count + 1)]
+        return [self.preconditioned(self.spread * random_vector(self.engine.ids, number)) for number in seeds]
 
-    def problem(self, accuracy: float) -> EigenProblem:
+    def problem(self, accuracy: float, known: Sequence[FloatArray] = ()) -> EigenProblem:
         """Problem of the softest modes: what is projected out has an eigenvalue above them.
 
         Parameters
         ----------
         accuracy : float
             Relative error of products.
+        known : sequence of (n, 3) float arrays, optional
+            Modes that are projected out too.
         """
-        above, project = _ABOVE * self.spread, self.null_space.project
+        above = _ABOVE * self.spread
+        project = NullSpace(self.engine, [*self.null_space.vectors, *known]).project
 
         def product(v: FloatArray) -> FloatArray:
             inside = project(v)
-            return self.product(inside, accuracy) + above * (v - inside)
+            return project(self.product(inside, accuracy)) + above * (v - inside)
 
         def precondition(r: FloatArray) -> FloatArray:
             inside = project(r)
-            return self.preconditioned(inside) + (r - inside) / above
+            return project(self.preconditioned(inside)) + (r - inside) / above
 
         return EigenProblem(self.engine, product, precondition)
 
