@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import TA_BULK
 from hops import FCC, halfway
+from mpi4py import MPI
 from test_vibrations import ALLOY, CLUSTER, RIM, SLAB
 
 from lammps_implicit import LammpsImplicitError, Minimum
@@ -112,7 +113,7 @@ def test_modes_nearest_a_frequency(write_deck, monkeypatch, iterative):
             modes = modes_of(minimum.response, 3, near, 1e-5)
             expected = np.sort(whole.frequencies[np.argsort(np.abs(whole.frequencies - near))[:3]])
             np.testing.assert_allclose(modes.frequencies, expected, rtol=1e-6)
-            assert modes.method.startswith("Jacobi-Davidson" if iterative else "dense")
+            assert modes.method.startswith("Davidson, of the softest" if iterative else "dense")
 
 
 def test_the_imaginary_mode_of_a_saddle_comes_first(write_deck, monkeypatch):
@@ -157,5 +158,54 @@ def test_levels_at_the_cut():
     assert Choice(1).of(np.array([3.0, -2.0, 1.0])) == [1]
 
 
+WORLD = MPI.COMM_WORLD
+
+
+@pytest.fixture
+def shared(tmp_path_factory):
+    """A folder that all ranks see."""
+    return WORLD.bcast(tmp_path_factory.mktemp("modes") if WORLD.rank == 0 else None)
+
+
+@pytest.mark.parallel(nprocs=[1, 2])
+@pytest.mark.parametrize("iterative", [False, True])
+def test_ranks_find_the_modes_of_plain_forces(shared, monkeypatch, iterative):
+    if WORLD.rank == 0:
+        (shared / "atoms.data").write_text(ta_data(range(1, 54)))
+        (shared / "in.ta").write_text(TA_VACANCY_READ)
+    WORLD.barrier()
+    with Minimum.from_deck(shared / "in.ta", comm=MPI.COMM_SELF) as minimum:
+        expected, whole = reference(minimum)(3), modes_of(minimum.response, None)
+        np.testing.assert_allclose(whole.frequencies, expected, rtol=1e-6)
+        ids = minimum.ids
+    if iterative:
+        iteratively(monkeypatch)
+    with Minimum.from_deck(shared / "in.ta", comm=WORLD) as minimum:
+        modes = modes_of(minimum.response, 3 if iterative else None)
+        count = len(modes.frequencies)
+        assert modes.method.startswith(("Davidson (SLEPc)" if WORLD.size > 1 else "Davidson") if iterative else "dense")
+        np.testing.assert_allclose(modes.frequencies, expected[:count], rtol=1e-6)
+        assert count >= 3 and modes.zero_modes == 3
+        np.testing.assert_allclose(modes.participation.sum(), whole.participation[:count].sum(), rtol=0.2)
+        places = np.searchsorted(ids, minimum.ids)
+        mine = whole.vectors[:count, np.argsort(ids)][:, places]
+        overlaps = np.asarray(minimum.engine.sum(np.tensordot(mine, modes.vectors, ((1, 2), (1, 2)))))
+        np.testing.assert_allclose(np.linalg.svd(overlaps)[1], 1.0, atol=1e-6)
+        if iterative:
+            near = modes_of(minimum.response, 1, expected[4], 1e-5)
+            assert np.abs(near.frequencies / expected[4] - 1).min() < 1e-6
+
+
 @pytest.mark.parallel(nprocs=2)
-def test_two_ranks_find_the_same_modes(write_deck_of_ranks): ...
+def test_ranks_without_slepc_use_our_own_method(shared, monkeypatch):
+    if WORLD.rank == 0:
+        (shared / "atoms.data").write_text(ta_data(range(1, 54)))
+        (shared / "in.ta").write_text(TA_VACANCY_READ)
+    WORLD.barrier()
+    iteratively(monkeypatch)
+    with Minimum.from_deck(shared / "in.ta", comm=WORLD) as minimum:
+        with_slepc = modes_of(minimum.response, 3)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        without = modes_of(minimum.response, 3)
+    assert (with_slepc.method, without.method) == ("Davidson (SLEPc)", "Davidson")
+    np.testing.assert_allclose(without.frequencies, with_slepc.frequencies, rtol=1e-7)

@@ -15,7 +15,7 @@ from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.vibrations.constants import vibration_units
 from lammps_implicit.vibrations.coordinates import MassWeighted
 from lammps_implicit.vibrations.iterative import Eigenpairs, nearest, ritz, softest
-from lammps_implicit.vibrations.levels import Choice
+from lammps_implicit.vibrations.levels import Choice, signed_roots
 from lammps_implicit.vibrations.spectrum import columns_needed, diagonalised, dynamical_matrix
 from lammps_implicit.vibrations.weighted_hessian import MassWeightedHessian
 
@@ -29,9 +29,6 @@ _PER_DIGIT = 2.5
 
 _ONE_SIDED = 1e-6
 """Tolerance down to which a product takes one force evaluation; two below."""
-
-_ASIDE = 1e-3
-"""Relative distance by which the shift of the solves misses the frequency, which may be that of a mode."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,8 @@ def modes_of(
 
     In small cells D is evaluated whole, where it has symmetry from few displacements. In large ones the softest modes
     are found by Davidson's method, on several ranks that of SLEPc, with the springs of linear solves as the
-    preconditioner; those nearest a frequency by Jacobi and Davidson's, which is fast among the softest modes and slow
-    amid the spectrum. Whichever is predicted to take fewer force evaluations is chosen.
+    preconditioner; those nearest a frequency with all below it, of which there must be few. Whichever is predicted to
+    take fewer force evaluations is chosen.
 
     Parameters
     ----------
@@ -122,13 +119,13 @@ def modes_of(
     elif root is None:
         found, method = softest(matrix, choice, possible, tol)
     else:
-        found, method = nearest(matrix, choice, root * abs(root) * (1 + _ASIDE), tol)
+        found, method = nearest(matrix, choice, possible, tol)
     _require_found(found, choice, tol * matrix.spread)
     vectors = _signed(engine, found.vectors)
     squares = (vectors**2).sum(axis=2)
     return Modes(
         read_only(found.values),
-        read_only(np.sign(found.values) * np.sqrt(np.abs(found.values)) * units.frequency_factor),
+        read_only(signed_roots(found.values) * units.frequency_factor),
         read_only(vectors),
         read_only(1 / (engine.n_atoms * np.asarray(engine.sum((squares**2).sum(axis=1))))),
         len(matrix.null_space.vectors),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.solvers.eigenproblem import EigenProblem
-from lammps_implicit.solvers.interface import LinearSystem
 from lammps_implicit.solvers.nullspace import NullSpace
 from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.vibrations.masses import atom_masses
@@ -19,7 +17,7 @@ _ABOVE = 4.0
 """Eigenvalue of what is projected out, in units of the spread: above all others, or at least far from the softest."""
 
 _SEEDS = 10_007
-"""Distance between the numbers of random vectors for different seeds."""
+"""Number of different random vectors."""
 
 
 class MassWeightedHessian:
@@ -55,10 +53,10 @@ class MassWeightedHessian:
         r = self.null_space.project(r)
         return self.null_space.project(self._roots * self._system.preconditioned(self._roots * r))
 
-    def start(self, count: int, seed: int = 0) -> list[FloatArray]:
-        """Soft random vectors that are the same on any number of ranks; others for each seed."""
-        seeds = [_SEEDS * seed + number for number in range(1, count + 1)]
-        return [self.preconditioned(self.spread * random_vector(self.engine.ids, number)) for number in seeds]
+    def start(self, count: int, first: int = 0) -> list[FloatArray]:
+        """Soft random vectors, numbered from `first` on, that are the same on any number of ranks."""
+        numbers = [number % _SEEDS for number in range(first, first + count)]
+        return [self.preconditioned(self.spread * random_vector(self.engine.ids, 1 + seed)) for seed in numbers]
 
     def problem(self, accuracy: float, known: Sequence[FloatArray] = ()) -> EigenProblem:
         """Problem of the softest modes: what is projected out has an eigenvalue above them.
@@ -82,16 +80,3 @@ class MassWeightedHessian:
             return project(self.preconditioned(inside)) + (r - inside) / above
 
         return EigenProblem(self.engine, product, precondition)
-
-    def shifted(self, value: float) -> LinearSystem:
-        """The linear system of D - a value, which is indefinite."""
-        return replace(
-            self._system,
-            operator=lambda v, accuracy, size: self.product(v, accuracy) - value * v,
-            precondition=self.preconditioned,
-            null_space=self.null_space,
-            stiffness=self.spread,
-            saddle=True,
-            measure=None,
-            direct=np.inf,
-        )
