@@ -62,9 +62,14 @@ class Eigenpairs:
         return Eigenpairs(self.values[kept], self.vectors[kept], self.products[kept], self.residuals[kept])
 
 
+def has_slepc() -> bool:
+    """Whether slepc4py is installed here."""
+    return importlib.util.find_spec("slepc4py") is not None
+
+
 def eigensolver(engine: Evaluator) -> tuple[EigenSolver, str]:
     """The solver for the lowest eigenvectors, and its name: SLEPc's on several ranks if they have it, else our own."""
-    if engine.comm.size > 1 and not engine.any(importlib.util.find_spec("slepc4py") is None):
+    if engine.comm.size > 1 and not engine.any(not has_slepc()):
         return importlib.import_module("lammps_implicit.solvers.petsc_eigenmodes").slepc_lowest, "Davidson (SLEPc)"
     return davidson_lowest, "Davidson"
 
