@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hops import BCC, FCC, halfway
 
+from lammps_implicit import LammpsImplicitError, Minimum
+from lammps_implicit.errors import NotAMinimumError
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.vibrations import harmonic_free_energy
 
