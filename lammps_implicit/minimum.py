@@ -27,6 +27,7 @@ from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.stationary.relaxable import CellRequest
 from lammps_implicit.units import Pressure
 from lammps_implicit.vibrations.free_energy import FreeEnergy, gibbs_energy, harmonic_free_energy
+from lammps_implicit.vibrations.modes import DifferentiatedModes, differentiated_modes
 
 
 class Minimum(StationaryPoint):
@@ -135,6 +136,62 @@ class Minimum(StationaryPoint):
         1.123 eV
         """
         return saddles_around(self, count, modes=modes, seed=seed, ftol=ftol, progress=progress)
+
+    def modes(
+        self,
+        count: int | None = None,
+        near: float | None = None,
+        *,
+        cell: CellRequest = "none",
+        pressure: Pressure = None,
+        gradient: bool | None = None,
+        tol: float = 1e-6,
+        progress: Progress = no_progress,
+    ) -> DifferentiatedModes:
+        """Vibrational modes: all, the softest, or those nearest a frequency, with derivatives of their frequencies.
+
+        Parameters
+        ----------
+        count : int, optional
+            Number of modes; there may be more, as modes of equal frequency are not torn apart. Default: all.
+        near : float, optional
+            Frequency in THz, 1/τ in ``units lj``. Default: the softest.
+        cell, pressure
+            As for `jvp`: whether the cell follows the parameters.
+        gradient : bool, optional
+            Whether to differentiate frequencies with respect to Θ and the volume. Default: if there are parameters.
+        tol : float
+            Largest residual relative to the spread of the spectrum, and relative tolerance of linear solves.
+        progress : callable, optional
+            Callback called with (done, total).
+
+        Returns
+        -------
+        DifferentiatedModes
+
+        Raises
+        ------
+        LammpsImplicitError
+            If all modes of a large cell are asked for.
+        ConvergenceError
+            If modes are not found to the tolerance.
+        DeckError
+            If an atom has no mass.
+
+        Examples
+        --------
+        For the Ta vacancy of `from_deck`, whose softest level is threefold:
+
+        >>> softest = minimum.modes(3)
+        >>> print(", ".join(f"{value:.3f} THz" for value in softest.frequencies))
+        1.896 THz, 1.896 THz, 1.896 THz
+        >>> softest.frequency_gradient.shape
+        (3, 31)
+        """
+        freedom = self.strain(cell, pressure)
+        wanted = bool(len(self.potential.theta)) if gradient is None else gradient
+        with self._meter.measured("vibrations", tol):
+            return differentiated_modes(self, count, near, freedom, wanted, tol, progress)
 
     def free_energy(
         self,

@@ -21,6 +21,7 @@ from lammps_implicit.cli.barriers import barrier
 from lammps_implicit.cli.check import check
 from lammps_implicit.cli.commands import Command
 from lammps_implicit.cli.console import guard_standard_output, printable, require_printed
+from lammps_implicit.cli.free_energy import free_energy
 from lammps_implicit.cli.inspection import inspect
 from lammps_implicit.cli.inverse import InvertCommand, invert
 from lammps_implicit.cli.observables import ObservablesCommand, observables
@@ -52,6 +53,7 @@ COMMANDS: tuple[tuple[Callable[..., None], type[Command]], ...] = (
     (minima.predict, Command),
     (barrier, Command),
     (saddles, Command),
+    (free_energy, Command),
     (observables, ObservablesCommand),
     (ensembles.propagate, Command),
     (ensembles.validate, Command),

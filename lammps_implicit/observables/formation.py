@@ -79,7 +79,7 @@ def formation_energy(
     LammpsImplicitError
         If potentials, units or pressures differ, or the composition does not balance.
     """
-    return _excess(defect, bulk, reservoirs or {}, lambda cell: enthalpy(cell, tol, order), allow_numbers=True)
+    return excess(defect, bulk, reservoirs or {}, lambda cell: enthalpy(cell, tol, order), allow_numbers=True)
 
 
 def formation_volume(
@@ -108,7 +108,7 @@ def formation_volume(
     LammpsImplicitError
         As for `formation_energy`; also if a cell was not relaxed or a reservoir that is needed is a number.
     """
-    return _excess(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol, order), allow_numbers=False)
+    return excess(defect, bulk, reservoirs or {}, lambda cell: volume(cell, tol, order), allow_numbers=False)
 
 
 def relaxation_volume(
@@ -235,7 +235,7 @@ def reference_weights(
     }
 
 
-def _excess(
+def excess(
     defect: StationaryPoint,
     bulk: StationaryPoint,
     reservoirs: Mapping[str, Reservoir],

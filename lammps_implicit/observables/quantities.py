@@ -90,14 +90,14 @@ class FormationEnergy(ObservableKind):
     )
 
     def cells(self) -> list[str]:
-        return _cells_of_defect(self.defect, self.bulk, self.reservoirs)
+        return cells_of_defect(self.defect, self.bulk, self.reservoirs)
 
     def check(self, cells: Cells) -> None:
         for name in self.cells():
             require_enthalpy(cells[name])
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        reservoirs = _reservoirs(self.reservoirs, cells, cells[self.bulk])
+        reservoirs = reservoirs_of(self.reservoirs, cells, cells[self.bulk])
         return formation_energy(cells[self.defect], cells[self.bulk], reservoirs, tol, order)
 
 
@@ -110,14 +110,14 @@ class FormationVolume(ObservableKind):
     reservoirs: dict[str, Union[float, str]] = Field(default_factory=dict, description="by element: a cell")
 
     def cells(self) -> list[str]:
-        return _cells_of_defect(self.defect, self.bulk, self.reservoirs)
+        return cells_of_defect(self.defect, self.bulk, self.reservoirs)
 
     def check(self, cells: Cells) -> None:
         for name in self.cells():
             require_relaxed_cell(cells[name], "a volume depends")
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        reservoirs = _reservoirs(self.reservoirs, cells, cells[self.bulk])
+        reservoirs = reservoirs_of(self.reservoirs, cells, cells[self.bulk])
         return formation_volume(cells[self.defect], cells[self.bulk], reservoirs, tol, order)
 
 
@@ -259,11 +259,11 @@ class LatticeDistortion(ObservableKind):
         return self._read[minimum]
 
 
-def _cells_of_defect(defect: str, bulk: str, reservoirs: dict[str, Union[float, str]]) -> list[str]:
+def cells_of_defect(defect: str, bulk: str, reservoirs: dict[str, Union[float, str]]) -> list[str]:
     return [defect, bulk, *(str(given) for given in reservoirs.values() if not is_quantity(given))]
 
 
-def _reservoirs(given: dict[str, Union[float, str]], cells: Cells, unit_of: StationaryPoint) -> dict[str, Reservoir]:
+def reservoirs_of(given: dict[str, Union[float, str]], cells: Cells, unit_of: StationaryPoint) -> dict[str, Reservoir]:
     return {
         element: energy_in_unit_of(unit_of, value, f"reservoir of {element}")
         if is_quantity(value)

@@ -6,7 +6,7 @@ comes from that of the pressure, and that with parameters in which the energy is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,22 @@ SHORTEST, LONGEST = 3e-5, 1.6e-2
 
 SMOOTH = 1e-6
 """Relative difference of second differences with a step and twice that at which no other steps are tried. Chosen."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A symmetry of the reference that turns a displacement into its opposite.
+
+    Attributes
+    ----------
+    forces : callable
+        Maps changes of forces, (n, 3), at the displaced positions to those at the opposite ones.
+    rotation : (3, 3) float array
+        Of the operation.
+    """
+
+    forces: Callable[[FloatArray], FloatArray]
+    rotation: FloatArray
 
 
 @dataclass(frozen=True)
@@ -106,15 +122,21 @@ class CurvatureChanges:
         forces = [self.engine.forces(sign * scale * u) for sign in (1, -1)]
         return (forces[0] + forces[1] - 2 * self.hessian.reference_forces) / scale**2
 
-    def along(self, displacements: Sequence[FloatArray], progress: Progress = no_progress) -> list[CurvatureChange]:
+    def along(
+        self,
+        displacements: Sequence[FloatArray],
+        progress: Progress = no_progress,
+        mirrors: Sequence[Mirror | None] | None = None,
+    ) -> list[CurvatureChange]:
         """Changes of the curvatures along displacements u, (n, 3) each.
 
         Two force evaluations each, two descriptor evaluations more if energies are linear in descriptors, and two or
         four force evaluations for each parameter if they are not: see `MixedDerivative.curvatures`.
+        Half of that where a mirror tells the forces at the opposite displacement.
         """
         found = []
         for done, u in enumerate(displacements):
-            found.append(self._change(u))
+            found.append(self._change(u, mirrors[done] if mirrors is not None else None))
             progress(done + 1, len(displacements))
         self.engine.return_to_reference()
         return found if self.mixed is None else self._with_installed(found, displacements, self.mixed)
@@ -137,7 +159,7 @@ class CurvatureChanges:
         largest = self.engine.max_abs(u)
         return self.step / largest if largest > 0 else 1.0
 
-    def _change(self, u: FloatArray) -> CurvatureChange:
+    def _change(self, u: FloatArray, mirror: Mirror | None) -> CurvatureChange:
         engine, mixed = self.engine, self.mixed
         collecting = mixed is not None and mixed.collects
         if self._pressure is None:
@@ -147,20 +169,30 @@ class CurvatureChanges:
                 assert mixed is not None
                 self._descriptors = mixed.collect().copy()
         scale = self._scale(u)
-        forces, pressures, descriptors = [], [], []
+        here = self.hessian.reference_forces
+        forces: list[FloatArray] = []
+        pressures: list[FloatArray] = []
+        descriptors: list[FloatArray] = []
         for sign in (1, -1):
+            if sign < 0 and mirror is not None:
+                # Changes only: what relaxation has left at the reference is not symmetric.
+                forces.append(here + mirror.forces(forces[0] - here))
+                turn = mirror.rotation
+                pressures.append(self._pressure + turn @ (pressures[0] - self._pressure) @ turn.T)
+                descriptors.append(descriptors[0] if collecting else np.zeros(0))
+                break
             forces.append(engine.forces(sign * scale * u))
             pressures.append(engine.pressure)
             if collecting:
                 assert mixed is not None
                 descriptors.append(mixed.collect().copy())
-        bend = (forces[0] + forces[1] - 2 * self.hessian.reference_forces) / scale**2
+        bend = (forces[0] + forces[1] - 2 * here) / scale**2
         product = (forces[1] - forces[0]) / (2 * scale)
         work = -engine.volume * (pressures[0] + pressures[1] - 2 * self._pressure) / scale**2
         turned = np.asarray(engine.sum(u.T @ product))
         parameters = np.zeros(0)
         if collecting:
             assert mixed is not None and self._descriptors is not None
-            # Differences before sums: the sums are large and cancel.
+            # Differences before sums: the sums are large and cancel. Symmetry does not change sums.
             parameters = mixed.summed((descriptors[0] + descriptors[1] - 2 * self._descriptors) / scale**2)
         return CurvatureChange(engine.dot(u, product), -bend, work - turned - turned.T, parameters)

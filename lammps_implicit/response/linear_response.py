@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -87,6 +87,8 @@ class LinearResponse:
         For single right-hand sides.
     third : ThirdDerivative or None
         Third derivatives measured here, along the directions of an ensemble.
+    kept : dict
+        What others found out about this reference, under keys of their own.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class LinearResponse:
         self.saddle = saddle
         self.solver = backend.at_saddle() if saddle else backend.at_minimum()
         self.third: ThirdDerivative | None = None
+        self.kept: dict[Any, Any] = {}
         self._backend = backend
         self._units = units
         self._meter = meter

@@ -19,7 +19,7 @@ LARGEST = 6_000
 """Independent displacements of a cell up to which its dynamical matrix is held whole: 290 MB, and a minute or two to
 diagonalise."""
 
-_FUNCTIONS = 8
+_FUNCTIONS = 14
 """Functions that derivatives at several temperatures take, for the prediction; one classically."""
 
 _PRODUCTS = 40

@@ -12,104 +12,121 @@ from dataclasses import dataclass
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
-from lammps_implicit.vibrations.spectrum import Spectrum
+from lammps_implicit.operators.curvature_changes import Mirror
+from lammps_implicit.vibrations.spectrum import Spectrum, mirror_of
 from lammps_implicit.vibrations.symmetry import Displacement
 
-_MOST_FUNCTIONS = 14
-"""Functions φ_b at most. Chosen: more do not fit better, as they are hardly independent."""
-
-_FITTED = 1e-9
-"""Relative error of a fit that is good enough."""
+FUNCTIONS = 14
+"""Functions φ_b = 1/(λ + s_b) for quantum-mechanical vibrations at any temperature. Measured: fitted to 1e-9 from 50 K
+for metals; more are hardly independent."""
 
 _POOR = 1e-6
-"""Relative error of a fit beyond which modes are used."""
+"""Relative error beyond which a fit is refused."""
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Displacements and weights.
+    """Displacements, and how their weights are found.
 
     Attributes
     ----------
     displacements : list of (n, 3) float arrays
         u_p, in units of one over the square root of mass.
-    weights : (..., p) float array
-        c_p of each thermal function.
     name : str
         What they are, for reports.
+    mirrors : list of (Mirror or None), or None
+        For each the symmetry that turns it into its opposite.
+    shifts : (b,) float array or None
+        s_b; None if the displacements are modes.
+    eigenvalues : (m,) float array
+    repeats : (r,) float array
+        Number of displacements that each of those of single atoms stands for.
     """
 
     displacements: list[FloatArray]
-    weights: FloatArray
     name: str
+    mirrors: list[Mirror | None] | None
+    shifts: FloatArray | None
+    eigenvalues: FloatArray
+    repeats: FloatArray
+
+    def weights(self, slopes: FloatArray) -> FloatArray:
+        """Weights c_p, (..., p), of functions whose derivatives at the eigenvalues are `slopes`, (..., m).
+
+        Raises
+        ------
+        ValueError
+            If they are no linear combinations of the φ_b.
+        """
+        if self.shifts is None:
+            return slopes
+        found, missed = combination(self.eigenvalues, slopes.reshape(-1, len(self.eigenvalues)), self.shifts)
+        if missed > _POOR:
+            raise ValueError(f"thermal functions are fitted to {missed:.1e} only")
+        # Displacements of an atom with all functions follow each other.
+        whole = self.repeats[:, None] * found.reshape(*slopes.shape[:-1], 1, len(self.shifts))
+        return np.asarray(whole.reshape(*slopes.shape[:-1], -1))
 
 
-def exact_probes(spectrum: Spectrum, slopes: FloatArray) -> Probes:
-    """Probes whose sums are exact: the modes, or displacements of single atoms, whichever are fewer.
+def exact_probes(spectrum: Spectrum, quantum: bool) -> Probes:
+    """Probes whose sums are exact at any temperature: the modes, or displacements of single atoms if these are fewer.
 
     Parameters
     ----------
     spectrum : Spectrum
-    slopes : (..., m) float array
-        q'(λ_i) of each thermal function.
+    quantum : bool
     """
-    values, moves = spectrum.eigenvalues, spectrum.displacements
-    if moves is not None and len(values):
-        shifts, weights = common_functions(values, slopes.reshape(-1, len(values)), (len(values) - 1) // len(moves))
-        if shifts is not None:
-            return _of_atoms(spectrum, moves, shifts, weights.reshape(*slopes.shape[:-1], -1))
-    coordinates = spectrum.coordinates
-    return Probes([coordinates.displacement(vector) for vector in spectrum.vectors.T], slopes, "modes")
+    values, moves, coordinates = spectrum.eigenvalues, spectrum.displacements, spectrum.coordinates
+    count = FUNCTIONS if quantum else 1
+    if moves is not None and len(values) and count * len(moves) < len(values):
+        return _of_atoms(spectrum, moves, common_shifts(values, count))
+    displacements = [coordinates.displacement(vector) for vector in spectrum.vectors.T]
+    return Probes(displacements, "modes", None, None, values, np.ones(0))
 
 
-def _of_atoms(spectrum: Spectrum, moves: list[Displacement], shifts: FloatArray, weights: FloatArray) -> Probes:
+def _of_atoms(spectrum: Spectrum, moves: list[Displacement], shifts: FloatArray) -> Probes:
     coordinates = spectrum.coordinates
-    displacements, shares = [], []
+    displacements = []
+    mirrors: list[Mirror | None] = []
     for move in moves:
         unit = np.zeros((coordinates.size, 1))
         unit[coordinates.columns[move.atom], 0] = move.direction
         for shift in shifts:
             root = 1 / np.sqrt(spectrum.eigenvalues + shift)
             displacements.append(coordinates.displacement(spectrum.times(root, unit)[:, 0]))
-            shares.append(float(move.weight))
-    repeated = np.tile(weights, len(moves)) * np.array(shares)
-    return Probes(displacements, repeated, "atoms")
+            mirrors.append(mirror_of(coordinates, move))
+    repeats = np.array([float(move.weight) for move in moves])
+    return Probes(displacements, "atoms", mirrors, shifts, spectrum.eigenvalues, repeats)
 
 
-def common_functions(
-    values: FloatArray, slopes: FloatArray, most: int, good: float = _FITTED, poor: float = _POOR
-) -> tuple[FloatArray | None, FloatArray]:
-    """Shifts s_b of positive functions φ_b = 1/(λ + s_b), and weights with which they sum up to functions of λ.
+def common_shifts(values: FloatArray, count: int) -> FloatArray:
+    """Shifts s_b, (b,), of functions φ_b = 1/(λ + s_b) for eigenvalues λ, ascending and positive.
 
-    The classical function is 1/λ itself, and the quantum-mechanical free energy is a sum over Matsubara frequencies of
-    such functions.
+    The first is zero: the classical function is 1/λ itself. The quantum-mechanical free energy is a sum over Matsubara
+    frequencies of such functions.
+    """
+    return np.append(0.0, np.geomspace(values[0], 10 * values[-1], count - 1))
+
+
+def combination(values: FloatArray, slopes: FloatArray, shifts: FloatArray) -> tuple[FloatArray, float]:
+    """Weights with which functions φ_b sum up to others, and how much is missed, relative to their largest values.
 
     Parameters
     ----------
     values : (m,) float array
-        λ, ascending and positive.
+        λ.
     slopes : (f, m) float array
         Functions at these.
-    most : int
-        Limit on the number of functions φ_b.
-    good, poor : float
-        Errors, relative to the largest value of a function, of a fit that is good enough, and of one that is too poor.
+    shifts : (b,) float array
 
     Returns
     -------
-    shifts : (b,) float array, or None if there is no fit
     weights : (f, b) float array
+    missed : float
     """
     sizes = np.abs(slopes).max(axis=1, keepdims=True)
     scaled = slopes / np.where(sizes > 0, sizes, 1.0)
-    best: tuple[FloatArray | None, FloatArray] = None, np.zeros((len(slopes), 0))
-    for count in range(1, min(_MOST_FUNCTIONS, most) + 1):
-        shifts = np.append(0.0, np.geomspace(values[0], 10 * values[-1], count - 1))
-        functions = (values[0] + shifts[:, None]) / (values + shifts[:, None])
-        weights = np.linalg.lstsq(functions.T, scaled.T, 1e-13)[0].T
-        missed = float(np.abs(weights @ functions - scaled).max(initial=0.0))
-        if missed <= poor:
-            best = shifts, weights * sizes * (values[0] + shifts)
-        if missed <= good:
-            break
-    return best
+    functions = (values[0] + shifts[:, None]) / (values + shifts[:, None])
+    weights = np.linalg.lstsq(functions.T, scaled.T, 1e-13)[0].T
+    missed = float(np.abs(weights @ functions - scaled).max(initial=0.0))
+    return weights * sizes * (values[0] + shifts), missed

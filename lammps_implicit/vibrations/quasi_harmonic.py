@@ -20,7 +20,7 @@ from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.vibrations.exact import exact_vibrations
 from lammps_implicit.vibrations.result import Vibrations
-from lammps_implicit.vibrations.strain_model import StrainModel, fit, inconsistency, nodes
+from lammps_implicit.vibrations.strain_model import StrainModel, fit, fit_averages, inconsistency, nodes
 
 ROOM = 1.3
 """Reach of the nodes, relative to what the cell is predicted to expand by."""
@@ -201,16 +201,16 @@ def _measured(
                 mixed.append(point.response.cell_system(here, tol).effective)
                 by_theta.append(vibrations.gradients)
         progress(done + 1, len(strains))
-    free, free_slopes = np.array(values)[:, 0, -1], np.array(slopes)[:, :, 0, -1]
-    missed = inconsistency(reach, free, free_slopes)
+    by_strain = np.array(slopes)
+    missed = inconsistency(reach, np.array(values)[:, 0, -1], by_strain[:, :, 0, -1])
     nothing = np.zeros((len(strains), 0)), np.zeros((len(strains), len(reach), 0))
+    slopes_of = np.array(by_theta) if parameters else np.zeros((len(strains), 4, len(temperatures), 0))
+    kinked = missed > _KINKED
     return _Models(
         fit(centre, reach, np.array(enthalpies), np.array(drives)),
         fit(centre, reach, np.array(energy_slopes), np.array(mixed)) if parameters else fit(centre, reach, *nothing),
-        fit(centre, reach, np.array(values), np.array(slopes) if missed <= _KINKED else None),
-        fit(centre, reach, np.array(by_theta))
-        if parameters
-        else fit(centre, reach, np.zeros((len(strains), 4, len(temperatures), 0))),
+        fit_averages(centre, reach, np.array(values)) if kinked else fit(centre, reach, np.array(values), by_strain),
+        fit_averages(centre, reach, slopes_of) if kinked else fit(centre, reach, slopes_of),
         missed,
     )
 

@@ -22,7 +22,7 @@ from lammps_implicit.response.softest_modes import mode_below_zero
 from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.vibrations.constants import vibration_units
 from lammps_implicit.vibrations.lanczos import DynamicalMatrix, KrylovSpace, krylov_space
-from lammps_implicit.vibrations.probes import common_functions
+from lammps_implicit.vibrations.probes import FUNCTIONS, combination, common_shifts
 from lammps_implicit.vibrations.result import Vibrations
 from lammps_implicit.vibrations.thermal import mode_functions
 
@@ -42,8 +42,8 @@ vectors w, whose errors are of the order of its root, are then well below the st
 _MOST_PRODUCTS = 300
 """Limit on the size of a Krylov space."""
 
-_FITTED, _POOR = 1e-4, 1e-2
-"""Relative errors of functions q', see `common_functions`."""
+_FITTED = 1e-4
+"""Relative error of functions q', see `combination`."""
 
 _GRID = 200
 """Eigenvalues for which functions are fitted."""
@@ -200,6 +200,9 @@ def _fitted(space: KrylovSpace, temperatures: FloatArray, quantum: bool, respons
     """Functions for the range of eigenvalues that a Krylov space shows, with some room at its ends."""
     grid = np.geomspace(space.values[0] / 2, space.values[-1] * 1.05, _GRID)
     slopes = mode_functions(grid, temperatures, quantum, vibration_units(response.engine.deck.units)).slopes
-    shifts, weights = common_functions(grid, slopes.reshape(-1, _GRID), _GRID, _FITTED, _POOR)
-    assert shifts is not None
+    for count in range(1, FUNCTIONS + 1):
+        shifts = common_shifts(grid, count)
+        weights, missed = combination(grid, slopes.reshape(-1, _GRID), shifts)
+        if missed <= _FITTED:
+            break
     return _Functions(shifts, weights.reshape(*slopes.shape[:-1], -1))

@@ -9,11 +9,13 @@ from scipy.linalg import eigh
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import NotAMinimumError
+from lammps_implicit.operators.curvature_changes import Mirror
+from lammps_implicit.operators.differenced_hessian import CENTRAL_STEP
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.vibrations.constants import vibration_units
 from lammps_implicit.vibrations.coordinates import MassWeighted
-from lammps_implicit.vibrations.symmetry import Displacement, Symmetry, find_symmetry
+from lammps_implicit.vibrations.symmetry import Displacement, Symmetry, find_symmetry, mirrored
 
 NOISE = 1e-7
 """Size of an eigenvalue, relative to the largest, below which it cannot be told from zero. Chosen: products with H are
@@ -72,17 +74,19 @@ def columns_needed(response: LinearResponse) -> int:
     return coordinates.size if symmetry is None else len(symmetry.displacements(_movable(coordinates)))
 
 
-def dense_spectrum(response: LinearResponse, progress: Progress = no_progress) -> Spectrum:
+def dense_spectrum(response: LinearResponse, progress: Progress = no_progress, accuracy: float = 0.0) -> Spectrum:
     """Evaluate D whole, and diagonalise it.
 
-    Costs two force evaluations for each displacement that does not follow from another by symmetry. Every rank holds
-    the matrix, and rank 0 diagonalises it.
+    Costs two force evaluations for each displacement that does not follow from another by symmetry, or one if that is
+    accurate enough. Every rank holds the matrix, and rank 0 diagonalises it.
 
     Parameters
     ----------
     response : LinearResponse
     progress : callable, optional
         Callback called with (products done, products expected).
+    accuracy : float
+        Relative error that products with H may have; zero for the most accurate ones.
 
     Raises
     ------
@@ -91,33 +95,35 @@ def dense_spectrum(response: LinearResponse, progress: Progress = no_progress) -
         cannot be told from one.
     """
     coordinates = MassWeighted(response.engine)
-    matrix, displacements = dynamical_matrix(response, coordinates, progress)
+    matrix, displacements = dynamical_matrix(response, coordinates, progress, accuracy)
     return _diagonalised(response, coordinates, matrix, displacements)
 
 
 def dynamical_matrix(
-    response: LinearResponse, coordinates: MassWeighted, progress: Progress = no_progress
+    response: LinearResponse, coordinates: MassWeighted, progress: Progress = no_progress, accuracy: float = 0.0
 ) -> tuple[FloatArray, list[Displacement] | None]:
     """D, (M, M), on every rank, and the displacements that it was evaluated with if it was made by symmetry."""
     symmetry = find_symmetry(response.engine, coordinates)
     if symmetry is not None:
         displacements = symmetry.displacements(_movable(coordinates))
-        matrix = _by_symmetry(response, coordinates, symmetry, displacements, progress)
+        matrix = _by_symmetry(response, coordinates, symmetry, displacements, progress, accuracy)
         if _confirmed(response, coordinates, matrix):
             return matrix, displacements
-    return _column_by_column(response, coordinates, progress), None
+    return _column_by_column(response, coordinates, progress, accuracy), None
 
 
 def _movable(coordinates: MassWeighted) -> FloatArray:
     return np.asarray((coordinates.columns >= 0).all(axis=1))
 
 
-def _column_by_column(response: LinearResponse, coordinates: MassWeighted, progress: Progress) -> FloatArray:
+def _column_by_column(
+    response: LinearResponse, coordinates: MassWeighted, progress: Progress, accuracy: float
+) -> FloatArray:
     size = coordinates.size
     matrix = np.empty((size, size))
     for column, unit in enumerate(np.eye(size)):
         displacement = coordinates.displacement(unit)
-        matrix[:, column] = coordinates.of_force(response.hessian.product(displacement))
+        matrix[:, column] = coordinates.of_force(response.hessian.product(displacement, accuracy))
         progress(column + 1, size)
     return (matrix + matrix.T) / 2
 
@@ -128,6 +134,7 @@ def _by_symmetry(
     symmetry: Symmetry,
     displacements: list[Displacement],
     progress: Progress,
+    accuracy: float,
 ) -> FloatArray:
     """D, (M, M), from products along irreducible displacements."""
     count = len(coordinates.ids)
@@ -137,7 +144,8 @@ def _by_symmetry(
         places = coordinates.columns[move.atom]
         q[places] = move.direction * coordinates.roots[places]
         field = np.zeros((count, 3))
-        forces = coordinates.of_force(response.hessian.product(coordinates.displacement(q))) * coordinates.roots
+        product = _product(response, coordinates.displacement(q), mirror_of(coordinates, move), accuracy)
+        forces = coordinates.of_force(product) * coordinates.roots
         field[coordinates.columns >= 0] = forces[coordinates.columns[coordinates.columns >= 0]]
         products.setdefault(move.atom, []).append((move.direction, field))
         progress(done + 1, len(displacements))
@@ -154,6 +162,24 @@ def _by_symmetry(
             ].reshape(-1, 3)
     matrix = hessian / coordinates.roots[:, None] / coordinates.roots
     return (matrix + matrix.T) / 2
+
+
+def mirror_of(coordinates: MassWeighted, move: Displacement) -> Mirror | None:
+    """The symmetry that turns a displacement into its opposite, for the atoms as the ranks own them."""
+    if move.mirror is None:
+        return None
+    operation = move.mirror
+    return Mirror(lambda field: mirrored(coordinates.engine, coordinates.ids, operation, field), operation[0])
+
+
+def _product(response: LinearResponse, u: FloatArray, mirror: Mirror | None, accuracy: float) -> FloatArray:
+    """H u, (n, 3), to a relative accuracy; where there is a mirror, one force evaluation gives a central difference."""
+    engine = response.engine
+    if mirror is None or engine.exact:
+        return response.hessian.product(u, accuracy)
+    scale = CENTRAL_STEP / engine.max_abs(u)
+    change = engine.forces(scale * u) - response.hessian.reference_forces
+    return (mirror.forces(change) - change) / (2 * scale)
 
 
 def _confirmed(response: LinearResponse, coordinates: MassWeighted, matrix: FloatArray) -> bool:

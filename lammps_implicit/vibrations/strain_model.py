@@ -93,6 +93,20 @@ def inconsistency(reach: FloatArray, values: FloatArray, slopes: FloatArray) -> 
     return worst
 
 
+def fit_averages(centre: FloatArray, reach: FloatArray, values: FloatArray) -> StrainModel:
+    """A linear model of a function with kinks: the average of its values at `nodes`, and what it changes by.
+
+    Parameters
+    ----------
+    centre, reach, values
+        See `fit`.
+    """
+    count, shape = len(centre), values.shape[1:]
+    slopes = (values[1 : 1 + count] - values[1 + count :]) / (2 * reach.reshape(-1, *[1] * len(shape)))
+    nothing = np.zeros((count, count, *shape))
+    return StrainModel(centre, reach, values.mean(axis=0), slopes[None], nothing, nothing)
+
+
 def fit(centre: FloatArray, reach: FloatArray, values: FloatArray, slopes: FloatArray | None = None) -> StrainModel:
     """The model that has given values, and slopes, at `nodes`.
 

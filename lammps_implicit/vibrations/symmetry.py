@@ -20,6 +20,10 @@ SAME_PLACE = 1e-5
 derivatives of what is taken for symmetric differ by 1e-5 at most."""
 
 
+_EXACT = 1e-8
+"""Å by which operations may miss atoms where forces at opposite displacements are to follow from each other."""
+
+
 @dataclass(frozen=True)
 class Displacement:
     """A displacement of one atom that stands for others.
@@ -32,11 +36,14 @@ class Displacement:
         Unit vector.
     weight : int
         Number of displacements, of this atom or of those like it, that it stands for.
+    mirror : tuple of (3, 3) float array and (N,) int array, or None
+        Rotation and permutation of an operation that turns it into its opposite, if there is one.
     """
 
     atom: int
     direction: FloatArray
     weight: int
+    mirror: tuple[FloatArray, IntArray] | None
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,14 @@ class Symmetry:
         Where each atom goes, by place of its id.
     translations : (t, N) int array
         The same of the pure translations, the identity among them.
+    missed : float
+        Å by which operations miss atoms at most.
     """
 
     rotations: FloatArray
     permutations: IntArray
     translations: IntArray
+    missed: float
 
     def orbit(self, atom: int) -> Iterator[tuple[int, FloatArray, IntArray]]:
         """Atoms like this one: each with a rotation and a permutation of an operation that takes this one there."""
@@ -89,11 +99,23 @@ class Symmetry:
                 continue
             alike = [image for image, *_ in self.orbit(atom)]
             left -= set(alike)
+            site = list(self.of_site(atom))
             found += [
-                Displacement(atom, direction, dimension * len(alike))
-                for direction, dimension in _irreducible(np.array([rotation for rotation, _ in self.of_site(atom)]))
+                Displacement(atom, direction, dimension * len(alike), self._mirror(site, direction))
+                for direction, dimension in _irreducible(np.array([rotation for rotation, _ in site]))
             ]
         return found
+
+    def _mirror(
+        self, site: list[tuple[FloatArray, IntArray]], direction: FloatArray
+    ) -> tuple[FloatArray, IntArray] | None:
+        """An operation of a site that turns a direction into its opposite; none where symmetry is not kept well enough.
+
+        Forces at opposite displacements nearly cancel in second differences.
+        """
+        if self.missed > _EXACT:
+            return None
+        return next((one for one in site if np.allclose(one[0] @ direction, -direction, atol=1e-8)), None)
 
     def columns(self, atom: int, directions: FloatArray, products: FloatArray) -> FloatArray:
         """H with an atom's displacements as columns, (N, 3, 3), from products along irreducible directions.
@@ -154,7 +176,7 @@ def _of_operations(found: dict[str, FloatArray], cell: FloatArray, fractional: F
     tree = cKDTree(fractional % 1.0 % 1.0, boxsize=1.0)
     to_cartesian = cell.T
     seen: dict[bytes, int] = {}
-    rotations, permutations, translations = [], [], []
+    rotations, permutations, translations, missed = [], [], [], 0.0
     for rotation, shift in zip(found["rotations"], found["translations"], strict=True):
         pure = np.array_equal(rotation, np.eye(3))
         key = np.ascontiguousarray(rotation).tobytes()
@@ -163,6 +185,8 @@ def _of_operations(found: dict[str, FloatArray], cell: FloatArray, fractional: F
         distance, permutation = tree.query((fractional @ rotation.T + shift) % 1.0 % 1.0)
         if distance.max() * np.linalg.norm(cell, axis=1).max() > 10 * SAME_PLACE * np.sqrt(3):
             return None
+        moved = fractional @ rotation.T + shift - fractional[permutation]
+        missed = max(missed, float(np.linalg.norm((moved - np.round(moved)) @ cell, axis=1).max()))
         if pure:
             translations.append(permutation)
         if key not in seen:
@@ -171,8 +195,7 @@ def _of_operations(found: dict[str, FloatArray], cell: FloatArray, fractional: F
             permutations.append(permutation)
     if len(rotations) * len(translations) == 1:
         return None
-    # The identity first: an operation of a rotation that a translation goes with would do too.
-    return Symmetry(np.array(rotations), np.array(permutations), np.array(translations))
+    return Symmetry(np.array(rotations), np.array(permutations), np.array(translations), missed)
 
 
 def _irreducible(rotations: FloatArray) -> list[tuple[FloatArray, int]]:
@@ -190,6 +213,15 @@ def _irreducible(rotations: FloatArray) -> list[tuple[FloatArray, int]]:
             found.append((vectors[:, start], place - start))
             start = place
     return found
+
+
+def mirrored(engine: Evaluator, ids: IntArray, mirror: tuple[FloatArray, IntArray], field: FloatArray) -> FloatArray:
+    """A vector field on this rank's atoms, (n, 3), after an operation on all atoms; `ids`, (N,), are sorted."""
+    rotation, permutation = mirror
+    places = np.searchsorted(ids, engine.ids)
+    whole = np.zeros((len(ids), 3))
+    whole[places] = field
+    return _moved(np.asarray(engine.sum(whole))[None], rotation, permutation)[0][places]
 
 
 def _moved(fields: FloatArray, rotation: FloatArray, permutation: IntArray) -> FloatArray:

@@ -1,0 +1,280 @@
+"""Observables at temperature, in the harmonic approximation: free energies, entropies, concentrations and rates.
+
+Vibrations are those of the relaxed structures, in cells relaxed without vibrations. With the weights w of
+`formation.reference_weights`, F_f = F(defect) - Σ w F; the concentration of a defect is exp(-F_f/kT) per site. The rate
+over a saddle is (kT/h) exp(-ΔF/kT) (harmonic transition state theory; without the negative mode at the saddle), which
+classically is ν* exp(-ΔE/kT) with ν* = Π ν(minimum) / Π ν(saddle): G. H. Vineyard, J. Phys. Chem. Solids 3, 121 (1957).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lammps_implicit.arrays import FloatArray
+from lammps_implicit.errors import LammpsImplicitError
+from lammps_implicit.observables.barriers import require_saddle_of
+from lammps_implicit.observables.cells import composition, unknown_gradient
+from lammps_implicit.observables.formation import Reservoir, excess
+from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.stationary.point import StationaryPoint
+from lammps_implicit.vibrations.constants import VibrationUnits, vibration_units
+from lammps_implicit.vibrations.free_energy import FreeEnergy, harmonic_free_energy
+from lammps_implicit.vibrations.modes import differentiated_modes
+
+SMALLEST = 0.5
+"""Number of atoms in a reference cell, relative to that of the defect's, below which it is refused. Chosen: vibrations
+of a primitive cell are a few modes, not those of a crystal."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Temperature and statistics of vibrations.
+
+    Attributes
+    ----------
+    temperature : float
+        K; in reduced units, ε/k.
+    quantum : bool
+        Whether modes are quantum-mechanical oscillators; else classical ones.
+    probes : int or None
+        Number of random probes; see `harmonic_free_energy`. Atoms of the same ids in two cells have the same.
+    """
+
+    temperature: float
+    quantum: bool = True
+    probes: int | None = None
+
+
+def free_energy(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
+    """Free energy of a cell; with a cell that is held at a pressure, Gibbs energy.
+
+    Parameters
+    ----------
+    cell : StationaryPoint
+        A minimum, or a saddle, whose negative mode is left out.
+    at : Conditions
+    tol : float
+        Relative tolerance of linear solves.
+    order : int
+        Order of the derivatives: 0 for the value only; the second is not known.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of energy.
+
+    Raises
+    ------
+    LammpsImplicitError
+        See `harmonic_free_energy`.
+    """
+    found = _thermal(cell, at, tol, order)
+    slope = found.free_energy_gradient
+    return _observable(cell, found.free_energy[0], slope, cell.units.energy, found.free_energy_error[0])
+
+
+def entropy(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
+    """Entropy of the vibrations of a cell, in units of the Boltzmann constant.
+
+    Parameters
+    ----------
+    cell, at, tol, order
+        See `free_energy`.
+    """
+    found, k = _thermal(cell, at, tol, order), _constants(cell).boltzmann
+    slope = None if found.entropy_gradient is None else found.entropy_gradient / k
+    return _observable(cell, found.entropy[0] / k, slope, "kB", found.entropy_error[0] / k)
+
+
+def frequency(cell: StationaryPoint, mode: int, tol: float = 1e-6, order: int = 1) -> Observable:
+    """Frequency of a vibrational mode, THz; 1/τ in reduced units; negative if it is imaginary.
+
+    Parameters
+    ----------
+    cell : StationaryPoint
+    mode : int
+        Its number, from 1, in ascending order, without rigid motions. Modes of one level have the same gradient.
+    tol, order
+        See `free_energy`.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If there are fewer modes.
+    """
+    freedom = cell.strain(cell.cell)
+    found = differentiated_modes(cell, mode, None, freedom, order > 0 and bool(len(cell.potential.theta)), tol)
+    if len(found.frequencies) < mode:
+        raise LammpsImplicitError(f"mode {mode} of a cell with {len(found.frequencies)} modes: give a lower number")
+    slopes = found.frequency_gradient
+    slope = None if slopes is None else slopes[mode - 1 : mode]
+    return _observable(cell, found.frequencies[mode - 1], slope, _constants(cell).frequency, 0.0)
+
+
+def formation_free_energy(
+    defect: StationaryPoint,
+    bulk: StationaryPoint,
+    at: Conditions,
+    reservoirs: Mapping[str, Reservoir] | None = None,
+    tol: float = 1e-6,
+    order: int = 1,
+) -> Observable:
+    """Free energy of formation of a defect.
+
+    Parameters
+    ----------
+    defect, bulk, reservoirs
+        See `formation.formation_energy`; cells about as large as the defect's. A chemical potential that is given as a
+        number counts as one at this temperature.
+    at, tol, order
+        See `free_energy`.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of energy.
+
+    Raises
+    ------
+    LammpsImplicitError
+        As for `formation_energy` and `free_energy`; or if a cell is too small to stand for a crystal.
+    """
+    return _formation(defect, bulk, reservoirs, lambda cell: free_energy(cell, at, tol, order), True)
+
+
+def formation_entropy(
+    defect: StationaryPoint,
+    bulk: StationaryPoint,
+    at: Conditions,
+    reservoirs: Mapping[str, Reservoir] | None = None,
+    tol: float = 1e-6,
+    order: int = 1,
+) -> Observable:
+    """Entropy of formation of a defect, in units of the Boltzmann constant; arguments as of `formation_free_energy`.
+
+    Raises
+    ------
+    LammpsImplicitError
+        As there; or if a reservoir that is needed is a number, which has no entropy.
+    """
+    return _formation(defect, bulk, reservoirs, lambda cell: entropy(cell, at, tol, order), False)
+
+
+def defect_concentration(
+    defect: StationaryPoint,
+    bulk: StationaryPoint,
+    at: Conditions,
+    reservoirs: Mapping[str, Reservoir] | None = None,
+    tol: float = 1e-6,
+    order: int = 1,
+) -> Observable:
+    """Decimal logarithm of the equilibrium concentration per site, -F_f/(kT ln 10); as `formation_free_energy`.
+
+    The logarithm, as concentrations span orders of magnitude: their distributions are about log-normal.
+    """
+    formation = formation_free_energy(defect, bulk, at, reservoirs, tol, order)
+    return _scaled(formation, -1 / (_heat(defect, at) * np.log(10)), "log10")
+
+
+def migration_free_energy(
+    saddle: StationaryPoint, minimum: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1
+) -> Observable:
+    """Free energy of a saddle, without its negative mode, minus that of a minimum; see `barriers.barrier`."""
+    require_saddle_of(saddle, minimum)
+    return combine([(1.0, free_energy(saddle, at, tol, order)), (-1.0, free_energy(minimum, at, tol, order))])
+
+
+def migration_rate(
+    saddle: StationaryPoint, minimum: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1
+) -> Observable:
+    """Decimal logarithm of the rate over a saddle in Hz (1/τ in reduced units), log₁₀ (kT/h) exp(-ΔF/kT)."""
+    units, heat = _constants(saddle), _heat(saddle, at)
+    attempts = heat / units.hbar * units.frequency_factor * (1e12 if units.quantum else 1.0)
+    found = _scaled(migration_free_energy(saddle, minimum, at, tol, order), -1 / (heat * np.log(10)), "")
+    return replace(
+        found, value=found.value + np.log10(attempts), units="log10(Hz)" if units.quantum else "log10(1/tau)"
+    )
+
+
+def rate_prefactor(
+    saddle: StationaryPoint,
+    minimum: StationaryPoint,
+    probes: int | None = None,
+    tol: float = 1e-6,
+    order: int = 1,
+) -> Observable:
+    """Vineyard's prefactor ν* of the rate over a saddle, THz; 1/τ in reduced units. It does not depend on temperature.
+
+    Parameters
+    ----------
+    saddle, minimum : StationaryPoint
+        See `barriers.barrier`.
+    probes : int, optional
+        See `Conditions`.
+    tol, order
+        See `free_energy`.
+    """
+    require_saddle_of(saddle, minimum)
+    at = Conditions(1.0, quantum=False, probes=probes)
+    change = combine([(1.0, entropy(saddle, at, tol, order)), (-1.0, entropy(minimum, at, tol, order))])
+    units = _constants(saddle)
+    # Classically ΔS/k = ln(Π ω(minimum)/Π ω(saddle) ħ/kT) - 1: there is one mode less at the saddle.
+    value = units.boltzmann / units.hbar * units.frequency_factor * np.exp(1 + change.value)
+    return replace(change, value=np.asarray(value), gradient=value * change.gradient, units=units.frequency)
+
+
+def require_large(reference: StationaryPoint, defect: StationaryPoint) -> None:
+    """Check that a cell is large enough for its vibrations to stand for those of the crystal around a defect.
+
+    Raises
+    ------
+    LammpsImplicitError
+        If it has less than `SMALLEST` of the defect's atoms.
+    """
+    if reference.engine.n_atoms < SMALLEST * defect.engine.n_atoms:
+        raise LammpsImplicitError(
+            f"{reference.deck_name or 'a reference cell'} has {reference.engine.n_atoms} atoms, too few modes to stand "
+            f"for the crystal around a defect in a cell of {defect.engine.n_atoms}: give one about as large"
+        )
+
+
+def _thermal(cell: StationaryPoint, at: Conditions, tol: float, order: int) -> FreeEnergy:
+    wanted = order > 0 and bool(len(cell.potential.theta))
+    freedom = cell.strain(cell.cell)
+    return harmonic_free_energy(cell, at.temperature, at.quantum, at.probes, freedom=freedom, gradient=wanted, tol=tol)
+
+
+def _observable(cell: StationaryPoint, value: float, slope: FloatArray | None, units: str, error: float) -> Observable:
+    gradient = unknown_gradient(cell) if slope is None else np.asarray(slope[0])
+    caution = f"estimated with random probes, to a standard error of {error:.1e} {units}" if error > 0 else ""
+    return Observable(np.asarray(value), gradient, units, caution=caution)
+
+
+def _formation(
+    defect: StationaryPoint,
+    bulk: StationaryPoint,
+    reservoirs: Mapping[str, Reservoir] | None,
+    quantity: Callable[[StationaryPoint], Observable],
+    allow_numbers: bool,
+) -> Observable:
+    cells = [cell for cell in (reservoirs or {}).values() if isinstance(cell, StationaryPoint)]
+    used = [bulk, *(cell for cell in cells if set(composition(cell)) & set(composition(defect)))]
+    for cell in used:
+        require_large(cell, defect)
+    return excess(defect, bulk, reservoirs or {}, quantity, allow_numbers)
+
+
+def _constants(cell: StationaryPoint) -> VibrationUnits:
+    return vibration_units(cell.units.style)
+
+
+def _heat(cell: StationaryPoint, at: Conditions) -> float:
+    """kT."""
+    return _constants(cell).boltzmann * at.temperature
+
+
+def _scaled(observable: Observable, factor: float, units: str) -> Observable:
+    return replace(combine([(factor, observable)]), units=units)
