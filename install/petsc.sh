@@ -18,34 +18,36 @@ unset PETSC_DIR PETSC_ARCH
 # C alone suffices: no Fortran, no C++, no X. Reference BLAS has no threads that would fight the MPI ranks.
 export PETSC_CONFIGURE_OPTIONS="--with-fc=0 --with-cxx=0 --with-x=0 --with-debugging=0 --COPTFLAGS=-O2"
 log="$venv/petsc-build.log"
-build() {
+packages=$(python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+install() {
     if ! python -m pip install "$@" >>"$log" 2>&1; then
         tail -n 30 "$log" >&2
         echo "$1 did not build: the whole log is $log" >&2
         exit 1
     fi
 }
+# build PACKAGE LIBRARY: pip may have kept a wheel that was made where there was no MPI; it is made anew then.
+build() {
+    install "$1==$version"
+    if ! patchelf --print-needed "$packages/"$2 | grep -q '^libmpi'; then
+        install "$1==$version" --no-cache-dir --force-reinstall --no-deps
+    fi
+}
 : >"$log"
-build "petsc==$version"
-PETSC_DIR=$(python -c 'import petsc; print(petsc.get_petsc_dir())')
+build petsc "petsc/lib/libpetsc.so.*"
+PETSC_DIR=$packages/petsc
 export PETSC_DIR
-build "petsc4py==$version"
+build petsc4py "petsc4py/lib/PETSc.*.so"
 # Wheels that pip kept look for libraries in the environment they were built in: send them to this one.
-packages="$PETSC_DIR/.."
 patchelf --set-rpath '$ORIGIN/../../../..' "$packages"/petsc/lib/libpetsc.so.*
 patchelf --set-rpath '$ORIGIN/../../petsc/lib:$ORIGIN/../../../..' "$packages"/petsc4py/lib/PETSc.*.so
-python -c 'from mpi4py import MPI; from petsc4py import PETSc; print("petsc4py", *PETSc.Sys.getVersion())'
-build "slepc==$version"
-# A wheel that pip kept may have been built with another PETSc, such as one without MPI: it is built anew then.
-if ! patchelf --print-needed "$packages"/slepc/lib/libslepc.so.* | grep -q '^libmpi\.'; then
-    build "slepc==$version" --no-cache-dir --force-reinstall --no-deps
-fi
-SLEPC_DIR=$(python -c 'import slepc; print(slepc.get_slepc_dir())')
+build slepc "slepc/lib/libslepc.so.*"
+SLEPC_DIR=$packages/slepc
 export SLEPC_DIR
 # One large file of generated C: with the usual flags, -O3 -g, compiling it takes 7 GB and ten minutes.
 export CFLAGS="-O1 -g0"
-build "slepc4py==$version"
-unset CFLAGS
+install "slepc4py==$version"
 patchelf --set-rpath '$ORIGIN/../../petsc/lib:$ORIGIN/../../../..' "$packages"/slepc/lib/libslepc.so.*
 patchelf --set-rpath '$ORIGIN/../../slepc/lib:$ORIGIN/../../petsc/lib:$ORIGIN/../../../..' "$packages"/slepc4py/lib/SLEPc.*.so
+python -c 'from mpi4py import MPI; from petsc4py import PETSc; print("petsc4py", *PETSc.Sys.getVersion())'
 python -c 'from mpi4py import MPI; from slepc4py import SLEPc; print("slepc4py", *SLEPc.Sys.getVersion())'
