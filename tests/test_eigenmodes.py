@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from conftest import TA_BULK
+from conftest import TA_BULK, TA_VACANCY_READ, ta_data
 from hops import FCC, halfway
+from mpi4py import MPI
 from test_vibrations import ALLOY, CLUSTER, RIM, SLAB
 
 from lammps_implicit import LammpsImplicitError, Minimum
 from lammps_implicit.errors import ConvergenceError
 from lammps_implicit.stationary.point import StationaryPoint
-from lammps_implicit.vibrations import eigenmodes
+from lammps_implicit.vibrations import eigenmodes, iterative
 from lammps_implicit.vibrations.eigenmodes import modes_of
 from lammps_implicit.vibrations.levels import Choice
 
@@ -77,7 +78,7 @@ def test_the_softest_found_by_iterations_are_those_of_the_whole_matrix(write_dec
         whole = modes_of(minimum.response, None)
         iteratively(monkeypatch)
         few = modes_of(minimum.response, 4, tol=1e-7)
-        assert few.method.startswith("LOBPCG") and few.zero_modes == whole.zero_modes and len(few.frequencies) >= 4
+        assert few.method.startswith("Davidson") and few.zero_modes == whole.zero_modes and len(few.frequencies) >= 4
         np.testing.assert_allclose(few.frequencies, whole.frequencies[: len(few.frequencies)], rtol=1e-6)
         overlaps = np.tensordot(few.vectors, whole.vectors[: len(few.vectors)], ((1, 2), (1, 2)))
         np.testing.assert_allclose(np.linalg.svd(overlaps)[1], 1.0, atol=1e-6)
@@ -86,33 +87,33 @@ def test_the_softest_found_by_iterations_are_those_of_the_whole_matrix(write_dec
 def test_the_number_of_modes_decides_the_method(write_deck):
     with Minimum.from_deck(write_deck(ALLOY)) as minimum:
         few, many = modes_of(minimum.response, 2, tol=1e-4), modes_of(minimum.response, 40, tol=1e-4)
-    assert few.method.startswith("LOBPCG") and many.method.startswith("dense")
+    assert few.method.startswith("Davidson") and many.method.startswith("dense")
     assert few.evaluations < many.evaluations
     np.testing.assert_allclose(few.frequencies[:2], many.frequencies[:2], rtol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
-@pytest.mark.parametrize("iterative", [False, True])
-def test_equal_modes_come_all_or_none(write_deck, monkeypatch, count, iterative):
+@pytest.mark.parametrize("by_iterations", [False, True])
+def test_equal_modes_come_all_or_none(write_deck, monkeypatch, count, by_iterations):
     with Minimum.from_deck(write_deck(FCC)) as minimum:  # levels of 2, 3, 3, 3, 1 modes ...
-        if iterative:
+        if by_iterations:
             iteratively(monkeypatch)
         modes = modes_of(minimum.response, count)
     assert len(modes.frequencies) == {1: 2, 3: 5, 4: 5}[count]
     assert np.ptp(modes.frequencies[:2]) < 1e-5 and np.ptp(modes.frequencies[-2:]) < 1e-5
 
 
-@pytest.mark.parametrize("iterative", [False, True])
-def test_modes_nearest_a_frequency(write_deck, monkeypatch, iterative):
+@pytest.mark.parametrize("by_iterations", [False, True])
+def test_modes_nearest_a_frequency(write_deck, monkeypatch, by_iterations):
     with Minimum.from_deck(write_deck(ALLOY)) as minimum:
         whole = modes_of(minimum.response, None)
-        if iterative:
+        if by_iterations:
             iteratively(monkeypatch)
         for near in (whole.frequencies[4], 0.5 * (whole.frequencies[9] + whole.frequencies[10]) + 1e-3):
             modes = modes_of(minimum.response, 3, near, 1e-5)
             expected = np.sort(whole.frequencies[np.argsort(np.abs(whole.frequencies - near))[:3]])
             np.testing.assert_allclose(modes.frequencies, expected, rtol=1e-6)
-            assert modes.method.startswith("Jacobi-Davidson" if iterative else "dense")
+            assert modes.method.startswith("Davidson, of the softest" if by_iterations else "dense")
 
 
 def test_the_imaginary_mode_of_a_saddle_comes_first(write_deck, monkeypatch):
@@ -157,5 +158,55 @@ def test_levels_at_the_cut():
     assert Choice(1).of(np.array([3.0, -2.0, 1.0])) == [1]
 
 
+WORLD = MPI.COMM_WORLD
+
+
+@pytest.fixture
+def shared(tmp_path_factory):
+    """A folder that all ranks see."""
+    return WORLD.bcast(tmp_path_factory.mktemp("modes") if WORLD.rank == 0 else None)
+
+
+@pytest.mark.parallel(nprocs=[1, 2])
+@pytest.mark.parametrize("by_iterations", [False, True])
+def test_ranks_find_the_modes_of_plain_forces(shared, monkeypatch, by_iterations):
+    if WORLD.rank == 0:
+        (shared / "atoms.data").write_text(ta_data(range(1, 54)))
+        (shared / "in.ta").write_text(TA_VACANCY_READ)
+    WORLD.barrier()
+    with Minimum.from_deck(shared / "in.ta", comm=MPI.COMM_SELF) as minimum:
+        expected, whole = reference(minimum)(3), modes_of(minimum.response, None)
+        np.testing.assert_allclose(whole.frequencies, expected, rtol=1e-6)
+        ids = minimum.ids.copy()
+    if by_iterations:
+        iteratively(monkeypatch)
+    with Minimum.from_deck(shared / "in.ta", comm=WORLD) as minimum:
+        modes = modes_of(minimum.response, 3 if by_iterations else None)
+        count = len(modes.frequencies)
+        assert modes.method.startswith(
+            ("Davidson (SLEPc)" if WORLD.size > 1 else "Davidson") if by_iterations else "dense"
+        )
+        np.testing.assert_allclose(modes.frequencies, expected[:count], rtol=1e-6)
+        assert count >= 3 and modes.zero_modes == 3
+        places = np.searchsorted(np.sort(ids), minimum.ids)
+        mine = whole.vectors[:count, np.argsort(ids)][:, places]
+        overlaps = np.asarray(minimum.engine.sum(np.tensordot(mine, modes.vectors, ((1, 2), (1, 2)))))
+        np.testing.assert_allclose(np.linalg.svd(overlaps)[1], 1.0, atol=1e-6)
+        if by_iterations:
+            near = modes_of(minimum.response, 1, expected[4], 1e-5)
+            assert np.abs(near.frequencies / expected[4] - 1).min() < 1e-6
+
+
 @pytest.mark.parallel(nprocs=2)
-def test_two_ranks_find_the_same_modes(write_deck_of_ranks): ...
+def test_ranks_without_slepc_use_our_own_method(shared, monkeypatch):
+    if WORLD.rank == 0:
+        (shared / "atoms.data").write_text(ta_data(range(1, 54)))
+        (shared / "in.ta").write_text(TA_VACANCY_READ)
+    WORLD.barrier()
+    iteratively(monkeypatch)
+    with Minimum.from_deck(shared / "in.ta", comm=WORLD) as minimum:
+        with_slepc = modes_of(minimum.response, 3)
+        monkeypatch.setattr(iterative, "has_slepc", lambda: False)
+        without = modes_of(minimum.response, 3)
+    assert (with_slepc.method, without.method) == ("Davidson (SLEPc)", "Davidson")
+    np.testing.assert_allclose(without.frequencies, with_slepc.frequencies, rtol=1e-7)

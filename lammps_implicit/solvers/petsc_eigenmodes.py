@@ -19,6 +19,9 @@ except ImportError as error:
         'pip install "lammps_implicit[petsc]" or load it with your cluster\'s modules, or run on one rank'
     ) from None
 
+_BLOCK = 1
+"""Residuals that extend the space at a time. Chosen: one more than the modes of a level in a cubic crystal."""
+
 
 def slepc_lowest(
     problem: EigenProblem, start: Sequence[FloatArray], residual: float, iterations: int
@@ -45,6 +48,9 @@ def slepc_lowest(
         eps.setWhichEigenpairs(SLEPc.EPS.Which.SMALLEST_REAL)
         eps.setConvergenceTest(SLEPc.EPS.Conv.ABS)
         eps.setDimensions(len(start))
+        # All vectors to start from are used: a level of k equal modes needs k of them.
+        eps.setGDInitialSize(len(start))
+        eps.setGDBlockSize(min(len(start), _BLOCK))
         eps.setTolerances(residual, iterations * len(start))  # one expansion by a block an iteration
         outer = eps.getST()
         outer.setType(SLEPc.ST.Type.PRECOND)

@@ -14,8 +14,8 @@ from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.vibrations.constants import vibration_units
 from lammps_implicit.vibrations.coordinates import MassWeighted
-from lammps_implicit.vibrations.iterative import Eigenpairs, nearest, softest
-from lammps_implicit.vibrations.levels import Choice
+from lammps_implicit.vibrations.iterative import Eigenpairs, nearest, ritz, softest
+from lammps_implicit.vibrations.levels import Choice, signed_roots
 from lammps_implicit.vibrations.spectrum import columns_needed, diagonalised, dynamical_matrix
 from lammps_implicit.vibrations.weighted_hessian import MassWeightedHessian
 
@@ -23,14 +23,12 @@ LARGEST, LARGEST_ON_RANKS = 6_000, 2_000
 """Independent displacements up to which D is held whole, on one process and on several ranks: 290 MB; each rank has it.
 """
 
-_PER_DIGIT = 4.0
-"""Products for each mode and digit of the tolerance in LOBPCG. Measured: 15 to 1e-4, 23 to 1e-6 (vacancy in Cu)."""
+_PER_DIGIT = 2.5
+"""Products for each mode and digit of the tolerance in Davidson's method. Measured: 10 to 1e-4, 14 to
+1e-6, of 8 modes of a vacancy in 863 atoms."""
 
 _ONE_SIDED = 1e-6
 """Tolerance down to which a product takes one force evaluation; two below."""
-
-_ASIDE = 1e-3
-"""Relative distance by which the shift of the solves misses the frequency, which may be that of a mode."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,9 @@ def modes_of(
     """Vibrational modes of a structure: all, the softest, or those nearest a frequency.
 
     In small cells D is evaluated whole, where it has symmetry from few displacements. In large ones the softest modes
-    are found by LOBPCG (SciPy) on one process and a Davidson method (SLEPc) on several ranks, with the springs of the
-    linear solves as the preconditioner; those nearest a frequency by Jacobi and Davidson's method with MINRES, which is
-    fast among the softest modes and slow amid the spectrum. Whichever is predicted to take fewer force evaluations is chosen.
+    are found by Davidson's method, on several ranks that of SLEPc, with the springs of linear solves as the
+    preconditioner; those nearest a frequency with all below it, of which there must be few. Whichever is predicted to
+    take fewer force evaluations is chosen.
 
     Parameters
     ----------
@@ -104,7 +102,7 @@ def modes_of(
     DeckError
         If an atom has no mass.
     ConvergenceError
-        If residuals are larger than `tol` allows.
+        If modes are not found, or residuals are larger than `tol` allows.
     """
     _check(count, near, tol)
     engine = response.engine
@@ -114,21 +112,20 @@ def modes_of(
     root = None if near is None else near / units.frequency_factor
     choice = Choice(min(count or possible, possible), root, 10 * tol**2 * matrix.spread)
     if possible == 0:
-        nothing = np.zeros(0)
-        found = Eigenpairs(nothing, np.zeros((0, *engine.positions.shape)), nothing)
+        found = ritz(matrix, [])
         method = "nothing but rigid motions is possible"
     elif _whole(response, count, root, tol, possible):
         found, method = _dense(response, choice, progress)
     elif root is None:
         found, method = softest(matrix, choice, possible, tol)
     else:
-        found, method = nearest(matrix, choice, root * abs(root) * (1 + _ASIDE), tol)
+        found, method = nearest(matrix, choice, possible, tol)
     _require_found(found, choice, tol * matrix.spread)
     vectors = _signed(engine, found.vectors)
     squares = (vectors**2).sum(axis=2)
     return Modes(
         read_only(found.values),
-        read_only(np.sign(found.values) * np.sqrt(np.abs(found.values)) * units.frequency_factor),
+        read_only(signed_roots(found.values) * units.frequency_factor),
         read_only(vectors),
         read_only(1 / (engine.n_atoms * np.asarray(engine.sum((squares**2).sum(axis=1))))),
         len(matrix.null_space.vectors),
@@ -171,7 +168,7 @@ def _whole(response: LinearResponse, count: int | None, near: float | None, tol:
     if count is None or near is not None:
         return True
     products = _PER_DIGIT * -np.log10(tol) * (1 if tol >= _ONE_SIDED else 2) + 2
-    return 2 * columns_needed(response) <= products * min(count + 2, possible)
+    return 2 * columns_needed(response) <= products * min(count + 3, possible)
 
 
 def _dense(response: LinearResponse, choice: Choice, progress: Progress) -> tuple[Eigenpairs, str]:
@@ -180,14 +177,14 @@ def _dense(response: LinearResponse, choice: Choice, progress: Progress) -> tupl
     matrix, displacements = dynamical_matrix(response, coordinates, progress)
     values, vectors, _ = diagonalised(response, coordinates, matrix)
     kept = choice.of(values)
-    values, chosen = values[kept], vectors[:, kept]
+    values, chosen = values[kept], coordinates.local(vectors[:, kept])
     random = vectors @ np.random.default_rng(2).standard_normal(vectors.shape[1])
     product = coordinates.of_force(response.hessian.second(coordinates.displacement(random)))
     product = vectors @ (vectors.T @ product)
     missed = np.linalg.norm(matrix @ random - product) / np.linalg.norm(random)
     products = coordinates.size if displacements is None else len(displacements)
     method = f"dense: {products} products" + ("" if displacements is None else ", the others by symmetry")
-    return Eigenpairs(values, coordinates.local(chosen), np.full(len(values), missed)), method
+    return Eigenpairs(values, chosen, values[:, None, None] * chosen, np.full(len(values), missed)), method
 
 
 def _require_found(found: Eigenpairs, choice: Choice, residual: float) -> None:

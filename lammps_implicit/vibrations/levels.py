@@ -13,6 +13,11 @@ LEVEL = 1e-4
 which are of second order in the residual."""
 
 
+def signed_roots(values: FloatArray) -> FloatArray:
+    """√|λ| with the sign of λ, (k,), for values of shape (k,)."""
+    return np.asarray(np.sign(values) * np.sqrt(np.abs(values)))
+
+
 @dataclass(frozen=True)
 class Choice:
     """A number of modes, the softest or those nearest a frequency.
@@ -32,7 +37,7 @@ class Choice:
 
     def of(self, values: FloatArray) -> list[int]:
         """Indices of the chosen ones among eigenvalues, ascending; more than `count` if a level needs them."""
-        roots = np.sign(values) * np.sqrt(np.abs(values))
+        roots = signed_roots(values)
         distance = roots if self.near is None else np.abs(roots - self.near)
         order = np.argsort(distance, kind="stable")
         kept = set(order[: self.count].tolist())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.response.linear_response import LinearResponse
 from lammps_implicit.solvers.eigenproblem import EigenProblem
-from lammps_implicit.solvers.interface import LinearSystem
 from lammps_implicit.solvers.nullspace import NullSpace
 from lammps_implicit.solvers.springs import random_vector
 from lammps_implicit.vibrations.masses import atom_masses
 
 _ABOVE = 4.0
 """Eigenvalue of what is projected out, in units of the spread: above all others, or at least far from the softest."""
+
+_SEEDS = 10_007
+"""Number of different random vectors."""
 
 
 class MassWeightedHessian:
@@ -51,40 +53,30 @@ class MassWeightedHessian:
         r = self.null_space.project(r)
         return self.null_space.project(self._roots * self._system.preconditioned(self._roots * r))
 
-    def start(self, count: int) -> list[FloatArray]:
-        """Soft random vectors that are the same on any number of ranks."""
-        ids, project = self.engine.ids, self.null_space.project
-        return [self.preconditioned(project(random_vector(ids, seed)) * self.spread) for seed in range(1, count + 1)]
+    def start(self, count: int, first: int = 0) -> list[FloatArray]:
+        """Soft random vectors, numbered from `first` on, that are the same on any number of ranks."""
+        numbers = [number % _SEEDS for number in range(first, first + count)]
+        return [self.preconditioned(self.spread * random_vector(self.engine.ids, 1 + seed)) for seed in numbers]
 
-    def problem(self, accuracy: float) -> EigenProblem:
+    def problem(self, accuracy: float, known: Sequence[FloatArray] = ()) -> EigenProblem:
         """Problem of the softest modes: what is projected out has an eigenvalue above them.
 
         Parameters
         ----------
         accuracy : float
             Relative error of products.
+        known : sequence of (n, 3) float arrays, optional
+            Modes that are projected out too.
         """
-        above, project = _ABOVE * self.spread, self.null_space.project
+        above = _ABOVE * self.spread
+        project = NullSpace(self.engine, [*self.null_space.vectors, *known]).project
 
         def product(v: FloatArray) -> FloatArray:
             inside = project(v)
-            return self.product(inside, accuracy) + above * (v - inside)
+            return project(self.product(inside, accuracy)) + above * (v - inside)
 
         def precondition(r: FloatArray) -> FloatArray:
             inside = project(r)
-            return self.preconditioned(inside) + (r - inside) / above
+            return project(self.preconditioned(inside)) + (r - inside) / above
 
         return EigenProblem(self.engine, product, precondition)
-
-    def shifted(self, value: float) -> LinearSystem:
-        """The linear system of D - a value, which is indefinite."""
-        return replace(
-            self._system,
-            operator=lambda v, accuracy, size: self.product(v, accuracy) - value * v,
-            precondition=self.preconditioned,
-            null_space=self.null_space,
-            stiffness=self.spread,
-            saddle=True,
-            measure=None,
-            direct=np.inf,
-        )
