@@ -1,5 +1,5 @@
-"""Gradient of the free energy of Ta vacancies with respect to all parameters, against the number of atoms: from all modes
-up to 2,000 atoms, and from a few random probes. The largest cells take hours.
+"""Gradient of the free energy of Ta vacancies by all parameters, against the number of atoms: from all modes
+up to 2,000 atoms, and from random probes. The largest cells take hours.
 
     python benchmarks/free_energies.py --largest 70000 --ranks 2
 """

@@ -75,7 +75,7 @@ def free_energy(
         typer.Option(
             "--probes",
             parser=whole(2, 10**6),
-            help="Random probes instead of all modes, with a standard error. Default: whichever costs less, 32 of them.",
+            help="Random probes instead of all modes, with a standard error. Default: whichever costs less, or 32.",
             show_default=False,
         ),
     ] = None,
@@ -83,7 +83,7 @@ def free_energy(
         bool,
         typer.Option(
             "--expand",
-            help="Let the cell minimise its free energy at each temperature (quasi-harmonic approximation); with --cell.",
+            help="Let the cell minimise its free energy at each temperature (quasi-harmonic); with --cell.",
         ),
     ] = False,
     variables: VariableOption = None,

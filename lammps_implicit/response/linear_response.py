@@ -123,11 +123,6 @@ class LinearResponse:
         self._jacobians: dict[bytes, Jacobian] = {}
         self._cells: dict[bytes, tuple[CellSystem, float]] = {}
 
-    @property
-    def free_count(self) -> int:
-        """Number of free degrees of freedom on all ranks."""
-        return self.engine.n_free
-
     def prepared(self) -> Prepared:
         """Fit the springs and find the null space, once: three force evaluations, one if earlier springs hold."""
         if self._prepared is None:
@@ -225,7 +220,7 @@ class LinearResponse:
         if probe and not (known.probed or self.saddle) and scale > 0 and resists > 0:
             # Start the first solve away from its solution by a random displacement whose Hessian product is known. This
             # reveals saddle points whose unstable mode is orthogonal to b by symmetry: the iteration must resolve it.
-            weight = min(1.0, PROBE * tol * self.free_count**0.5) * scale / resists
+            weight = min(1.0, PROBE * tol * self.engine.n_free**0.5) * scale / resists
             start, right = weight * project(known.probe), right - weight * project(known.probe_product)
         if solver is None:
             solver = self.solver
@@ -242,14 +237,14 @@ class LinearResponse:
             solution = self._unless_unheld(lambda: iterative.solve(right, tol, scale), without_unheld)
             if solution.status is Status.SLOW and may_be_dense and np.isfinite(known.system.direct):
                 if self.engine.comm.rank == 0:
-                    warnings.warn(_TURNED_DENSE.format(solution.iterations, self.free_count), stacklevel=2)
+                    warnings.warn(_TURNED_DENSE.format(solution.iterations, self.engine.n_free), stacklevel=2)
                 solver = self._prepare_dense(tol, progress)
                 solution = solver.solve(known.system.null_space.project(right), tol, scale)
             solution.require_converged(tol)
         else:
             solution = Solution(np.zeros_like(right), Status.CONVERGED, 0, size / scale if scale > 0 else 0.0)
         # Only a tight solve proves that no mode is unstable: in a loose one it may stay below the tolerance.
-        known.probed |= probe and scale > 0 and PROBE * tol * self.free_count**0.5 <= 1.0
+        known.probed |= probe and scale > 0 and PROBE * tol * self.engine.n_free**0.5 <= 1.0
         # Search directions shared by many solves are as accurate as the tightest of them needs; single solves have
         # their own rule.
         share = 1.0 if isinstance(solver, ConjugateDirections) else PRODUCT_SHARE
@@ -356,7 +351,7 @@ class LinearResponse:
         expected = directions.iterations_expected(inner)
         asked = method
         if method == "auto":
-            method = "dense" if self.free_count < expected and self.engine.comm.size == 1 else "iterative"
+            method = "dense" if self.engine.n_free < expected and self.engine.comm.size == 1 else "iterative"
         solver: LinearSolver
         if method == "dense":
             solver = self._prepare_dense(inner, progress)
@@ -426,7 +421,7 @@ class LinearResponse:
         coupling, checked = self.mixed.coupling(freedom, steps), len(steps) > 1
         solve = self.checked_solve if checked else self.solve
         relaxed = np.zeros_like(coupling.forces)
-        noise = NO_COUPLING * self.prepared().system.stiffness * self.free_count**0.5
+        noise = NO_COUPLING * self.prepared().system.stiffness * self.engine.n_free**0.5
         for index in range(relaxed.shape[2]):
             if follow and self.engine.norm(coupling.forces[:, :, index]) > noise:
                 relaxed[:, :, index] = solve(coupling.forces[:, :, index], tol)
