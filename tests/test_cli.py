@@ -188,8 +188,9 @@ def test_the_demonstration_writes_what_it_lists(tmp_path):
         (1, "relaxed energy"),
         (2, "without relaxing positions"),
         (3, "1.123 eV, saddle moves by"),
-        (4, "the target loss was reached"),
-        (5, "('height', 'width')"),
+        (4, "(2, 31)"),
+        (5, "the target loss was reached"),
+        (6, "('height', 'width')"),
     ],
 )
 def test_the_readme_examples_run(tmp_path, place, said):
