@@ -242,7 +242,22 @@ def excess(
     quantity: Callable[[StationaryPoint], Observable],
     allow_numbers: bool,
 ) -> Observable:
-    """A quantity of the defect's cell minus that of the same atoms in the bulk and the reservoirs."""
+    """A quantity of the defect's cell minus that of the same atoms in the bulk and the reservoirs.
+
+    Parameters
+    ----------
+    defect, bulk, reservoirs
+        See `formation_energy`.
+    quantity : callable
+        Measures it on a cell.
+    allow_numbers : bool
+        Whether a reservoir may be a number.
+
+    Raises
+    ------
+    LammpsImplicitError
+        As `formation_energy`; or if a reservoir is a number, but must not be.
+    """
     cells = {element: cell for element, cell in reservoirs.items() if isinstance(cell, StationaryPoint)}
     require_comparable([defect, bulk, *cells.values()])
     for element, cell in cells.items():
@@ -259,6 +274,6 @@ def excess(
     numbers = {e: value for e, value in reservoirs.items() if not isinstance(value, StationaryPoint) and shares[e]}
     if numbers and not allow_numbers:
         raise LammpsImplicitError(
-            f"the reservoir of {', '.join(numbers)} is a number, which has no volume: give a cell of the element"
+            f"the reservoir of {', '.join(numbers)} is a number, which has neither volume nor entropy: give a cell of the element"
         )
     return combine(terms, -sum(shares[element] * value for element, value in numbers.items()))

@@ -260,10 +260,12 @@ class LatticeDistortion(ObservableKind):
 
 
 def cells_of_defect(defect: str, bulk: str, reservoirs: dict[str, Union[float, str]]) -> list[str]:
+    """Names of the cells that the formation of a defect depends on, those of reservoirs among them."""
     return [defect, bulk, *(str(given) for given in reservoirs.values() if not is_quantity(given))]
 
 
 def reservoirs_of(given: dict[str, Union[float, str]], cells: Cells, unit_of: StationaryPoint) -> dict[str, Reservoir]:
+    """Reservoirs by element: cells by their names, and chemical potentials in the unit of energy of a cell."""
     return {
         element: energy_in_unit_of(unit_of, value, f"reservoir of {element}")
         if is_quantity(value)

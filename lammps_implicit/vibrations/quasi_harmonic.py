@@ -124,8 +124,9 @@ def expand_cell(
     given, freedom = freedom, replace(freedom, basis=freedom.basis @ axes)
     patterns = np.tensordot(axes.T, system.patterns(), axes=1)
     predicted = predicted @ axes
+    low = high = np.zeros(len(system.stiffness))
     for _ in range(_TRIALS):
-        low, high = np.minimum(predicted.min(axis=0), 0.0), np.maximum(predicted.max(axis=0), 0.0)
+        low, high = np.minimum(predicted.min(axis=0), low), np.maximum(predicted.max(axis=0), high)
         centre, reach = (low + high) / 2, np.maximum(ROOM * (high - low) / 2, LEAST)
         models = _measured(point, temperatures, quantum, freedom, patterns, centre, reach, gradient, tol, progress)
         still = np.zeros(len(point.potential.theta))
