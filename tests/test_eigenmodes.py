@@ -148,6 +148,18 @@ def test_what_cannot_be_asked_for(write_deck, monkeypatch):
             modes_of(minimum.response, None)
 
 
+def test_two_atoms_have_one_level_and_one_atom_has_none(write_deck, monkeypatch):
+    with Minimum.from_deck(write_deck(TA_BULK.replace("0 2 0 2 0 2", "0 1 0 1 0 1"))) as minimum:
+        whole = modes_of(minimum.response, 1)
+        assert len(whole.frequencies) == 3 and whole.participation.sum() == pytest.approx(3.0)
+        iteratively(monkeypatch)
+        np.testing.assert_allclose(modes_of(minimum.response, 1).frequencies, whole.frequencies, rtol=1e-6)
+    alone = TA_BULK.replace("bcc 3.316", "sc 2.6").replace("0 2 0 2 0 2", "0 1 0 1 0 1")
+    with Minimum.from_deck(write_deck(alone)) as minimum:
+        modes = modes_of(minimum.response, 1)
+        assert modes.frequencies.shape == (0,) and modes.vectors.shape == (0, 1, 3) and modes.zero_modes == 3
+
+
 def test_levels_at_the_cut():
     values = np.array([1.0, 2.0, 2.0, 2.00001, 3.0, 4.0])
     assert Choice(1).of(values) == [0]
