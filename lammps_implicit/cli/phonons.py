@@ -282,7 +282,7 @@ def _tell(minimum: Minimum, found: Phonons, changes: FloatArray | None, known: S
             f"{found.evaluations.forces:,} forces, {found.evaluations.descriptors:,} descriptors (cell and supercell)",
         ),
         ("frequencies", f"{values.min():.5g} to {values.max():.5g} {unit} on the path"),
-        ("at Γ", f"{', '.join(f'{value:.5g}' for value in _at_gamma(found))} {unit}"),
+        ("at Γ", f"{_at_gamma(found)} {unit}"),
         ("Grüneisen parameters", _grueneisen(found)),
     ]
     if known is not None:
@@ -320,11 +320,11 @@ def _grueneisen(found: Phonons) -> str:
     return f"{shown.min():.4g} to {shown.max():.4g} on the path" if len(shown) else "none"
 
 
-def _at_gamma(found: Phonons) -> FloatArray:
+def _at_gamma(found: Phonons) -> str:
+    """Frequencies at Γ, as many as branches are told."""
     rows = np.flatnonzero((found.path.qpoints == 0).all(axis=1))
-    if len(rows):
-        return np.asarray(found.bands.values[rows[0]])
-    return np.asarray(found.mesh_bands.values[0])
+    values = found.bands.values[rows[0]] if len(rows) else found.mesh_bands.values[0]
+    return ", ".join(f"{value:.5g}" for value in values[:_BRANCHES]) + (", ..." if len(values) > _BRANCHES else "")
 
 
 def _tell_unstable(modes: list[Unstable], unit: str) -> None:

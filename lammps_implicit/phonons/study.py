@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.linalg import polar
 
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.cell.system import CellSystem
-from lammps_implicit.evaluators.interface import Evaluations
+from lammps_implicit.evaluators.interface import Evaluations, Evaluator
 from lammps_implicit.phonons.crystal import STEP, Crystal, Path, crystal_of, mesh_of, standard_path
 from lammps_implicit.phonons.dynamical import Dynamics, Frequencies, frequencies
 from lammps_implicit.phonons.evaluation import Displaced, derivatives_at, forces_at, step_error, without_idle
@@ -33,6 +34,8 @@ from lammps_implicit.phonons.supercell import (
 from lammps_implicit.progress import Progress, no_progress
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import Units
+
+T = TypeVar("T")
 
 POINTS = 101
 """Q-points of the longest segment of the path."""
@@ -169,11 +172,11 @@ def _phonons(
     step: float,
     progress: Progress,
 ) -> Phonons | None:
-    root = point.engine.comm.rank == 0
     atoms = repeated_atoms(repeated, cell)
     with without_idle():
         system = _cell_system(point)
-    crystal = _crystal(system, cell, atoms, counts, point.units, primitive, step) if root else None
+    engine = point.engine
+    crystal = _kept_on_root(engine, lambda: _crystal(system, cell, atoms, counts, point.units, primitive, step))
     displaced: Displaced = point.engine.on_root(lambda: _in_ids(crystal))
     total = _Steps(progress, len(displaced))
     force_constants = _fitted(crystal, forces_at(repeated, displaced, total.next()))
@@ -189,12 +192,24 @@ def _phonons(
         [_at(repeated, crystal, displaced, sign * strain, sign * moved, cell, total.next()) for sign in (1, -1)]
         for strain, moved in zip(directions.strains, directions.displacements, strict=True)
     ]
-    if crystal is None or force_constants is None:
-        return None
-    bare = np.zeros((0, *force_constants.shape)) if bare is None else bare
-    spent = {id(one): one.engine.evaluations for one in (point, repeated)}.values()
-    evaluations = Evaluations(sum(one.forces for one in spent), sum(one.descriptors for one in spent))
-    return _made(crystal, cell, counts, force_constants, bare, directions, slopes, points, mesh, error, evaluations)
+
+    def finish() -> Phonons:
+        assert crystal is not None and force_constants is not None
+        fixed = np.zeros((0, *force_constants.shape)) if bare is None else bare
+        spent = {id(one): one.engine.evaluations for one in (point, repeated)}.values()
+        evaluations = Evaluations(sum(one.forces for one in spent), sum(one.descriptors for one in spent))
+        return _made(
+            crystal, cell, counts, force_constants, fixed, directions, slopes, points, mesh, error, evaluations
+        )
+
+    return _kept_on_root(engine, finish)
+
+
+def _kept_on_root(engine: Evaluator, task: Callable[[], T]) -> T | None:
+    """The result of a task of rank 0, which stays there; its errors are raised on every rank."""
+    kept: list[T] = []
+    engine.on_root(lambda: kept.append(task()))
+    return kept[0] if kept else None
 
 
 def _made(
