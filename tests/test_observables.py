@@ -321,7 +321,7 @@ def test_cells_that_cannot_be_compared_are_refused(tantalum, ta_vacancy, write_d
         pytest.raises(LammpsImplicitError, match="different potentials"),
     ):
         formation_energy(ta_vacancy, other)
-    with pytest.raises(LammpsImplicitError, match="a number, which has no volume"):
+    with pytest.raises(LammpsImplicitError, match="a number, which has neither volume"):
         formation_volume(vacancy, bulk, {"Ta": -11.8})
     with pytest.raises(LammpsImplicitError, match="full"):
         elastic_constants(bulk)
