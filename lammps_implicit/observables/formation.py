@@ -274,6 +274,7 @@ def excess(
     numbers = {e: value for e, value in reservoirs.items() if not isinstance(value, StationaryPoint) and shares[e]}
     if numbers and not allow_numbers:
         raise LammpsImplicitError(
-            f"the reservoir of {', '.join(numbers)} is a number, which has neither volume nor entropy: give a cell of the element"
+            f"the reservoir of {', '.join(numbers)} is a number, which has neither volume nor entropy: give a "
+            "cell of the element"
         )
     return combine(terms, -sum(shares[element] * value for element, value in numbers.items()))
