@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from hops import FCC, halfway
-from test_vibrations import frequencies, opened, thermal
+from test_vibrations import frequencies, opened, strain_to, thermal
 from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError
@@ -26,6 +26,8 @@ from lammps_implicit.observables.thermal import (
     migration_free_energy,
     migration_rate,
     rate_prefactor,
+    thermal_expansion,
+    thermal_volume,
 )
 
 K = 8.617333262e-5
@@ -117,6 +119,32 @@ def test_observables_and_gradients_agree_with_relaxing_again(cells):
         np.testing.assert_allclose(found.gradient @ change, (up - down) / 2, atol=3e-4 * size, err_msg=name)
 
 
+def test_expansion_and_phonons_agree_with_relaxing_again(tmp_path):
+    pytest.importorskip("phonopy")
+    from lammps_implicit.phonons.observable import PhononFrequency
+
+    wave = PhononFrequency(kind="phonon frequency", cell="b", qpoint=(0.5, 0.5, 0.5), branch=3, supercell=(1, 1, 1))
+    with opened(tmp_path, PERFECT, parameters="morse*", cell="iso") as crystal:
+        theta = crystal.potential.theta
+        change = np.random.default_rng(4).standard_normal(len(theta)) * theta * 1e-4
+        measures = {
+            "volume": lambda order: thermal_volume(crystal, AT, order=order),
+            "expansion": lambda order: thermal_expansion(crystal, AT, order=order),
+            "wave": lambda order: wave.measure({"b": crystal}, order, 1e-6),
+        }
+        found = {name: measure(1) for name, measure in measures.items()}
+        ends = []
+        for sign in (1, -1):
+            moved = crystal.relaxed_at(sign * change, cell=crystal.freedom)
+            with crystal.excursion(sign * change, moved[0], strain_to(crystal.engine.cell, moved[2])):
+                ends.append({name: measure(0).value for name, measure in measures.items()})
+    for name, observable in found.items():
+        expected = (ends[0][name] - ends[1][name]) / 2
+        tolerance = 1e-2 if name == "expansion" else 2e-4  # a second derivative of what is fitted
+        np.testing.assert_allclose(observable.gradient @ change, expected, rtol=tolerance, err_msg=name)
+    assert found["expansion"].value > 0
+
+
 def test_a_classical_rate_is_prefactor_and_barrier(cells):
     vacancy, _, saddle = cells
     rate = migration_rate(saddle, vacancy, Conditions(700.0, quantum=False))
@@ -165,6 +193,13 @@ SETTINGS = {
         "c": {"kind": "defect concentration", "defect": "vacancy", "bulk": "bulk", "temperature": 900},
         "s": {"kind": "entropy", "cell": "bulk", "temperature": 300, "per_atom": True},
         "softest": {"kind": "frequency", "cell": "vacancy"},
+        "wave": {
+            "kind": "phonon frequency",
+            "cell": "bulk",
+            "qpoint": [0.5, 0, 0],
+            "branch": 1,
+            "supercell": [1, 1, 1],
+        },
     },
 }
 
@@ -178,6 +213,7 @@ def test_a_study_has_observables_at_temperature(tmp_path):
         study = run_study(read_configuration(tmp_path / "study.yaml", StudySettings))
     found = study.observables
     assert found["F"].units == "eV" and found["S"].units == "kB" and found["softest"].units == "THz"
+    assert found["wave"].value > 1 and np.isfinite(found["wave"].gradient).all()
     assert 0 < found["s"].value < 10 and np.isfinite(found["c"].gradient).all()
     assert found["F"].value < found["vacancy: formation energy"].value
 

@@ -16,12 +16,12 @@ import numpy as np
 from lammps_implicit.arrays import FloatArray
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.observables.barriers import require_saddle_of
-from lammps_implicit.observables.cells import composition, unknown_gradient
+from lammps_implicit.observables.cells import composition, require_relaxed_cell, unknown_gradient
 from lammps_implicit.observables.formation import Reservoir, excess
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.vibrations.constants import VibrationUnits, vibration_units
-from lammps_implicit.vibrations.free_energy import FreeEnergy, harmonic_free_energy
+from lammps_implicit.vibrations.free_energy import FreeEnergy, gibbs_energy, harmonic_free_energy
 from lammps_implicit.vibrations.modes import differentiated_modes
 
 SMALLEST = 0.5
@@ -112,6 +112,41 @@ def frequency(cell: StationaryPoint, mode: int, tol: float = 1e-6, order: int = 
     slopes = found.frequency_gradient
     slope = None if slopes is None else slopes[mode - 1 : mode]
     return _observable(cell, found.frequencies[mode - 1], slope, _constants(cell).frequency, 0.0)
+
+
+def thermal_volume(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
+    """Volume of a cell that minimises its free energy at a temperature (quasi-harmonic approximation).
+
+    Parameters
+    ----------
+    cell : StationaryPoint
+        With a relaxed cell.
+    at, tol, order
+        See `free_energy`; all modes are used.
+
+    Returns
+    -------
+    Observable
+        Scalar, in LAMMPS' unit of length cubed.
+
+    Raises
+    ------
+    LammpsImplicitError
+        See `gibbs_energy`; or if the cell was not relaxed.
+    """
+    found = _expanded(cell, at, tol, order)
+    assert found.volume is not None
+    return _observable(cell, found.volume[0], found.volume_gradient, cell.units.volume, 0.0, found.caution)
+
+
+def thermal_expansion(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
+    """Coefficient of thermal expansion of the volume, d(ln V)/dT, 1/K; arguments as of `thermal_volume`."""
+    found = _expanded(cell, at, tol, order)
+    assert found.expansion is not None
+    trace = cell.strain(cell.cell).basis[:3].sum(axis=0)
+    slope = None if found.expansion_gradient is None else found.expansion_gradient @ trace
+    units = f"1/{_constants(cell).temperature}"
+    return _observable(cell, float(found.expansion[0] @ trace), slope, units, 0.0, found.caution)
 
 
 def formation_free_energy(
@@ -247,9 +282,26 @@ def _thermal(cell: StationaryPoint, at: Conditions, tol: float, order: int) -> F
     return harmonic_free_energy(cell, at.temperature, at.quantum, at.probes, freedom=freedom, gradient=wanted, tol=tol)
 
 
-def _observable(cell: StationaryPoint, value: float, slope: FloatArray | None, units: str, error: float) -> Observable:
+def _expanded(cell: StationaryPoint, at: Conditions, tol: float, order: int) -> FreeEnergy:
+    require_relaxed_cell(cell, "thermal expansion depends")
+    if at.probes is not None:
+        raise LammpsImplicitError("thermal expansion needs all modes: leave out probes")
+    key = ("expanded", at, tol, order > 0)
+    if key not in cell.response.kept:
+        wanted = order > 0 and bool(len(cell.potential.theta))
+        freedom = cell.strain(cell.cell)
+        found = gibbs_energy(cell, at.temperature, at.quantum, freedom=freedom, gradient=wanted, tol=tol)
+        cell.response.kept[key] = found
+    kept: FreeEnergy = cell.response.kept[key]
+    return kept
+
+
+def _observable(
+    cell: StationaryPoint, value: float, slope: FloatArray | None, units: str, error: float, caution: str = ""
+) -> Observable:
     gradient = unknown_gradient(cell) if slope is None else np.asarray(slope[0])
-    caution = f"estimated with random probes, to a standard error of {error:.1e} {units}" if error > 0 else ""
+    if error > 0:
+        caution = f"estimated with random probes, to a standard error of {error:.1e} {units}"
     return Observable(np.asarray(value), gradient, units, caution=caution)
 
 

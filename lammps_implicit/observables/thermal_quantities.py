@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Optional, Union
 from pydantic import Field
 
 from lammps_implicit.observables.barriers import require_saddle_of
-from lammps_implicit.observables.cells import require_enthalpy
+from lammps_implicit.observables.cells import require_enthalpy, require_relaxed_cell
 from lammps_implicit.observables.kind import Cells, ObservableKind
 from lammps_implicit.observables.observable import Observable, combine
 from lammps_implicit.observables.quantities import cells_of_defect, reservoirs_of
@@ -22,6 +22,8 @@ from lammps_implicit.observables.thermal import (
     migration_free_energy,
     migration_rate,
     rate_prefactor,
+    thermal_expansion,
+    thermal_volume,
 )
 
 
@@ -69,6 +71,34 @@ class CellEntropy(_OfCell):
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
         return self.shared(entropy(cells[self.cell], self.conditions(), tol, order), cells)
+
+
+class ThermalVolume(_OfCell):
+    """Volume of a cell that minimises its free energy at the temperature (quasi-harmonic approximation)."""
+
+    kind: Literal["thermal volume"]
+
+    def check(self, cells: Cells) -> None:
+        require_relaxed_cell(cells[self.cell], "thermal expansion depends")
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return self.shared(thermal_volume(cells[self.cell], self.conditions(), tol, order), cells)
+
+
+class ThermalExpansion(_Thermal):
+    """Coefficient of thermal expansion of the volume of a cell (quasi-harmonic approximation)."""
+
+    kind: Literal["thermal expansion"]
+    cell: str
+
+    def cells(self) -> list[str]:
+        return [self.cell]
+
+    def check(self, cells: Cells) -> None:
+        require_relaxed_cell(cells[self.cell], "thermal expansion depends")
+
+    def measure(self, cells: Cells, order: int, tol: float) -> Observable:
+        return thermal_expansion(cells[self.cell], self.conditions(), tol, order)
 
 
 class Frequency(ObservableKind):

@@ -24,8 +24,9 @@ SECOND_STEP = 2e-4
 """Step of second differences of the energy, relative to the parameter: near ε^(1/4) = 1.2e-4, where truncation and
 round-off balance."""
 
-NO_ENERGY, NO_FORCE = 1e-14, 1e-11
-"""Changes that count as round-off: of the energy, relative to itself, and of a force, eV/Å."""
+NO_ENERGY, NO_FORCE, NO_WORK = 1e-14, 1e-11, 1e-12
+"""Changes that count as round-off: of the energy, relative to itself, of a force, eV/Å, and of pressure times volume,
+relative to the energy."""
 
 MANY = 2_000
 """Force evaluations of second derivatives beyond which they are told beforehand."""
@@ -133,7 +134,9 @@ def sweep_parameters(
             found.pressures[index] = (up[2] - down[2]) / width
             progress(index + 1, count)
             moved = engine.max_abs(up[1] - down[1]) / units_of(engine.deck.units).force_factor
-            if not linear[index] and abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and moved <= NO_FORCE:
+            work = engine.volume * float(np.abs(up[2] - down[2]).max())  # perfect crystals feel the pressure only
+            same = abs(up[0] - down[0]) <= NO_ENERGY * abs(here[0]) and work <= NO_WORK * abs(here[0])
+            if not linear[index] and same and moved <= NO_FORCE:
                 idle.append(potential.names[index])
         if idle:
             _tell_idle(idle, count, engine)
