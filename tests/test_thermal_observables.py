@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from lammps_implicit import LammpsImplicitError
 from lammps_implicit.cli import app
+from lammps_implicit.inverse.config import InversionSettings
+from lammps_implicit.inverse.run import invert
 from lammps_implicit.observables.config import StudySettings
 from lammps_implicit.observables.configuration import read_configuration
 from lammps_implicit.observables.study import run_study
@@ -47,6 +49,13 @@ def cells(tmp_path):
     yield found
     for cell in found:
         cell.close()
+
+
+@pytest.fixture
+def decks(tmp_path):
+    (tmp_path / "in.bulk").write_text(PERFECT)
+    (tmp_path / "in.vacancy").write_text(FCC)
+    return tmp_path
 
 
 def at_other_parameters(cells, change, measure):
@@ -218,6 +227,28 @@ def test_a_study_has_observables_at_temperature(tmp_path):
     assert found["F"].value < found["vacancy: formation energy"].value
 
 
+def test_a_potential_is_tuned_to_an_entropy_and_a_frequency(decks):
+    settings = {
+        "parameters": {"free": "morse*"},
+        "cells": {"vacancy": {"deck": "in.vacancy"}, "bulk": {"deck": "in.bulk"}},
+        "observables": {
+            "S": {"kind": "formation entropy", "defect": "vacancy", "bulk": "bulk", "temperature": 300},
+            "softest": {"kind": "frequency", "cell": "vacancy"},
+        },
+        "structures": False,
+        "loss": {"observables": {"S": {"change": 0.1}, "softest": {"change": 0.05}}},
+    }
+    (decks / "tuned").mkdir()
+    (decks / "tune.yaml").write_text(yaml.safe_dump(settings))
+    lines = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = invert(read_configuration(decks / "tune.yaml", InversionSettings), decks / "tuned", say=lines.append)
+    assert found.descent.converged, lines[-5:]
+    for name, change in (("S", 0.1), ("softest", 0.05)):
+        assert found.end[name] == pytest.approx(found.start[name] + change, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -236,13 +267,6 @@ def test_settings_that_are_wrong_are_refused(changed, message, tmp_path):
     with pytest.raises(LammpsImplicitError, match=message) as refused:
         read_configuration(tmp_path / "study.yaml", StudySettings)
     assert "\n" not in str(refused.value)
-
-
-@pytest.fixture
-def decks(tmp_path):
-    (tmp_path / "in.bulk").write_text(PERFECT)
-    (tmp_path / "in.vacancy").write_text(FCC)
-    return tmp_path
 
 
 def run(folder, *arguments):
