@@ -202,6 +202,26 @@ def strain_to(before, after):
     return (np.linalg.solve(before, after) - np.eye(3)).T
 
 
+def test_atoms_of_one_type_may_have_masses_of_their_own(tmp_path):
+    text = FCC.replace("mass            1 63.546\n", "")
+    text = text.replace("units           metal\n", "units           metal\natom_style      sphere\n")
+    text = text.replace(
+        "pair_style", "set type 1 diameter 1.0\nset type 1 mass 63.546\nset atom 5 mass 30.0\npair_style"
+    )
+    with opened(tmp_path, text, parameters="morse*") as point:
+        assert len(set(point.engine.atom_masses())) == 2
+        found = harmonic_free_energy(point, [300.0], False, method="exact")
+        theta, ends = point.potential.theta, []
+        change = np.random.default_rng(1).standard_normal(len(theta)) * theta * 2e-5
+        for sign in (1, -1):
+            moved = point.relaxed_at(sign * change)
+            with point.excursion(sign * change, moved[0]):
+                values = np.delete(np.sort(frequencies(point)), range(3))
+                ends.append(thermal(values, [300.0], False, False)[2, 0])
+        size = np.abs(found.entropy_gradient[0] * change).max()
+        np.testing.assert_allclose(found.entropy_gradient[0] @ change, (ends[0] - ends[1]) / 2, atol=3e-5 * size)
+
+
 @pytest.mark.parametrize("quantum", [False, True])
 def test_random_probes_agree_with_all_modes_within_their_errors(quantum, tmp_path):
     with opened(tmp_path, SYSTEMS["alloy"][0], parameters="lj*", cell="iso") as point:

@@ -20,8 +20,8 @@ from lammps_implicit.vibrations.choosing import LARGEST
 TEMPERATURE = 300.0
 """K; classical vibrations, whose derivatives are the same at all temperatures."""
 
-PROBES = 8
-"""Random probes."""
+PROBES, TOL = 8, 1e-3
+"""Random probes, and the tolerance of products and solves: well below what formation entropies are asked for."""
 
 
 def measure(cells: Sequence[Cell], say: Say, ranks: int = 1) -> Iterator[Record]:
@@ -110,7 +110,7 @@ def main() -> None:
         assert point.statistics is not None
         vjp = point.statistics.evaluations.total
         start = time.perf_counter()
-        found = point.free_energy(TEMPERATURE, False, probes, method=arguments.method)
+        found = point.free_energy(TEMPERATURE, False, probes, method=arguments.method, tol=TOL)
         speak(
             {
                 "atoms": point.engine.n_atoms,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from lammps_implicit.arrays import FloatArray, IntArray
 from lammps_implicit.cell.freedom import StrainFreedom
 from lammps_implicit.errors import LammpsImplicitError
@@ -67,6 +69,8 @@ def vibrations_of(
         raise LammpsImplicitError(f"probes = {probes!r}: give at least 2, whose spread tells their error")
     if method == "exact" and probes is not None:
         raise LammpsImplicitError("method 'exact' takes no probes: leave them out, or use method 'probes'")
+    if response.engine.external and response.engine.comm.rank == 0:
+        warnings.warn("external forces act on the atoms: vibrations are those in them", stacklevel=4)
     size = response.engine.n_free
     if method == "exact" and size > LARGEST:
         raise LammpsImplicitError(

@@ -30,6 +30,8 @@ class MassWeighted:
         All ids, sorted.
     columns : (N, 3) int array
         Component of q that each atom's displacement belongs to, by the place of its id; -1 where it is held.
+    masses : (N,) float array
+        By the place of the id.
     """
 
     def __init__(self, engine: Evaluator) -> None:
@@ -51,7 +53,7 @@ class MassWeighted:
         counts = np.bincount(self.columns[self.columns >= 0], minlength=self.size)
         masses = np.zeros(len(self.ids))
         masses[places] = atom_masses(engine)
-        masses = np.asarray(engine.sum(masses))
+        self.masses = masses = np.asarray(engine.sum(masses))
         of_components = np.broadcast_to(masses[:, None], self.columns.shape)[self.columns >= 0]
         heaviness = np.bincount(self.columns[self.columns >= 0], of_components, self.size) / np.maximum(counts, 1)
         self.roots = np.sqrt(heaviness)

@@ -139,8 +139,8 @@ class Symmetry:
 def find_symmetry(engine: Evaluator, coordinates: MassWeighted) -> Symmetry | None:
     """Symmetry of the reference; None if there is none that tells anything about displacements.
 
-    None is looked for where boundaries or external forces act, atoms are held partly or move as one, or charges are not
-    those of the types.
+    None is looked for where boundaries or external forces act, or atoms are held partly or move as one. Atoms are alike
+    if their types and masses are, and if they are held or not; charges are left to the check of products.
 
     Parameters
     ----------
@@ -161,7 +161,9 @@ def find_symmetry(engine: Evaluator, coordinates: MassWeighted) -> Symmetry | No
     positions, types = np.zeros((len(coordinates.ids), 3)), np.zeros(len(coordinates.ids), np.int64)
     positions[places], types[places] = engine.positions - engine.origin, engine.types
     positions, types = np.asarray(engine.sum(positions)), np.asarray(engine.sum(types))
-    cell, kinds = engine.cell, 2 * types + (held > 0)
+    cell = engine.cell
+    alike = np.column_stack([types, held > 0, coordinates.masses])
+    kinds = np.unique(alike, axis=0, return_inverse=True)[1].reshape(-1)
 
     def search() -> Symmetry | None:
         fractional = positions @ np.linalg.inv(cell)
