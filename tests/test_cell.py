@@ -155,6 +155,7 @@ def test_derivatives_are_the_same_after_brute_force(relaxed_cell):
     assert relative_error(relaxed_cell.jvp(theta, 1e-7), before[1]) < 1e-5
 
 
+@pytest.mark.slow
 def test_cells_follow_the_forces_where_they_and_energies_disagree():
     with Minimum.from_deck(DECKS / "in.inp_vacancy", variables={"n": "2"}, cell="iso") as minimum:
         theta, start, energy = minimum.potential.theta, minimum.engine.cell, minimum.energy

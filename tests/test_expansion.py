@@ -237,6 +237,7 @@ def test_errors_of_strains_are_those_of_lattice_parameters_and_volumes(kinked):
     assert float(cells.volume(minimum).second_order_error) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_strains_that_are_too_uncertain_are_used_to_first_order_only(kinked, monkeypatch):
     minimum, third = kinked
     monkeypatch.setattr(cubic, "KINKED", 1e-4)

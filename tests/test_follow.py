@@ -136,6 +136,7 @@ minimize 0 1e-10 10000 100000
 """
 
 
+@pytest.mark.slow
 def test_softening_modes_of_another_symmetry_are_seen(write_deck):
     """The mode that is softest at the start is not the one that becomes unstable."""
     with Minimum.from_deck(write_deck(INTERSTITIAL), ftol=1e-9) as minimum:
