@@ -39,7 +39,8 @@ ftol: 1.0e-9
 
 def _run(folder, *arguments, ranks=0):
     launcher = [shutil.which("mpirun", path=f"{sys.prefix}/bin") or "mpirun", "-n", str(ranks)] if ranks else []
-    command = [*launcher, *program(), "invert", *map(str, arguments)]
+    start = [sys.executable, "-m", "lammps_implicit"] if ranks else program()  # a server beside ranks is none of them
+    command = [*launcher, *start, "invert", *map(str, arguments)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
