@@ -20,7 +20,7 @@ from lammps_implicit.vibrations.choosing import LARGEST
 TEMPERATURE = 300.0
 """K; classical vibrations, whose derivatives are the same at all temperatures."""
 
-PROBES, TOL = 8, 1e-3
+PROBES, TOL = 4, 1e-3
 """Random probes, and the tolerance of products and solves: well below what formation entropies are asked for."""
 
 
