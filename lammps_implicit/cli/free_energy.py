@@ -30,6 +30,7 @@ from lammps_implicit.cli.options import (
     whole,
 )
 from lammps_implicit.ensembles.ensemble import read_ensemble
+from lammps_implicit.ensembles.propagation import QUANTILES
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import refuse_inputs, refuse_to_overwrite, write_figure
 from lammps_implicit.minimum import Minimum
@@ -179,8 +180,10 @@ def free_energy(
             curves += curves_of_formation(point, perfect, *pair)
             evaluations += sum(costs)
         if changes is not None:
-            curves = [curve.over(changes) for curve in curves]
+            curves = [curve.over(changes, QUANTILES) for curve in curves]
         attributes = _attributes(point, found, cell, expand, evaluations)
+        if changes is not None:
+            attributes["quantile_levels"] = np.array(QUANTILES)
 
         def finish() -> None:
             write_curves(output, known, found.temperature_units, curves, given, attributes, overwrite)

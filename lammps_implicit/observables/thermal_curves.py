@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,8 +32,10 @@ class Curve:
     error : (T,) float array
         Standard error of random probes; zeros where all modes were used.
     units : str
-    deviation : (T,) float array or None
-        Standard deviation over an ensemble of parameters, to first order.
+    mean, deviation : (T,) float array or None
+        Mean and standard deviation over an ensemble of parameters, to first order.
+    quantiles : (L, T) float array or None
+        The same.
     """
 
     name: str
@@ -41,13 +43,21 @@ class Curve:
     gradient: FloatArray | None
     error: FloatArray
     units: str
+    mean: FloatArray | None = None
     deviation: FloatArray | None = None
+    quantiles: FloatArray | None = None
 
-    def over(self, changes: FloatArray) -> Curve:
-        """The same with its deviation over changes of the parameters, (S, P)."""
+    def over(self, changes: FloatArray, levels: Sequence[float]) -> Curve:
+        """The same with its distribution over changes of the parameters, (S, P), with quantiles at these levels."""
         if self.gradient is None:
             return self
-        return replace(self, deviation=(changes @ self.gradient.T).std(axis=0))
+        samples = self.values + changes @ self.gradient.T
+        return replace(
+            self,
+            mean=samples.mean(axis=0),
+            deviation=samples.std(axis=0),
+            quantiles=np.quantile(samples, levels, axis=0),
+        )
 
 
 def curves_of_cell(cell: StationaryPoint, found: FreeEnergy) -> list[Curve]:
