@@ -50,7 +50,9 @@ def plot_curves(temperatures: FloatArray, temperature_units: str, curves: Sequen
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     if any(curve.deviation is not None for panel in panels for curve in panel):
-        figure.suptitle("lines: at the given parameters; bands: mean ± one deviation of the ensemble", fontsize="small", color="0.4")
+        figure.suptitle(
+            "lines: at the given parameters; bands: mean ± one deviation of the ensemble", fontsize="small", color="0.4"
+        )
     return figure
 
 
