@@ -304,6 +304,9 @@ def test_the_command_writes_curves_with_the_band_of_an_ensemble(decks):
         formation = file["formation free energy"]
         changes = np.load(decks / "ensemble.npy") - theta
         np.testing.assert_allclose(formation["deviation"], (changes @ formation["gradient"][:].T).std(axis=0))
+        samples = formation["value"][:] + changes @ formation["gradient"][:].T
+        np.testing.assert_allclose(formation["mean"], samples.mean(axis=0))
+        np.testing.assert_allclose(formation["quantiles"], np.quantile(samples, file.attrs["quantile_levels"], axis=0))
         assert np.all(formation["deviation"][:] > 0) and file.attrs["kind"] == "thermal functions"
     again = run(decks, decks / "in.vacancy", "-o", output)
     assert again.exit_code != 0 and "exists" in str(again.exception)

@@ -30,14 +30,17 @@ from lammps_implicit.cli.options import (
     whole,
 )
 from lammps_implicit.ensembles.ensemble import read_ensemble
+from lammps_implicit.ensembles.propagation import QUANTILES
 from lammps_implicit.errors import LammpsImplicitError
 from lammps_implicit.files import refuse_inputs, refuse_to_overwrite, write_figure
 from lammps_implicit.minimum import Minimum
 from lammps_implicit.mpi.ranks import rank
 from lammps_implicit.observables.thermal_curves import Curve, curves_of_cell, curves_of_formation
+from lammps_implicit.observables.thermal_differences import measured_alike
 from lammps_implicit.observables.thermal_file import write_curves
 from lammps_implicit.observables.thermal_plot import plot_curves
 from lammps_implicit.progress import progress
+from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.units import decimal
 from lammps_implicit.vibrations.free_energy import FreeEnergy, harmonic_free_energy
 
@@ -161,12 +164,26 @@ def free_energy(
         if bulk is not None:
             others = own | read_variables(bulk_variables, "--var-bulk")
             perfect = stack.enter_context(Minimum.from_deck(bulk, variables=others, **settings))
-            of_bulk = _measured(perfect, bulk.name, known, not classical, probes, expand)
-            curves += curves_of_formation(point, perfect, found, of_bulk)
-            evaluations += of_bulk.evaluations
+            costs: list[int] = []
+
+            def measure(one: StationaryPoint, count: int | None) -> FreeEnergy:
+                if one is point and count == probes:
+                    return found
+                assert isinstance(one, Minimum)
+                name = deck.name if one is point else bulk.name
+                measured = _measured(one, name, known, not classical, count, expand)
+                costs.append(measured.evaluations)
+                return measured
+
+            weight = point.engine.n_atoms / perfect.engine.n_atoms
+            pair = measured_alike(point, perfect, weight, measure, probes)
+            curves += curves_of_formation(point, perfect, *pair)
+            evaluations += sum(costs)
         if changes is not None:
-            curves = [curve.over(changes) for curve in curves]
+            curves = [curve.over(changes, QUANTILES) for curve in curves]
         attributes = _attributes(point, found, cell, expand, evaluations)
+        if changes is not None:
+            attributes["quantile_levels"] = np.array(QUANTILES)
 
         def finish() -> None:
             write_curves(output, known, found.temperature_units, curves, given, attributes, overwrite)

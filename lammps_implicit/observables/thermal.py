@@ -19,14 +19,25 @@ from lammps_implicit.observables.barriers import require_saddle_of
 from lammps_implicit.observables.cells import composition, require_relaxed_cell, unknown_gradient
 from lammps_implicit.observables.formation import Reservoir, excess
 from lammps_implicit.observables.observable import Observable, combine
+from lammps_implicit.observables.thermal_differences import (
+    ENTROPY,
+    FREE_ENERGY,
+    measured_alike,
+    told,
+    with_samples,
+)
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.vibrations.constants import VibrationUnits, vibration_units
 from lammps_implicit.vibrations.free_energy import FreeEnergy, gibbs_energy, harmonic_free_energy
 from lammps_implicit.vibrations.modes import differentiated_modes
+from lammps_implicit.vibrations.sampled import PROBES
 
 SMALLEST = 0.5
 """Number of atoms in a reference cell, relative to that of the defect's, below which it is refused. Chosen: vibrations
 of a primitive cell are a few modes, not those of a crystal."""
+
+_Quantity = Callable[[StationaryPoint, FreeEnergy, int], Observable]
+"""What is read from thermal functions of a cell, `with_samples`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,8 @@ class Conditions:
     quantum : bool
         Whether modes are quantum-mechanical oscillators; else classical ones.
     probes : int or None
-        Number of random probes; see `harmonic_free_energy`. Atoms of the same ids in two cells have the same.
+        Number of random probes; see `harmonic_free_energy`. Atoms of the same ids in two cells have the same, and the
+        error that is told is that of the difference.
     """
 
     temperature: float
@@ -48,7 +60,9 @@ class Conditions:
     probes: int | None = None
 
 
-def free_energy(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
+def free_energy(
+    cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1, per_atom: bool = False
+) -> Observable:
     """Free energy of a cell; with a cell that is held at a pressure, Gibbs energy.
 
     Parameters
@@ -60,6 +74,8 @@ def free_energy(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order:
         Relative tolerance of linear solves.
     order : int
         Order of the derivatives: 0 for the value only; the second is not known.
+    per_atom : bool
+        Whether to divide by the number of atoms.
 
     Returns
     -------
@@ -71,22 +87,22 @@ def free_energy(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order:
     LammpsImplicitError
         See `harmonic_free_energy`.
     """
-    found = _thermal(cell, at, tol, order)
-    slope = found.free_energy_gradient
-    return _observable(cell, found.free_energy[0], slope, cell.units.energy, found.free_energy_error[0])
+    found = _free_energy(cell, _thermal(cell, at, tol, order), _count(at))
+    return told(found, cell.units.energy, 1 / cell.engine.n_atoms if per_atom else 1.0)
 
 
-def entropy(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
+def entropy(
+    cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1, per_atom: bool = False
+) -> Observable:
     """Entropy of the vibrations of a cell, in units of the Boltzmann constant.
 
     Parameters
     ----------
-    cell, at, tol, order
+    cell, at, tol, order, per_atom
         See `free_energy`.
     """
-    found, k = _thermal(cell, at, tol, order), _constants(cell).boltzmann
-    slope = None if found.entropy_gradient is None else found.entropy_gradient / k
-    return _observable(cell, found.entropy[0] / k, slope, "kB", found.entropy_error[0] / k)
+    found = _entropy(cell, _thermal(cell, at, tol, order), _count(at))
+    return told(found, "kB", 1 / cell.engine.n_atoms if per_atom else 1.0)
 
 
 def frequency(cell: StationaryPoint, mode: int, tol: float = 1e-6, order: int = 1) -> Observable:
@@ -111,7 +127,7 @@ def frequency(cell: StationaryPoint, mode: int, tol: float = 1e-6, order: int = 
         raise LammpsImplicitError(f"mode {mode} of a cell with {len(found.frequencies)} modes: give a lower number")
     slopes = found.frequency_gradient
     slope = None if slopes is None else slopes[mode - 1 : mode]
-    return _observable(cell, found.frequencies[mode - 1], slope, _constants(cell).frequency, 0.0)
+    return _observable(cell, found.frequencies[mode - 1], slope, _constants(cell).frequency)
 
 
 def thermal_volume(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
@@ -136,7 +152,7 @@ def thermal_volume(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, ord
     """
     found = _expanded(cell, at, tol, order)
     assert found.volume is not None
-    return _observable(cell, found.volume[0], found.volume_gradient, cell.units.volume, 0.0, found.caution)
+    return _observable(cell, found.volume[0], found.volume_gradient, cell.units.volume, found.caution)
 
 
 def thermal_expansion(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1) -> Observable:
@@ -146,7 +162,7 @@ def thermal_expansion(cell: StationaryPoint, at: Conditions, tol: float = 1e-6, 
     trace = cell.strain(cell.cell).basis[:3].sum(axis=0)
     slope = None if found.expansion_gradient is None else found.expansion_gradient @ trace
     units = f"1/{_constants(cell).temperature}"
-    return _observable(cell, float(found.expansion[0] @ trace), slope, units, 0.0, found.caution)
+    return _observable(cell, float(found.expansion[0] @ trace), slope, units, found.caution)
 
 
 def formation_free_energy(
@@ -177,7 +193,7 @@ def formation_free_energy(
     LammpsImplicitError
         As for `formation_energy` and `free_energy`; or if a cell is too small to stand for a crystal.
     """
-    return _formation(defect, bulk, reservoirs, lambda cell: free_energy(cell, at, tol, order), True)
+    return told(_formation(defect, bulk, reservoirs, _free_energy, True, at, tol, order), defect.units.energy)
 
 
 def formation_entropy(
@@ -195,7 +211,7 @@ def formation_entropy(
     LammpsImplicitError
         As there; or if a reservoir that is needed is a number, which has no entropy.
     """
-    return _formation(defect, bulk, reservoirs, lambda cell: entropy(cell, at, tol, order), False)
+    return told(_formation(defect, bulk, reservoirs, _entropy, False, at, tol, order), "kB")
 
 
 def defect_concentration(
@@ -210,16 +226,15 @@ def defect_concentration(
 
     The logarithm, as concentrations span orders of magnitude: their distributions are about log-normal.
     """
-    formation = formation_free_energy(defect, bulk, at, reservoirs, tol, order)
-    return _scaled(formation, -1 / (_heat(defect, at) * np.log(10)), "log10")
+    formation = _formation(defect, bulk, reservoirs, _free_energy, True, at, tol, order)
+    return told(formation, "log10", -1 / (_heat(defect, at) * np.log(10)))
 
 
 def migration_free_energy(
     saddle: StationaryPoint, minimum: StationaryPoint, at: Conditions, tol: float = 1e-6, order: int = 1
 ) -> Observable:
     """Free energy of a saddle, without its negative mode, minus that of a minimum; see `barriers.barrier`."""
-    require_saddle_of(saddle, minimum)
-    return combine([(1.0, free_energy(saddle, at, tol, order)), (-1.0, free_energy(minimum, at, tol, order))])
+    return told(_migration(saddle, minimum, _free_energy, at, tol, order), saddle.units.energy)
 
 
 def migration_rate(
@@ -228,10 +243,9 @@ def migration_rate(
     """Decimal logarithm of the rate over a saddle in Hz (1/τ in reduced units), log₁₀ (kT/h) exp(-ΔF/kT)."""
     units, heat = _constants(saddle), _heat(saddle, at)
     attempts = heat / units.hbar * units.frequency_factor * (1e12 if units.quantum else 1.0)
-    found = _scaled(migration_free_energy(saddle, minimum, at, tol, order), -1 / (heat * np.log(10)), "")
-    return replace(
-        found, value=found.value + np.log10(attempts), units="log10(Hz)" if units.quantum else "log10(1/tau)"
-    )
+    change = _migration(saddle, minimum, _free_energy, at, tol, order)
+    found = told(change, "log10(Hz)" if units.quantum else "log10(1/tau)", -1 / (heat * np.log(10)))
+    return replace(found, value=found.value + np.log10(attempts))
 
 
 def rate_prefactor(
@@ -252,13 +266,12 @@ def rate_prefactor(
     tol, order
         See `free_energy`.
     """
-    require_saddle_of(saddle, minimum)
     at = Conditions(1.0, quantum=False, probes=probes)
-    change = combine([(1.0, entropy(saddle, at, tol, order)), (-1.0, entropy(minimum, at, tol, order))])
+    change = _migration(saddle, minimum, _entropy, at, tol, order)
     units = _constants(saddle)
     # Classically ΔS/k = ln(Π ω(minimum)/Π ω(saddle) ħ/kT) - 1: there is one mode less at the saddle.
-    value = units.boltzmann / units.hbar * units.frequency_factor * np.exp(1 + change.value)
-    return replace(change, value=np.asarray(value), gradient=value * change.gradient, units=units.frequency)
+    value = units.boltzmann / units.hbar * units.frequency_factor * np.exp(1 + change.value[0])
+    return replace(told(change, units.frequency, value), value=np.asarray(value))
 
 
 def require_large(reference: StationaryPoint, defect: StationaryPoint) -> None:
@@ -277,9 +290,16 @@ def require_large(reference: StationaryPoint, defect: StationaryPoint) -> None:
 
 
 def _thermal(cell: StationaryPoint, at: Conditions, tol: float, order: int) -> FreeEnergy:
+    """Thermal functions of a cell; kept, as several observables want those at one temperature."""
     wanted = order > 0 and bool(len(cell.potential.theta))
-    freedom = cell.strain(cell.cell)
-    return harmonic_free_energy(cell, at.temperature, at.quantum, at.probes, freedom=freedom, gradient=wanted, tol=tol)
+    key = ("harmonic", at, tol, wanted)
+    if key not in cell.response.kept:
+        freedom = cell.strain(cell.cell)
+        cell.response.kept[key] = harmonic_free_energy(
+            cell, at.temperature, at.quantum, at.probes, freedom=freedom, gradient=wanted, tol=tol
+        )
+    kept: FreeEnergy = cell.response.kept[key]
+    return kept
 
 
 def _expanded(cell: StationaryPoint, at: Conditions, tol: float, order: int) -> FreeEnergy:
@@ -297,26 +317,75 @@ def _expanded(cell: StationaryPoint, at: Conditions, tol: float, order: int) -> 
 
 
 def _observable(
-    cell: StationaryPoint, value: float, slope: FloatArray | None, units: str, error: float, caution: str = ""
+    cell: StationaryPoint, value: float, slope: FloatArray | None, units: str, caution: str = ""
 ) -> Observable:
     gradient = unknown_gradient(cell) if slope is None else np.asarray(slope[0])
-    if error > 0:
-        caution = f"estimated with random probes, to a standard error of {error:.1e} {units}"
     return Observable(np.asarray(value), gradient, units, caution=caution)
+
+
+def _free_energy(cell: StationaryPoint, found: FreeEnergy, count: int) -> Observable:
+    slope = unknown_gradient(cell) if found.free_energy_gradient is None else found.free_energy_gradient[0]
+    samples = found.vibrations.samples[:, FREE_ENERGY, 0]
+    return with_samples(found.free_energy[0], slope, samples, count, cell.units.energy)
+
+
+def _entropy(cell: StationaryPoint, found: FreeEnergy, count: int) -> Observable:
+    k = _constants(cell).boltzmann
+    slope = unknown_gradient(cell) if found.entropy_gradient is None else found.entropy_gradient[0] / k
+    samples = found.vibrations.samples[:, ENTROPY, 0] / k
+    return with_samples(found.entropy[0] / k, slope, samples, count, "kB")
 
 
 def _formation(
     defect: StationaryPoint,
     bulk: StationaryPoint,
     reservoirs: Mapping[str, Reservoir] | None,
-    quantity: Callable[[StationaryPoint], Observable],
+    quantity: _Quantity,
     allow_numbers: bool,
+    at: Conditions,
+    tol: float,
+    order: int,
 ) -> Observable:
     cells = [cell for cell in (reservoirs or {}).values() if isinstance(cell, StationaryPoint)]
     used = [bulk, *(cell for cell in cells if set(composition(cell)) & set(composition(defect)))]
     for cell in used:
         require_large(cell, defect)
-    return excess(defect, bulk, reservoirs or {}, quantity, allow_numbers)
+    pair: dict[int, FreeEnergy] = {}
+
+    def measured(cell: StationaryPoint) -> Observable:
+        if not pair:  # once the compositions are known to balance
+            pair.update(_pair(defect, bulk, defect.engine.n_atoms / bulk.engine.n_atoms, at, tol, order))
+        found = pair[id(cell)] if id(cell) in pair else _thermal(cell, at, tol, order)
+        return quantity(cell, found, _count(at))
+
+    return excess(defect, bulk, reservoirs or {}, measured, allow_numbers)
+
+
+def _migration(
+    saddle: StationaryPoint, minimum: StationaryPoint, quantity: _Quantity, at: Conditions, tol: float, order: int
+) -> Observable:
+    require_saddle_of(saddle, minimum)
+    found = _pair(saddle, minimum, 1.0, at, tol, order)
+    return combine(
+        [(sign, quantity(cell, found[id(cell)], _count(at))) for sign, cell in ((1.0, saddle), (-1.0, minimum))]
+    )
+
+
+def _pair(
+    first: StationaryPoint, second: StationaryPoint, weight: float, at: Conditions, tol: float, order: int
+) -> dict[int, FreeEnergy]:
+    """Thermal functions of two cells whose difference is wanted, by the id of the cell."""
+
+    def measure(cell: StationaryPoint, probes: int | None) -> FreeEnergy:
+        return _thermal(cell, replace(at, probes=probes), tol, order)
+
+    found = measured_alike(first, second, weight, measure, at.probes)
+    return {id(first): found[0], id(second): found[1]}
+
+
+def _count(at: Conditions) -> int:
+    """Number of probes of cells that have any."""
+    return PROBES if at.probes is None else at.probes
 
 
 def _constants(cell: StationaryPoint) -> VibrationUnits:
@@ -326,7 +395,3 @@ def _constants(cell: StationaryPoint) -> VibrationUnits:
 def _heat(cell: StationaryPoint, at: Conditions) -> float:
     """kT."""
     return _constants(cell).boltzmann * at.temperature
-
-
-def _scaled(observable: Observable, factor: float, units: str) -> Observable:
-    return replace(combine([(factor, observable)]), units=units)

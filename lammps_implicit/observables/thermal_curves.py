@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from lammps_implicit.observables.cells import composition
 from lammps_implicit.observables.formation import excess
 from lammps_implicit.observables.observable import Observable
 from lammps_implicit.observables.thermal import require_large
+from lammps_implicit.observables.thermal_differences import error_of_difference
 from lammps_implicit.stationary.point import StationaryPoint
 from lammps_implicit.vibrations.constants import vibration_units
 from lammps_implicit.vibrations.free_energy import FreeEnergy
@@ -31,8 +32,10 @@ class Curve:
     error : (T,) float array
         Standard error of random probes; zeros where all modes were used.
     units : str
-    deviation : (T,) float array or None
-        Standard deviation over an ensemble of parameters, to first order.
+    mean, deviation : (T,) float array or None
+        Mean and standard deviation over an ensemble of parameters, to first order.
+    quantiles : (L, T) float array or None
+        The same.
     """
 
     name: str
@@ -40,13 +43,21 @@ class Curve:
     gradient: FloatArray | None
     error: FloatArray
     units: str
+    mean: FloatArray | None = None
     deviation: FloatArray | None = None
+    quantiles: FloatArray | None = None
 
-    def over(self, changes: FloatArray) -> Curve:
-        """The same with its deviation over changes of the parameters, (S, P)."""
+    def over(self, changes: FloatArray, levels: Sequence[float]) -> Curve:
+        """The same with its distribution over changes of the parameters, (S, P), with quantiles at these levels."""
         if self.gradient is None:
             return self
-        return replace(self, deviation=(changes @ self.gradient.T).std(axis=0))
+        samples = self.values + changes @ self.gradient.T
+        return replace(
+            self,
+            mean=samples.mean(axis=0),
+            deviation=samples.std(axis=0),
+            quantiles=np.quantile(samples, levels, axis=0),
+        )
 
 
 def curves_of_cell(cell: StationaryPoint, found: FreeEnergy) -> list[Curve]:
@@ -116,7 +127,7 @@ def curves_of_formation(
 
     free = curve("formation free energy", lambda f: (f.free_energy, f.free_energy_gradient), of_defect.units)
     entropy = curve("formation entropy", lambda f: (f.entropy / k, _over(f.entropy_gradient, k)), "kB")
-    error = _error_of_difference(defect, bulk, of_defect, of_bulk)
+    error = error_of_difference(of_defect, of_bulk, defect.engine.n_atoms / bulk.engine.n_atoms)
     factor = -1 / (k * temperatures * np.log(10))
     concentration = Curve(
         "defect concentration",
@@ -126,22 +137,6 @@ def curves_of_formation(
         "log10",
     )
     return [replace(free, error=error[0]), replace(entropy, error=error[1] / k), concentration]
-
-
-def _error_of_difference(
-    defect: StationaryPoint, bulk: StationaryPoint, of_defect: FreeEnergy, of_bulk: FreeEnergy
-) -> FloatArray:
-    """Standard errors of F and S of formation, (2, T): of differences, where both have the same probes."""
-    weight = defect.engine.n_atoms / bulk.engine.n_atoms
-    first, second = of_defect.vibrations.samples, of_bulk.vibrations.samples
-    if len(first) > 1 and len(first) == len(second):
-        differences = first - weight * second
-        return np.asarray(differences.std(axis=0, ddof=1)[[0, 2]] / len(first) ** 0.5)
-    both = [
-        np.hypot(of_defect.free_energy_error, weight * of_bulk.free_energy_error),
-        np.hypot(of_defect.entropy_error, weight * of_bulk.entropy_error),
-    ]
-    return np.array(both)
 
 
 def _over(gradient: FloatArray | None, k: float) -> FloatArray | None:

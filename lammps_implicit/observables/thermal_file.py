@@ -30,7 +30,8 @@ def write_curves(
     """Write curves to an HDF5 file; called on rank 0.
 
     Datasets are ``temperatures`` (T,), ``theta`` (P,), ``parameter_names`` (P,), and a group for each curve with
-    ``value`` (T,), ``error`` (T,), and where known ``gradient`` (T, P) and ``deviation`` (T,).
+    ``value`` (T,), ``error`` (T,), and where known ``gradient`` (T, P), and ``mean`` (T,), ``deviation`` (T,) and
+    ``quantiles`` (L, T) over an ensemble.
 
     Parameters
     ----------
@@ -61,6 +62,7 @@ def write_curves(
             group = file.create_group(curve.name)
             group.attrs["units"] = curve.units
             group["value"], group["error"] = curve.values, curve.error
-            for name, values in (("gradient", curve.gradient), ("deviation", curve.deviation)):
+            for name in ("gradient", "mean", "deviation", "quantiles"):
+                values = getattr(curve, name)
                 if values is not None:
                     group[name] = values

@@ -50,7 +50,9 @@ def plot_curves(temperatures: FloatArray, temperature_units: str, curves: Sequen
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     if any(curve.deviation is not None for panel in panels for curve in panel):
-        figure.suptitle("bands: one deviation of the ensemble", fontsize="small", color="0.4")
+        figure.suptitle(
+            "lines: at the given parameters; bands: mean ± one deviation of the ensemble", fontsize="small", color="0.4"
+        )
     return figure
 
 
@@ -58,8 +60,9 @@ def _draw(axes: Any, x: FloatArray, curve: Curve, order: IntArray, colour: str, 
     values = curve.values[order]
     style = "o-" if len(x) < 2 else "-"
     axes.plot(x, values, style, color=colour, lw=1.4, label=curve.name.split()[-1] if named else None)
-    if curve.deviation is not None:
+    if curve.mean is not None and curve.deviation is not None:
+        middle = curve.mean[order]
         spread = curve.deviation[order]
-        axes.fill_between(x, values - spread, values + spread, color=colour, alpha=0.25, lw=0)
+        axes.fill_between(x, middle - spread, middle + spread, color=colour, alpha=0.25, lw=0)
     if np.any(curve.error > 0):
         axes.errorbar(x, values, curve.error[order], fmt="none", ecolor=colour, elinewidth=0.8, capsize=2)

@@ -50,10 +50,6 @@ class _OfCell(_Thermal):
     def check(self, cells: Cells) -> None:
         require_enthalpy(cells[self.cell])
 
-    def shared(self, found: Observable, cells: Cells) -> Observable:
-        """The observable, or per atom."""
-        return combine([(1 / cells[self.cell].engine.n_atoms, found)]) if self.per_atom else found
-
 
 class CellFreeEnergy(_OfCell):
     """Free energy of a cell with its vibrations."""
@@ -61,7 +57,7 @@ class CellFreeEnergy(_OfCell):
     kind: Literal["free energy"]
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        return self.shared(free_energy(cells[self.cell], self.conditions(), tol, order), cells)
+        return free_energy(cells[self.cell], self.conditions(), tol, order, self.per_atom)
 
 
 class CellEntropy(_OfCell):
@@ -70,7 +66,7 @@ class CellEntropy(_OfCell):
     kind: Literal["entropy"]
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        return self.shared(entropy(cells[self.cell], self.conditions(), tol, order), cells)
+        return entropy(cells[self.cell], self.conditions(), tol, order, self.per_atom)
 
 
 class ThermalVolume(_OfCell):
@@ -82,7 +78,8 @@ class ThermalVolume(_OfCell):
         require_relaxed_cell(cells[self.cell], "thermal expansion depends")
 
     def measure(self, cells: Cells, order: int, tol: float) -> Observable:
-        return self.shared(thermal_volume(cells[self.cell], self.conditions(), tol, order), cells)
+        found = thermal_volume(cells[self.cell], self.conditions(), tol, order)
+        return combine([(1 / cells[self.cell].engine.n_atoms, found)]) if self.per_atom else found
 
 
 class ThermalExpansion(_Thermal):
